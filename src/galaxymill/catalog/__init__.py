@@ -1,0 +1,1 @@
+"""A survey's catalogue: checked once, then cut into partitions that never change."""

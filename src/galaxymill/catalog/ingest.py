@@ -1,0 +1,90 @@
+"""Stage ``ingest``: a user's catalogue becomes the survey's table of objects."""
+
+import logging
+from pathlib import Path
+
+import pyarrow as pa
+
+from galaxymill import products
+from galaxymill.catalog.healpix import INDEX_ORDER, healpix_pixels
+from galaxymill.catalog.settings import CatalogSettings
+from galaxymill.errors import UserError
+from galaxymill.storage.atomic import exclusive
+from galaxymill.storage.digest import sha256_file
+from galaxymill.storage.origin import Origin, is_made
+from galaxymill.storage.parquet import write_product
+from galaxymill.tables import as_numbers, check_ids, check_range, read_table, require_file
+
+logger = logging.getLogger("galaxymill")
+
+
+def ingest(source: Path, out: Path, settings: CatalogSettings) -> None:
+    """Check a catalogue and write it in HEALPix order.
+
+    Parameters
+    ----------
+    source : Path
+        CSV, Parquet or FITS table, one row per galaxy.
+    out : Path
+        ``objects.parquet``.
+    settings : CatalogSettings
+        Names of the columns.
+
+    Raises
+    ------
+    UserError
+        When a column is absent, an identifier is unfit or given twice, or a position is NaN or
+        out of range.
+    """
+    require_file(source)
+    inputs = {"catalog": sha256_file(source)}
+    origin = Origin("ingest", settings.model_dump(), inputs)
+    with exclusive(out) as waited:
+        if waited and is_made(out, origin):
+            return
+        table = _objects(source, settings)
+        write_product(out, table, origin, table.schema)
+    logger.info("ingest: %d galaxies from %s", table.num_rows, source)
+
+
+def _objects(source: Path, settings: CatalogSettings) -> pa.Table:
+    """Read, check and sort the galaxies."""
+    optional = {
+        name: getattr(settings, name)
+        for name in products.OPTIONAL_OBJECT_COLUMNS
+        if getattr(settings, name) is not None
+    }
+    own = {"object_id": settings.object_id, "ra": settings.ra, "dec": settings.dec, **optional}
+    clash = [name for name in settings.keep if name in {*own, "_healpix_29"}]
+    if clash:
+        raise UserError(
+            f"{source}: keep: {', '.join(clash)} is in the product anyway; leave it out"
+        )
+    texts = [settings.object_id, *([settings.file_loc] if settings.file_loc else [])]
+    wanted = list(dict.fromkeys([*own.values(), *settings.keep]))
+    table = read_table(source, wanted, texts)
+    if table.num_rows == 0:
+        raise UserError(f"{source}: the catalogue has no rows")
+    ids = table.column(settings.object_id)
+    check_ids(source, ids, settings.object_id)
+    ra = check_range(source, table.column(settings.ra), settings.ra, 0, 360)
+    dec = check_range(source, table.column(settings.dec), settings.dec, -90, 90)
+    index = healpix_pixels(ra.to_numpy(), dec.to_numpy(), INDEX_ORDER)
+    columns = [ids, ra, dec, pa.array(index)]
+    columns += [
+        table.column(column) if name == "file_loc" else as_numbers(source, table[column], column)
+        for name, column in optional.items()
+    ]
+    columns += [table.column(column) for column in settings.keep]
+    kept = [_kept_field(table.schema.field(name)) for name in settings.keep]
+    schema = products.objects(optional, kept)
+    objects = pa.Table.from_arrays(columns, names=schema.names).cast(schema)
+    return objects.sort_by([("_healpix_29", "ascending"), ("object_id", "ascending")])
+
+
+def _kept_field(column: pa.Field) -> pa.Field:
+    metadata = {"description": f"{column.name}, from the input catalogue"}
+    unit = (column.metadata or {}).get(b"unit")
+    return pa.field(
+        column.name, column.type, metadata={**metadata, **({"unit": unit} if unit else {})}
+    )

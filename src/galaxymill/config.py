@@ -1,0 +1,324 @@
+"""The config: frozen models that say what may stand in it, and refuse the rest."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, StringConstraints, ValidationError, model_validator
+
+from galaxymill.catalog.settings import CatalogSettings
+from galaxymill.errors import UserError, unknown_name
+from galaxymill.images.recipes import RECIPES, RecipeSettings
+from galaxymill.inference.settings import PredictSettings
+from galaxymill.models.settings import TrainSettings
+from galaxymill.settings import Settings, Strict, explain
+from galaxymill.simulation.settings import SimulationSettings
+from galaxymill.surveys.base import Network, ServiceSettings
+from galaxymill.surveys.registry import SERVICES
+from galaxymill.votes.splits import SplitSettings
+from galaxymill.votes.tree import load_tree
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
+
+
+class Catalog(CatalogSettings):
+    """A survey's catalogue: a Parquet, CSV or FITS table."""
+
+    path: Path = Field(description="the table")
+
+    def settings(self) -> CatalogSettings:
+        """All but the path."""
+        return CatalogSettings(**self.model_dump(exclude={"path"}))
+
+
+class Partitions(Settings):
+    """How a catalogue is cut into partitions, the unit of every later job."""
+
+    galaxies_per_partition: int = Field(
+        4000, ge=1, le=1_000_000, description="most galaxies in one partition"
+    )
+
+
+class _Choice(Strict):
+    """A name from a registry together with the settings that go with it."""
+
+    @staticmethod
+    def pick(plain: Any, key: str, registry: Mapping[str, Any]) -> dict[str, Any]:
+        if not isinstance(plain, dict) or key not in plain:
+            raise ValueError(f"key {key} is required; allowed: {', '.join(sorted(registry))}")
+        if isinstance(plain.get("settings"), Settings):
+            return plain
+        name = plain[key]
+        if name not in registry:
+            raise ValueError(str(unknown_name(key, str(name), registry, key)))
+        model: type[Settings] = registry[name].settings
+        try:
+            settings = model.model_validate({k: v for k, v in plain.items() if k != key})
+        except ValidationError as error:
+            raise ValueError(explain(error, model)) from error
+        return {key: name, "settings": settings}
+
+
+class Cutouts(_Choice):
+    """A cutout service by name, with its settings beside the name."""
+
+    service: str = Field(description="a service")
+    settings: ServiceSettings
+
+    def to_flags(self) -> str:
+        """Spell what changes the cutouts for the command line."""
+        return f"--service {self.service} {self.settings.to_flags()}"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_registry(cls, plain: Any) -> dict[str, Any]:
+        return cls.pick(plain, "service", SERVICES)
+
+
+class Images(_Choice):
+    """A recipe by name, with its settings beside the name."""
+
+    recipe: str = Field(description="a recipe")
+    settings: RecipeSettings
+
+    def to_flags(self) -> str:
+        """Spell what changes the images for the command line."""
+        return f"--recipe {self.recipe} {self.settings.to_flags()}"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_registry(cls, plain: Any) -> dict[str, Any]:
+        return cls.pick(plain, "recipe", RECIPES)
+
+
+class Survey(Strict):
+    """A catalogue of positions and a source of cutouts."""
+
+    catalog: Catalog
+    partitions: Partitions = Partitions()
+    cutouts: Cutouts
+    images: Images
+
+    @model_validator(mode="after")
+    def _columns_are_there(self) -> Self:
+        scale_by_radius = self.cutouts.settings.pixel_scale == "gz_decals"
+        needed = ["petro_r50", "petro_r90"] if scale_by_radius else []
+        if self.cutouts.service == "files":
+            needed.append("file_loc")
+        elif self.cutouts.settings.sends_pictures:
+            self._pictures_are_shown_as_served()
+        else:
+            self._recipe_has_its_bands()
+        for name in needed:
+            if getattr(self.catalog, name) is None:
+                raise ValueError(f"catalog.{name} is required by cutouts; name the column")
+        return self
+
+    def _pictures_are_shown_as_served(self) -> None:
+        if self.images.recipe != "passthrough":
+            raise ValueError(
+                f"images.recipe: {self.images.recipe} draws from FITS, but "
+                f"{self.cutouts.service} sends pictures; choose passthrough"
+            )
+
+    def _recipe_has_its_bands(self) -> None:
+        """Check that what a service sends is what the recipe draws."""
+        if self.images.recipe == "passthrough":
+            raise ValueError(
+                f"images.recipe: passthrough shows images as served, but {self.cutouts.service} "
+                "sends FITS; choose decals or lupton"
+            )
+        if self.cutouts.settings.zero_point is None:
+            raise ValueError(
+                f"images.recipe: {self.images.recipe} needs fluxes of a known zero point; give "
+                "cutouts.zero_points, or choose pictures and passthrough"
+            )
+        bands = self.cutouts.settings.bands
+        for colour, band in self.images.settings.colour_bands().items():
+            if band not in bands:
+                raise ValueError(
+                    f"images.{colour}: band {band!r} is not among cutouts.bands {','.join(bands)}"
+                )
+
+
+class LabelImages(Strict):
+    """Where the images of labelled galaxies are: a survey, or a folder of files."""
+
+    survey: Name | None = Field(None, description="a survey of this config")
+    folder: Path | None = Field(None, description="folder that file_loc paths start from")
+    size: int = Field(424, ge=16, le=3000, description="size of a folder's images, in pixels")
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.survey is None) == (self.folder is None):
+            raise ValueError("give either survey or folder")
+        return self
+
+
+class Labels(Strict):
+    """A labelled set: votes on galaxies, the tree they answer, and the images."""
+
+    votes: Path = Field(description="table with object_id and a count column per answer")
+    object_id: str = Field("object_id", description="column of the unique identifier")
+    tree: str = Field(description="name of a tree in config/trees, or path of a tree file")
+    images: LabelImages
+    splits: SplitSettings = SplitSettings()
+
+
+class Model(Strict):
+    """A model: what it learns from and how."""
+
+    labels: Name = Field(description="labels of this config")
+    train: TrainSettings
+
+
+class Release(Strict):
+    """A catalogue to publish: one survey seen by one model."""
+
+    survey: Name = Field(description="a survey of this config")
+    model: Name = Field(description="a model of this config")
+    predict: PredictSettings = PredictSettings()
+    galaxies_per_tile: int = Field(100_000, ge=10, description="most galaxies in a HATS tile")
+
+
+class Config(Strict):
+    """Everything that a run needs to know."""
+
+    simulations: dict[Name, SimulationSettings] = Field({}, description="skies to make")
+    surveys: dict[Name, Survey] = Field({}, description="surveys by name")
+    labels: dict[Name, Labels] = Field({}, description="labelled sets by name")
+    models: dict[Name, Model] = Field({}, description="models by name")
+    releases: dict[Name, Release] = Field({}, description="releases by name")
+    network: dict[str, Network] = Field(
+        {}, description="limits by service; changing them runs nothing again"
+    )
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Self:
+        for place, name, among in self._references():
+            if name not in among:
+                kind = "service" if among is SERVICES else place.rsplit(".", 1)[-1]
+                raise ValueError(str(unknown_name(place, name, among, kind)))
+        for name, release in self.releases.items():
+            trained_on = self.labels[self.models[release.model].labels].images.survey
+            if trained_on != release.survey and not release.predict.allow_domain_shift:
+                raise ValueError(
+                    f"releases.{name}: model {release.model} learned from other images (survey: "
+                    f"{trained_on or 'none, a folder'}) than those of {release.survey}; set "
+                    "predict: {allow_domain_shift: true} to flag every row, or train on this survey"
+                )
+        seen: dict[tuple[str, str], tuple[str, PredictSettings]] = {}
+        for name, release in self.releases.items():
+            key = (release.survey, release.model)
+            other, settings = seen.setdefault(key, (name, release.predict))
+            if settings != release.predict:
+                raise ValueError(f"releases.{name}.predict: must equal that of {other}")
+        return self
+
+    def _references(self) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+        for name, labels in self.labels.items():
+            if labels.images.survey is not None:
+                yield f"labels.{name}.images.survey", labels.images.survey, self.surveys
+        for name, model in self.models.items():
+            yield f"models.{name}.labels", model.labels, self.labels
+        for name, release in self.releases.items():
+            yield f"releases.{name}.survey", release.survey, self.surveys
+            yield f"releases.{name}.model", release.model, self.models
+        for service in self.network:
+            yield f"network.{service}", service, SERVICES
+
+    def operational_flags(self, survey: str) -> str:
+        """Spell for the command line how a survey is fetched: what changes no product."""
+        cutouts = self.surveys[survey].cutouts
+        limits = self.network.get(cutouts.service, Network()).limit_flags()
+        return f"{cutouts.settings.operational_flags()} {limits}"
+
+    def hosts(self) -> dict[str, int]:
+        """Hosts that are asked, and how many jobs may ask each of them at once."""
+        jobs: dict[str, int] = {}
+        for survey in self.surveys.values():
+            host = survey.cutouts.settings.host
+            limit = self.network.get(survey.cutouts.service, Network()).jobs
+            if host:
+                jobs[host] = min(limit, jobs.get(host, limit))
+        return jobs
+
+    def predict_settings(self, survey: str, model: str) -> PredictSettings:
+        """Give the settings that the releases of a survey by a model share."""
+        for release in self.releases.values():
+            if (release.survey, release.model) == (survey, model):
+                return release.predict
+        return PredictSettings()
+
+    def tree_path(self, labels: str, trees: Path) -> Path:
+        """Path of the tree file of a labelled set; ``trees`` holds those known by name."""
+        tree = self.labels[labels].tree
+        return Path(tree) if "/" in tree or tree.endswith(".yaml") else trees / f"{tree}.yaml"
+
+
+def load_config(plain: Mapping[str, Any], place: str, trees: Path) -> Config:
+    """Check a config and every file it names.
+
+    Parameters
+    ----------
+    plain : mapping
+        As read from YAML.
+    place : str
+        The config file, to name in errors.
+    trees : Path
+        Folder of the trees known by name.
+
+    Returns
+    -------
+    Config
+
+    Raises
+    ------
+    UserError
+        With place, value and allowed values of everything that is wrong.
+    """
+    if not plain:
+        raise UserError(f"{place}: the config is empty; config/README.md says what may stand in it")
+    try:
+        config = Config.model_validate(plain)
+    except ValidationError as error:
+        raise UserError(f"{place}: {explain(error, Config)}") from error
+    for key, path in _input_files(config):
+        if not path.is_file() and not _is_made(config, path):
+            raise UserError(f"{place}: {key}: no such file: {path} (looked in {Path.cwd()})")
+    for key, folder in _input_folders(config):
+        if not folder.is_dir():
+            raise UserError(f"{place}: {key}: no such folder: {folder} (looked in {Path.cwd()})")
+    for name, labels in config.labels.items():
+        tree = config.tree_path(name, trees)
+        if not tree.is_file():
+            known = [path.stem for path in trees.glob("*.yaml")]
+            raise unknown_name(f"{place}: labels.{name}.tree", labels.tree, known, "tree")
+        load_tree(tree)
+    return config
+
+
+def _input_folders(config: Config) -> Iterator[tuple[str, Path]]:
+    for name, survey in config.surveys.items():
+        folder = getattr(survey.cutouts.settings, "folder", None)
+        if folder is not None:
+            yield f"surveys.{name}.cutouts.folder", Path(folder)
+    for name, labels in config.labels.items():
+        if labels.images.folder is not None:
+            yield f"labels.{name}.images.folder", labels.images.folder
+
+
+def _input_files(config: Config) -> Iterator[tuple[str, Path]]:
+    for name, survey in config.surveys.items():
+        yield f"surveys.{name}.catalog.path", survey.catalog.path
+        for key, path in survey.cutouts.settings.input_files().items():
+            yield f"surveys.{name}.cutouts.{key}", path
+    for name, labels in config.labels.items():
+        yield f"labels.{name}.votes", labels.votes
+
+
+def _is_made(config: Config, path: Path) -> bool:
+    """Tell whether the workflow itself makes this file: the tables of a simulated sky."""
+    made = {f"results/simulations/{name}" for name in config.simulations}
+    tables = ("catalog.parquet", "truth.parquet", "votes.parquet")
+    return str(path.parent) in made and path.name in tables

@@ -1,0 +1,148 @@
+"""Write ``config/schema.json`` and ``config/README.md`` from the config's own models.
+
+Run as ``python -m galaxymill.config_docs FOLDER``; a test fails when they have drifted.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from galaxymill import config
+from galaxymill.images.recipes import RECIPES
+from galaxymill.inference.settings import PredictSettings
+from galaxymill.models.settings import TrainSettings
+from galaxymill.simulation.settings import SimulationSettings
+from galaxymill.storage.atomic import atomic_file
+from galaxymill.surveys.base import Network
+from galaxymill.surveys.registry import SERVICES
+from galaxymill.votes.splits import SplitSettings
+
+_HEAD = """# The config
+
+One YAML file says everything that a run needs to know. `config.yaml` here is the demo;
+`snakemake --configfile mine.yaml` replaces it. Paths are relative to the directory that
+Snakemake runs in. A key that is not listed below is refused, as is a file that is not there.
+`schema.json` says the same to editors. This page is generated: `make schema`.
+
+A config for a survey of your own, with a model trained on a folder of labelled images:
+
+```yaml
+surveys:
+  dwarfs:
+    catalog: {path: dwarfs.csv, object_id: name, petro_r50: r50, petro_r90: r90, keep: [mag_r]}
+    cutouts: {service: legacy, layer: ls-dr9, pixel_scale: gz_decals, size: 424}
+    images: {recipe: decals}
+labels:
+  gz2:
+    votes: gz2/votes.csv          # object_id, file_loc, and counts, see below
+    tree: gz2
+    images: {folder: gz2}
+models:
+  gz2: {labels: gz2, train: {encoder: efficientnet_lite0, epochs: 30}}
+releases:
+  dwarfs-v1:
+    survey: dwarfs
+    model: gz2
+    predict: {allow_domain_shift: true}   # gz2's images are another survey's
+network:
+  legacy: {contact: me@example.org}
+```
+
+A vote table has one row per galaxy and, for each answer of the tree, a column of whole numbers
+named `{question}_{answer}`, e.g. `smooth-or-featured-gz2_smooth`; the trees known by name are the
+files of `trees/`. With columns `ra` and `dec` galaxies are split by their place on the sky.
+
+Columns of tables are checked when a table is read, in the first seconds of a run: `snakemake plan`
+does that much. Put targets before `--configfile`, which takes every word after it.
+"""
+
+
+def schema() -> dict[str, Any]:
+    """Build the JSON schema of the config."""
+    plain = config.Config.model_json_schema()
+    plain["$defs"]["Cutouts"] = _one_of("service", SERVICES)
+    plain["$defs"]["Images"] = _one_of("recipe", RECIPES)
+    return plain
+
+
+def _one_of(key: str, registry: Mapping[str, Any]) -> dict[str, Any]:
+    """Spell a choice from a registry: the name, with the settings that go with it."""
+    choices = []
+    for name, entry in registry.items():
+        one = entry.settings.model_json_schema()
+        one["properties"] = {key: {"const": name}, **one["properties"]}
+        one["required"] = [key, *one.get("required", [])]
+        choices.append(one)
+    return {"oneOf": choices}
+
+
+def page() -> str:
+    """Build the page that explains every key."""
+    sections: list[tuple[str, str, type[BaseModel]]] = [
+        ("simulations.NAME", "A sky with known truth.", SimulationSettings),
+        ("surveys.NAME.catalog", "A table of galaxies: CSV, Parquet or FITS.", config.Catalog),
+        ("surveys.NAME.partitions", "The unit of every later job.", config.Partitions),
+    ]
+    sections += [
+        (f"surveys.NAME.cutouts, service: {name}", _module_line(entry.settings), entry.settings)
+        for name, entry in SERVICES.items()
+    ]
+    sections += [
+        (f"surveys.NAME.images, recipe: {name}", _first_line(entry.colour), entry.settings)
+        for name, entry in RECIPES.items()
+    ]
+    sections += [
+        ("labels.NAME", "Votes, the tree they answer, and the images.", config.Labels),
+        ("labels.NAME.images", "One of survey and folder.", config.LabelImages),
+        ("labels.NAME.splits", "A hash decides who is learned from.", SplitSettings),
+        ("models.NAME", "What is learned, and from what.", config.Model),
+        ("models.NAME.train", "How it learns.", TrainSettings),
+        ("releases.NAME", "A catalogue to publish.", config.Release),
+        ("releases.NAME.predict", "What predictions hold.", PredictSettings),
+        ("network.SERVICE", "How hard a service may be asked; changes no product.", Network),
+    ]
+    return _HEAD + "".join(_section(*section) for section in sections)
+
+
+def _first_line(function: Any) -> str:
+    if function is None:
+        return "The image as served, decoded to check it and brought to size."
+    return (function.__doc__ or "").splitlines()[0]
+
+
+def _module_line(settings: type) -> str:
+    lines = (sys.modules[settings.__module__].__doc__ or "").splitlines()
+    text = lines[0].split(": ", 1)[-1]
+    return text[0].upper() + text[1:]
+
+
+def _section(title: str, text: str, model: type[BaseModel]) -> str:
+    rows = ["", f"## {title}", "", text, "", "| key | default | meaning |", "|---|---|---|"]
+    for name, info in model.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            continue
+        default = "required" if info.is_required() else f"`{_spell(info.default)}`"
+        rows.append(f"| `{name}` | {default} | {info.description or ''} |")
+    return "\n".join(rows) + "\n"
+
+
+def _spell(value: Any) -> str:
+    if isinstance(value, tuple):
+        return json.dumps(list(value))
+    return json.dumps(round(value, 4) if isinstance(value, float) else value)
+
+
+def write(folder: Path) -> None:
+    """Write both files into ``folder``."""
+    files = {"schema.json": json.dumps(schema(), indent=1) + "\n", "README.md": page()}
+    for name, text in files.items():
+        with atomic_file(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))

@@ -1,0 +1,103 @@
+"""Distributions of votes: Dirichlet–multinomial over answers, beta-binomial over one of them.
+
+A model gives each galaxy S samples of concentrations; its prediction is their even mixture.
+"""
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import betaln, gammaln, logsumexp
+
+Values = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
+
+
+def log_dirichlet_multinomial(concentrations: Values, votes: Counts | Values) -> Values:
+    """Log probability of the votes on one question (Minka 2000, "Estimating a Dirichlet
+    distribution", sect. 3, with the multinomial coefficient).
+
+    Parameters
+    ----------
+    concentrations : ndarray, shape (..., n_answers)
+        Positive.
+    votes : ndarray, shape (..., n_answers)
+        Broadcast against the concentrations.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        Natural logarithm; 0 where there are no votes.
+    """
+    total, strength = votes.sum(-1), concentrations.sum(-1)
+    answers = gammaln(votes + concentrations) - gammaln(concentrations) - gammaln(votes + 1)
+    whole = gammaln(strength) + gammaln(total + 1) - gammaln(total + strength)
+    return np.asarray(whole + answers.sum(-1))
+
+
+def mixture_nll(concentrations: Values, votes: Counts) -> Values:
+    """Negative log likelihood of each galaxy's votes on one question, in nats.
+
+    Parameters
+    ----------
+    concentrations : ndarray, shape (n, n_samples, n_answers)
+    votes : ndarray, shape (n, n_answers)
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        ``-log mean_s DM(votes | concentrations_s)``.
+    """
+    each = log_dirichlet_multinomial(concentrations, votes[:, None, :])
+    return np.asarray(np.log(each.shape[1]) - logsumexp(each, axis=1))
+
+
+def beta_binomial_cdf(successes: Counts, trials: Counts, a: Values, b: Values) -> Values:
+    """Probability of at most ``successes`` among ``trials``.
+
+    Parameters
+    ----------
+    successes, trials : ndarray
+        ``successes`` may be −1, which has probability 0.
+    a, b : ndarray
+        Parameters of the beta distribution; all four broadcast together.
+
+    Returns
+    -------
+    ndarray
+    """
+    k_last, n, a, b = np.broadcast_arrays(successes, trials, a, b)
+    log_pmf = betaln(a, b + n) - betaln(a, b)
+    cdf = np.zeros(k_last.shape)
+    for k in range(int(k_last.max(initial=-1)) + 1):
+        counted = k <= k_last
+        cdf += np.where(counted, np.exp(log_pmf), 0)
+        # p(k+1) / p(k) = (n−k)(a+k) / ((k+1)(b+n−k−1)); k < n wherever the next term counts.
+        left = np.maximum(n - k, 1)
+        log_pmf = log_pmf + np.log(left * (a + k) / ((k + 1) * (b + left - 1)))
+    return cdf
+
+
+def randomised_pit(concentrations: Values, votes: Counts, draws: Values) -> Values:
+    """Randomised probability integral transform of each answer's count.
+
+    Uniform on 0 to 1 when the votes do come from the predicted mixture of beta-binomials
+    (Czado, Gneiting & Held 2009, Biometrics 65, 1254).
+
+    Parameters
+    ----------
+    concentrations : ndarray, shape (n, n_samples, n_answers)
+        Of one question.
+    votes : ndarray, shape (n, n_answers)
+    draws : ndarray, shape (n, n_answers)
+        Uniform numbers in [0, 1): where in the count's step of the CDF the value lies.
+
+    Returns
+    -------
+    ndarray, shape (n, n_answers)
+    """
+    trials = votes.sum(-1, keepdims=True)[:, None]
+    b = concentrations.sum(-1, keepdims=True) - concentrations
+    below, upto = (
+        beta_binomial_cdf(counts[:, None], trials, concentrations, b).mean(axis=1)
+        for counts in (votes - 1, votes)
+    )
+    return np.asarray(below + draws * (upto - below))

@@ -1,0 +1,248 @@
+"""Decode untrusted image bytes, FITS or JPEG/PNG/WebP: bounded before anything is allocated."""
+
+import io
+import math
+import re
+from dataclasses import dataclass
+from operator import index
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from galaxymill.images.cards import read_cards
+from galaxymill.images.container import check_jpeg, check_png, check_webp, draw_jpeg
+from galaxymill.images.place import locate
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
+MAX_PIXELS = 3000 * 3000
+MAX_BANDS = 16
+MAX_HEADER_BYTES = 100 * 2880
+_BLOCK = 2880
+_CARD = 80
+_DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+_FILLING = b"\0 "
+_JPEG = b"\xff\xd8\xff"
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+class PayloadError(ValueError):
+    """Bytes that are no usable image; ``truncated`` when they end before their data do."""
+
+    def __init__(self, reason: str, truncated: bool = False) -> None:
+        super().__init__(reason)
+        self.truncated = truncated
+
+
+@dataclass(frozen=True)
+class FitsCutout:
+    """A decoded FITS cutout.
+
+    Attributes
+    ----------
+    planes : dict of str to ndarray, shape (height, width), float32
+        By band name, y up as in the file; fluxes in the service's unit (nanomaggies).
+    centre : tuple of float or None
+        ra, dec in degrees at the middle of the image; None without a usable WCS.
+    pixel_scale : float or None
+        In arcsec per pixel; None without a usable WCS.
+    """
+
+    planes: dict[str, npt.NDArray[np.float32]]
+    centre: tuple[float, float] | None
+    pixel_scale: float | None
+
+
+def is_fits(payload: bytes) -> bool:
+    """Tell FITS from other bytes by their magic."""
+    return payload.startswith(b"SIMPLE  =")
+
+
+def read_fits(payload: bytes) -> FitsCutout:
+    """Decode the primary HDU of a FITS cutout.
+
+    Parameters
+    ----------
+    payload : bytes
+        A FITS file whose primary HDU is (bands, y, x) or, for one band, (y, x), with the
+        bands' names in ``BANDS`` or ``BAND0``, ``BAND1``, ….
+
+    Returns
+    -------
+    FitsCutout
+
+    Raises
+    ------
+    PayloadError
+        When the bytes are no such file, are too large, end too early or later than the header
+        says, or do not add up to their DATASUM.
+    """
+    end = _header_end(payload[:MAX_HEADER_BYTES])
+    try:
+        text = payload[:end].decode("ascii")
+        if not text.isprintable():
+            raise ValueError("characters that no header may have")
+        header: dict[str, Any] = dict(read_cards(text))
+        if header["SIMPLE"] is not True:
+            raise ValueError("SIMPLE is not T")
+        if header.get("PCOUNT", 0) != 0 or header.get("GCOUNT", 1) != 1:
+            raise ValueError("random groups")
+        dtype = np.dtype(_DTYPES[index(header["BITPIX"])])
+        # Not int(): an axis of 3.5 pixels is none.
+        axes = range(index(header["NAXIS"]), 0, -1)
+        shape = tuple(index(header[f"NAXIS{axis}"]) for axis in axes)
+        scale, zero = float(header.get("BSCALE", 1)), float(header.get("BZERO", 0))
+        blank = index(header["BLANK"]) if "BLANK" in header and dtype.kind in "iu" else None
+        names = [str(header.get(f"BAND{plane}") or "").strip() for plane in range(MAX_BANDS)]
+        listed = list(str(header.get("BANDS") or "").strip())
+        datasum = int(header["DATASUM"]) if "DATASUM" in header else None
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
+        raise PayloadError(f"unreadable FITS header ({error})") from error
+    if len(shape) not in (2, 3) or min(shape, default=0) < 1:
+        raise PayloadError(f"FITS axes {shape} are not those of an image")
+    if shape[-1] * shape[-2] > MAX_PIXELS or (len(shape) == 3 and shape[0] > MAX_BANDS):
+        raise PayloadError(f"FITS axes {shape} are larger than any cutout asked for")
+    count = math.prod(shape)
+    _check_data(payload, end, count * dtype.itemsize, datasum)
+    raw = np.frombuffer(payload, dtype, count, end).reshape((-1, *shape[-2:]))
+    bands = _band_names(names, listed, len(raw))
+    data = _scaled(raw, scale, zero, blank)
+    centre, pixel_scale = locate(header, shape[-1], shape[-2])
+    return FitsCutout(dict(zip(bands, data, strict=True)), centre, pixel_scale)
+
+
+def _header_end(head: bytes) -> int:
+    """Offset of the data: the end of the block that holds the END card."""
+    for start in range(0, len(head), _BLOCK):
+        text = head[start : start + _BLOCK].rstrip(b" ")
+        if text.endswith(b"END") and len(text) % _CARD == len(b"END"):
+            return start + _BLOCK
+    raise PayloadError("FITS header has no end", truncated=len(head) < MAX_HEADER_BYTES)
+
+
+def _check_data(payload: bytes, start: int, size: int, datasum: int | None) -> None:
+    """See that the data are all there, end where the header says, and have their DATASUM."""
+    end = start + size
+    block_end = end + -end % _BLOCK
+    if end > len(payload):
+        raise PayloadError("FITS data end too early", truncated=True)
+    following = payload[block_end : block_end + 80].strip(_FILLING)
+    if payload[end:block_end].strip(_FILLING) or not (
+        not following or following.startswith(b"XTENSION=")
+    ):
+        raise PayloadError("FITS data do not end where the header says")
+    if datasum is not None and datasum != _ones_complement_sum(payload[start:end]):
+        raise PayloadError("FITS data do not add up to their DATASUM")
+
+
+def _ones_complement_sum(data: bytes) -> int:
+    """Sum of 32-bit words with end-around carry (FITS standard 4.0, appendix J)."""
+    words = np.frombuffer(data + b"\0" * (-len(data) % 4), ">u4")
+    total = int(words.sum(dtype=np.uint64))
+    while total >> 32:
+        total = (total & 0xFFFFFFFF) + (total >> 32)
+    return total
+
+
+def _band_names(single: list[str], listed: list[str], count: int) -> list[str]:
+    """Names of the planes: of the cards BAND0, BAND1, … or, without them, the letters of BANDS."""
+    by_card = all(single[:count])
+    bands = single[:count] if by_card else listed
+    contradicted = by_card and (any(single[count:]) or (len(listed) == count and listed != bands))
+    if contradicted or len(bands) != count or len(set(bands)) != count:
+        raise PayloadError(f"FITS header names bands {bands} for {count} planes")
+    return bands
+
+
+def _scaled(
+    raw: npt.NDArray[Any], scale: float, zero: float, blank: int | None
+) -> npt.NDArray[np.float32]:
+    """Physical values of the stored ones; NaN where they are blank."""
+    with np.errstate(all="ignore"):
+        if (scale, zero) == (1.0, 0.0):
+            data = raw.astype(np.float32)
+        else:
+            # In double precision: an integer of 32 bits and its offset do not fit into a float32.
+            data = (raw.astype(np.float64) * scale + zero).astype(np.float32)
+    if blank is not None:
+        data[raw == blank] = np.nan
+    return data
+
+
+def read_raster(payload: bytes) -> npt.NDArray[np.uint8]:
+    """Decode a JPEG, PNG or WebP image.
+
+    Parameters
+    ----------
+    payload : bytes
+        The file. What is transparent is shown black, like empty sky; 16-bit grey is cut to its
+        upper 8 bits. An EXIF orientation is not followed: surveys write none.
+
+    Returns
+    -------
+    ndarray, shape (height, width, 3), uint8
+        RGB, north up as served.
+
+    Raises
+    ------
+    PayloadError
+        When it is none of these formats, too large, animated or damaged.
+    """
+    from PIL import Image
+
+    try:
+        if payload.startswith(_JPEG):
+            return _read_jpeg(payload)
+        if payload.startswith(_PNG):
+            check_png(payload)
+        elif payload.startswith(b"RIFF") and payload[8:12] == b"WEBP":
+            _refuse_large(*(check_webp(payload) or (0, 0)))
+        else:
+            raise PayloadError("neither FITS nor JPEG, PNG or WebP")
+        with Image.open(io.BytesIO(payload), formats=("PNG", "WEBP")) as image:
+            _refuse_large(*image.size)
+            if getattr(image, "n_frames", 1) > 1:
+                raise PayloadError("an animation is no cutout")
+            return _rgb(image)
+    except PayloadError:
+        raise
+    except EOFError as error:
+        raise PayloadError(str(error), truncated=True) from error
+    except Exception as error:
+        # Whatever bytes from outside make the imaging library do, it is one galaxy's fault. Some
+        # of its messages hold an address in memory, another one in every process.
+        reason = re.sub(" <.*>", "", str(error))
+        raise PayloadError(f"undecodable image ({reason})", "truncated" in reason) from error
+
+
+def _read_jpeg(payload: bytes) -> npt.NDArray[np.uint8]:
+    from PIL import Image
+
+    found = check_jpeg(payload)
+    _refuse_large(found.width, found.height)
+    with Image.open(io.BytesIO(payload), formats=("JPEG",)) as image:
+        if image.size != (found.width, found.height) or getattr(image, "n_frames", 1) > 1:
+            raise PayloadError("JPEG of several images")
+        if found.data_end is not None:
+            draw_jpeg(image, payload, found.data_end)
+        return _rgb(image)
+
+
+def _refuse_large(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise PayloadError(f"image of {width}×{height} pixels is too large")
+
+
+def _rgb(image: "ImageFile") -> npt.NDArray[np.uint8]:
+    from PIL import Image
+
+    if image.mode.startswith("I"):
+        # Pillow would clip at 255.
+        grey = (np.asarray(image) >> 8).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.has_transparency_data:
+        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        return np.asarray(Image.alpha_composite(black, image.convert("RGBA")).convert("RGB"))
+    return np.asarray(image.convert("RGB"))

@@ -1,0 +1,56 @@
+"""What a survey's images are, in two small files that training looks at instead of them all.
+
+Snakemake decides by these when to train again: the list changes when galaxies are added, which
+retrains nothing; the description changes with the recipe, which does.
+"""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+from galaxymill.catalog.partition import read_partitions
+from galaxymill.storage.atomic import atomic_file, exclusive
+from galaxymill.storage.origin import read_record
+
+
+def list_images(partitions: Path, folder: Path, out: Path) -> None:
+    """List the images products of a survey with their content digests.
+
+    Parameters
+    ----------
+    partitions : Path
+        ``partitions.csv``.
+    folder : Path
+        Holds ``{part}.parquet`` for each of its rows.
+    out : Path
+        CSV with the columns part, n_rows, digest.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("part", "n_rows", "digest"))
+    for partition in read_partitions(partitions):
+        record = read_record(folder / f"{partition.part}.parquet")
+        writer.writerow((partition.part, record.rows, record.digest))
+    _write(out, text.getvalue())
+
+
+def describe_images(out: Path, survey: str, cutouts: str, images: str) -> None:
+    """Write down how a survey's images are made.
+
+    Parameters
+    ----------
+    out : Path
+        JSON.
+    survey : str
+        Name of the survey.
+    cutouts, images : str
+        Service and recipe with their settings, as spelled for the command line.
+    """
+    plain = {"survey": survey, "cutouts": cutouts, "images": images}
+    _write(out, json.dumps(plain, indent=1) + "\n")
+
+
+def _write(out: Path, text: str) -> None:
+    with exclusive(out), atomic_file(out) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,124 @@
+"""Where on the sky an image lies, by a FITS header that nobody vouches for.
+
+Only the cards below reach the WCS library, as numbers and not as text: the celestial axes 1 and
+2, linear terms, PV and SIP. Look-up tables, further axes and any other card are not looked at.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+_KINDS = re.compile(r"(RA--|DEC-)-([A-Z]{3})(-SIP)?")
+_PV = re.compile(r"PV([12])_(\d{1,2})")
+_DEGREES = ("", "deg", "degree", "degrees")
+_MAX_SIP_ORDER = 9
+SQUARE_TOLERANCE = 0.02
+_STEP = 1 / 8
+"""Where the scale is measured, as a share of the image's sides from its middle: wide enough to
+feel distortions, narrow enough to stay on the plane of the projection."""
+
+
+def locate(
+    header: Mapping[str, Any], width: int, height: int
+) -> tuple[tuple[float, float] | None, float | None]:
+    """Find the sky position of an image's middle, and its pixel scale.
+
+    Parameters
+    ----------
+    header : mapping of str to value
+        A FITS header; what is not a usable WCS in it is no error.
+    width, height : int
+        Of the image in pixels.
+
+    Returns
+    -------
+    centre : tuple of float or None
+        ra, dec in degrees, in the frame of the header; None without a usable WCS.
+    pixel_scale : float or None
+        In arcsec per pixel about the middle; None without a usable WCS, or when the pixels are
+        not square to 2 %.
+    """
+    try:
+        ra, dec = _wcs(header).all_pix2world(
+            (width - 1) / 2 + width * _STEP * np.array([0, 1, -1, 0, 0]),
+            (height - 1) / 2 + height * _STEP * np.array([0, 0, 0, 1, -1]),
+            0,
+        )
+    except Exception:
+        # Whatever a header from outside makes the WCS library do, it is one galaxy's fault.
+        return None, None
+    lon, lat = np.radians(ra), np.radians(dec)
+    points = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
+    across, up = np.degrees(np.linalg.norm(points[1::2] - points[2::2], axis=1)) * 3600
+    scales = np.array([across / width, up / height]) / (2 * _STEP)
+    if not np.isfinite(scales).all() or np.ptp(scales) > SQUARE_TOLERANCE * scales.max():
+        return None, None
+    return (float(ra[0]) % 360, float(dec[0])), float(scales.mean())
+
+
+def _wcs(header: Mapping[str, Any]) -> Any:
+    """Build the WCS from its cards, one by one; raises whatever it likes when they are no good."""
+    from astropy.wcs import WCS
+
+    kinds = [_KINDS.fullmatch(str(header[f"CTYPE{axis}"]).strip()) for axis in (1, 2)]
+    if {kind and kind[1] for kind in kinds} != {"RA--", "DEC-"}:
+        raise ValueError("the axes are not ra and dec")
+    if any(str(header.get(f"CUNIT{axis}", "")).strip().lower() not in _DEGREES for axis in (1, 2)):
+        raise ValueError("coordinates are not in degrees")
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = [str(header[f"CTYPE{axis}"]).strip() for axis in (1, 2)]
+    wcs.wcs.crval = [float(header[f"CRVAL{axis}"]) for axis in (1, 2)]
+    wcs.wcs.crpix = [float(header[f"CRPIX{axis}"]) for axis in (1, 2)]
+    _set_scale(wcs.wcs, header)
+    for name in ("LONPOLE", "LATPOLE"):
+        if name in header:
+            setattr(wcs.wcs, name.lower(), float(header[name]))
+    pv = [(name, _PV.fullmatch(name)) for name in header]
+    wcs.wcs.set_pv([(int(at[1]), int(at[2]), float(header[name])) for name, at in pv if at])
+    if "A_ORDER" in header:
+        wcs.sip = _sip(header, wcs.wcs.crpix)
+    wcs.wcs.set()
+    return wcs
+
+
+def _set_scale(prm: Any, header: Mapping[str, Any]) -> None:
+    """Set the matrix of the linear terms, in any of its three spellings (CD, PC, CROTA2)."""
+
+    def matrix(kind: str, diagonal: float) -> list[list[float]]:
+        return [
+            [float(header.get(f"{kind}{i}_{j}", diagonal if i == j else 0)) for j in (1, 2)]
+            for i in (1, 2)
+        ]
+
+    spelt = {
+        kind for kind in ("CD", "PC") for i in "12" for j in "12" if f"{kind}{i}_{j}" in header
+    }
+    if spelt == {"CD", "PC"}:
+        raise ValueError("the header has both a CD and a PC matrix")
+    if "CD" in spelt:
+        prm.cd = matrix("CD", 0.0)
+        return
+    prm.cdelt = [float(header[f"CDELT{axis}"]) for axis in (1, 2)]
+    if "CROTA2" in header:
+        prm.crota = [0.0, float(header["CROTA2"])]
+    else:
+        prm.pc = matrix("PC", 1.0)
+
+
+def _sip(header: Mapping[str, Any], crpix: Any) -> Any:
+    """Read the SIP polynomials (Shupe+05) from pixels to the sky."""
+    from astropy.wcs import Sip
+
+    polynomials = []
+    for name in "AB":
+        order = int(header[f"{name}_ORDER"])
+        if not 0 <= order <= _MAX_SIP_ORDER:
+            raise ValueError(f"SIP order {order}")
+        terms = np.zeros((order + 1, order + 1))
+        for i in range(order + 1):
+            for j in range(order + 1 - i):
+                terms[i, j] = float(header.get(f"{name}_{i}_{j}", 0))
+        polynomials.append(terms)
+    return Sip(*polynomials, None, None, crpix)

@@ -1,0 +1,1 @@
+"""Networks: an encoder, a Dirichlet head for a tree, their loss, and how they lie on disk."""

@@ -1,0 +1,74 @@
+"""Views of galaxies: there is no up in the sky, and a cutout's scale is a convention."""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+
+def central_view(pixels: Tensor, size: int) -> Tensor:
+    """Crop the middle of images (n, 3, h, w) to (n, 3, size, size)."""
+    top = (pixels.shape[-2] - size) // 2
+    left = (pixels.shape[-1] - size) // 2
+    return pixels[..., top : top + size, left : left + size]
+
+
+def dihedral_views(pixels: Tensor, count: int) -> Iterator[Tensor]:
+    """Turn and reflect square images: the first ``count`` of the 8 ways that need no resampling.
+
+    Parameters
+    ----------
+    pixels : Tensor, shape (n, 3, s, s)
+    count : int
+        1 (as they are) to 8.
+
+    Yields
+    ------
+    Tensor, shape (n, 3, s, s)
+    """
+    for way in range(count):
+        reflected = pixels.flip(-1) if way >= 4 else pixels
+        yield torch.rot90(reflected, way % 4, (-2, -1))
+
+
+def random_view(
+    pixels: Tensor, size: int, zoom: tuple[float, ...], generator: torch.Generator
+) -> Tensor:
+    """Rotate, flip, zoom and shift each image at random.
+
+    Parameters
+    ----------
+    pixels : Tensor, shape (n, 3, h, w)
+        uint8 or float.
+    size : int
+        Width and height of the result.
+    zoom : (low, high)
+        The view shows 1/zoom of the image's width.
+    generator : torch.Generator
+        Source of the draws, on the CPU.
+
+    Returns
+    -------
+    Tensor, shape (n, 3, size, size), float32
+        0–255.
+    """
+    n = len(pixels)
+
+    def draw(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(n, generator=generator)
+
+    angle = draw(0, 2 * math.pi)
+    width = 1 / draw(zoom[0], zoom[1])
+    flip = torch.where(draw(0, 1) < 0.5, -1.0, 1.0)
+    shift_x, shift_y = draw(-0.03, 0.03), draw(-0.03, 0.03)
+    cos, sin = width * torch.cos(angle), width * torch.sin(angle)
+    rows = [
+        torch.stack([flip * cos, -sin, shift_x], dim=1),
+        torch.stack([flip * sin, cos, shift_y], dim=1),
+    ]
+    matrices = torch.stack(rows, dim=1).to(pixels.device)
+    grid = torch.nn.functional.affine_grid(matrices, [n, 3, size, size], align_corners=False)
+    return torch.nn.functional.grid_sample(
+        pixels.float(), grid, padding_mode="reflection", align_corners=False
+    )

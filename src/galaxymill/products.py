@@ -1,0 +1,129 @@
+"""Every Parquet product's Arrow schema: names, types, units and descriptions, once."""
+
+from collections.abc import Iterable
+
+import pyarrow as pa
+
+from galaxymill.storage.digest import VOLATILE
+from galaxymill.votes.splits import SPLITS
+from galaxymill.votes.tree import Tree
+
+CUTOUT_STATUSES = ("ok", "partial", "no_coverage", "invalid", "failed")
+
+
+def field(name: str, kind: pa.DataType, description: str, unit: str = "") -> pa.Field:
+    """Describe one column; ``unit`` is in the VOUnit notation, empty for none."""
+    metadata = {"description": description}
+    if unit:
+        metadata["unit"] = unit
+    return pa.field(name, kind, metadata=metadata)
+
+
+def _volatile(column: pa.Field) -> pa.Field:
+    """Leave a column out of the content digest."""
+    return column.with_metadata({**column.metadata, VOLATILE: b"true"})
+
+
+OBJECT_ID = field("object_id", pa.string(), "identifier of the galaxy, unique in its survey")
+RA = field("ra", pa.float64(), "right ascension (ICRS)", "deg")
+DEC = field("dec", pa.float64(), "declination (ICRS)", "deg")
+HEALPIX_29 = field("_healpix_29", pa.int64(), "HEALPix pixel at order 29, nested")
+FLAGS = field("flags", pa.int32(), "quality bits, listed in the README of a release")
+
+OPTIONAL_OBJECT_COLUMNS = {
+    "petro_r50": field("petro_r50", pa.float64(), "radius of half the Petrosian flux", "arcsec"),
+    "petro_r90": field("petro_r90", pa.float64(), "radius of 90 % of Petrosian flux", "arcsec"),
+    "file_loc": field("file_loc", pa.string(), "path of the galaxy's image on disk"),
+}
+
+
+def objects(optional: Iterable[str] = (), kept: Iterable[pa.Field] = ()) -> pa.Schema:
+    """Schema of a survey's catalogue and of its tiles.
+
+    Parameters
+    ----------
+    optional : iterable of str
+        Which of ``OPTIONAL_OBJECT_COLUMNS`` the catalogue has.
+    kept : iterable of pyarrow.Field
+        Further columns that the config asks to keep, with the type they have in the input.
+    """
+    known = [OPTIONAL_OBJECT_COLUMNS[name] for name in optional]
+    return pa.schema([OBJECT_ID, RA, DEC, HEALPIX_29, *known, *kept])
+
+
+CUTOUTS = pa.schema(
+    [
+        OBJECT_ID,
+        field("status", pa.string(), f"one of {', '.join(CUTOUT_STATUSES)}"),
+        field("http_status", pa.int16(), "last HTTP status, null when none was received"),
+        field("reason", pa.string(), "why the status is not ok, empty otherwise"),
+        _volatile(field("payload", pa.binary(), "the bytes as served, null when there are none")),
+        field("sha256", pa.string(), "sha256 of the payload"),
+        _volatile(field("fetched_at", pa.timestamp("ms", tz="UTC"), "when the answer came")),
+        field("url", pa.string(), "what was asked, without server or secrets"),
+        field("pixel_scale", pa.float64(), "pixel scale that was asked for", "arcsec/pixel"),
+        field("size", pa.int32(), "width and height that were asked for", "pixel"),
+    ]
+)
+
+_IMAGE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
+IMAGES = pa.schema(
+    [
+        OBJECT_ID,
+        field("image", _IMAGE, "the rendered image (JPEG or PNG bytes), null when there is none"),
+        FLAGS,
+        field("bad_pixel_fraction", pa.float32(), "zero or not finite pixels in the worst band"),
+    ]
+)
+
+
+def votes(tree: Tree, with_positions: bool) -> pa.Schema:
+    """Schema of a vote table: one int column per answer, in the tree's order, and the split."""
+    counts = [
+        field(column, pa.int32(), f"volunteers who answered {answer!r} to {question.name}")
+        for question in tree.questions
+        for column, answer in zip(question.columns, question.answers, strict=True)
+    ]
+    positions = [RA, DEC] if with_positions else []
+    split = field("split", pa.string(), f"one of {', '.join(SPLITS)}")
+    return pa.schema([OBJECT_ID, *positions, *counts, split])
+
+
+def summary_fields(tree: Tree) -> list[pa.Field]:
+    """Columns that sum up a posterior: per answer, then per question."""
+    fields: list[pa.Field] = []
+    for question in tree.questions:
+        for column, answer in zip(question.columns, question.answers, strict=True):
+            what = f"fraction of volunteers who would answer {answer!r} to {question.name}"
+            fields += [
+                field(f"{column}_fraction", pa.float32(), f"expected {what}"),
+                field(f"{column}_90pc-lower", pa.float32(), f"5th percentile of the {what}"),
+                field(f"{column}_90pc-upper", pa.float32(), f"95th percentile of the {what}"),
+            ]
+        name = question.name
+        fields += [
+            field(
+                f"{name}_proportion-asked",
+                pa.float32(),
+                f"fraction of volunteers who would be asked {name}",
+            ),
+            field(f"{name}_entropy", pa.float32(), f"entropy of one vote on {name}", "nat"),
+            field(f"{name}_mutual-information", pa.float32(), f"BALD score of {name}", "nat"),
+        ]
+    return fields
+
+
+def predictions(tree: Tree, samples: int) -> pa.Schema:
+    """Schema of predictions; nulls where the image is unfit."""
+    concentrations = field(
+        "concentrations",
+        pa.list_(pa.float32(), samples * len(tree.columns)),
+        f"Dirichlet concentrations, {samples} samples × {len(tree.columns)} answers",
+    )
+    return pa.schema([OBJECT_ID, FLAGS, concentrations, *summary_fields(tree)])
+
+
+def embeddings(dimension: int) -> pa.Schema:
+    """Schema of embeddings: the encoder's pooled features; nulls where the image is unfit."""
+    features = pa.list_(pa.float16(), dimension)
+    return pa.schema([OBJECT_ID, field("embedding", features, "pooled features of the encoder")])

@@ -1,0 +1,138 @@
+"""Audit a release as a whole with DuckDB, which spills to disk instead of filling memory."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from galaxymill import flags
+from galaxymill.errors import UserError
+
+MEMORY_LIMIT = "1GB"
+THREADS = 2
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Counts of galaxies in the catalogue and in one table of the release."""
+
+    catalogue_rows: int
+    released_rows: int
+    distinct_ids: int
+    missing: int
+    orphan: int
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every galaxy of the catalogue was released exactly once."""
+        rows = {self.catalogue_rows, self.released_rows, self.distinct_ids}
+        return len(rows) == 1 and not self.missing and not self.orphan
+
+
+@dataclass(frozen=True)
+class Census:
+    """Number of galaxies by cutout status and by flag, and those without any fraction."""
+
+    status: dict[str, int]
+    flags: dict[str, int]
+    unfit: int
+
+
+@contextmanager
+def _database(scratch: Path) -> Iterator[Any]:
+    """Open an in-memory database that spills into ``scratch``."""
+    import duckdb
+
+    with TemporaryDirectory(dir=scratch, prefix=".audit-") as spill:
+        limits = {"memory_limit": MEMORY_LIMIT, "threads": THREADS, "temp_directory": spill}
+        with duckdb.connect(config=limits) as database:
+            yield database
+
+
+def refuse_duplicates(tiles: Sequence[Path], scratch: Path) -> None:
+    """Refuse a catalogue with a galaxy in more than one row.
+
+    Parameters
+    ----------
+    tiles : sequence of Path
+        Every tile.
+    scratch : Path
+        Folder to spill into.
+
+    Raises
+    ------
+    UserError
+        With the tiles, the number of such galaxies and the first of them.
+    """
+    query = """
+        SELECT object_id, list(DISTINCT filename ORDER BY filename) AS files,
+               count(*) OVER () AS galaxies
+        FROM read_parquet($tiles, filename = true, hive_partitioning = false)
+        GROUP BY object_id HAVING count(*) > 1 ORDER BY object_id LIMIT 1
+    """
+    with _database(scratch) as database:
+        twice = database.execute(query, {"tiles": [str(tile) for tile in tiles]}).fetchone()
+    if twice:
+        object_id, files, galaxies = twice
+        raise UserError(
+            f"{', '.join(files)}: {galaxies} galaxies in more than one row, e.g. {object_id!r}; "
+            "keep one row per galaxy in the catalogue and run partition again"
+        )
+
+
+def audit(
+    tiles: Sequence[Path], tables: Mapping[str, Sequence[Path]], scratch: Path
+) -> dict[str, Audit]:
+    """Compare the ids of the catalogue with those of every table of the release.
+
+    Parameters
+    ----------
+    tiles : sequence of Path
+        Every tile of the catalogue.
+    tables : mapping of str to sequence of Path
+        Files of each table.
+    scratch : Path
+        Folder to spill into.
+
+    Raises
+    ------
+    RuntimeError
+        When a table is not the catalogue, each galaxy once; gives the counts.
+    """
+    query = """
+        WITH catalogue AS (SELECT object_id FROM read_parquet($tiles, hive_partitioning = false)),
+             released AS (SELECT object_id FROM read_parquet($table, hive_partitioning = false))
+        SELECT (SELECT count(*) FROM catalogue),
+               (SELECT count(*) FROM released),
+               (SELECT count(DISTINCT object_id) FROM released),
+               (SELECT count(*) FROM catalogue ANTI JOIN released USING (object_id)),
+               (SELECT count(*) FROM released ANTI JOIN catalogue USING (object_id))
+    """
+    audits = {}
+    with _database(scratch) as database:
+        for name, files in tables.items():
+            paths = {"tiles": [str(path) for path in tiles], "table": [str(path) for path in files]}
+            audits[name] = Audit(*database.execute(query, paths).fetchone())
+    wrong = {name: found for name, found in audits.items() if not found.is_complete}
+    if wrong:
+        raise RuntimeError(f"the release is not the catalogue, each galaxy once: {wrong}")
+    return audits
+
+
+def census(advanced: Path, scratch: Path) -> Census:
+    """Count the galaxies of the advanced table by status and by flag."""
+    table = {"table": str(advanced)}
+    with _database(scratch) as database:
+        by_status = database.execute(
+            "SELECT status, count(*) FROM read_parquet($table) GROUP BY status", table
+        ).fetchall()
+        bits = ", ".join(
+            f"count(*) FILTER (flags & {bit} != 0)" for bit in [*flags.BITS.values(), flags.UNFIT]
+        )
+        *flagged, unfit = database.execute(
+            f"SELECT {bits} FROM read_parquet($table)", table
+        ).fetchone()
+    by_flag = dict(zip(flags.BITS, flagged, strict=True))
+    return Census(dict(sorted(by_status)), by_flag, unfit)

@@ -1,0 +1,144 @@
+"""The columns of a release: one registry, from which schemas and documents are made."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from galaxymill import products
+from galaxymill.errors import UserError
+from galaxymill.votes.tree import Tree
+
+TABLES = ("friendly", "advanced", "hats")
+_FULL = ("advanced", "hats")
+
+GROUPS = {
+    "identity and position": "which galaxy, and where it is",
+    "catalogue": "further columns of the input catalogue",
+    "vote fractions": "expected fraction of volunteers who would give the answer",
+    "credible intervals": "5th and 95th percentile of that fraction",
+    "proportions asked": "fraction of volunteers who would be asked the question",
+    "uncertainty": "entropy of one vote; mutual information of votes and model (BALD)",
+    "concentrations": "Dirichlet concentrations, sample after sample, answers in the tree's order",
+    "quality": "what became of the cutout, and the quality flags",
+}
+
+# What follows the last underscore of a summary column → its group and its tables.
+_SUMMARIES = {
+    "fraction": ("vote fractions", TABLES),
+    "90pc-lower": ("credible intervals", _FULL),
+    "90pc-upper": ("credible intervals", _FULL),
+    "proportion-asked": ("proportions asked", _FULL),
+    "entropy": ("uncertainty", _FULL),
+    "mutual-information": ("uncertainty", _FULL),
+}
+# A place on the disk of those who made the release says nothing to those who read it.
+_LEFT_OUT = {"file_loc"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a release.
+
+    Attributes
+    ----------
+    field : pyarrow.Field
+        Name and type; unit and description in its metadata.
+    group : str
+        A name of ``GROUPS``.
+    tables : tuple of str
+        Those of ``TABLES`` that have it.
+    """
+
+    field: pa.Field
+    group: str
+    tables: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Name in the tables."""
+        return str(self.field.name)
+
+    @property
+    def unit(self) -> str:
+        """Unit in the VOUnit notation, empty for none."""
+        return self._metadata(b"unit")
+
+    @property
+    def description(self) -> str:
+        """What the values are."""
+        return self._metadata(b"description")
+
+    def _metadata(self, key: bytes) -> str:
+        return str((self.field.metadata or {}).get(key, b"").decode())
+
+
+def release_columns(tile: pa.Schema, tree: Tree, samples: int) -> list[Column]:
+    """List the columns of a release, in the tables' order.
+
+    Parameters
+    ----------
+    tile : pyarrow.Schema
+        Of the catalogue's tiles, as read from the file.
+    tree : Tree
+        The model's questions.
+    samples : int
+        Posterior samples a galaxy.
+
+    Raises
+    ------
+    UserError
+        When a kept column of the catalogue has the name of a column of the release.
+    """
+    columns = [Column(products.HEALPIX_29, "identity and position", ("hats",))]
+    columns += [_catalogue_column(field) for field in tile if _is_released(field)]
+    for field in products.summary_fields(tree):
+        group, tables = _SUMMARIES[field.name.rsplit("_", 1)[1]]
+        columns.append(Column(field, group, tables))
+    concentrations = products.predictions(tree, samples).field("concentrations")
+    columns += [
+        Column(concentrations, "concentrations", ("advanced",)),
+        Column(products.IMAGES.field("bad_pixel_fraction"), "quality", _FULL),
+        Column(products.CUTOUTS.field("status"), "quality", TABLES),
+        Column(products.FLAGS, "quality", TABLES),
+    ]
+    names = [column.name for column in columns]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(
+            f"catalogue: kept column {', '.join(twice)} has the name of a column of the release; "
+            "rename it in the catalogue, or leave it out of keep"
+        )
+    return columns
+
+
+def _is_released(field: pa.Field) -> bool:
+    return field.name != products.HEALPIX_29.name and field.name not in _LEFT_OUT
+
+
+def _catalogue_column(field: pa.Field) -> Column:
+    """Describe a column of the catalogue, without what a Parquet reader adds to its metadata."""
+    known = {b"description", b"unit"}
+    metadata = {key: value for key, value in (field.metadata or {}).items() if key in known}
+    own = field.name in {"object_id", "ra", "dec"}
+    group = "identity and position" if own else "catalogue"
+    return Column(field.with_metadata(metadata), group, TABLES)
+
+
+def schema_of(columns: Sequence[Column], table: str | None = None) -> pa.Schema:
+    """Schema of one of ``TABLES``, or of all columns together."""
+    return pa.schema([column.field for column in columns if table in (None, *column.tables)])
+
+
+def write_columns(columns: Sequence[Column], path: Path) -> None:
+    """Write ``columns.csv``: name, dtype, unit, description, group, tables (by spaces)."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("name", "dtype", "unit", "description", "group", "tables"))
+    for column in columns:
+        dtype, tables = str(column.field.type), " ".join(column.tables)
+        writer.writerow((column.name, dtype, column.unit, column.description, column.group, tables))
+    path.write_text(text.getvalue(), encoding="utf-8")

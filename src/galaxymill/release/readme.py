@@ -1,0 +1,262 @@
+"""The README of a release, for the astronomer who opens it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from galaxymill import flags
+from galaxymill.release.audit import Census
+from galaxymill.release.columns import GROUPS, Column
+from galaxymill.release.rows import ASKED
+from galaxymill.release.sources import Model
+from galaxymill.storage.origin import Origin
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a release holds.
+
+    Attributes
+    ----------
+    name : str
+        Of the release.
+    galaxies : int
+        Rows of each table.
+    tiles : int
+        Tiles of the HATS catalog.
+    census : Census
+        Galaxies by status and flag.
+    """
+
+    name: str
+    galaxies: int
+    tiles: int
+    census: Census
+
+
+def write_readme(
+    path: Path,
+    facts: Facts,
+    model: Model,
+    origin: Origin,
+    columns: Sequence[Column],
+    metrics: Mapping[str, Any],
+) -> None:
+    """Write ``README.md``.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    facts : Facts
+        Counts.
+    model : Model
+        Who predicted.
+    origin : Origin
+        Of the release.
+    columns : sequence of Column
+        The registry.
+    metrics : mapping
+        The model's evaluation; empty when there is none.
+    """
+    sections = [
+        _introduction(facts, origin),
+        _warning(facts, model, origin),
+        _selection(facts),
+        _model(model, metrics),
+        _LIMITS,
+        _columns(columns),
+        _OPENING,
+        _reproducing(origin),
+    ]
+    path.write_text("\n\n".join(filter(None, sections)) + "\n", encoding="utf-8")
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
+
+
+def _introduction(facts: Facts, origin: Origin) -> str:
+    domain = origin.domain
+    return f"""# {facts.name}
+
+Visual morphology of {facts.galaxies:,} galaxies of the survey `{domain.get("survey", "?")}`, as \
+predicted by a neural network that learned from volunteers' votes: for every question, the \
+fraction of volunteers who would give each answer, with its uncertainty.
+
+- `friendly.parquet`: vote fractions, null where fewer than {ASKED:.0%} of the volunteers would \
+be asked the question, or where there is no usable image. Start here.
+- `advanced.parquet`: all fractions unmasked, 90 % credible intervals, the proportion asked, \
+uncertainties, and the concentrations of the Dirichlet posterior.
+- `hats/`: the advanced columns without concentrations as a HATS catalog of {facts.tiles} tiles, \
+for cone searches and cross-matches.
+- `columns.csv`: every column's type, unit and meaning.
+- `provenance.json`: what made this release."""
+
+
+def _warning(facts: Facts, model: Model, origin: Origin) -> str:
+    shifted = facts.census.flags["domain_shift"]
+    if not shifted:
+        return ""
+    theirs, ours = model.domain, origin.domain
+    differing = sorted(key for key in {**theirs, **ours} if theirs.get(key) != ours.get(key))
+    table = _table(
+        ("images", "the model learned from", "this survey"),
+        [(key, theirs.get(key, "unknown"), ours.get(key, "unknown")) for key in differing],
+    )
+    return f"""## Warning: domain shift
+
+{shifted:,} galaxies (flag `domain_shift`) were predicted by a model that learned from other \
+images than these. How far its fractions and intervals can be trusted here has not been \
+measured: check them against votes on this survey's own images before use.
+
+{table}"""
+
+
+def _selection(facts: Facts) -> str:
+    census = facts.census
+    share = 1 / facts.galaxies
+    states = _table(
+        ("cutout status", "galaxies", "share"),
+        [(state, f"{n:,}", f"{n * share:.2%}") for state, n in census.status.items()],
+    )
+    flagged = _table(
+        ("flag", "bit", "galaxies", "meaning"),
+        [(f.name, f.bit, f"{census.flags[f.name]:,}", f.description) for f in flags.FLAGS],
+    )
+    return f"""## Selection
+
+Every galaxy of the input catalogue has exactly one row in each table, whatever became of it; \
+no other selection was made. \
+{facts.galaxies - census.unfit:,} have predictions; {census.unfit:,} have no usable image and \
+keep their row with null fractions. `flags` says why (bits add up, 0 is good):
+
+{flagged}
+
+{states}"""
+
+
+def _model(model: Model, metrics: Mapping[str, Any]) -> str:
+    card, domain = model.card, model.domain
+    told = {
+        "encoder": card.get("encoder"),
+        "decision tree": f"{model.tree.name}, {len(model.tree.questions)} questions",
+        "learned from": ", ".join(f"{key} {domain[key]}" for key in sorted(domain)),
+        "galaxies with votes": _spell_counts(card.get("splits")),
+        "content digest": f"`{model.digest}`",
+    }
+    lines = "\n".join(f"- {key}: {value}" for key, value in told.items() if value)
+    return "\n\n".join(filter(None, ["## Model", lines, _metrics(metrics)]))
+
+
+def _spell_counts(splits: object) -> str:
+    if not isinstance(splits, Mapping):
+        return ""
+    return ", ".join(f"{n} {split}" for split, n in splits.items() if isinstance(n, int))
+
+
+def _metrics(metrics: Mapping[str, Any]) -> str:
+    """Table with one line a question, on galaxies kept for testing."""
+    rows = []
+    for name, entry in _mapping(metrics.get("questions")).items():
+        found = _mapping(entry)
+        baselines = _mapping(found.get("baselines"))
+        errors = [_mapping(baselines.get(kind)).get("rmse") for kind in ("constant", "ridge")]
+        values = [found.get("rmse"), *errors, found.get("noise_floor_rmse")]
+        rows.append((name, found.get("n") or 0, *map(_number, values), _share(found)))
+    if not rows:
+        return ""
+    header = ("question", "galaxies", "RMSE", "constant", "ridge", "vote noise", "90 % coverage")
+    return f"""Errors of the vote fractions on galaxies the model has not learned from. Beside \
+them: the same for a constant prediction (the training galaxies' mean) and for a ridge regression \
+on hand-made features of the image; the error that the noise of the votes alone would give a \
+perfect model; and the share of observed counts inside the 90 % predictive intervals, which ought \
+to be 90 %:
+
+{_table(header, rows)}{_caution(metrics)}"""
+
+
+def _caution(metrics: Mapping[str, Any]) -> str:
+    """Name the questions on which the model says nothing that a constant would not."""
+    weak = []
+    for name, entry in _mapping(metrics.get("questions")).items():
+        own, constant = (_mapping(entry).get(key) for key in ("nll", "nll_constant"))
+        if isinstance(own, int | float) and isinstance(constant, int | float) and own >= constant:
+            weak.append(name)
+    if not weak:
+        return ""
+    named = ", ".join(weak)
+    return f"\n\nBy likelihood the model does no better than a constant on: {named}. Take care."
+
+
+def _share(found: Mapping[str, Any]) -> str:
+    covered = found.get("coverage_90")
+    return f"{covered:.0%}" if isinstance(covered, int | float) else "–"
+
+
+def _number(value: object) -> str:
+    return f"{value:.3f}" if isinstance(value, int | float) else "–"
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _columns(columns: Sequence[Column]) -> str:
+    groups: dict[str, list[Column]] = {}
+    for column in columns:
+        groups.setdefault(column.group, []).append(column)
+    rows = []
+    for group, members in groups.items():
+        tables = ", ".join(dict.fromkeys(table for column in members for table in column.tables))
+        name = f"`{members[0].name}`" + (", …" if members[1:] else "")
+        rows.append((group, GROUPS[group], len(members), name, tables))
+    return f"""## Columns
+
+Names are `{{question}}_{{answer}}_…`, as in the Galaxy Zoo catalogues. Null says "not \
+applicable"; there are no NaNs.
+
+{_table(("group", "meaning", "columns", "name", "tables"), rows)}"""
+
+
+_LIMITS = f"""## Known limits
+
+- The fractions are **not debiased for redshift**: the same galaxy farther away shows less \
+detail, and looks smoother. Compare samples at like redshift and apparent size.
+- The model learned from a training set whose balance differs from the survey's: rare classes \
+are known less well than their training errors say, and a survey's mean fraction is not a \
+measured rate.
+- A fraction predicts what volunteers would say of this image, which seeing, depth and the \
+colour recipe shape; it is not the truth about the galaxy.
+- The unmasked fractions of a question that few would be asked say little: the friendly table \
+masks them below {ASKED:.0%}, in the advanced table use `_proportion-asked`."""
+
+_OPENING = """## How to open it
+
+```python
+import pandas
+friendly = pandas.read_parquet("friendly.parquet")
+
+import lsdb
+catalog = lsdb.open_catalog("hats")
+cone = catalog.cone_search(ra=180.0, dec=0.0, radius_arcsec=3600).compute()
+
+import duckdb
+duckdb.sql("SELECT status, count(*) FROM 'friendly.parquet' GROUP BY status")
+```"""
+
+
+def _reproducing(origin: Origin) -> str:
+    digests = _table(
+        ("input", "content digest (sha256)"),
+        [(role, f"`{digest}`") for role, digest in sorted(origin.inputs.items())],
+    )
+    return f"""## Reproducibility
+
+`sha256sum -c SHA256SUMS` checks the files. The same inputs give the same files, byte by byte, \
+with the same library versions. `provenance.json` holds every stage's parameters and the digests \
+of every partition; the footers of the Parquet tables hold the digest of their rows.
+
+{digests}"""

@@ -1,0 +1,191 @@
+"""The rows of a release: the files of one partition joined position by position."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from galaxymill import flags, products
+from galaxymill.errors import UserError
+from galaxymill.release.sources import MAKERS, Part
+from galaxymill.votes.tree import Tree
+
+ASKED = 0.5
+SUM_TOLERANCE = 1e-4
+
+
+def part_schemas(part: Part, tree: Tree) -> dict[str, pa.Schema]:
+    """Schema that each file of every partition must have, by role.
+
+    Parameters
+    ----------
+    part : Part
+        Any partition: it tells the catalogue's columns and the number of samples.
+    tree : Tree
+        The model's questions.
+
+    Raises
+    ------
+    UserError
+        When its predictions have no concentrations.
+    """
+    predicted = pq.read_schema(part.files["predictions"])
+    index = predicted.get_field_index("concentrations")
+    if index < 0 or not pa.types.is_fixed_size_list(predicted.field(index).type):
+        raise UserError(f"{part.files['predictions']}: no concentrations; run predict again")
+    samples = predicted.field(index).type.list_size // len(tree.columns)
+    return {
+        "tile": pq.read_schema(part.files["tile"]),
+        "cutouts": products.CUTOUTS,
+        "images": products.IMAGES,
+        "predictions": products.predictions(tree, samples),
+    }
+
+
+def check_part(part: Part, schemas: Mapping[str, pa.Schema]) -> None:
+    """Refuse a partition whose files do not hold the tile's galaxies, each once and in order.
+
+    Parameters
+    ----------
+    part : Part
+    schemas : mapping of str to pyarrow.Schema
+        See `part_schemas`.
+
+    Raises
+    ------
+    UserError
+        With the file, and how many galaxies are missing, given twice or of no tile.
+    """
+    for role, path in part.files.items():
+        _check_schema(path, schemas[role], MAKERS[role])
+    tile = part.files["tile"]
+    wanted = _read(tile, ["object_id"])["object_id"]
+    for role in ("cutouts", "images", "predictions"):
+        found = _read(part.files[role], ["object_id"])["object_id"]
+        if not found.equals(wanted):
+            what = _id_differences(wanted.to_pylist(), found.to_pylist())
+            raise UserError(
+                f"{part.files[role]}: not the galaxies of {tile}: {what}; run {MAKERS[role]} again"
+            )
+
+
+def _check_schema(path: Path, wanted: pa.Schema, stage: str) -> None:
+    found = pq.read_schema(path)
+    if found.equals(wanted):
+        return
+    theirs, ours = (dict(zip(one.names, one.types, strict=True)) for one in (found, wanted))
+    odd = sorted(name for name in theirs | ours if theirs.get(name) != ours.get(name))
+    raise UserError(
+        f"{path}: columns are not those of the other partitions and the model: "
+        f"{', '.join(odd[:5]) or 'another order'}; run {stage} again"
+    )
+
+
+def _id_differences(wanted: Sequence[str], found: Sequence[str]) -> str:
+    """Say what is wrong with ``found``: counts, and the first id of each kind."""
+    once, counts = set(wanted), Counter(found)
+    kinds = {
+        "missing": sorted(once - set(counts)),
+        "given twice": sorted(name for name, count in counts.items() if count > 1),
+        "orphan": sorted(set(counts) - once),
+    }
+    told = [f"{len(ids)} {kind} (e.g. {ids[0]!r})" for kind, ids in kinds.items() if ids]
+    return ", ".join(told) or "another order"
+
+
+def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
+    # ParquetFile, not read_table: a folder called ``a=b`` must not become a column.
+    with pq.ParquetFile(path, memory_map=False) as file:
+        return file.read(columns=columns)
+
+
+def read_part(part: Part, schema: pa.Schema, tree: Tree) -> pa.Table:
+    """Join the files of one partition that `check_part` has passed.
+
+    Parameters
+    ----------
+    part : Part
+    schema : pyarrow.Schema
+        All columns of the release.
+    tree : Tree
+        The model's questions.
+
+    Returns
+    -------
+    pyarrow.Table
+        One row per row of the tile, in its order. ``flags`` are those of the image or of the
+        prediction; what is not applicable is null, never NaN.
+
+    Raises
+    ------
+    UserError
+        When a fit galaxy's fractions do not add up to 1, or an unfit galaxy has any.
+    """
+    images = _read(part.files["images"], ["flags", "bad_pixel_fraction"])
+    predictions = _read(part.files["predictions"])
+    values = {
+        **_columns(_read(part.files["tile"])),
+        **_columns(predictions),
+        "bad_pixel_fraction": images["bad_pixel_fraction"],
+        "status": _read(part.files["cutouts"], ["status"])["status"],
+        "flags": pc.bit_wise_or(images["flags"], predictions["flags"]),
+    }
+    rows = pa.table([_nan_to_null(values[name]) for name in schema.names], schema=schema)
+    _check_fractions(rows, tree, part.files["predictions"])
+    return rows
+
+
+def _columns(table: pa.Table) -> dict[str, pa.ChunkedArray]:
+    return dict(zip(table.column_names, table.columns, strict=True))
+
+
+def _nan_to_null(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    if not pa.types.is_floating(values.type):
+        return values
+    return pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
+
+
+def _check_fractions(rows: pa.Table, tree: Tree, path: Path) -> None:
+    unfit = (rows["flags"].to_numpy() & flags.UNFIT) != 0
+    for question in tree.questions:
+        fractions = np.stack(
+            [rows[f"{column}_fraction"].to_numpy() for column in question.columns], dtype=np.float64
+        )
+        total = fractions.sum(axis=0)
+        good = np.where(unfit, np.isnan(fractions).all(axis=0), abs(total - 1) < SUM_TOLERANCE)
+        if not good.all():
+            row = int(np.argmin(good))
+            state = "unfit" if unfit[row] else "fit"
+            raise UserError(
+                f"{path}: {question.name}: {(~good).sum()} galaxies whose fractions are neither 1 "
+                f"together nor, where the image is unfit, null, e.g. "
+                f"{rows['object_id'][row].as_py()!r} ({state}): {total[row]}; run predict again"
+            )
+
+
+def mask_unasked(rows: pa.Table, tree: Tree, schema: pa.Schema) -> pa.Table:
+    """Make the friendly table: null where fewer than half would be asked the question.
+
+    This is the cut of the Galaxy Zoo DESI catalogue (Walmsley et al. 2023, MNRAS 526, 4768).
+
+    Parameters
+    ----------
+    rows : pyarrow.Table
+        From `read_part`.
+    tree : Tree
+        The model's questions.
+    schema : pyarrow.Schema
+        Of the friendly table.
+    """
+    values = _columns(rows)
+    for question in tree.questions:
+        asked = pc.greater_equal(rows[f"{question.name}_proportion-asked"], ASKED)
+        for column in question.columns:
+            name = f"{column}_fraction"
+            nothing = pa.scalar(None, rows[name].type)
+            values[name] = pc.if_else(asked, rows[name], nothing)
+    return pa.table([values[name] for name in schema.names], schema=schema)

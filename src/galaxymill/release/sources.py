@@ -1,0 +1,168 @@
+"""What a release is made of: the files of every partition, and proof that they belong together."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from galaxymill.catalog.partition import Partition, read_partitions
+from galaxymill.errors import UserError
+from galaxymill.storage.origin import Record, read_record
+from galaxymill.votes.tree import Tree, parse_tree
+
+ROLES = ("tile", "cutouts", "images", "predictions")
+MAKERS = {"tile": "partition", "cutouts": "fetch", "images": "render", "predictions": "predict"}
+MADE_FROM = {"cutouts": "tile", "images": "cutouts", "predictions": "images"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One partition's files and what their footers say, by role (one of ``ROLES``)."""
+
+    partition: Partition
+    files: Mapping[str, Path]
+    records: Mapping[str, Record]
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a release needs to know of ``model.yaml``.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    tree : Tree
+        The questions it answers.
+    digest : str
+        Content digest of the model.
+    origin : dict
+        What it was trained on, see `galaxymill.storage.origin.Origin.to_dict`.
+    card : dict
+        The whole file.
+    """
+
+    path: Path
+    tree: Tree
+    digest: str
+    origin: dict[str, Any]
+    card: dict[str, Any]
+
+    @property
+    def domain(self) -> dict[str, Any]:
+        """Survey and recipe of the images it learned from."""
+        return dict(self.origin.get("domain") or {})
+
+
+def read_model(path: Path) -> Model:
+    """Read ``model.yaml``.
+
+    Raises
+    ------
+    UserError
+        When it cannot be read or lacks its tree, digest or origin.
+    """
+    try:
+        card = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree, digest, origin = card["tree"], card["digest"], card["origin"]
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); train it first") from error
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not a model's card: {error!r}") from error
+    return Model(path, parse_tree(tree, f"{path}: tree"), str(digest), dict(origin), card)
+
+
+def read_parts(partitions: Path, folders: Mapping[str, Path], model: Model) -> list[Part]:
+    """Find every partition's files and check, by their footers, that they belong together.
+
+    Parameters
+    ----------
+    partitions : Path
+        ``partitions.csv``.
+    folders : mapping of str to Path
+        Folder of each of ``ROLES``.
+    model : Model
+        Who must have predicted.
+
+    Returns
+    -------
+    list of Part
+        In the catalogue's order.
+
+    Raises
+    ------
+    UserError
+        When a file is absent or stale, when the tiles do not have the rows that
+        ``partitions.csv`` says, or when models or the images' domains are mixed.
+    """
+    parts = [_part(partition, folders) for partition in read_partitions(partitions)]
+    if not parts:
+        raise UserError(f"{partitions}: no partitions; there is nothing to release")
+    for part in parts:
+        if part.records["tile"].rows != part.partition.n_rows:
+            raise UserError(
+                f"{part.files['tile']}: {part.records['tile'].rows} rows, but {partitions} says "
+                f"{part.partition.n_rows}; run partition again"
+            )
+        _check_chain(part)
+    _check_domain(parts)
+    _check_model(parts, model)
+    return parts
+
+
+def _part(partition: Partition, folders: Mapping[str, Path]) -> Part:
+    files = {role: folders[role] / f"{partition.part}.parquet" for role in ROLES}
+    return Part(partition, files, {role: read_record(path) for role, path in files.items()})
+
+
+def _check_chain(part: Part) -> None:
+    """Refuse a file that was made from other rows than those that are there now."""
+    for role, source in MADE_FROM.items():
+        recorded = part.records[role].origin["inputs"].get(source)
+        present = part.records[source].digest
+        if recorded != present:
+            raise UserError(
+                f"{part.files[role]}: stale: made from {source} {recorded}, but "
+                f"{part.files[source]} is now {present}; run {MAKERS[role]} again"
+            )
+
+
+def _check_domain(parts: Sequence[Part]) -> None:
+    """Refuse to mix images of several surveys or recipes."""
+    first = parts[0].files["images"], parts[0].records["images"].origin["domain"]
+    for part in parts:
+        for role in ("images", "predictions"):
+            domain = part.records[role].origin["domain"]
+            if domain != first[1]:
+                raise UserError(
+                    f"{part.files[role]} and {first[0]} are of different images: "
+                    f"{_differences(domain, first[1])}; run {MAKERS[role]} again with one recipe"
+                )
+
+
+def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    keys = sorted(key for key in {**one, **other} if one.get(key) != other.get(key))
+    return "; ".join(f"{key}: {one.get(key)!r} and {other.get(key)!r}" for key in keys)
+
+
+def _check_model(parts: Sequence[Part], model: Model) -> None:
+    """Refuse predictions of several models, or of another than the one that is named."""
+    digests = {part.files["predictions"]: _model_digest(part) for part in parts}
+    first = parts[0].files["predictions"]
+    for path, digest in digests.items():
+        if digest != digests[first]:
+            raise UserError(
+                f"{path} and {first} were predicted by different models: {digest} and "
+                f"{digests[first]}; run predict again with one model"
+            )
+    if digests[first] != model.digest:
+        raise UserError(
+            f"{first} was predicted by model {digests[first]}, but {model.path} is "
+            f"{model.digest}; run predict again, or name the model that predicted"
+        )
+
+
+def _model_digest(part: Part) -> str:
+    return str(part.records["predictions"].origin["inputs"].get("model"))

@@ -1,0 +1,140 @@
+"""Settings of a stage: frozen pydantic models that travel as ``--set key=value`` flags."""
+
+import shlex
+from collections.abc import Collection, Sequence
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from galaxymill.errors import UserError
+
+
+def _split_commas(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return value.split(",") if value else ()
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas)]
+"""Several names; on the command line they are separated by commas."""
+
+Numbers = Annotated[tuple[float, ...], BeforeValidator(_split_commas)]
+"""Several numbers; on the command line they are separated by commas."""
+
+
+class Strict(BaseModel):
+    """A frozen model that refuses unknown keys: the base of every piece of the config."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Settings(Strict):
+    """Settings of a stage: given in the config, passed to the command as ``--set`` flags.
+
+    Attributes
+    ----------
+    operational : frozenset of str
+        Those that change no product (where a server or a folder is): a workflow passes them
+        apart, so that changing them runs nothing again.
+    """
+
+    operational: ClassVar[frozenset[str]] = frozenset()
+
+    def to_flags(self) -> str:
+        """Spell what changes the product as command-line flags, sorted and quoted for a shell.
+
+        Defaults are spelled out too, so that a default that changes in a later version makes
+        the stage run again.
+        """
+        return self._flags("--set", set(type(self).model_fields) - self.operational)
+
+    def operational_flags(self) -> str:
+        """Spell what changes no product."""
+        return self._flags("--set", self.operational)
+
+    def _flags(self, option: str, names: Collection[str]) -> str:
+        words: list[str] = []
+        for key, value in sorted(self.model_dump(include=set(names)).items()):
+            if value is not None:
+                words += [option, f"{key}={_spell(value)}"]
+        return shlex.join(words)
+
+    def product_settings(self) -> dict[str, Any]:
+        """Plain form of what changes the product, as kept in its origin."""
+        return self.model_dump(mode="json", exclude=set(self.operational))
+
+    @classmethod
+    def from_flags(cls, flags: Sequence[str], place: str) -> Self:
+        """Parse ``key=value`` words.
+
+        Parameters
+        ----------
+        flags : sequence of str
+            As given to ``--set``.
+        place : str
+            The command, to name in errors.
+
+        Raises
+        ------
+        UserError
+            When a word has no ``=``, a key is unknown or a value is not allowed.
+        """
+        plain: dict[str, str] = {}
+        for flag in flags:
+            key, equals, value = flag.partition("=")
+            if not equals:
+                raise UserError(f"{place}: --set {flag!r} is not of the form key=value")
+            plain[key] = value
+        try:
+            return cls.model_validate(plain)
+        except ValidationError as error:
+            raise UserError(f"{place}: {explain(error, cls)}") from error
+
+
+def _spell(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple | list):
+        return ",".join(str(item) for item in value)
+    return str(value)
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """Put a validation error in one line: place, value, what is wrong, allowed keys."""
+    parts = []
+    for detail in error.errors(include_url=False):
+        place = ".".join(str(step) for step in detail["loc"])
+        if detail["type"] == "extra_forbidden":
+            allowed = _allowed_keys(model, detail["loc"])
+            parts.append(f"{place}: unknown key; allowed: {', '.join(allowed)}")
+        elif detail["type"] == "missing":
+            parts.append(f"{place}: this key is required")
+        else:
+            message = detail["msg"].removeprefix("Value error, ")
+            given = "" if isinstance(detail["input"], dict) else f" (given: {detail['input']!r})"
+            parts.append(f"{place}: {message}{given}" if place else message)
+    return "; ".join(parts)
+
+
+def _allowed_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """Keys of the innermost model on the way to ``location``."""
+    current: Any = model
+    for step in location[:-1]:
+        fields = getattr(current, "model_fields", None)
+        if fields is None or step not in fields:
+            current = _member(current, step)
+        else:
+            current = fields[step].annotation
+    fields = getattr(_member(current, ""), "model_fields", {})
+    return sorted(fields)
+
+
+def _member(annotation: Any, step: int | str) -> Any:
+    """Find the model inside ``dict[str, M]``, ``M | None`` or a union tagged by ``step``."""
+    candidates = [annotation, *getattr(annotation, "__args__", ())]
+    models = [item for item in candidates if hasattr(item, "model_fields")]
+    for item in models:
+        tags = [info.default for info in item.model_fields.values()]
+        if step in tags:
+            return item
+    return models[0] if models else annotation

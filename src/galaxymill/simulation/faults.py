@@ -1,0 +1,121 @@
+"""What goes wrong at the demo's cutout service: chosen by chance, the same at every run."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from galaxymill.simulation.galaxies import tangent_plane
+from galaxymill.simulation.sky import generator
+
+SAME_OBJECT_ARCSEC = 5.0
+"""A cutout centred this near to an object is that object's."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How the service treats the cutouts of one object.
+
+    Attributes
+    ----------
+    index : int
+        Row of the object in the truth table, -1 for empty sky.
+    covered : bool
+        Whether the survey has been there.
+    empty_bands : str
+        Bands that hold nothing but zeros.
+    delay_s : float
+        How long every answer takes on top, seconds.
+    first_status : int
+        HTTP status of the first answer, 0 for none but the image.
+    """
+
+    index: int = -1
+    covered: bool = True
+    empty_bands: str = ""
+    delay_s: float = 0.0
+    first_status: int = 0
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Verdicts on all objects, found by position."""
+
+    ra: npt.NDArray[np.float64]
+    dec: npt.NDArray[np.float64]
+    by_index: dict[int, Verdict] = field(default_factory=dict)
+
+    def at(self, ra: float, dec: float) -> Verdict:
+        """Verdict on a cutout centred at ``ra``, ``dec`` (degrees)."""
+        if not self.by_index:
+            return Verdict()
+        distance = np.hypot(*tangent_plane(self.ra, self.dec, ra, dec))
+        nearest = int(np.argmin(distance))
+        if distance[nearest] > SAME_OBJECT_ARCSEC:
+            return Verdict()
+        return self.by_index.get(nearest, Verdict(nearest))
+
+
+@dataclass(frozen=True)
+class Faults:
+    """Shares of the objects that each fault strikes; defaults are the demo's.
+
+    Attributes
+    ----------
+    off_footprint : float
+        FITS cutouts always end in a 500, JPEGs are blank.
+    empty_z : int
+        Number of objects (not a share) whose z plane is all zeros.
+    slow : float
+        Every answer takes 0.3 to 1 s longer.
+    throttled : float
+        The first answer is a 429 with ``Retry-After: 1``.
+    unavailable : float
+        The first answer is a 503.
+    """
+
+    off_footprint: float = 0.004
+    empty_z: int = 1
+    slow: float = 0.01
+    throttled: float = 0.02
+    unavailable: float = 0.01
+
+    @classmethod
+    def none(cls) -> "Faults":
+        """Nothing goes wrong."""
+        return cls(off_footprint=0, empty_z=0, slow=0, throttled=0, unavailable=0)
+
+    def judge(self, truth: pa.Table, seed: int) -> Verdicts:
+        """Choose whom each fault strikes.
+
+        Objects stand in the order of a hash of ``seed`` and ``object_id``; off the footprint are
+        the first of that order, so their number is exact and no object has two faults.
+
+        Parameters
+        ----------
+        truth : pyarrow.Table
+            From `galaxymill.simulation.sky.simulate_sky`.
+        seed : int
+            Seed of the sky.
+
+        Returns
+        -------
+        Verdicts
+        """
+        ids = truth["object_id"].to_pylist()
+        lots = [generator(seed, object_id, "faults").random(2) for object_id in ids]
+        order = iter(sorted(range(len(ids)), key=lambda index: lots[index][0]))
+        verdicts: dict[int, Verdict] = {}
+
+        def strike(count: int, **fault: object) -> None:
+            for index in [i for _, i in zip(range(count), order, strict=False)]:
+                verdicts[index] = Verdict(index, **fault)  # type: ignore[arg-type]
+
+        strike(self.empty_z, empty_bands="z")
+        strike(round(self.off_footprint * len(ids)), covered=False)
+        strike(round(self.throttled * len(ids)), first_status=429)
+        strike(round(self.unavailable * len(ids)), first_status=503)
+        for index in [i for _, i in zip(range(round(self.slow * len(ids))), order, strict=False)]:
+            verdicts[index] = Verdict(index, delay_s=0.3 + 0.7 * float(lots[index][1]))
+        return Verdicts(truth["ra"].to_numpy(), truth["dec"].to_numpy(), verdicts)

@@ -1,0 +1,107 @@
+"""Read and write Parquet products: atomic, digested, with their origin in the footer."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from galaxymill.storage.atomic import atomic_file
+from galaxymill.storage.digest import TableDigest
+from galaxymill.storage.origin import METADATA_KEY, Origin
+
+ROWS_PER_GROUP = 256
+
+
+class ProductWriter:
+    """Append batches to a Parquet product; see `open_product`."""
+
+    def __init__(self, path: Path, schema: pa.Schema, origin: Origin) -> None:
+        self._origin = origin
+        self._schema = schema
+        self._digest = TableDigest(schema)
+        # No two images are alike: a dictionary of them costs time and memory, and saves nothing.
+        plain = [field.name for field in schema if not pa.types.is_binary(field.type)]
+        chosen: list[str] | bool = plain if len(plain) < len(schema) else True
+        self._writer = pq.ParquetWriter(
+            path, schema, compression="zstd", use_dictionary=chosen, write_statistics=chosen
+        )
+
+    def write(self, rows: pa.Table) -> None:
+        """Append ``rows`` as one row group; their schema must be the product's."""
+        table = rows.cast(self._schema)
+        self._digest.update(table)
+        self._writer.write_table(table)
+
+    def finish(self) -> None:
+        """Write the footer with the origin and the digest over all rows."""
+        record = {
+            "origin": self._origin.to_dict(),
+            "digest": self._digest.hexdigest(),
+            "rows": self._digest.rows,
+        }
+        self._writer.add_key_value_metadata({METADATA_KEY: json.dumps(record, sort_keys=True)})
+        self._writer.close()
+
+
+@contextmanager
+def open_product(path: Path, schema: pa.Schema, origin: Origin) -> Iterator[ProductWriter]:
+    """Open a Parquet product for writing; it takes its place when the block ends well.
+
+    Parameters
+    ----------
+    path : Path
+        The product.
+    schema : pyarrow.Schema
+        From `galaxymill.products`.
+    origin : Origin
+        Kept in the footer, together with the digest over the rows.
+
+    Yields
+    ------
+    ProductWriter
+    """
+    with atomic_file(path) as temporary:
+        writer = ProductWriter(temporary, schema, origin)
+        yield writer
+        writer.finish()
+
+
+def write_product(path: Path, table: pa.Table, origin: Origin, schema: pa.Schema) -> None:
+    """Write a whole table as one product, in row groups of ``ROWS_PER_GROUP`` × 16 rows."""
+    step = ROWS_PER_GROUP * 16
+    with open_product(path, schema, origin) as writer:
+        for start in range(0, max(table.num_rows, 1), step):
+            writer.write(table.slice(start, step))
+
+
+def read_batches(
+    path: Path, columns: list[str] | None = None, rows: int = ROWS_PER_GROUP
+) -> Iterator[pa.Table]:
+    """Read a product piece by piece.
+
+    Parameters
+    ----------
+    path : Path
+        A Parquet file.
+    columns : list of str, optional
+        Default: all.
+    rows : int
+        At most so many rows a piece.
+
+    Yields
+    ------
+    pyarrow.Table
+    """
+    with pq.ParquetFile(path, memory_map=False) as file:
+        for batch in file.iter_batches(batch_size=rows, columns=columns):
+            yield pa.Table.from_batches([batch])
+
+
+def column_values(table: pa.Table, name: str) -> list[Any]:
+    """Give one column as a list of Python values."""
+    values: list[Any] = table.column(name).to_pylist()
+    return values

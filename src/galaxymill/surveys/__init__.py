@@ -1,0 +1,1 @@
+"""Where cutouts come from: one module a service behind one protocol, and the stage that asks."""

@@ -1,0 +1,64 @@
+"""User and password of a service: from the environment or ~/.netrc, and from nowhere else."""
+
+import netrc
+from base64 import b64encode
+from dataclasses import dataclass
+from os import environ
+from urllib.parse import urlsplit
+
+from galaxymill.errors import UserError
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Where user and password are to be found; they are not kept here.
+
+    Attributes
+    ----------
+    user_variable, password_variable : str
+        Environment variables; both must be set, or ``~/.netrc`` is asked.
+    server : str
+        Address of the service.
+    """
+
+    user_variable: str
+    password_variable: str
+    server: str
+
+    @property
+    def how_to(self) -> str:
+        """Name both ways to give user and password."""
+        return (
+            f"set {self.user_variable} and {self.password_variable} in the environment, or write "
+            f"a line for {self._host} in ~/.netrc"
+        )
+
+    def headers(self) -> dict[str, str]:
+        """Make the header of HTTP Basic authentication (RFC 7617), in UTF-8.
+
+        Raises
+        ------
+        UserError
+            When there are no user and password.
+        """
+        user, password = environ.get(self.user_variable), environ.get(self.password_variable)
+        if not (user and password):
+            user, password = self._from_netrc()
+        return {"Authorization": "Basic " + b64encode(f"{user}:{password}".encode()).decode()}
+
+    @property
+    def _host(self) -> str:
+        return urlsplit(self.server).hostname or ""
+
+    def _from_netrc(self) -> tuple[str, str]:
+        entry = None
+        try:
+            entry = netrc.netrc().authenticators(self._host)
+        except FileNotFoundError:
+            pass
+        except (OSError, netrc.NetrcParseError, UnicodeDecodeError):
+            # Its own message may quote a password.
+            raise UserError("~/.netrc cannot be read; see that it is well formed") from None
+        if not entry or not entry[0] or not entry[2]:
+            raise UserError(f"user and password are needed: {self.how_to}")
+        return entry[0], entry[2]

@@ -1,0 +1,92 @@
+"""A time limit for a whole request.
+
+The HTTP library's own limits are for one read each: a server that sends a byte a second, in a
+header or in the body, would hold a connection for days.
+"""
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpcore
+
+if TYPE_CHECKING:
+    import ssl
+
+    import httpx
+
+
+class Deadline(threading.local):
+    """When what this thread waits for must have come."""
+
+    _at: float | None = None
+
+    def start(self, seconds: float) -> None:
+        """Give this thread so much time from now on."""
+        self._at = time.monotonic() + seconds
+
+    def stop(self) -> None:
+        """Give this thread all the time."""
+        self._at = None
+
+    def left(self, timeout: float | None) -> float | None:
+        """Seconds that one operation may take, at most ``timeout``.
+
+        Raises
+        ------
+        httpcore.ReadTimeout
+            When none is left.
+        """
+        if self._at is None:
+            return timeout
+        left = self._at - time.monotonic()
+        if left <= 0:
+            raise httpcore.ReadTimeout
+        return left if timeout is None else min(left, timeout)
+
+
+def enforce(client: "httpx.Client", deadline: Deadline) -> None:
+    """Hold every connection of a client, those through a proxy included, to the deadline."""
+    # There is no public way that leaves the proxies of the environment in place.
+    transports: list[Any] = [client._transport, *client._mounts.values()]
+    for transport in transports:
+        if transport is not None:
+            transport._pool._network_backend = _Backend(deadline)
+
+
+class _Backend(httpcore.NetworkBackend):
+    def __init__(self, deadline: Deadline) -> None:
+        self._plain, self._deadline = httpcore.SyncBackend(), deadline
+
+    def connect_tcp(
+        self, host: str, port: int, timeout: float | None = None, *rest: Any, **options: Any
+    ) -> httpcore.NetworkStream:
+        left = self._deadline.left(timeout)
+        stream = self._plain.connect_tcp(host, port, left, *rest, **options)
+        return _Stream(stream, self._deadline)
+
+
+class _Stream(httpcore.NetworkStream):
+    def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline) -> None:
+        self._stream, self._deadline = stream, deadline
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max(max_bytes, 1 << 18), self._deadline.left(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, self._deadline.left(timeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self,
+        ssl_context: "ssl.SSLContext",
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.NetworkStream:
+        left = self._deadline.left(timeout)
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, left), self._deadline)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)

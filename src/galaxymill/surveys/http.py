@@ -1,0 +1,315 @@
+"""One polite HTTP client for every service: paced, retried, bounded, and stopped in time.
+
+The HTTP libraries are imported when a service is opened: a config is checked without them.
+"""
+
+import threading
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from galaxymill import __version__
+from galaxymill.surveys.answer import Answer, TryAgain, retry_after_s
+from galaxymill.surveys.base import (
+    BATCH,
+    MAX_PAYLOAD_BYTES,
+    Cutout,
+    Network,
+    Target,
+)
+from galaxymill.surveys.gate import Breaker, Gate
+from galaxymill.surveys.workers import each
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["Answer", "Http", "TryAgain", "each"]
+
+_WAIT_MAX_S = 30.0
+_RETRY_AFTER_MAX_S = 300.0
+_MAX_REDIRECTS = 5
+_IN_FLIGHT_BYTES = 64_000_000
+"""Of answers; while they are read, checked and kept each takes about three times its size."""
+_PIECE_BYTES = 1_000_000
+
+
+class Http:
+    """Make requests within the network limits, and again when a fault may pass.
+
+    Parameters
+    ----------
+    network : Network
+        Rate, connections, time-out, attempts, and when to stop.
+    server : str
+        What relative URLs start from; never kept in products.
+    headers : mapping, optional
+        Sent to ``server`` and to no other host, such as ``Authorization``.
+    max_bytes : int
+        Longer bodies are cut there, and so found invalid.
+    alive : callable, optional
+        Given the last of a row of failures, tells whether the service still works: then it is
+        the galaxies that cannot be had.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        server: str = "",
+        headers: Mapping[str, str] | None = None,
+        max_bytes: int = MAX_PAYLOAD_BYTES,
+        alive: Callable[[Answer], bool] | None = None,
+    ) -> None:
+        import httpx
+
+        from galaxymill.surveys.deadline import Deadline, enforce
+
+        self.network = network
+        self._own_headers = dict(headers or {})
+        self._max_bytes = max_bytes
+        self._gate = Gate(network.requests_per_second)
+        self._breaker = Breaker(self._gate, network.stop_after, alive)
+        self._deadline = Deadline()
+        self._connections = threading.BoundedSemaphore(network.connections)
+        contact = f" ({network.contact})" if network.contact else ""
+        self._client = httpx.Client(
+            base_url=server,
+            timeout=httpx.Timeout(network.timeout_s, pool=None),
+            follow_redirects=True,
+            max_redirects=_MAX_REDIRECTS,
+            headers={
+                b"User-Agent": f"galaxymill/{__version__}{contact}".encode(),
+                # Images hardly shrink.
+                b"Accept-Encoding": b"identity",
+            },
+            limits=httpx.Limits(
+                max_connections=network.connections,
+                max_keepalive_connections=network.connections,
+            ),
+            event_hooks={"request": [self._before]},
+        )
+        self._server = _origin(self._client.base_url)
+        enforce(self._client, self._deadline)
+
+    def get(self, url: str, **options: Any) -> Answer:
+        """Make a GET request; see `ask`."""
+        return self.ask("GET", url, **options)
+
+    def ask(
+        self,
+        method: str,
+        url: str,
+        gives_up: Callable[[Answer], bool] = lambda answer: False,
+        **options: Any,
+    ) -> Answer:
+        """Make one request, again when it fails in a way that may pass.
+
+        Parameters
+        ----------
+        method, url : str
+            Path and query without secrets; absolute for another host than ``server``.
+        gives_up : callable
+            Tells whether a transient-looking answer is not worth another try.
+        **options
+            Of ``httpx.Client.stream``: headers, data, files, content.
+
+        Returns
+        -------
+        Answer
+            The last one, good or bad.
+
+        Raises
+        ------
+        ServiceError
+            When too many requests have failed in a row, or the server asks for a long wait.
+        """
+        seen: Counter[int | None] = Counter()
+        try:
+            for attempt in self.retries():
+                with attempt:
+                    answer = self.once(method, url, **options)
+                    seen[answer.http_status] += 1
+                    answer = replace(answer, repeats=seen[answer.http_status])
+                    self._breaker.note(answer)
+                    if answer.transient and not gives_up(answer):
+                        raise TryAgain(answer)
+        except TryAgain as last:
+            answer = last.answer
+        return answer
+
+    def retries(self) -> Any:
+        """Attempts of one request: ``for attempt in retries(): with attempt: …`` and TryAgain."""
+        import stamina
+
+        return stamina.retry_context(
+            on=_may_pass,
+            attempts=self.network.attempts,
+            timeout=None,
+            wait_initial=0.5,
+            wait_max=_WAIT_MAX_S,
+            wait_jitter=0.5,
+        )
+
+    def once(self, method: str, url: str, **options: Any) -> Answer:
+        """Make one request once, within the rate and the time, and read ``max_bytes`` at most."""
+        import httpx
+
+        try:
+            with self._open(method, url, **options) as response:
+                payload = self._bounded(response)
+                answer = self.head(response, url)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            # The message of a transport error may hold the server's address; its kind does not.
+            return Answer(b"", None, type(error).__name__, url, datetime.now(UTC))
+        cut = len(payload) > self._max_bytes
+        return replace(answer, payload=payload[: self._max_bytes] if cut else payload, cut=cut)
+
+    def head(self, response: "httpx.Response", url: str) -> Answer:
+        """Give an open response as an answer without its body; a wait that it asks for is kept."""
+        status = response.status_code
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        reason = "" if response.is_success else f"HTTP {status}"
+        wait_s = retry_after_s(headers.get("retry-after", ""))
+        answer = Answer(b"", status, reason, url, datetime.now(UTC), headers, wait_s)
+        if answer.transient and wait_s is not None:
+            self._pause(wait_s)
+        return answer
+
+    @contextmanager
+    def stream(self, method: str, url: str, **options: Any) -> "Iterator[httpx.Response]":
+        """Open one request within the rate, and give the response to read; no retries.
+
+        The head must come in the time for one request; the reader bounds the body, see `pieces`.
+        """
+        with self._open(method, url, **options) as response:
+            self._deadline.stop()
+            yield response
+
+    @contextmanager
+    def _open(self, method: str, url: str, **options: Any) -> "Iterator[httpx.Response]":
+        with self._connections:
+            try:
+                with self._client.stream(method, url, **options) as response:
+                    yield response
+            finally:
+                self._deadline.stop()
+
+    def _before(self, request: "httpx.Request") -> None:
+        """Prepare each request, those that follow a redirect too."""
+        at_home = _origin(request.url) == self._server
+        for name, value in self._own_headers.items():
+            if at_home:
+                request.headers.setdefault(name, value)
+            elif request.headers.get(name) == value:
+                del request.headers[name]
+        self._gate.wait_turn()
+        self._deadline.start(self.network.timeout_s)
+
+    def note(self, answer: Answer) -> None:
+        """Count an answer of `once` or `stream` towards the failures in a row."""
+        self._breaker.note(answer)
+
+    def each(
+        self, work: Callable[[Target], Cutout], targets: Iterable[Target], bytes_each: int = 0
+    ) -> Iterator[Cutout]:
+        """Do the work of every target on some more threads than there are connections.
+
+        While the answers of some are checked, those of others come.
+
+        Parameters
+        ----------
+        work : callable
+            Makes the requests of one target.
+        targets : iterable of Target
+            Taken as threads become free.
+        bytes_each : int
+            What one answer takes; fewer are under way when they are large.
+
+        Yields
+        ------
+        Cutout
+            As they are done.
+        """
+        connections = self.network.connections
+        threads = min(connections + connections // 2, _IN_FLIGHT_BYTES // max(bytes_each, 1), BATCH)
+        yield from each(work, targets, max(1, threads))
+
+    def close(self) -> None:
+        """Close the connections; whoever still waits for its turn is sent away."""
+        self._gate.stop("the service was closed")
+        self._client.close()
+
+    def _bounded(self, response: "httpx.Response") -> bytes:
+        """Read a body, and stop when it is longer than ``max_bytes``."""
+        body = BytesIO()
+        for piece in pieces(response):
+            body.write(piece)
+            if body.tell() > self._max_bytes:
+                break
+        return body.getvalue()
+
+    def _pause(self, wait_s: float) -> None:
+        """Let nobody ask this service before the time that it names."""
+        if wait_s > _RETRY_AFTER_MAX_S:
+            self._gate.stop(f"the server asks to wait for {wait_s:.0f} s")
+            self._gate.sleep(0)
+        self._gate.pause(wait_s)
+
+
+def pieces(response: "httpx.Response") -> Iterator[bytes]:
+    """Read a body in small pieces; what is compressed never grows large before it is counted.
+
+    Parameters
+    ----------
+    response : httpx.Response
+        Open, its body not yet read.
+
+    Yields
+    ------
+    bytes
+        Decoded, at most a megabyte each.
+
+    Raises
+    ------
+    httpx.HTTPError
+        When the connection fails, or the body is damaged or encoded in another way than gzip
+        or deflate.
+    """
+    import httpx
+
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    if encoding in ("identity", ""):
+        yield from response.iter_raw()
+        return
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise httpx.DecodingError("unknown encoding")
+    # 32: a gzip or a zlib header, whichever is there.
+    decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    try:
+        for raw in response.iter_raw():
+            piece = decoder.decompress(raw, _PIECE_BYTES)
+            while piece:
+                yield piece
+                piece = decoder.decompress(decoder.unconsumed_tail, _PIECE_BYTES)
+            if decoder.unused_data:
+                raise httpx.DecodingError("something follows the body")
+    except zlib.error as error:
+        raise httpx.DecodingError("damaged") from error
+    if not decoder.eof:
+        raise httpx.DecodingError("the body ends too early")
+
+
+def _may_pass(error: Exception) -> bool | float:
+    """Tell stamina whether to try again; at once where the gate waits for the server's time."""
+    if not isinstance(error, TryAgain):
+        return False
+    return 0.0 if error.answer.retry_after_s else True
+
+
+def _origin(url: "httpx.URL") -> tuple[str, str, int | None]:
+    """Scheme, host and port: secrets do not go from https to http either."""
+    return url.scheme, url.host, url.port

@@ -1,0 +1,1 @@
+"""Archives that speak the protocols of the Virtual Observatory: SIA2, TAP, DataLink, SODA."""

@@ -1,0 +1,181 @@
+"""Which MER mosaics lie where: what to ask IRSA's SIA2 service, and how to read its answers."""
+
+import json
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from galaxymill.surveys.base import Target
+from galaxymill.surveys.http import Http
+from galaxymill.surveys.ivoa.votable import ArchiveError, asking, overflows, rows_of, session, text
+from galaxymill.surveys.mosaics.range_reader import Unreadable
+
+BANDS = ("VIS", "Y", "J", "H", "u", "g", "r", "i", "z")
+_NAME = re.compile(
+    r"EUC_MER_BGSUB-MOSAIC-([A-Za-z-]+)_TILE(\d+)\b(?:[\w.-]*?_(\d{8}T[\d.]+Z))?[\w.-]*\.fits"
+)
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A background-subtracted mosaic that the SIA2 service lists.
+
+    Attributes
+    ----------
+    name : str
+        Of the file.
+    band : str
+        One of ``BANDS``, or one that is not known.
+    tile : str
+        Number of the tile.
+    created : str
+        When it was made; empty when its name does not say. Later ones sort later.
+    url : str
+        Where to read it.
+    """
+
+    name: str
+    band: str
+    tile: str
+    created: str
+    url: str
+
+
+def cells(targets: Iterable[Target], cell_deg: float) -> Iterator[list[Target]]:
+    """Group galaxies by squares of the sky of about this side, in degrees."""
+    groups: dict[tuple[int, int], list[Target]] = defaultdict(list)
+    for target in targets:
+        row = math.floor(target.dec / cell_deg)
+        along = target.ra * math.cos(math.radians(row * cell_deg))
+        groups[row, math.floor(along / cell_deg)].append(target)
+    yield from groups.values()
+
+
+def circle(targets: list[Target]) -> tuple[float, float, float]:
+    """Give a circle around the fields of galaxies near each other.
+
+    Returns
+    -------
+    ra, dec, radius : float
+        In degrees.
+    """
+    ra = np.radians([target.ra for target in targets])
+    dec = np.radians([target.dec for target in targets])
+    points = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
+    middle = points.mean(axis=0)
+    middle /= np.linalg.norm(middle)
+    # By the chord, not the cosine: it is exact where galaxies are near each other.
+    chord = float(np.linalg.norm(points - middle, axis=1).max())
+    field_deg = max(target.size * target.pixel_scale for target in targets) * math.sqrt(0.5) / 3600
+    radius = math.degrees(2 * math.asin(min(1.0, chord / 2))) + field_deg
+    middle_ra = math.degrees(math.atan2(middle[1], middle[0])) % 360
+    return middle_ra, math.degrees(math.asin(np.clip(middle[2], -1, 1))), radius
+
+
+def look_up(
+    http: Http, server: str, collection: str, targets: list[Target]
+) -> list[dict[str, Any]] | None:
+    """Ask once for the images around some galaxies.
+
+    Parameters
+    ----------
+    http : Http
+        Makes the request.
+    server, collection : str
+        The SIA2 service, and which of its collections.
+    targets : list of Target
+        Near each other.
+
+    Returns
+    -------
+    list of dict, or None
+        Each row's values by the column's name in lower case; None when the service says that
+        there are more than it lists.
+
+    Raises
+    ------
+    Unreadable
+        When it answers with an error, or with no VOTable.
+    """
+    from pyvo.dal.sia2 import SIA2Query
+
+    try:
+        with asking("SIA2"):
+            place = circle(targets)
+            query = SIA2Query(server, pos=place, collection=collection, session=session(http))
+            results = query.execute()
+            return None if overflows(results) else list(rows_of(results))
+    except ArchiveError as error:
+        raise Unreadable("failed", str(error), error.http_status) from error
+
+
+def by_tile(
+    rows: Iterable[Mapping[str, Any]], bands: Iterable[str], s3: str | None
+) -> dict[str, dict[str, Listed]]:
+    """Sort mosaics by tile and band; of several that were made, the newest counts.
+
+    Parameters
+    ----------
+    rows : iterable of mapping
+        Of an SIA2 answer.
+    bands : iterable of str
+        Which are wanted, in this order.
+    s3 : str or None
+        Address of a bucket, with ``{bucket}`` for its name; None for the files at IRSA.
+
+    Returns
+    -------
+    dict of str to dict of str to Listed
+        By number of the tile, then by band; only tiles with a band that is wanted.
+    """
+    found: dict[str, dict[str, Listed]] = defaultdict(dict)
+    mosaics = filter(None, (_listed(row, s3) for row in rows))
+    for mosaic in sorted(mosaics, key=lambda mosaic: (mosaic.created, mosaic.name)):
+        found[mosaic.tile][mosaic.band] = mosaic
+    order = tuple(bands)
+    wanted = {
+        number: {band: tile[band] for band in order if band in tile}
+        for number, tile in found.items()
+    }
+    return {number: tile for number, tile in wanted.items() if tile}
+
+
+def _listed(row: Mapping[str, Any], s3: str | None) -> Listed | None:
+    """Read one row of an SIA2 answer; None for what is no background-subtracted mosaic."""
+    bucket, key = _cloud(text(row.get("cloud_access")))
+    url = text(row.get("access_url"))
+    name = (key or url).split("?")[0].rpartition("/")[2]
+    parts = _NAME.fullmatch(name)
+    if parts is None or text(row.get("dataproduct_subtype")) not in ("", "science"):
+        return None
+    if s3 is not None:
+        # The name becomes part of a host: it comes from outside.
+        if not _BUCKET.fullmatch(bucket):
+            return None
+        url = f"{s3.replace('{bucket}', bucket)}/{quote(key.lstrip('/'))}"
+    elif not url.startswith(("http://", "https://")):
+        return None
+    band = _band(text(row.get("energy_bandpassname")) or parts[1])
+    return Listed(name, band, parts[2], parts[3] or "", url)
+
+
+def _cloud(value: str) -> tuple[str, str]:
+    """Bucket and key of a ``cloud_access`` value; empty when it has none."""
+    try:
+        place = json.loads(value)["aws"]
+        return str(place["bucket_name"]), str(place["key"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return "", ""
+
+
+def _band(name: str) -> str:
+    """Euclid's names of bands: VIS; Y, NIR_Y and NIR-Y; g, DECAM_g and DES-G."""
+    band = re.split(r"[_-]", name)[-1]
+    return band if band in BANDS else band.lower()

@@ -1,0 +1,165 @@
+"""Images of an archive as rows of ObsCore: which are looked for, and which one is cut."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, urlsplit
+
+from galaxymill.surveys.base import Target
+
+WAVELENGTHS = {
+    "u": 365e-9,
+    "g": 480e-9,
+    "r": 622e-9,
+    "i": 754e-9,
+    "z": 880e-9,
+    "y": 970e-9,
+    "Y": 1020e-9,
+    "J": 1250e-9,
+    "H": 1640e-9,
+    "K": 2200e-9,
+    "VIS": 720e-9,
+}
+"""Wavelengths in metres that lie inside the band of that name in every survey."""
+COLUMNS = (
+    "obs_publisher_did",
+    "access_url",
+    "access_format",
+    "access_estsize",
+    "s_ra",
+    "s_dec",
+    "em_min",
+    "em_max",
+)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One image of the archive, as a row of ObsCore describes it.
+
+    Attributes
+    ----------
+    did : str
+        ``obs_publisher_did``.
+    access_url, access_format : str
+        Where the image, or its DataLink, is.
+    ra, dec : float
+        Its centre in degrees; NaN when unknown.
+    em_min, em_max : float
+        Its band's edges in metres; NaN when unknown.
+    band : str
+        Value of the column that names the band; empty without one.
+    kilobytes : float
+        Size of the file; NaN when unknown.
+    """
+
+    did: str
+    access_url: str
+    access_format: str
+    ra: float
+    dec: float
+    em_min: float
+    em_max: float
+    band: str = ""
+    kilobytes: float = float("nan")
+
+    @property
+    def has_datalink(self) -> bool:
+        """Whether ``access_url`` is a DataLink."""
+        return "content=datalink" in self.access_format.lower().replace(" ", "").replace('"', "")
+
+    @property
+    def linked_id(self) -> str:
+        """The identifier that the address of its DataLink asks for."""
+        query = parse_qsl(urlsplit(self.access_url).query)
+        return next((value for name, value in query if name.upper() == "ID"), "")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which images are looked for.
+
+    Attributes
+    ----------
+    obscore : str
+        TAP table.
+    collection : str
+        ``obs_collection``; empty for any.
+    calib_level : int or None
+        None for any.
+    where : str
+        A further condition in ADQL.
+    band_column : str
+        Column that names the band; empty when there is none.
+    bands : mapping of str to float
+        Central wavelengths in metres, by band; or the bands, when a column names them.
+    """
+
+    obscore: str
+    collection: str
+    calib_level: int | None
+    where: str
+    band_column: str
+    bands: Mapping[str, float]
+
+    def adql(self) -> str:
+        """Spell the join of uploaded galaxies with the archive's images."""
+        columns = [*COLUMNS, *([self.band_column] if self.band_column else [])]
+        conditions = ["o.dataproduct_type = 'image'"]
+        if self.collection:
+            conditions.append(f"o.obs_collection = {_quoted(self.collection)}")
+        if self.calib_level is not None:
+            conditions.append(f"o.calib_level = {self.calib_level}")
+        if self.band_column:
+            names = ", ".join(_quoted(band) for band in self.bands)
+            conditions.append(f"o.{self.band_column} IN ({names})")
+        else:
+            inside = (f"(o.em_min <= {m:.4g} AND o.em_max >= {m:.4g})" for m in self.bands.values())
+            conditions.append(f"({' OR '.join(inside)})")
+        if self.where:
+            conditions.append(f"({self.where})")
+        return (
+            f"SELECT t.object_id, {', '.join(f'o.{name}' for name in columns)} "
+            f"FROM TAP_UPLOAD.galaxies AS t JOIN {self.obscore} AS o "
+            "ON CONTAINS(POINT('ICRS', t.ra, t.dec), o.s_region) = 1 "
+            f"WHERE {' AND '.join(conditions)}"
+        )
+
+    def choose(self, datasets: Sequence[Dataset], target: Target, band: str) -> Dataset | None:
+        """Choose one image of a band: the best-matching filter, then the nearest centre, then id.
+
+        Parameters
+        ----------
+        datasets : sequence of Dataset
+            That hold the galaxy.
+        target : Target
+            The galaxy.
+        band : str
+            One of ``bands``.
+
+        Returns
+        -------
+        Dataset or None
+            None when there is none in this band.
+        """
+        wavelength = self.bands[band]
+
+        def rank(one: Dataset) -> tuple[int, float, str, str]:
+            off_nm = 0 if self.band_column else round(abs(_middle(one) - wavelength) * 1e9)
+            east = ((one.ra - target.ra + 180) % 360 - 180) * math.cos(math.radians(target.dec))
+            far = math.hypot(east, one.dec - target.dec)
+            return off_nm, far if math.isfinite(far) else math.inf, one.did, one.access_url
+
+        if self.band_column:
+            fitting = [one for one in datasets if one.band == band]
+        else:
+            fitting = [one for one in datasets if one.em_min <= wavelength <= one.em_max]
+        return min(fitting, key=rank, default=None)
+
+
+def _middle(dataset: Dataset) -> float:
+    return (dataset.em_min + dataset.em_max) / 2
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

@@ -1,0 +1,137 @@
+"""Cutouts that keep a survey's own pixels: how many there are, and whether they are whole."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import ClassVar, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from galaxymill.images.decode import PayloadError
+from galaxymill.settings import Names
+from galaxymill.surveys.base import MAX_SIZE, ServiceSettings, Target
+from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, cut, stack
+from galaxymill.surveys.validate import (
+    CUT_TOLERANCE_PIXELS,
+    SCALE_TOLERANCE,
+    Verdict,
+    check_payload,
+)
+
+
+class NativeSettings(ServiceSettings):
+    """Settings of a service whose cutouts come on the pixels of the survey.
+
+    Attributes
+    ----------
+    native_pixel_scale : float
+        In arcsec per pixel. The field is that of ``size`` and ``pixel_scale``; it is spread over
+        these pixels.
+    known_bands : frozenset of str
+        What ``bands`` may hold.
+    """
+
+    native_pixel_scale: ClassVar[float]
+    known_bands: ClassVar[frozenset[str]]
+
+    bands: Names = Field(("g", "r", "i"), min_length=1, description="bands, blue to red")
+
+    @model_validator(mode="after")
+    def _can_be_had(self) -> Self:
+        unknown = [band for band in self.bands if band not in self.known_bands]
+        if unknown or len(set(self.bands)) < len(self.bands):
+            allowed = ", ".join(sorted(self.known_bands))
+            raise ValueError(f"bands {', '.join(self.bands)}: allowed are {allowed}, each once")
+        if (size := self._native_size(self.size)) > MAX_SIZE:
+            raise ValueError(
+                f"size {self.size} at {self.pixel_scale} arcsec spans {size} of the survey's "
+                f"pixels of {self.native_pixel_scale} arcsec; at most {MAX_SIZE}"
+            )
+        return self
+
+    def payload_bytes(self, size: int) -> int:
+        """Estimate the bytes of one cutout of ``size`` pixels from above."""
+        return super().payload_bytes(self._native_size(size))
+
+    def largest(self, targets: Iterable[Target]) -> tuple[int, int]:
+        """Pixels on a side, and bytes, of the largest of some cutouts."""
+        size = max(self.native(target).size for target in targets)
+        return size, super().payload_bytes(size)
+
+    def native(self, target: Target) -> Target:
+        """Spread the field of a target over the survey's own pixels."""
+        field_arcsec = target.size * target.pixel_scale
+        size = max(1, round(field_arcsec / self.native_pixel_scale))
+        return replace(target, pixel_scale=self.native_pixel_scale, size=size)
+
+    def _native_size(self, size: int) -> int:
+        if isinstance(self.pixel_scale, str):
+            return size
+        return round(size * self.pixel_scale / self.native_pixel_scale)
+
+
+def cut_native(mosaic: Mosaic, native: Target) -> Plane | None:
+    """Cut the square around a target out of one band.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+        As it was served, larger than the square.
+    native : Target
+        With the pixel scale and size of the square.
+
+    Returns
+    -------
+    Plane or None
+        None when the square lies outside the mosaic.
+
+    Raises
+    ------
+    PayloadError
+        When the WCS is unusable, or that of other pixels.
+    """
+    try:
+        scale = mosaic.pixel_scale
+        plane = cut(mosaic, native, native.size)
+    except Exception as error:
+        # Whatever a header from outside makes the WCS library do, it is one galaxy's fault.
+        raise PayloadError(f"unusable WCS ({type(error).__name__})") from error
+    if not abs(scale / native.pixel_scale - 1) <= SCALE_TOLERANCE:
+        raise PayloadError(f"pixel scale is {scale:.4g} arcsec, not {native.pixel_scale:.4g}")
+    return plane
+
+
+def assemble(
+    planes: Mapping[str, Plane], bands: tuple[str, ...], target: Target
+) -> tuple[bytes, Verdict]:
+    """Write the planes of one galaxy as a FITS cutout, and check it.
+
+    Parameters
+    ----------
+    planes : mapping of str to Plane
+        By band; at least one.
+    bands : tuple of str
+        Those that were asked for, in their order.
+    target : Target
+        With the pixel scale and size of the planes.
+
+    Returns
+    -------
+    payload : bytes
+        See `galaxymill.surveys.mosaics.mosaic.stack`.
+    verdict : Verdict
+        ``partial`` also when the survey's image ends inside the square.
+    """
+    payload = stack(planes, bands)
+    verdict = check_payload(payload, target, bands, CUT_TOLERANCE_PIXELS)
+    ending = [band for band in bands if band in planes and _ends_inside(planes[band])]
+    if verdict.status == "ok" and ending:
+        return payload, Verdict("partial", f"band {', '.join(ending)} ends inside the square")
+    return payload, verdict
+
+
+def _ends_inside(plane: Plane) -> bool:
+    """Tell whether a border of the square is empty: images are padded by NaN or by zeros."""
+    filled = np.isfinite(plane.data) & (plane.data != 0)
+    borders = (filled[0], filled[-1], filled[:, 0], filled[:, -1])
+    return not (plane.whole and all(border.any() for border in borders))

@@ -1,0 +1,149 @@
+"""The table of tiles, and the search in it: no tile is opened to learn where it lies."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from galaxymill.errors import UserError
+from galaxymill.surveys.mosaics.mosaic import unit_vectors
+from galaxymill.tables import check_range, read_table
+
+COLUMNS = ("tile", "band", "path", "ra", "dec", "radius")
+_TEXTS = ("tile", "band", "path", "hdu")
+
+Degrees = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TileFile:
+    """Where one tile lies in one band.
+
+    Attributes
+    ----------
+    path : str
+        As in the table: absolute, or relative to the folder of tiles.
+    hdu : str
+        Number or EXTNAME of the image; empty for the first of two dimensions.
+    """
+
+    path: str
+    hdu: str
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A tile with its files by band, in the order of the bands asked for."""
+
+    name: str
+    files: dict[str, TileFile]
+
+
+class TileTable:
+    """Tiles by their place on the sky.
+
+    Parameters
+    ----------
+    path : Path
+        CSV, Parquet or FITS, one row per tile and band: ``tile``, ``band``, ``path``, the centre
+        ``ra``, ``dec`` and the ``radius`` of a circle around the tile in degrees, and, where it
+        is not the first image of its file, ``hdu``.
+    bands : sequence of str
+        Those that are asked for.
+
+    Raises
+    ------
+    UserError
+        When the table cannot be read, a row is bad or given twice, or a band is nowhere.
+    """
+
+    def __init__(self, path: Path, bands: Sequence[str]) -> None:
+        table = _read(path)
+        self._bands = bands
+        texts = {name: table.column(name).to_pylist() for name in _TEXTS}
+        _check_texts(path, texts)
+        ra, dec, radius = (
+            check_range(path, table.column(name), name, low, high).to_numpy()
+            for name, low, high in (("ra", -360, 360), ("dec", -90, 90), ("radius", 0, 180))
+        )
+        known = sorted(set(texts["band"]))
+        absent = [band for band in bands if band not in known]
+        if absent:
+            raise UserError(
+                f"{path}: no tile in band {', '.join(absent)}; the bands are: {', '.join(known)}"
+            )
+        self._rows: dict[str, dict[str, int]] = {}
+        for row, (tile, band) in enumerate(zip(texts["tile"], texts["band"], strict=True)):
+            if band in bands:
+                self._rows.setdefault(tile, {})[band] = row
+        self._paths, self._hdus, self._tiles = texts["path"], texts["hdu"], texts["tile"]
+        self._chosen = np.array([row for rows in self._rows.values() for row in rows.values()])
+        self._centres = unit_vectors(ra, dec)[self._chosen]
+        # A chord is a little longer than rounding may make it.
+        self._chords = 2 * np.sin(np.radians(radius[self._chosen]) / 2) + 1e-9
+
+    def near(self, ra: Degrees, dec: Degrees) -> Iterator[tuple[Tile, npt.NDArray[np.int64]]]:
+        """Find the tiles in whose circles positions lie.
+
+        Parameters
+        ----------
+        ra, dec : ndarray, shape (n,)
+            ICRS, in degrees.
+
+        Yields
+        ------
+        tile : Tile
+            In the order of the names.
+        positions : ndarray of int
+            Which positions may lie in it, rising.
+        """
+        from scipy.spatial import KDTree
+
+        if not len(ra):
+            return
+        # The tree holds the galaxies, for each tile has a radius of its own.
+        lists = KDTree(unit_vectors(ra, dec)).query_ball_point(self._centres, self._chords)
+        found: dict[str, set[int]] = {}
+        for row, positions in zip(self._chosen, lists, strict=True):
+            if positions:
+                found.setdefault(self._tiles[row], set()).update(positions)
+        for name in sorted(found):
+            yield self._tile(name), np.array(sorted(found[name]), np.int64)
+
+    def _tile(self, name: str) -> Tile:
+        rows = self._rows[name]
+        present = [(band, rows[band]) for band in self._bands if band in rows]
+        files = {band: TileFile(self._paths[row], self._hdus[row]) for band, row in present}
+        return Tile(name, files)
+
+
+def _read(path: Path) -> pa.Table:
+    try:
+        table = read_table(path, (*COLUMNS, "hdu"), _TEXTS)
+    except UserError:
+        # Most tables need no hdu; what else is wrong is refused here again.
+        table = read_table(path, COLUMNS, _TEXTS[:3])
+        table = table.append_column("hdu", pa.nulls(table.num_rows, pa.string()))
+    index = table.schema.get_field_index("hdu")
+    return table.set_column(index, "hdu", table.column("hdu").fill_null(""))
+
+
+def _check_texts(path: Path, texts: dict[str, list[str]]) -> None:
+    seen: dict[tuple[str, str], int] = {}
+    rows = zip(texts["tile"], texts["band"], texts["path"], strict=True)
+    for row, (tile, band, file) in enumerate(rows, start=1):
+        if not (tile and band and file):
+            raise UserError(f"{path}: row {row}: tile, band and path must not be empty")
+        if ".." in PurePosixPath(file).parts:
+            raise UserError(
+                f"{path}: row {row}: path {file!r} leaves its folder; give paths without '..'"
+            )
+        first = seen.setdefault((tile, band), row)
+        if first != row:
+            raise UserError(
+                f"{path}: row {row}: tile {tile!r} in band {band!r} was already given in row "
+                f"{first}; keep one row per tile and band"
+            )

@@ -1,0 +1,51 @@
+"""Tell whether the JPEG or PNG that a service sent is a picture of the sky."""
+
+import numpy as np
+import numpy.typing as npt
+
+from galaxymill.images.decode import PayloadError, read_raster
+from galaxymill.surveys.answer import Answer
+from galaxymill.surveys.base import Cutout, Target
+from galaxymill.surveys.validate import Verdict
+
+
+def check_picture(payload: bytes, target: Target) -> Verdict:
+    """Check the bytes of one answer.
+
+    A picture does not say where it was taken: the service's word is all there is.
+
+    Parameters
+    ----------
+    payload : bytes
+        JPEG, PNG or WebP.
+    target : Target
+        What was asked for.
+
+    Returns
+    -------
+    Verdict
+        ``ok``; ``no_coverage`` when all pixels are of one colour, as services draw them off their
+        footprint; ``invalid`` when it cannot be decoded or has another size.
+    """
+    try:
+        image = read_raster(payload)
+    except PayloadError as error:
+        return Verdict("invalid", str(error))
+    if image.shape[:2] != (target.size, target.size):
+        return Verdict("invalid", f"image is {image.shape[1]}×{image.shape[0]}, not {target.size}")
+    if is_blank(image):
+        return Verdict("no_coverage", "the picture is blank: off the footprint")
+    return Verdict("ok")
+
+
+def picture(answer: Answer, target: Target) -> Cutout:
+    """Make an answer that should be a picture the cutout of ``target``."""
+    if answer.http_status != 200:
+        return answer.cutout(target, "failed", answer.reason)
+    verdict = check_picture(answer.payload, target)
+    return answer.cutout(target, verdict.status, verdict.reason)
+
+
+def is_blank(image: npt.NDArray[np.uint8]) -> bool:
+    """Tell whether all pixels of an image, shape (height, width, 3), are of one colour."""
+    return bool((image == image[0, 0]).all())

@@ -1,0 +1,49 @@
+"""How large a piece of sky to cut out."""
+
+import math
+
+from galaxymill.surveys.base import MAX_SIZE, ServiceSettings
+
+NATIVE_PIXEL_SCALE = 0.262
+"""Pixel scale of the Legacy Surveys, arcsec."""
+_GZ_SIZE = 424
+_MIN_SIZE = 16
+
+
+def pixel_scale_and_size(
+    petro_r50: object, petro_r90: object, settings: ServiceSettings
+) -> tuple[float, int]:
+    """Give the pixel scale and size of one galaxy's cutout.
+
+    With ``pixel_scale: gz_decals`` the field is that of Galaxy Zoo DECaLS (Walmsley+22, 2.2):
+    424 pixels of ``max(min(0.04·r50, 0.02·r90), 0.1)`` arcsec. It is spread over the configured
+    size, unless that would be finer than the survey's own 0.262 arcsec: then it is cut at that
+    scale, with fewer pixels.
+
+    Parameters
+    ----------
+    petro_r50, petro_r90 : float or None
+        Petrosian radii in arcsec; a galaxy without them gets the smallest field.
+    settings : ServiceSettings
+        ``pixel_scale`` and ``size``.
+
+    Returns
+    -------
+    pixel_scale : float
+        Arcsec per pixel.
+    size : int
+        Width and height in pixels, 16 to 3000.
+    """
+    if settings.pixel_scale != "gz_decals":
+        return settings.pixel_scale, settings.size
+    small, large = _radius(petro_r50), _radius(petro_r90)
+    field_arcsec = _GZ_SIZE * max(min(0.04 * small, 0.02 * large), 0.1)
+    scale = field_arcsec / settings.size
+    if scale >= NATIVE_PIXEL_SCALE:
+        return scale, settings.size
+    size = round(field_arcsec / NATIVE_PIXEL_SCALE)
+    return NATIVE_PIXEL_SCALE, min(max(size, _MIN_SIZE), MAX_SIZE)
+
+
+def _radius(value: object) -> float:
+    return value if isinstance(value, float) and math.isfinite(value) and value > 0 else 0.0

@@ -1,0 +1,51 @@
+"""Services by name. A new service is one module and one line here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from galaxymill.surveys.base import Network, Service, ServiceSettings
+from galaxymill.surveys.services import (
+    euclid,
+    files,
+    hips2fits,
+    hsc,
+    legacy,
+    panstarrs,
+    sdss,
+    sia,
+    simulated,
+    tiles,
+)
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+@dataclass(frozen=True)
+class Entry(Generic[S]):
+    """A registered service.
+
+    Attributes
+    ----------
+    settings : type
+        Its settings; a key of the config that it does not know is refused.
+    open : callable
+        Makes the service from its settings and the network limits.
+    """
+
+    settings: type[S]
+    open: Callable[[S, Network], Service]
+
+
+SERVICES: dict[str, Entry[Any]] = {
+    "euclid": Entry(euclid.EuclidSettings, euclid.EuclidService),
+    "files": Entry(files.FilesSettings, lambda settings, _: files.FilesService(settings)),
+    "hips2fits": Entry(hips2fits.Hips2FitsSettings, hips2fits.Hips2FitsService),
+    "hsc": Entry(hsc.HscSettings, hsc.HscService),
+    "legacy": Entry(legacy.LegacySettings, legacy.LegacyService),
+    "panstarrs": Entry(panstarrs.PanstarrsSettings, panstarrs.PanstarrsService),
+    "sdss": Entry(sdss.SdssSettings, sdss.SdssService),
+    "sia": Entry(sia.SiaSettings, sia.SiaService),
+    "simulated": Entry(simulated.SimulatedSettings, simulated.SimulatedService),
+    "tiles": Entry(tiles.TilesSettings, lambda settings, _: tiles.TilesService(settings)),
+}

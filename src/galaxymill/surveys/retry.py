@@ -1,0 +1,115 @@
+"""Ask again for galaxies that could not be had, in products that are already finished."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from galaxymill.errors import UserError
+from galaxymill.storage.atomic import exclusive
+from galaxymill.storage.origin import read_record
+from galaxymill.storage.parquet import read_batches
+from galaxymill.surveys.base import BATCH, Cutout, Network, ServiceSettings, Target
+from galaxymill.surveys.fetch import collect, cutouts_origin, targets, write_cutouts
+from galaxymill.surveys.part_file import PartFile, open_part
+from galaxymill.surveys.registry import SERVICES
+
+logger = logging.getLogger("galaxymill")
+
+
+def retry_failed(
+    tile: Path, out: Path, service: str, settings: ServiceSettings, network: Network
+) -> None:
+    """Ask again for the ``failed`` rows of finished cutouts; replace what holds new answers.
+
+    What follows from a replaced product runs again when the workflow is next run; a product
+    without failed rows, or whose galaxies fail again, is left untouched.
+
+    Parameters
+    ----------
+    tile, out : Path
+        One tile and its cutouts, or the folder of the tiles and that of their cutouts.
+    service, settings, network
+        As for `galaxymill.surveys.fetch.fetch`; service and settings must be those that the
+        products were made with.
+
+    Raises
+    ------
+    UserError
+        While a workflow runs here, or when a product was made with other settings.
+    """
+    _refuse_while_a_workflow_runs(out)
+    pairs = _pairs(tile, out)
+    replaced = sum(_retry_one(*pair, service, settings, network) for pair in pairs)
+    logger.info("fetch: %d of %d products replaced", replaced, len(pairs))
+
+
+def _refuse_while_a_workflow_runs(out: Path) -> None:
+    for folder in (Path.cwd(), *out.resolve().parents):
+        locks = folder / ".snakemake" / "locks"
+        if any(locks.glob("*.lock")):
+            raise UserError(
+                f"{out}: a workflow is running in {folder} (its locks are in {locks}); wait for "
+                "its end, or `snakemake --unlock` if it was killed, then run again"
+            )
+
+
+def _pairs(tile: Path, out: Path) -> list[tuple[Path, Path]]:
+    if not out.is_dir():
+        return [(tile, out)]
+    products = sorted(out.glob("*.parquet"))
+    if not tile.is_dir() or not products:
+        raise UserError(f"{out}: give the folder of the tiles, then that of their cutouts")
+    return [(tile / product.name, product) for product in products]
+
+
+def _retry_one(
+    tile: Path, out: Path, service: str, settings: ServiceSettings, network: Network
+) -> bool:
+    """Do one product; True when it was replaced."""
+    origin = cutouts_origin(tile, service, settings)
+    with exclusive(out):
+        record = read_record(out, "fetch")
+        if record.origin != origin.to_dict():
+            raise UserError(
+                f"{out}: was fetched with other settings than these; give the same ones, or run "
+                "the workflow to fetch it anew"
+            )
+        failed = _failed(out)
+        if not failed:
+            return False
+        # The digest in the key: answers kept by a killed retry fit only what they were kept for.
+        with open_part(out, {"retry": record.digest, **record.origin}) as part:
+            left = failed.difference(part.object_ids())
+            missing = (target for target in targets(tile, settings) if target.object_id in left)
+            with closing(SERVICES[service].open(settings, network)) as source:
+                collect(source, missing, part, f"fetch {tile.stem}", len(left))
+            better = sum(status != "failed" for status in part.statuses())
+            if better:
+                write_cutouts(out, origin, _merged(out, part))
+    logger.info("fetch %s: %d of %d failed galaxies could be had", tile.stem, better, len(failed))
+    return better > 0
+
+
+def _failed(out: Path) -> set[str]:
+    table = pq.read_table(out, columns=["object_id", "status"])
+    rows = table.filter(pc.equal(table["status"], "failed"))
+    return set(rows["object_id"].to_pylist())
+
+
+def _merged(out: Path, part: PartFile) -> Iterator[Cutout]:
+    """Rows of the product as they are, those that were asked for again from the part file."""
+    for rows in read_batches(out, rows=BATCH):
+        for row in rows.to_pylist():
+            object_id = row["object_id"]
+            yield part.read(object_id) if object_id in part else _cutout(row)
+
+
+def _cutout(row: dict[str, object]) -> Cutout:
+    """Make a cutout of a product's row; its position is no part of the product."""
+    asked = {name: row.pop(name) for name in ("object_id", "pixel_scale", "size")}
+    row.pop("sha256")
+    return Cutout(Target(ra=0.0, dec=0.0, **asked), **row)  # type: ignore[arg-type]

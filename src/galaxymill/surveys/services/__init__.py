@@ -1,0 +1,1 @@
+"""One module a cutout service; `galaxymill.surveys.registry` knows them by name."""

@@ -1,0 +1,275 @@
+"""Service ``euclid``: cutouts of the Euclid Q1 MER mosaics, cut here out of the files at IRSA.
+
+IRSA's SIA2 service tells which mosaics lie where; of those, only the rows around the galaxies
+are read, by ranges, from the public copy on S3. Galaxies are taken tile by tile and upwards on
+each, so that a mosaic is opened once and rows are shared. On two overlapping tiles a galaxy is
+cut from the one whose edge is farther away.
+
+It cannot join two tiles: a field that reaches beyond the edge of the better one is ``partial``.
+It does not resample: a field of another pixel scale is cut on the mosaics' own 0.1 arcsec. RMS
+and flag maps are not read. Rows are shared while those of one galaxy's height, over all bands,
+stay below 128 MB: 256 pixels in four bands, 500 in two.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from galaxymill.settings import Names
+from galaxymill.surveys.base import (
+    MAX_SIZE,
+    Cutout,
+    Network,
+    PixelScale,
+    Target,
+    Url,
+)
+from galaxymill.surveys.http import Http
+from galaxymill.surveys.ivoa.irsa import (
+    BANDS,
+    Listed,
+    by_tile,
+    cells,
+    look_up,
+)
+from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, cut, zero_point_factor
+from galaxymill.surveys.mosaics.native import NativeSettings, assemble
+from galaxymill.surveys.mosaics.range_reader import BlockCache, Unreadable, open_image, requests_for
+
+_ROW_BYTES = 19200 * 4
+_CACHE_BYTES = 128_000_000
+_ANSWER_BYTES = 20_000_000
+_CELL_DEG = 0.5
+_LEAST_CELL_DEG = 0.01
+_GRID_TOLERANCE_PIXELS = 0.1
+
+
+class EuclidSettings(NativeSettings):
+    """Settings of the service ``euclid``."""
+
+    operational: ClassVar[frozenset[str]] = NativeSettings.operational | {"server", "s3", "source"}
+    native_pixel_scale: ClassVar[float] = 0.1
+    known_bands: ClassVar[frozenset[str]] = frozenset(BANDS)
+
+    pixel_scale: PixelScale | Literal["gz_decals"] = Field(
+        0.1,
+        description="arcsec per pixel, or 'gz_decals': by the galaxy's Petrosian radii as in "
+        "Galaxy Zoo DECaLS; the field that this makes is cut on the mosaics' own pixels",
+    )
+    bands: Names = Field(
+        ("VIS", "Y"), min_length=1, description=f"bands of the MER mosaics: {', '.join(BANDS)}"
+    )
+    collection: str = Field(
+        "euclid_DpdMerBksMosaic", pattern=r"^\w+$", description="SIA2 collection of the mosaics"
+    )
+    mosaic_zero_point: float | None = Field(
+        None,
+        gt=0,
+        lt=60,
+        description="AB zero point of mosaics whose header has no MAGZERO; without it those are "
+        "not used",
+    )
+    server: Url = Field("https://irsa.ipac.caltech.edu/SIA", description="SIA2 service")
+    source: Literal["s3", "irsa"] = Field(
+        "s3", description="read the public copy on S3, or IRSA's own files"
+    )
+    s3: Url = Field(
+        "https://{bucket}.s3.amazonaws.com",
+        description="address of a bucket on S3; {bucket} stands for its name",
+    )
+
+    def requests(self, galaxies: int) -> int:
+        """Count, from above, the range requests of so many galaxies that share no rows."""
+        rows = self._native_size(self.size)
+        return galaxies * len(self.bands) * requests_for(rows, _ROW_BYTES)
+
+
+class _Tile:
+    """The mosaics of one tile, each opened at most once."""
+
+    def __init__(self, listed: Mapping[str, Listed], http: Http, zero_point: float | None) -> None:
+        self.listed = listed
+        self.name = next(iter(listed.values())).name
+        self._http, self._zero_point = http, zero_point
+        self._cache = BlockCache(_CACHE_BYTES)
+        self._opened: dict[str, Mosaic | Unreadable] = {}
+
+    @property
+    def first(self) -> Mosaic:
+        """The mosaic of its first band; raises Unreadable."""
+        return self.mosaic(next(iter(self.listed)))
+
+    def mosaics(self) -> dict[str, Mosaic]:
+        """All bands, on the same pixels; raises Unreadable."""
+        mosaics = {band: self.mosaic(band) for band in self.listed}
+        for band, mosaic in mosaics.items():
+            if not _same_pixels(self.first, mosaic):
+                first = next(iter(self.listed))
+                raise Unreadable("invalid", f"band {band} is not on the pixels of {first}")
+        return mosaics
+
+    def mosaic(self, band: str) -> Mosaic:
+        """The mosaic of one band; raises Unreadable, the second time without asking again."""
+        if band not in self._opened:
+            try:
+                self._opened[band] = self._open(self.listed[band])
+            except Unreadable as error:
+                reason = f"mosaic {self.listed[band].name}: {error.reason}"
+                self._opened[band] = Unreadable(error.status, reason, error.http_status)
+        mosaic = self._opened[band]
+        if isinstance(mosaic, Unreadable):
+            raise mosaic
+        return mosaic
+
+    def _open(self, listed: Listed) -> Mosaic:
+        image = open_image(self._http, listed.url, self._cache)
+        try:
+            zero_point = float(image.header.get("MAGZERO", self._zero_point or np.nan))
+            mosaic = Mosaic(image, image.header, zero_point_factor(zero_point))
+            # All that is used later: here is caught what a header from outside makes of it.
+            place = mosaic.pixel(*mosaic.wcs.all_pix2world(0, 0, 0))
+            numbers = [*place, 1 / mosaic.pixel_scale, len(mosaic.wcs_header)]
+        except Exception as error:
+            raise Unreadable("invalid", f"unusable header ({type(error).__name__})") from error
+        if not (np.isfinite(numbers).all() and 0 < zero_point < 60):
+            raise Unreadable("invalid", "no usable WCS, or no MAGZERO: give mosaic_zero_point")
+        return mosaic
+
+
+class EuclidService:
+    """Find the mosaics by SIA2, and cut the galaxies out of them tile by tile."""
+
+    def __init__(self, settings: EuclidSettings, network: Network) -> None:
+        self._settings = settings
+        self._http = Http(network, max_bytes=_ANSWER_BYTES)
+
+    def fetch(self, targets: Iterable[Target]) -> Iterator[Cutout]:
+        """Answer every target, tile by tile."""
+        tiles: dict[str, _Tile] = {}
+        on_tile: dict[str, list[tuple[float, Target]]] = defaultdict(list)
+        for cell in cells(targets, _CELL_DEG):
+            for target, candidates in self._find(cell, _CELL_DEG, tiles):
+                if isinstance(candidates, Unreadable):
+                    yield _no_cutout(target, candidates)
+                    continue
+                try:
+                    number, y = _best_tile(target, candidates)
+                    on_tile[number].append((y, target))
+                except Unreadable as error:
+                    yield _no_cutout(target, error)
+        for number, members in on_tile.items():
+            upwards = [target for _, target in sorted(members, key=lambda member: member[0])]
+            yield from self._tile(tiles.pop(number), upwards)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def _find(
+        self, cell: list[Target], cell_deg: float, tiles: dict[str, _Tile]
+    ) -> Iterator[tuple[Target, dict[str, _Tile] | Unreadable]]:
+        """Give each galaxy of a cell the tiles that lie there; new ones are added to ``tiles``."""
+        found: dict[str, _Tile] | Unreadable
+        try:
+            listed = self._look_up(cell)
+        except Unreadable as error:
+            found = error
+        else:
+            if listed is None and cell_deg > _LEAST_CELL_DEG:
+                for part in cells(cell, cell_deg / 4):
+                    yield from self._find(part, cell_deg / 4, tiles)
+                return
+            found = Unreadable("failed", "SIA2: more mosaics than the service lists at once", 200)
+            if listed is not None:
+                found = {number: tiles.setdefault(number, tile) for number, tile in listed.items()}
+        for target in cell:
+            yield target, found
+
+    def _look_up(self, cell: list[Target]) -> dict[str, _Tile] | None:
+        """Ask once for the tiles around some galaxies; None when there are too many to list."""
+        settings = self._settings
+        rows = look_up(self._http, settings.server, settings.collection, cell)
+        if rows is None:
+            return None
+        s3 = settings.s3 if settings.source == "s3" else None
+        return {
+            number: _Tile(listed, self._http, settings.mosaic_zero_point)
+            for number, listed in by_tile(rows, settings.bands, s3).items()
+        }
+
+    def _tile(self, tile: _Tile, targets: list[Target]) -> Iterator[Cutout]:
+        try:
+            mosaics = tile.mosaics()
+        except Unreadable as error:
+            for target in targets:
+                yield _no_cutout(target, error, tile.name)
+            return
+        _, bytes_each = self._settings.largest(targets)
+        yield from self._http.each(partial(self._cutout, tile.name, mosaics), targets, bytes_each)
+
+    def _cutout(self, name: str, mosaics: Mapping[str, Mosaic], target: Target) -> Cutout:
+        native = self._settings.native(target)
+        if native.size > MAX_SIZE:
+            reason = f"the field spans {native.size} pixels; at most {MAX_SIZE}"
+            return _no_cutout(target, Unreadable("invalid", reason), name)
+        planes: dict[str, Plane] = {}
+        try:
+            for band, mosaic in mosaics.items():
+                plane = cut(mosaic, target, native.size)
+                if plane is not None:
+                    planes[band] = plane
+        except Unreadable as error:
+            return _no_cutout(target, error, name)
+        if not planes:
+            return _no_cutout(target, Unreadable("no_coverage", "outside every mosaic"), name)
+        payload, verdict = assemble(planes, self._settings.bands, native)
+        when = datetime.now(UTC)
+        return Cutout(target, verdict.status, payload, 206, verdict.reason, f"/{name}", when)
+
+
+def _no_cutout(target: Target, why: Unreadable, name: str = "") -> Cutout:
+    url = f"/{name}" if name else ""
+    when = datetime.now(UTC)
+    return Cutout(target, why.status, None, why.http_status, why.reason, url, when)
+
+
+def _best_tile(target: Target, tiles: Mapping[str, _Tile]) -> tuple[str, float]:
+    """Choose the tile whose edge is farthest from a galaxy; give its number and the galaxy's y.
+
+    Where a galaxy's field lies whole on several, the one with more bands comes first. Raises
+    Unreadable when there is none, or when it might be one that cannot be opened.
+    """
+    places = []
+    unreadable: Unreadable | None = None
+    for number, tile in tiles.items():
+        try:
+            mosaic = tile.first
+        except Unreadable as error:
+            unreadable = error
+            continue
+        x, y = mosaic.pixel(target.ra, target.dec)
+        height, width = mosaic.data.shape
+        margin = min(x + 0.5, y + 0.5, width - 0.5 - x, height - 0.5 - y)
+        half = mosaic.size_of(target) / 2
+        if margin > -half:
+            places.append((margin >= half, len(tile.listed), margin, number, y))
+    if places and (max(places)[0] or unreadable is None):
+        *_, number, y = max(places)
+        return number, y
+    raise unreadable or Unreadable("no_coverage", "no mosaic here", 200)
+
+
+def _same_pixels(first: Mosaic, other: Mosaic) -> bool:
+    """Tell whether two mosaics have the same pixels on the sky, by their corners."""
+    if other is first:
+        return True
+    height, width = first.data.shape
+    corners = np.array([[0, 0], [width - 1, 0], [0, height - 1], [width - 1, height - 1]], float)
+    back = other.wcs.all_world2pix(first.wcs.all_pix2world(corners, 0), 0, quiet=True)
+    together = bool(np.all(np.abs(back - corners) < _GRID_TOLERANCE_PIXELS))
+    return first.data.shape == other.data.shape and together

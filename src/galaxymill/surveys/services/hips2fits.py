@@ -1,0 +1,205 @@
+"""Service ``hips2fits``: any HiPS by name from CDS, FITS or pictures; queries made by astroquery.
+
+A HiPS is a survey already resampled once, to HEALPix; hips2fits resamples it again, bilinearly:
+good for the looks of galaxies, not for photometry. FITS takes one HiPS and one request a band.
+Without ``zero_points`` values are those of the HiPS, in no unit that is known here. A picture does
+not tell where it was taken; one of a HiPS without colours is grey, and stretched anew for each
+galaxy.
+"""
+
+import json
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from urllib.parse import urlencode
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from galaxymill.images.decode import PayloadError
+from galaxymill.images.hdus import read_images
+from galaxymill.settings import Names, Numbers
+from galaxymill.surveys.base import Cutout, Network, ServiceSettings, Target, Url
+from galaxymill.surveys.http import Answer, Http
+from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, stack, zero_point_factor
+from galaxymill.surveys.per_galaxy import PerGalaxyService
+from galaxymill.surveys.pictures import picture
+from galaxymill.surveys.validate import SCALE_TOLERANCE, check_payload, is_empty
+
+if TYPE_CHECKING:
+    from astropy.io.fits import Header
+    from astropy.wcs import WCS
+
+_PATH = "/hips-image-services/hips2fits"
+_FORMATS = {"fits": "fits", "jpeg": "jpg", "png": "png"}
+_ZERO_POINT_MAX = 50
+_ERROR_BYTES, _TITLE_LETTERS = 20_000, 200
+_OFF_COVERAGE = re.compile(
+    r"\b(out of|outside)\b[\w\s]*\bcoverage\b|\bno coverage\b|\bnot covered\b", re.IGNORECASE
+)
+
+
+class Hips2FitsSettings(ServiceSettings):
+    """Settings of the service ``hips2fits``."""
+
+    operational: ClassVar[frozenset[str]] = ServiceSettings.operational | {"server"}
+
+    hips: Names = Field(
+        min_length=1,
+        description="names of HiPS, such as CDS/P/DES-DR2/g: one a band for fits, in the order of "
+        "bands; a single one for pictures",
+    )
+    format: Literal["fits", "jpeg", "png"] = Field("fits", description="what to ask for")
+    zero_points: Numbers = Field(
+        (), description="AB magnitude of one unit of each band (fits only), to get nanomaggies"
+    )
+    server: Url = Field(
+        "https://alasky.cds.unistra.fr", description="CDS, or a mirror such as alaskybis"
+    )
+
+    @model_validator(mode="after")
+    def _one_for_each_band(self) -> Self:
+        if self.sends_pictures:
+            if len(self.hips) != 1 or self.zero_points:
+                raise ValueError(f"format {self.format} takes a single hips and no zero_points")
+            return self
+        for name in ("hips", "zero_points"):
+            count = len(getattr(self, name))
+            if count != len(self.bands) and (count or name == "hips"):
+                raise ValueError(
+                    f"{name}: {count} for {len(self.bands)} bands {','.join(self.bands)}; give one "
+                    "a band, in their order"
+                )
+        if not all(abs(value) <= _ZERO_POINT_MAX for value in self.zero_points):
+            raise ValueError(f"zero_points: magnitudes are at most {_ZERO_POINT_MAX}")
+        return self
+
+    @property
+    def sends_pictures(self) -> bool:
+        """Whether the cutouts are JPEG or PNG."""
+        return self.format != "fits"
+
+    @property
+    def zero_point(self) -> float | None:
+        """That of nanomaggies when ``zero_points`` are given; else unknown."""
+        return super().zero_point if self.zero_points else None
+
+    def requests(self, galaxies: int) -> int:
+        """One request a HiPS and galaxy."""
+        return galaxies * len(self.hips)
+
+
+class Hips2FitsService(PerGalaxyService):
+    """Ask ``hips-image-services/hips2fits`` for each galaxy and band."""
+
+    def __init__(self, settings: Hips2FitsSettings, network: Network) -> None:
+        self._settings = settings
+        http = Http(network, settings.server, max_bytes=settings.most_bytes())
+        super().__init__(http, settings)
+
+    def _cutout(self, target: Target) -> Cutout:
+        return self._picture(target) if self._settings.sends_pictures else self._fits(target)
+
+    def _picture(self, target: Target) -> Cutout:
+        answer = self._ask(self._settings.hips[0], target)
+        if answer.http_status != 200:
+            return answer.cutout(target, *_refusal(answer))
+        return picture(answer, target)
+
+    def _fits(self, target: Target) -> Cutout:
+        """Ask for every band; one that fails or is invalid decides over the galaxy."""
+        planes: dict[str, Plane] = {}
+        for band, hips in zip(self._settings.bands, self._settings.hips, strict=True):
+            answer = self._ask(hips, target)
+            if answer.http_status != 200:
+                status, reason = _refusal(answer)
+                if status == "no_coverage":
+                    continue
+                return answer.cutout(target, status, f"band {band}: {reason}")
+            if answer.cut:
+                return answer.cutout(target, "invalid")
+            try:
+                plane = self._plane(answer.payload, target, band)
+            except PayloadError as error:
+                return answer.cutout(target, "invalid", f"band {band}: {error}")
+            if not is_empty(plane.data):
+                planes[band] = plane
+        return self._stacked(planes, target, answer)
+
+    def _stacked(self, planes: dict[str, Plane], target: Target, last: Answer) -> Cutout:
+        absent = [band for band in self._settings.bands if band not in planes]
+        reason = f"no band {', '.join(absent)}" if absent else ""
+        if not planes:
+            return last.cutout(target, "no_coverage", f"{reason}: off the coverage")
+        unit = "nanomaggy" if self._settings.zero_points else None
+        payload = stack(planes, self._settings.bands, unit)
+        cutout = last.cutout(target, "partial" if absent else "ok", reason)
+        return replace(cutout, payload=payload)
+
+    def _plane(self, payload: bytes, target: Target, band: str) -> Plane:
+        """Read one band's answer; raises PayloadError when it is not what was asked for."""
+        header, data = next(read_images(payload), (None, None))
+        if data is None:
+            raise PayloadError("no image")
+        flux = (data * self._factor(band)).astype(np.float32)
+        plane = Plane(flux, _wcs_cards(header), True)
+        bands = [band] if self._settings.zero_points else None
+        payload = stack({band: plane}, [band])
+        verdict = check_payload(payload, target, bands, scale_tolerance=SCALE_TOLERANCE)
+        if verdict.status == "invalid":
+            raise PayloadError(verdict.reason)
+        return plane
+
+    def _factor(self, band: str) -> float:
+        given = dict(zip(self._settings.bands, self._settings.zero_points, strict=False))
+        return zero_point_factor(given[band]) if band in given else 1.0
+
+    def _ask(self, hips: str, target: Target) -> Answer:
+        from astroquery.hips2fits import hips2fits
+
+        form = _FORMATS[self._settings.format]
+        query = hips2fits.query_with_wcs(hips, _wcs(target), format=form, get_query_payload=True)
+        return self._http.get(f"{_PATH}?{urlencode(query)}")
+
+
+def _wcs(target: Target) -> "WCS":
+    """A tangential grid whose middle is the target; that of hips2fits is half a pixel off."""
+    from astropy.wcs import WCS
+
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.crval = [target.ra, target.dec]
+    wcs.wcs.crpix = [(target.size + 1) / 2] * 2
+    wcs.wcs.cdelt = [-target.pixel_scale / 3600, target.pixel_scale / 3600]
+    wcs.pixel_shape = (target.size, target.size)
+    return wcs
+
+
+def _wcs_cards(header: "Header") -> "Header":
+    try:
+        return Mosaic(None, header).wcs_header
+    except Exception as error:
+        # Whatever a header from outside makes the WCS library do, it is one galaxy's fault.
+        raise PayloadError("no celestial WCS") from error
+
+
+def _refusal(answer: Answer) -> tuple[str, str]:
+    """Status and reason of an answer other than 200; errors are JSON: title and description."""
+    said = _json_object(answer.payload)
+    title, description = (str(said.get(key, "")) for key in ("title", "description"))
+    refused = 400 <= (answer.http_status or 0) < 500
+    off = refused and _OFF_COVERAGE.search(f"{title}. {description}")
+    # One line of Unicode proper: JSON may hold halves of characters, which no table takes.
+    line = " ".join(title.split())[:_TITLE_LETTERS].encode(errors="replace").decode()
+    reason = f"{answer.reason}: {line}" if line else answer.reason
+    return ("no_coverage" if off else "failed"), reason
+
+
+def _json_object(payload: bytes) -> dict[str, Any]:
+    if len(payload) > _ERROR_BYTES:
+        return {}
+    try:
+        said = json.loads(payload)
+    except (ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}

@@ -1,0 +1,225 @@
+"""Service ``panstarrs``: stack cutouts of Pan-STARRS1 from MAST.
+
+The names of the images are asked for many galaxies at once; then every galaxy is cut out band by
+band. Where a position lies on several skycells, all bands are taken from the one with the most of
+them, of equals the first that is listed: which has the galaxy best in its middle is not asked, and
+none is completed from another. Images that the archive flags as bad are left out. It cannot cut
+out single epochs, weights or masks.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
+from typing import Any, ClassVar, Literal
+from urllib.parse import urlencode
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from galaxymill.images.decode import PayloadError
+from galaxymill.images.hdus import read_images
+from galaxymill.surveys.base import (
+    BATCH,
+    MAX_SIZE,
+    Cutout,
+    Network,
+    PixelScale,
+    Target,
+    Url,
+)
+from galaxymill.surveys.http import Http
+from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, zero_point_factor
+from galaxymill.surveys.mosaics.native import NativeSettings, assemble, cut_native
+
+_NAMES = "/cgi-bin/ps1filenames.py"
+_CUT = "/cgi-bin/fitscut.cgi"
+_TYPE = "stack"
+_FILENAME = re.compile(r"/[\w./+-]+\.fits", re.ASCII)
+_COLUMNS = {"projcell", "subcell", "ra", "dec", "filter", "type", "filename", "badflag"}
+_ECHO_DEG = 2e-5
+"""How far a listed position may be from the one that was asked for: it is printed rounded."""
+_MARGIN = 4
+_ZERO_POINT = 25.0
+"""AB magnitude of one count a second in a stack (Waters+20, ApJS 251, 4)."""
+
+Files = dict[str, str]
+"""File name of the image by band."""
+
+
+class PanstarrsSettings(NativeSettings):
+    """Settings of the service ``panstarrs``."""
+
+    operational: ClassVar[frozenset[str]] = NativeSettings.operational | {"server"}
+    native_pixel_scale: ClassVar[float] = 0.25
+    known_bands: ClassVar[frozenset[str]] = frozenset("grizy")
+
+    pixel_scale: PixelScale | Literal["gz_decals"] = Field(
+        0.25,
+        description="arcsec per pixel, or 'gz_decals'; with size it gives the field, which is "
+        "spread over the survey's own pixels of 0.25 arcsec",
+    )
+    server: Url = Field(
+        "https://ps1images.stsci.edu", description="the image server of the PS1 archive at MAST"
+    )
+
+    def requests(self, galaxies: int) -> int:
+        """Count the requests that so many galaxies need."""
+        return math.ceil(galaxies / BATCH) + galaxies * len(self.bands)
+
+
+class PanstarrsService:
+    """Ask ``ps1filenames.py`` for the images, and ``fitscut.cgi`` for the cutouts."""
+
+    def __init__(self, settings: PanstarrsSettings, network: Network) -> None:
+        self._settings = settings
+        self._http = Http(network, settings.server)
+
+    def fetch(self, targets: Iterable[Target]) -> Iterator[Cutout]:
+        """Answer every target, as the answers come."""
+        source = iter(targets)
+        while some := list(islice(source, BATCH)):
+            yield from self._batch(some)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def _batch(self, targets: list[Target]) -> Iterator[Cutout]:
+        """Answer some galaxies, whose file names are asked for at once."""
+        text = "".join(f"{_degrees(target.ra)} {_degrees(target.dec)}\n" for target in targets)
+        query = {"filters": "".join(self._settings.bands), "type": _TYPE}
+        answer = self._http.ask(
+            "POST", _NAMES, data=query, files={"file": ("positions.txt", text.encode())}
+        )
+        reason = answer.reason
+        if answer.http_status == 200:
+            try:
+                files = _files(answer.payload, targets)
+            except ValueError as error:
+                reason = f"file names: {error}"
+        if reason:
+            for target in targets:
+                yield Cutout(target, "failed", None, answer.http_status, reason, _NAMES)
+            return
+        _, cutout_bytes = self._settings.largest(targets)
+        yield from self._http.each(partial(self._cutout, files), targets, cutout_bytes)
+
+    def _cutout(self, files: dict[str, Files], target: Target) -> Cutout:
+        """Answer one galaxy: one request a band."""
+        now = datetime.now(UTC)
+        native = self._settings.native(target)
+        if native.size > MAX_SIZE:
+            return Cutout(target, "invalid", reason=f"field spans {native.size} pixels")
+        names = files[target.object_id]
+        planes: dict[str, Plane] = {}
+        url = _NAMES
+        for band in self._settings.bands:
+            if band not in names:
+                continue
+            url = _url(native, names[band])
+            answer = self._http.get(url)
+            if answer.http_status != 200 or answer.cut:
+                return answer.cutout(target, "failed", f"band {band}: {answer.reason}")
+            try:
+                plane = _plane(answer.payload, native)
+            except PayloadError as error:
+                return answer.cutout(target, "invalid", f"band {band}: {error}")
+            if plane is not None:
+                planes[band] = plane
+        if not planes:
+            return Cutout(target, "no_coverage", None, 200, "no image", url, now)
+        payload, verdict = assemble(planes, self._settings.bands, native)
+        return Cutout(target, verdict.status, payload, 200, verdict.reason, url, now)
+
+
+def _files(table: bytes, targets: list[Target]) -> dict[str, Files]:
+    """Map the listed images to the galaxies whose positions they echo.
+
+    Raises ValueError when the answer is no such table.
+    """
+    lines = table.decode("ascii", "replace").splitlines()
+    names = lines[0].split() if lines else []
+    if not set(names) >= _COLUMNS:
+        raise ValueError("not the table that was asked for")
+    rows = [dict(zip(names, line.split(), strict=True)) for line in lines[1:] if line.strip()]
+    ra, dec = (np.array([float(row[name]) for row in rows]) for name in ("ra", "dec"))
+    files: dict[str, Files] = {}
+    for target in targets:
+        east = ((ra - target.ra + 180) % 360 - 180) * np.cos(np.radians(target.dec))
+        near = np.flatnonzero(np.hypot(east, dec - target.dec) <= _ECHO_DEG)
+        files[target.object_id] = _of_one_skycell([rows[index] for index in near])
+    return files
+
+
+def _of_one_skycell(rows: list[dict[str, str]]) -> Files:
+    """Choose the skycell with the most bands, the first of those: the pixels of two never agree."""
+    cells: dict[tuple[str, str], Files] = {}
+    for row in rows:
+        good = row["type"] == _TYPE and row["badflag"] == "0"
+        if good and _FILENAME.fullmatch(row["filename"]):
+            cell = cells.setdefault((row["projcell"], row["subcell"]), {})
+            cell.setdefault(row["filter"], row["filename"])
+    return max(cells.values(), key=len, default={})
+
+
+def _url(native: Target, filename: str) -> str:
+    query = {
+        "ra": _degrees(native.ra),
+        "dec": _degrees(native.dec),
+        "size": native.size + _MARGIN,
+        "format": "fits",
+        "red": filename,
+    }
+    return f"{_CUT}?{urlencode(query)}"
+
+
+def _degrees(angle: float) -> str:
+    return f"{angle:.7f}"
+
+
+def _plane(payload: bytes, native: Target) -> Plane | None:
+    """Cut the square out of one answer, in nanomaggies; None when it lies outside.
+
+    Raises PayloadError when these are no such bytes.
+    """
+    for header, data in read_images(payload):
+        try:
+            seconds = float(header["EXPTIME"])
+            if not 0 < seconds < math.inf:
+                raise ValueError
+        except (KeyError, TypeError, ValueError):
+            raise PayloadError("no exposure time") from None
+        factor = zero_point_factor(_ZERO_POINT) / seconds
+        return cut_native(Mosaic(linear_flux(data, header), header, factor), native)
+    raise PayloadError("no image in the file")
+
+
+def linear_flux(data: npt.NDArray[Any], header: Any) -> npt.NDArray[np.float64]:
+    """Undo the asinh scaling of stacks, where there is one.
+
+    ``BOFFSET + BSOFTEN (exp(x) − exp(−x))`` with ``x = data ln(10) / 2.5``: Waters+20 (ApJS 251,
+    4), and the page "PS1 Image Cutout Service" of the archive. Stack files are scaled; cutouts
+    come from there as linear fluxes, without BSOFTEN and BOFFSET.
+
+    Parameters
+    ----------
+    data : ndarray, shape (height, width)
+        Pixels, after BSCALE and BZERO.
+    header : Header or mapping
+        Of the same image.
+
+    Returns
+    -------
+    ndarray, shape (height, width), float64
+        Counts; NaN where they are not finite.
+    """
+    flux = np.asarray(data, np.float64)
+    if "BSOFTEN" in header and "BOFFSET" in header:
+        with np.errstate(over="ignore"):
+            doubled = 2 * np.sinh(flux * (math.log(10) / 2.5))
+            flux = float(header["BOFFSET"]) + float(header["BSOFTEN"]) * doubled
+    return np.where(np.isfinite(flux), flux, np.nan)

@@ -1,0 +1,68 @@
+"""Service ``sdss``: colour pictures (JPEG) of SDSS from SkyServer's image cutout service.
+
+It has no FITS: the pictures are SkyServer's own gri colours, from 64 to 2048 pixels a side, and
+``bands`` has no say. SDSS pixels are 0.396 arcsec; finer ones are interpolated. A picture does
+not tell where it was taken, and a field that the survey covers in part is black in the rest.
+"""
+
+from dataclasses import replace
+from typing import ClassVar
+from urllib.parse import urlencode
+
+from pydantic import Field
+
+from galaxymill.surveys.base import Cutout, Network, ServiceSettings, Target, Url
+from galaxymill.surveys.http import Http
+from galaxymill.surveys.per_galaxy import PerGalaxyService
+from galaxymill.surveys.pictures import picture
+
+_MIN_SIZE, _MAX_SIZE = 64, 2048
+
+
+class SdssSettings(ServiceSettings):
+    """Settings of the service ``sdss``."""
+
+    operational: ClassVar[frozenset[str]] = ServiceSettings.operational | {"server"}
+
+    size: int = Field(256, ge=_MIN_SIZE, le=_MAX_SIZE, description="width and height in pixels")
+    release: str = Field("dr18", pattern=r"^dr\d+$", description="data release")
+    server: Url = Field(
+        "https://skyserver.sdss.org",
+        description="SkyServer, or a mirror that speaks its protocol",
+    )
+
+    @property
+    def sends_pictures(self) -> bool:
+        """SkyServer has JPEG only."""
+        return True
+
+
+class SdssService(PerGalaxyService):
+    """Ask ``SkyServerWS/ImgCutout/getjpeg`` for each galaxy."""
+
+    def __init__(self, settings: SdssSettings, network: Network) -> None:
+        self._settings = settings
+        http = Http(network, settings.server, max_bytes=settings.most_bytes())
+        super().__init__(http, settings)
+
+    def _cutout(self, target: Target) -> Cutout:
+        target = _allowed(target)
+        return picture(self._http.get(self._path(target)), target)
+
+    def _path(self, target: Target) -> str:
+        query = {
+            "ra": f"{target.ra:.7f}",
+            "dec": f"{target.dec:.7f}",
+            "scale": f"{target.pixel_scale:.6g}",
+            "width": target.size,
+            "height": target.size,
+        }
+        return f"/{self._settings.release}/SkyServerWS/ImgCutout/getjpeg?{urlencode(query)}"
+
+
+def _allowed(target: Target) -> Target:
+    """Spread a field of too few pixels over as many as SkyServer draws at least."""
+    if target.size >= _MIN_SIZE:
+        return target
+    scale = target.pixel_scale * target.size / _MIN_SIZE
+    return replace(target, pixel_scale=scale, size=_MIN_SIZE)

@@ -1,0 +1,344 @@
+"""Service ``sia``: FITS cutouts of any IVOA archive that speaks SIA2, DataLink and SODA.
+
+With ``tap`` one query finds the images of a thousand galaxies (an upload joined with ObsCore);
+without it SIA2 is asked once a galaxy. Of several images that hold a galaxy, the one whose centre
+is nearest is cut. The SODA service is taken from the first DataLink; then each band is one
+request. An archive without SODA serves its files whole: these are cut here when they are small.
+
+It cannot mosaic: where an image ends, so does the cutout, which is then ``partial``. Bands are
+stacked pixel on pixel and not resampled: they must share one pixel scale, and images on different
+grids are up to a pixel apart. It knows bearer tokens only (no X.509, no password), asynchronous
+TAP and SODA not at all, and SIA1 (NOIRLab's cutouts) neither. A ``where`` needs ``tap``.
+"""
+
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from galaxymill.errors import UserError
+from galaxymill.images.decode import PayloadError
+from galaxymill.images.hdus import read_images
+from galaxymill.settings import Numbers
+from galaxymill.surveys.base import (
+    MAX_SIZE,
+    Cutout,
+    Network,
+    ServiceError,
+    ServiceSettings,
+    Target,
+    Url,
+)
+from galaxymill.surveys.http import Answer, Http
+from galaxymill.surveys.ivoa.datalink import Cutter, Link
+from galaxymill.surveys.ivoa.obscore import WAVELENGTHS, Dataset, Selection
+from galaxymill.surveys.ivoa.queries import UPLOAD_ROWS, Archive
+from galaxymill.surveys.ivoa.votable import ArchiveError, explain, says_error
+from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, cut, stack, zero_point_factor
+from galaxymill.surveys.validate import CUT_TOLERANCE_PIXELS, check_payload
+
+PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "none": {},
+        "rubin": {
+            "server": "https://data.lsst.cloud/api/sia/dp1/query",
+            "tap": "https://data.lsst.cloud/api/tap",
+            "collection": "LSST.DP1",
+            "where": "o.dataproduct_subtype = 'lsst.deep_coadd'",
+            "band_column": "lsst_band",
+            "zero_points": (31.4,),
+            "token_variable": "GALAXYMILL_RUBIN_TOKEN",
+        },
+        "cadc": {
+            "server": "https://ws.cadc-ccda.hia-iha.nrc-cnrc.gc.ca/sia/v2query",
+            "tap": "https://ws.cadc-ccda.hia-iha.nrc-cnrc.gc.ca/argus",
+        },
+    }
+)
+_MAX_FILE_BYTES = 64_000_000
+_MARGIN_ARCSEC = 1.0
+
+
+def _at_least_one(value: Any) -> Any:
+    return (value,) if isinstance(value, int | float) else value
+
+
+class SiaSettings(ServiceSettings):
+    """Settings of the service ``sia``.
+
+    ``server`` and ``tap`` say which archive is asked, and so are part of the product; ``soda`` is
+    the same archive's, and what a preset fills in counts by its values.
+    """
+
+    operational: ClassVar[frozenset[str]] = ServiceSettings.operational | {
+        "preset",
+        "soda",
+        "token_variable",
+    }
+
+    preset: Literal["none", "rubin", "cadc"] = Field(
+        "none", description="archive whose addresses and columns fill the keys that are not given"
+    )
+    server: Url | Literal[""] = Field(
+        "", description="SIA2 query endpoint; its host gets the token, and no other"
+    )
+    tap: Url | Literal[""] = Field(
+        "", description="TAP service with uploads: one query a thousand galaxies"
+    )
+    obscore: str = Field("ivoa.ObsCore", pattern=r"^[\w.]+$", description="ObsCore table of `tap`")
+    collection: str = Field("", description="obs_collection of the images; empty for any")
+    calib_level: int | None = Field(None, ge=0, le=4, description="calib_level of the images")
+    where: str = Field(
+        "", pattern=r"^[^\n;]*$", description="further ADQL condition on the table o; needs `tap`"
+    )
+    band_column: str = Field(
+        "", pattern=r"^\w*$", description="ObsCore column of band names; without it, wavelengths"
+    )
+    soda: Url | Literal[""] = Field(
+        "", description="SODA sync service, asked by obs_publisher_did; found by DataLink if empty"
+    )
+    zero_points: Annotated[Numbers, BeforeValidator(_at_least_one)] = Field(
+        (22.5,), description="AB zero point of the pixels: one number, or one a band"
+    )
+    token_variable: str = Field(
+        "", pattern=r"^\w*$", description="environment variable that holds a bearer token"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        return {**PRESETS.get(str(given.get("preset")), {}), **given}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.server:
+            raise ValueError("server is required without a preset")
+        if len(self.zero_points) not in (1, len(self.bands)):
+            raise ValueError(
+                f"zero_points holds {len(self.zero_points)} numbers for {len(self.bands)} bands"
+            )
+        if self.where and not self.tap:
+            raise ValueError("where needs tap: SIA2 takes no ADQL")
+        unknown = [band for band in self.bands if band not in WAVELENGTHS]
+        if unknown and not self.band_column:
+            raise ValueError(
+                f"no wavelength is known for band {', '.join(unknown)}; allowed without "
+                f"band_column: {', '.join(WAVELENGTHS)}"
+            )
+        return self
+
+    def requests(self, galaxies: int) -> int:
+        """Count the requests that so many galaxies need, with one DataLink in all."""
+        searches = math.ceil(galaxies / UPLOAD_ROWS) if self.tap else galaxies
+        return searches + len(self.bands) * galaxies + (0 if self.soda else 1)
+
+    def factors(self) -> dict[str, float]:
+        """Nanomaggies in one unit of flux, by band."""
+        points = self.zero_points * (len(self.bands) // len(self.zero_points))
+        return {
+            band: zero_point_factor(point) for band, point in zip(self.bands, points, strict=True)
+        }
+
+    def selection(self) -> Selection:
+        """Say which images are looked for."""
+        return Selection(
+            self.obscore,
+            self.collection,
+            self.calib_level,
+            self.where,
+            self.band_column,
+            {band: WAVELENGTHS.get(band, 0.0) for band in self.bands},
+        )
+
+
+class SiaService:
+    """Find each galaxy's images, and have them cut by the archive."""
+
+    def __init__(self, settings: SiaSettings, network: Network) -> None:
+        self._settings = settings
+        self._selection = settings.selection()
+        self._token = token = _token(settings.token_variable)
+        headers = {"Authorization": f"Bearer {token}"} if token else None
+        self._http = Http(network, settings.server, headers)
+        self._archive = Archive(self._http, self._selection, settings.server, settings.tap)
+        self._found: dict[str, list[Dataset]] = {}
+        self._stopped: ServiceError | None = None
+
+    def fetch(self, targets: Iterable[Target]) -> Iterator[Cutout]:
+        """Answer every target, as the answers come."""
+        known = self._located(targets) if self._settings.tap else targets
+        bytes_each = self._settings.payload_bytes(self._settings.size)
+        return self._http.each(self._cutout, known, bytes_each)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def _located(self, targets: Iterable[Target]) -> Iterator[Target]:
+        """Give galaxies whose images are known; the next thousand when their turn comes."""
+        waiting = iter(targets)
+        while batch := list(islice(waiting, UPLOAD_ROWS)):
+            try:
+                found = self._archive.join(batch)
+            except (ArchiveError, ServiceError) as error:
+                # Its thread raises: galaxies that are under way still bring their answers.
+                self._stopped = ServiceError(self._clean(str(error)))
+                yield batch[0]
+                return
+            for target in batch:
+                self._found[target.object_id] = found.get(target.object_id, [])
+                yield target
+
+    def _datasets(self, target: Target) -> list[Dataset]:
+        if not self._settings.tap:
+            return self._archive.search(target)
+        if target.object_id not in self._found and self._stopped is not None:
+            raise self._stopped
+        return self._found.pop(target.object_id)
+
+    def _cutout(self, target: Target) -> Cutout:
+        try:
+            datasets = self._datasets(target)
+            answers: dict[str, Answer] = {}
+            planes: dict[str, Plane] = {}
+            for band, factor in self._settings.factors().items():
+                dataset = self._selection.choose(datasets, target, band)
+                if dataset is None:
+                    continue
+                answers[band] = self._answer(target, dataset)
+                plane = _plane(answers[band], target, factor)
+                if plane is not None:
+                    planes[band] = plane
+        except ArchiveError as error:
+            return self._refused(target, error)
+        if not answers:
+            return Cutout(target, "no_coverage", None, 200, "no image holds this position")
+        last = answers[list(planes or answers)[-1]]
+        if not planes:
+            nothing = replace(last, payload=b"")
+            return self._row(target, nothing, "no_coverage", "no overlap with the image")
+        return self._stacked(target, planes, last)
+
+    def _answer(self, target: Target, dataset: Dataset) -> Answer:
+        """Have one image cut; raises ArchiveError."""
+        url, shown = self._request(target, dataset)
+        if urlsplit(url).scheme not in ("http", "https"):
+            raise ArchiveError(f"an address of another kind ({urlsplit(url).scheme})")
+        answer = replace(self._http.get(url), url=shown)
+        if answer.http_status not in (200, 204) or says_error(answer):
+            raise ArchiveError(explain(answer), answer.http_status, replace(answer, payload=b""))
+        return answer
+
+    def _request(self, target: Target, dataset: Dataset) -> tuple[str, str]:
+        """Address of a cutout, or of a small file, and how it is shown: without the server."""
+        link = self._link(dataset)
+        if link.cutter is not None:
+            radius_deg = _radius_deg(target)
+            url = self._own(link.cutter.request(link.identifier, target, radius_deg))
+            return url, f"{urlsplit(url).path}?{urlsplit(url).query}"
+        if not link.file_url:
+            raise ArchiveError("the archive tells of no SODA service and of no FITS file")
+        if link.kilobytes * 1000 > _MAX_FILE_BYTES:
+            raise ArchiveError(
+                f"the archive tells of no SODA service, and the file is too large to be fetched "
+                f"whole ({link.kilobytes / 1000:.0f} MB)"
+            )
+        # Addresses of files may be signed: their query is a secret.
+        return self._own(link.file_url), urlsplit(link.file_url).path
+
+    def _link(self, dataset: Dataset) -> Link:
+        if self._settings.soda:
+            return Link(Cutter(self._settings.soda), dataset.did)
+        if dataset.has_datalink:
+            address = self._own(dataset.access_url)
+            return self._archive.link(replace(dataset, access_url=address))
+        is_file = "fits" in dataset.access_format.lower()
+        return Link(None, "", dataset.access_url if is_file else "", dataset.kilobytes)
+
+    def _own(self, url: str) -> str:
+        """Ask the server itself as safely as it was configured: it gets the token."""
+        own, other = urlsplit(self._settings.server), urlsplit(url)
+        same = own.netloc == other.netloc
+        return other._replace(scheme=own.scheme).geturl() if same else url
+
+    def _stacked(self, target: Target, planes: dict[str, Plane], last: Answer) -> Cutout:
+        if len({plane.data.shape for plane in planes.values()}) > 1:
+            return self._row(target, last, "invalid", "the bands differ in pixel scale")
+        first = next(iter(planes.values()))
+        scale = Mosaic(first.data, first.header).pixel_scale
+        field = replace(target, size=len(first.data), pixel_scale=scale)
+        payload = stack(planes, self._settings.bands)
+        verdict = check_payload(payload, field, self._settings.bands, CUT_TOLERANCE_PIXELS)
+        status, reason = verdict.status, verdict.reason
+        if status == "ok" and not all(plane.whole for plane in planes.values()):
+            status, reason = "partial", "reaches over the edge of the image"
+        return self._row(target, replace(last, payload=payload), status, reason)
+
+    def _refused(self, target: Target, error: ArchiveError) -> Cutout:
+        if error.answer is None:
+            reason = self._clean(str(error))
+            return Cutout(target, "failed", None, error.http_status, reason)
+        if self._token and self._token.encode() in error.answer.payload:
+            error.answer = replace(error.answer, payload=b"")
+        status = "invalid" if error.answer.payload else "failed"
+        return self._row(target, error.answer, status, str(error))
+
+    def _row(self, target: Target, answer: Answer, status: str, reason: str) -> Cutout:
+        return answer.cutout(target, status, self._clean(reason))
+
+    def _clean(self, reason: str) -> str:
+        """Take the token out of what a server says: it may repeat what it was sent."""
+        return reason.replace(self._token, "***") if self._token else reason
+
+
+def _radius_deg(target: Target) -> float:
+    """Circle that holds the field, and a margin for pixels that are larger than asked for."""
+    field_arcsec = target.size * target.pixel_scale
+    margin_arcsec = max(2 * target.pixel_scale, _MARGIN_ARCSEC)
+    return (field_arcsec / math.sqrt(2) + margin_arcsec) / 3600
+
+
+def _plane(answer: Answer, target: Target, factor: float) -> Plane | None:
+    """Cut the exact square out of an answer; None when the image does not reach the galaxy."""
+    if not answer.payload:
+        return None
+    try:
+        if answer.cut:
+            raise PayloadError("the answer is too long")
+        image = next(iter(read_images(answer.payload)), None)
+        if image is None:
+            raise PayloadError("no image of two dimensions")
+        header, data = image
+        mosaic = Mosaic(data, header, factor)
+        size = mosaic.size_of(target)
+        if size > MAX_SIZE:
+            raise PayloadError(f"the field spans {size} pixels of {mosaic.pixel_scale:.3g} arcsec")
+        return cut(mosaic, target, size)
+    except PayloadError as error:
+        raise ArchiveError(str(error), answer.http_status, answer) from error
+    except Exception as error:
+        # Whatever a header from outside makes the WCS library do, it is one galaxy's fault.
+        reason = f"unusable WCS ({type(error).__name__})"
+        raise ArchiveError(reason, answer.http_status, answer) from error
+
+
+def _token(variable: str) -> str:
+    if not variable:
+        return ""
+    token = os.environ.get(variable, "").strip()
+    if not token:
+        raise UserError(
+            f"the environment variable {variable} is not set: service sia takes its token from it "
+            "(token_variable); export it, or set token_variable to nothing"
+        )
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        raise UserError(f"the environment variable {variable} holds no bearer token")
+    return token

@@ -1,0 +1,182 @@
+"""Service ``tiles``: cutouts from a survey's own tiles (bricks, frames) on a local or mounted disk.
+
+The way to go for millions of galaxies: each tile is opened once per band and partition. A table
+says where the tiles lie; ``galaxymill index-tiles`` writes it. A galaxy in several tiles is cut
+from the one where it is furthest from the edge.
+
+Pixels are never resampled, and tiles are not joined: a field that reaches over its tile's edge is
+``partial``, and bands whose pixels do not coincide are ``invalid``. One zero point holds for all
+tiles of a band. Weights and masks are not read.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from galaxymill.errors import UserError
+from galaxymill.images.decode import PayloadError
+from galaxymill.settings import Numbers
+from galaxymill.surveys.base import (
+    NANOMAGGY_ZERO_POINT,
+    Cutout,
+    ServiceError,
+    ServiceSettings,
+    Target,
+)
+from galaxymill.surveys.mosaics.mosaic import Mosaic, zero_point_factor
+
+if TYPE_CHECKING:
+    from galaxymill.surveys.mosaics.tile_image import TileImage
+    from galaxymill.surveys.mosaics.tile_table import Tile, TileFile
+
+
+class TilesSettings(ServiceSettings):
+    """Settings of the service ``tiles``."""
+
+    operational: ClassVar[frozenset[str]] = ServiceSettings.operational | {"table", "folder"}
+    files: ClassVar[frozenset[str]] = ServiceSettings.files | {"table"}
+
+    table: Path = Field(
+        description="table of tiles (CSV, Parquet, FITS): tile, band, path, ra, dec, radius and, "
+        "where needed, hdu; galaxymill index-tiles writes it"
+    )
+    folder: str = Field(".", description="folder that relative paths in the table start from")
+    zero_points: Numbers = Field(
+        (NANOMAGGY_ZERO_POINT,),
+        min_length=1,
+        description="AB magnitude of one unit of flux in the tiles: one for all bands, or one each",
+    )
+
+    @model_validator(mode="after")
+    def _one_or_one_each(self) -> Self:
+        if len(self.zero_points) not in (1, len(self.bands)):
+            given = f"{len(self.zero_points)} zero points for {len(self.bands)} bands"
+            raise ValueError(f"zero_points: {given}; give one, or one each")
+        if not np.isfinite(self.zero_points).all():
+            raise ValueError("zero_points: must be finite")
+        return self
+
+    def requests(self, galaxies: int) -> int:
+        """No request leaves this machine."""
+        return 0
+
+    def factors(self) -> dict[str, float]:
+        """Nanomaggies in one unit of flux, by band."""
+        points = self.zero_points * (len(self.bands) if len(self.zero_points) == 1 else 1)
+        return {
+            band: zero_point_factor(point) for band, point in zip(self.bands, points, strict=True)
+        }
+
+
+@dataclass
+class _Home:
+    """The best tile of one galaxy so far; see `TilesService._homes`."""
+
+    rank: tuple[bool, int, float] = (False, 0, -1.0)
+    tile: "Tile | None" = None
+    broken: str = ""
+
+
+class TilesService:
+    """Cut galaxies out of tiles, tile by tile in the order of their names."""
+
+    def __init__(self, settings: TilesSettings) -> None:
+        from galaxymill.surveys.mosaics.tile_table import TileTable
+
+        if not Path(settings.folder).is_dir():
+            raise UserError(f"folder: no such folder: {settings.folder} (looked in {Path.cwd()})")
+        self._bands = settings.bands
+        self._folder = Path(settings.folder)
+        self._factors = settings.factors()
+        self._table = TileTable(settings.table, settings.bands)
+
+    def fetch(self, targets: Iterable[Target]) -> Iterator[Cutout]:
+        """Answer every target; those of one tile together."""
+        waiting = list(targets)
+        members: dict[str, tuple[Tile, list[Target]]] = {}
+        for target, home in zip(waiting, self._homes(waiting), strict=True):
+            whole = home.rank[0]
+            if home.broken and not whole:
+                yield Cutout(target, "failed", reason=home.broken)
+            elif home.tile is None:
+                yield Cutout(target, "no_coverage", reason="no tile holds this position")
+            else:
+                members.setdefault(home.tile.name, (home.tile, []))[1].append(target)
+        for _, (tile, galaxies) in sorted(members.items()):
+            yield from self._cut(tile, galaxies)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _homes(self, targets: Sequence[Target]) -> list[_Home]:
+        """Choose the tile of each galaxy.
+
+        The best tile holds the whole square, has the most bands, and has the galaxy furthest from
+        its edge; the first by name among equals. The galaxies near one that cannot be read are
+        left to another only where that holds the whole square.
+        """
+        homes = [_Home() for _ in targets]
+        ra = np.array([target.ra for target in targets], np.float64)
+        dec = np.array([target.dec for target in targets], np.float64)
+        for tile, near in self._table.near(ra, dec):
+            try:
+                grid = self._grid(tile)
+            except PayloadError as error:
+                for index in near:
+                    homes[index].broken = homes[index].broken or str(error)
+                continue
+            depths = grid.depths(ra[near], dec[near]).round(2)
+            for index, depth in zip(near, depths.tolist(), strict=True):
+                whole = depth >= grid.size_of(targets[index]) / 2
+                rank = (whole, len(tile.files), depth)
+                if depth >= 0 and rank > homes[index].rank:
+                    homes[index].rank, homes[index].tile = rank, tile
+        return homes
+
+    def _grid(self, tile: "Tile") -> Mosaic:
+        """Shape and WCS of a tile, from its first band."""
+        band, file = next(iter(tile.files.items()))
+        with self._open(file) as image:
+            return self._mosaic(image, band)
+
+    def _cut(self, tile: "Tile", targets: list[Target]) -> Iterator[Cutout]:
+        """Cut all galaxies of one tile, each file opened once."""
+        from galaxymill.surveys.mosaics.tile_cuts import cut_tile
+
+        with ExitStack() as stack:
+            try:
+                mosaics = {
+                    band: self._mosaic(stack.enter_context(self._open(file)), band)
+                    for band, file in tile.files.items()
+                }
+            except PayloadError as error:
+                for target in targets:
+                    yield Cutout(target, "failed", reason=str(error), url=f"tile:{tile.name}")
+                return
+            yield from cut_tile(tile.name, mosaics, targets, self._bands)
+
+    def _open(self, file: "TileFile") -> "TileImage":
+        from galaxymill.surveys.mosaics.tile_image import TileImage
+
+        try:
+            return TileImage(self._folder / file.path, file.hdu, file.path)
+        except PayloadError:
+            self._require_folder()
+            raise
+
+    def _require_folder(self) -> None:
+        """Stop the job when the folder is gone: then no tile can be had any more."""
+        try:
+            empty = not any(self._folder.iterdir())
+        except OSError:
+            empty = True
+        if empty:
+            raise ServiceError(f"folder {self._folder} is gone or empty: is it mounted?")
+
+    def _mosaic(self, image: "TileImage", band: str) -> Mosaic:
+        return image.mosaic(self._factors[band])

@@ -1,0 +1,128 @@
+"""Read a tar archive from outside while it comes: bounded, and nothing ever touches the disk.
+
+The standard library's reader is not used: it takes extended headers of any length into memory,
+and cannot tell an archive that was cut off between two members from one that has ended.
+"""
+
+import tarfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+_BLOCK = 512
+_REGULAR = {tarfile.REGTYPE, tarfile.AREGTYPE}
+_WITHOUT_DATA = {
+    tarfile.LNKTYPE,
+    tarfile.SYMTYPE,
+    tarfile.CHRTYPE,
+    tarfile.BLKTYPE,
+    tarfile.DIRTYPE,
+    tarfile.FIFOTYPE,
+}
+_NO_MEMBERS = {
+    tarfile.DIRTYPE,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+}
+
+
+class ArchiveError(ValueError):
+    """Bytes that are no tar archive, or not a whole one."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One member of an archive.
+
+    Attributes
+    ----------
+    name : str
+        As it stands in the archive; only to be compared, never a path to open.
+    content : bytes or None
+        None when it is larger than allowed, or no regular file.
+    """
+
+    name: str
+    content: bytes | None
+
+
+def read_members(
+    pieces: Iterable[bytes], max_bytes: int, max_members: int, timeout_s: float
+) -> Iterator[Member]:
+    """Give the members of an uncompressed archive as they come.
+
+    Parameters
+    ----------
+    pieces : iterable of bytes
+        The archive, in pieces of any size.
+    max_bytes : int
+        Larger members are passed over.
+    max_members : int
+        Of all kinds, directories and extended headers included.
+    timeout_s : float
+        Time for one member.
+
+    Yields
+    ------
+    Member
+        Everything but directories and extended headers.
+
+    Raises
+    ------
+    ArchiveError
+        When the archive is damaged, ends before its end mark, comes too slowly or has too many
+        members; what was given before stands.
+    """
+    source = _Source(pieces, timeout_s)
+    for _ in range(max_members):
+        block = source.read(_BLOCK)
+        if not any(block):
+            return
+        try:
+            info = tarfile.TarInfo.frombuf(block, "utf-8", "replace")
+        except tarfile.HeaderError as error:
+            raise ArchiveError("not a tar archive") from error
+        if info.size < 0:
+            raise ArchiveError("not a tar archive")
+        length = 0 if info.type in _WITHOUT_DATA else -(-info.size // _BLOCK) * _BLOCK
+        if info.type in _REGULAR and info.size <= max_bytes:
+            yield Member(info.name, source.read(length)[: info.size])
+        else:
+            source.skip(length)
+            if info.type not in _NO_MEMBERS:
+                yield Member(info.name, None)
+    raise ArchiveError(f"more than {max_members} members")
+
+
+class _Source:
+    """Exact numbers of bytes out of pieces."""
+
+    def __init__(self, pieces: Iterable[bytes], timeout_s: float) -> None:
+        self._pieces, self._timeout_s = iter(pieces), timeout_s
+        self._rest = b""
+
+    def read(self, count: int) -> bytes:
+        return b"".join(self._take(count))
+
+    def skip(self, count: int) -> None:
+        for _ in self._take(count):
+            pass
+
+    def _take(self, count: int) -> Iterator[bytes]:
+        deadline = time.monotonic() + self._timeout_s
+        while count > 0:
+            if not self._rest:
+                self._rest = self._next()
+            part, self._rest = self._rest[:count], self._rest[count:]
+            count -= len(part)
+            yield part
+            if time.monotonic() > deadline:
+                raise ArchiveError("the archive comes too slowly")
+
+    def _next(self) -> bytes:
+        try:
+            return next(self._pieces)
+        except StopIteration:
+            raise ArchiveError("the archive ends too early") from None

@@ -1,0 +1,132 @@
+"""Is what the service sent the cutout that was asked for? HTTP 200 does not say so."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from galaxymill.images.decode import FitsCutout, PayloadError, is_fits, read_fits, read_raster
+from galaxymill.surveys.base import Target
+
+CENTRE_TOLERANCE_PIXELS = 0.5
+CUT_TOLERANCE_PIXELS = 0.75
+"""For cutouts on a mosaic's own pixels: half a pixel in each direction, and some rounding."""
+SCALE_TOLERANCE = 0.02
+MAX_FLUX = 1e8
+"""In one pixel, nanomaggies: a star of magnitude 2.5. Detectors saturate long before; damaged or
+byte-swapped numbers do not."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A status of `galaxymill.products.CUTOUT_STATUSES` and, unless it is ``ok``, why."""
+
+    status: str
+    reason: str = ""
+
+
+def check_payload(
+    payload: bytes | None,
+    target: Target | None,
+    bands: Sequence[str] | None,
+    tolerance_pixels: float = CENTRE_TOLERANCE_PIXELS,
+    scale_tolerance: float = np.inf,
+) -> Verdict:
+    """Check the bytes of one answer.
+
+    Parameters
+    ----------
+    payload : bytes or None
+        FITS, JPEG, PNG or WebP.
+    target : Target or None
+        What was asked for; None when position and size are not to be checked.
+    bands : sequence of str or None
+        Bands a FITS cutout in nanomaggies must hold; None when bands and unit are not known.
+    tolerance_pixels : float
+        How far the middle of a FITS cutout may be from the target.
+    scale_tolerance : float
+        How far its pixel scale may be from the target's, as a share; by default any will do.
+
+    Returns
+    -------
+    Verdict
+        ``ok``; ``partial`` when a band is empty or absent; ``invalid`` when these are not the
+        bytes that were asked for.
+
+    Notes
+    -----
+    What no check can see: damage to a FITS file's pixels, without a DATASUM, that leaves them
+    possible fluxes, and to those of a picture whose data still decode to their end.
+    """
+    if not payload:
+        return Verdict("invalid", "empty answer")
+    try:
+        if is_fits(payload):
+            return _check_fits(read_fits(payload), target, bands, tolerance_pixels, scale_tolerance)
+        image = read_raster(payload)
+    except PayloadError as error:
+        return Verdict("invalid", str(error))
+    if image.min() == image.max():
+        return Verdict("invalid", "every pixel has the same value")
+    if target is not None and image.shape[:2] != (target.size, target.size):
+        return Verdict("invalid", f"image is {image.shape[1]}×{image.shape[0]}, not {target.size}")
+    return Verdict("ok")
+
+
+def _check_fits(
+    cutout: FitsCutout,
+    target: Target | None,
+    bands: Sequence[str] | None,
+    tolerance_pixels: float,
+    scale_tolerance: float,
+) -> Verdict:
+    if target is not None:
+        height, width = next(iter(cutout.planes.values())).shape
+        if (height, width) != (target.size, target.size):
+            return Verdict("invalid", f"cutout is {width}×{height} pixels, not {target.size}")
+        off = _off_centre_pixels(cutout, target)
+        if not off <= tolerance_pixels:
+            return Verdict("invalid", f"centre is {off:.1f} pixels from the galaxy")
+        scale = cutout.pixel_scale or 0.0
+        if abs(scale / target.pixel_scale - 1) > scale_tolerance:
+            asked = f"not {target.pixel_scale:.4g}"
+            return Verdict("invalid", f"pixel scale is {scale:.4g} arcsec, {asked}")
+    ranges = {band: _range(plane) for band, plane in cutout.planes.items()}
+    if bands is not None:
+        absurd = [band for band, (low, high) in ranges.items() if max(-low, high) > MAX_FLUX]
+        if absurd:
+            return Verdict("invalid", f"band {', '.join(absurd)} holds impossible fluxes")
+    absent = [band for band in bands or () if band not in cutout.planes]
+    if absent:
+        return Verdict("partial", f"no band {', '.join(absent)}")
+    empty = [band for band, (low, high) in ranges.items() if not low < high]
+    if empty:
+        return Verdict("partial", f"band {', '.join(empty)} is empty")
+    return Verdict("ok")
+
+
+def is_empty(plane: npt.NDArray[np.float32]) -> bool:
+    """Tell whether a plane holds no image: all its finite pixels are equal, or there are none."""
+    low, high = _range(plane)
+    return not low < high
+
+
+def _range(plane: npt.NDArray[np.float32]) -> tuple[float, float]:
+    """Least and greatest finite value; NaN when there is none."""
+    # These pass over NaN without a copy of the plane.
+    low, high = (float(least.reduce(plane, axis=None)) for least in (np.fmin, np.fmax))
+    if np.isinf([low, high]).any():
+        return _range(np.where(np.isinf(plane), np.float32(np.nan), plane))
+    return low, high
+
+
+def _off_centre_pixels(cutout: FitsCutout, target: Target) -> float:
+    """Distance of the image's middle from the target, in pixels; NaN without a WCS."""
+    if cutout.centre is None or not cutout.pixel_scale:
+        return float("nan")
+    ra, dec = cutout.centre
+    east = (ra - target.ra + 180) % 360 - 180
+    # Small angles: the plane approximation is good to far better than a pixel.
+    distance_deg = np.hypot(east * np.cos(np.radians(target.dec)), dec - target.dec)
+    return float(distance_deg * 3600 / cutout.pixel_scale)

@@ -1,0 +1,84 @@
+"""Stage ``labels``, for a folder of files: the labelled galaxies' images in one product."""
+
+import logging
+from pathlib import Path
+
+import pyarrow as pa
+
+from galaxymill import products
+from galaxymill.errors import UserError
+from galaxymill.images.recipes import RecipeSettings
+from galaxymill.images.render import domain, image_row
+from galaxymill.progress import progress
+from galaxymill.storage.atomic import exclusive
+from galaxymill.storage.digest import sha256_file, sha256_json
+from galaxymill.storage.origin import Origin, is_made
+from galaxymill.storage.parquet import open_product
+from galaxymill.surveys.base import MAX_PAYLOAD_BYTES
+from galaxymill.tables import check_ids, read_table
+
+logger = logging.getLogger("galaxymill")
+
+
+def collect_images(
+    source: Path, folder: Path, out: Path, name: str, object_id: str, settings: RecipeSettings
+) -> None:
+    """Gather the images of a labelled folder into one product, as served but for their size.
+
+    Parameters
+    ----------
+    source : Path
+        The vote table, with a column ``file_loc``.
+    folder : Path
+        Where relative paths start; nothing outside it is read.
+    out : Path
+        ``images.parquet``, in the order of ``object_id``.
+    name : str
+        Name of the labelled set, which is the images' domain.
+    object_id : str
+        Column of the identifier.
+    settings : RecipeSettings
+        Size and format.
+
+    Raises
+    ------
+    UserError
+        When there is no ``file_loc``, or a path leads out of the folder.
+    """
+    table = read_table(source, [object_id, "file_loc"], [object_id, "file_loc"])
+    check_ids(source, table[object_id], object_id)
+    table = table.sort_by(object_id)
+    paths = {row[object_id]: _inside(folder, row["file_loc"], source) for row in table.to_pylist()}
+    found = {key: sha256_file(path) for key, path in paths.items() if path.is_file()}
+    origin = Origin(
+        "labels",
+        settings.model_dump(),
+        {"votes": sha256_file(source), "files": sha256_json(found)},
+        domain(name, "passthrough", settings),
+    )
+    with exclusive(out) as waited:
+        if waited and is_made(out, origin):
+            return
+        with (
+            open_product(out, products.IMAGES, origin) as writer,
+            progress(f"images of {name}", len(paths)) as advance,
+        ):
+            keys = list(paths)
+            for start in range(0, len(keys), 64):
+                rows = [_image(key, paths[key], settings) for key in keys[start : start + 64]]
+                writer.write(pa.Table.from_pylist(rows, schema=products.IMAGES))
+                advance(len(rows))
+    logger.info("labels: %d images, %d files are missing", len(paths), len(paths) - len(found))
+
+
+def _inside(folder: Path, file_loc: str, source: Path) -> Path:
+    path = Path(folder, file_loc or ".")
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise UserError(f"{source}: file_loc {file_loc!r} leads out of {folder}")
+    return path
+
+
+def _image(key: str, path: Path, settings: RecipeSettings) -> dict[str, object]:
+    if not path.is_file() or path.stat().st_size > MAX_PAYLOAD_BYTES:
+        return image_row(key, "no_coverage", None, "passthrough", settings)
+    return image_row(key, "ok", path.read_bytes(), "passthrough", settings)

@@ -1,0 +1,65 @@
+"""Which galaxies a model learns from: a hash decides, so that nobody changes sides."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, model_validator
+
+from galaxymill.catalog.healpix import healpix_pixels
+from galaxymill.settings import Settings
+
+SPLITS = ("train", "val", "test")
+SPLIT_ORDER = 10
+
+
+class SplitSettings(Settings):
+    """Shares of the splits; they add up to 1, and any may be 0."""
+
+    train: float = Field(0.7, gt=0, le=1, description="share of galaxies to learn from")
+    val: float = Field(0.1, ge=0, le=1, description="share that chooses the best epoch")
+    test: float = Field(0.2, ge=0, le=1, description="share kept for evaluation")
+    salt: str = Field("", max_length=64, description="another salt gives another split")
+
+    @model_validator(mode="after")
+    def _shares_add_up(self) -> "SplitSettings":
+        total = self.train + self.val + self.test
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"train + val + test must be 1, not {total:g}")
+        return self
+
+
+def assign_splits(
+    object_ids: Sequence[str],
+    positions: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None,
+    settings: SplitSettings,
+) -> list[str]:
+    """Give each galaxy its split.
+
+    Galaxies with coordinates are split by the HEALPix pixel of order 10 (3.4 arcmin) that they
+    lie in, so that one seen twice never sits on both sides; others by their ``object_id``.
+
+    Parameters
+    ----------
+    object_ids : sequence of str, length n
+    positions : (ra, dec), arrays of shape (n,), in degrees; or None
+    settings : SplitSettings
+
+    Returns
+    -------
+    list of str, length n
+        ``train``, ``val`` or ``test``.
+    """
+    keys: Sequence[object] = object_ids
+    if positions is not None:
+        keys = healpix_pixels(*positions, SPLIT_ORDER).tolist()
+    bounds = np.cumsum([settings.train, settings.val])
+    draws = np.array([uniform(f"{settings.salt}:{key}") for key in keys])
+    return [SPLITS[index] for index in np.searchsorted(bounds, draws, side="right")]
+
+
+def uniform(key: str) -> float:
+    """Hash a key to a number in [0, 1)."""
+    digest = hashlib.sha256(key.encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
