@@ -1,0 +1,62 @@
+"""Galaxymill: from a sky survey to a catalogue of galaxy morphology.
+
+Targets: all (the default: every release and evaluation), release, evaluate, images, plan.
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.19")
+
+# The demo runs when no config is given. Snakemake would otherwise merge the two.
+if not config and not workflow.config_settings.configfiles:
+
+    configfile: f"{workflow.basedir}/config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/survey.smk"
+include: "workflow/rules/learn.smk"
+include: "workflow/rules/release.smk"
+
+
+localrules:
+    all,
+    release,
+    evaluate,
+    plan,
+    images,
+    plan_survey,
+    list_images,
+    describe_images,
+
+
+rule all:
+    """Make every release and every evaluation of the config."""
+    default_target: True
+    input:
+        RELEASES,
+        EVALUATIONS,
+
+
+rule release:
+    """Merge the release catalogues."""
+    input:
+        RELEASES,
+
+
+rule evaluate:
+    """Compare every model with the volunteers of its test split."""
+    input:
+        EVALUATIONS,
+
+
+rule images:
+    """Fetch and render every survey, whether or not a release wants it."""
+    input:
+        IMAGES,
+
+
+rule plan:
+    """Count partitions, requests, bytes and hours before anything is asked."""
+    input:
+        PLANS,

@@ -1,0 +1,54 @@
+"""From images and a model to a release: predict, merge."""
+
+
+rule predict_partition:
+    """Predict the posterior morphology of every galaxy of one partition."""
+    input:
+        images="<images>/{part}.parquet",
+        model="<model>/model.yaml",
+    output:
+        predictions="<predictions>/{part}.parquet",
+        embeddings="<embeddings>/{part}.parquet",
+    log:
+        "<logs>/predict/{survey}/{model}/{part}.log",
+    benchmark:
+        "<benchmarks>/predict/{survey}/{model}/{part}.tsv"
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        stage_version=STAGE_VERSIONS["predict"],
+        settings=lambda wc: CFG.predict_settings(wc.survey, wc.model).to_flags(),
+    shell:
+        "galaxymill predict {input.images:q} {input.model:q} {output.predictions:q} "
+        "{output.embeddings:q} {params.settings} > {log:q} 2>&1"
+
+
+rule merge_release:
+    """Merge a survey's products into a release; its checksums are written last."""
+    input:
+        partitions=lambda wc: path(
+            "<catalog>/partitions.csv", survey=CFG.releases[wc.release].survey
+        ),
+        cutouts=every_part("<cutouts>/{part}.parquet"),
+        images=every_part("<images>/{part}.parquet"),
+        predictions=every_part("<predictions>/{part}.parquet"),
+        model=lambda wc: path("<model>/model.yaml", model=CFG.releases[wc.release].model),
+        metrics=release_metrics,
+    output:
+        sums="<release>/SHA256SUMS",
+    log:
+        "<logs>/release/{release}.log",
+    benchmark:
+        "<benchmarks>/release/{release}.tsv"
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        stage_version=STAGE_VERSIONS["release"],
+        folders=release_folders,
+        most=lambda wc: CFG.releases[wc.release].galaxies_per_tile,
+    shell:
+        "galaxymill release {input.partitions:q} {output.sums:q} --name {wildcards.release} "
+        "--model {input.model:q} {params.folders} --galaxies-per-tile {params.most} "
+        "> {log:q} 2>&1"
