@@ -1,0 +1,574 @@
+"""A release holds every galaxy once, opens everywhere, and refuses what does not belong."""
+
+import json
+import subprocess
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from galaxymill import flags, products
+from galaxymill.catalog.partition import part_files, partition, read_partitions
+from galaxymill.errors import UserError
+from galaxymill.release import merge
+from galaxymill.release.merge import merge_release
+from galaxymill.storage.origin import Origin, read_record
+from galaxymill.storage.parquet import write_product
+from galaxymill.votes.tree import parse_tree
+
+TREE = parse_tree(
+    {
+        "name": "toy",
+        "questions": {
+            "smooth-or-featured": {"answers": ["smooth", "featured", "artifact"]},
+            "bar": {
+                "answers": ["yes", "no"],
+                "asked_after": ["smooth-or-featured_featured"],
+            },
+        },
+    },
+    "toy",
+)
+SAMPLES = 3
+DOMAIN = {"survey": "toy_survey", "recipe": "decals", "render_version": 1}
+UNFIT_EVERY = 17
+PAYLOAD_BYTES = 20_000
+
+
+def draw_objects(start, stop, ra, dec):
+    from hats.pixel_math.spatial_index import compute_spatial_index
+
+    generator = np.random.default_rng(start)
+    n = stop - start
+    ras = (ra + generator.uniform(-8, 8, n)) % 360
+    decs = dec + generator.uniform(-8, 8, n)
+    radii = np.where(np.arange(n) % 5 == 0, np.nan, generator.uniform(1, 5, n))
+    kept = pa.field("mag_r", pa.float32(), metadata={"description": "r band", "unit": "mag"})
+    return pa.table(
+        [
+            [f"g{index:05d}" for index in range(start, stop)],
+            ras,
+            decs,
+            compute_spatial_index(ras, decs).astype(np.int64),
+            radii,
+            [f"/somewhere/{index}.fits" for index in range(start, stop)],
+            generator.uniform(14, 20, n).astype(np.float32),
+        ],
+        schema=products.objects(["petro_r50", "file_loc"], [kept]),
+    ).sort_by("_healpix_29")
+
+
+class Survey:
+    """A survey on disk, written with the products' own schemas; made to be tampered with."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.catalog = root / "catalog"
+        self.partitions = self.catalog / "partitions.csv"
+        self.folders = {
+            "tiles": self.catalog / "tiles",
+            "cutouts": root / "cutouts",
+            "images": root / "images",
+            "predictions": root / "predictions",
+        }
+        self.model = root / "models" / "toy" / "model.yaml"
+        self.model.parent.mkdir(parents=True)
+        self.write_model()
+
+    def write_model(self, digest="m" * 64, domain=DOMAIN):
+        origin = Origin("train", {"encoder": "resnet18"}, {"votes": "v" * 64}, domain)
+        card = {
+            "tree": TREE.to_dict(),
+            "digest": digest,
+            "origin": origin.to_dict(),
+            "encoder": "resnet18",
+            "splits": {"train": 700, "val": 100, "test": 200},
+        }
+        self.model.write_text(yaml.safe_dump(card, sort_keys=False))
+
+    def add(self, objects, per_partition=80):
+        path = self.catalog / "objects.parquet"
+        if path.exists():
+            objects = pa.concat_tables([pq.read_table(path), objects]).sort_by("_healpix_29")
+        write_product(path, objects, Origin("ingest"), objects.schema)
+        partition(path, self.partitions, per_partition)
+        for part in read_partitions(self.partitions):
+            self.make(part.part)
+
+    def path(self, folder, part):
+        return self.folders[folder] / f"{part}.parquet"
+
+    def make(self, part):
+        """Write the cutouts, images and predictions of one partition."""
+        ids = pq.read_table(self.path("tiles", part))["object_id"].to_pylist()
+        self.write(
+            "cutouts", part, pa.Table.from_pylist([cutout(i) for i in ids], products.CUTOUTS)
+        )
+        self.write("images", part, pa.Table.from_pylist([image(i) for i in ids], products.IMAGES))
+        self.write("predictions", part, predictions(ids))
+
+    def write(self, folder, part, table, model="m" * 64, domain=DOMAIN, **inputs):
+        stage, source = {
+            "cutouts": ("fetch", "tiles"),
+            "images": ("render", "cutouts"),
+            "predictions": ("predict", "images"),
+        }[folder]
+        role = "tile" if source == "tiles" else source
+        found = {role: read_record(self.path(source, part)).digest}
+        if folder == "predictions":
+            found["model"] = model
+        origin = Origin(stage, {"a": 1}, found | inputs, {} if folder == "cutouts" else domain)
+        write_product(self.path(folder, part), table, origin, table.schema)
+
+    def release(self, out=None, galaxies_per_tile=150, metrics=None):
+        out = out or self.root / "releases" / "dr1" / "SHA256SUMS"
+        merge_release(
+            self.partitions,
+            **self.folders,
+            model=self.model,
+            metrics=metrics,
+            out=out,
+            name="toy_dr1",
+            galaxies_per_tile=galaxies_per_tile,
+        )
+        return out.parent
+
+
+def number(object_id):
+    return int(object_id[1:])
+
+
+def is_unfit(object_id):
+    return number(object_id) % UNFIT_EVERY == 0
+
+
+def cutout(object_id):
+    payload = np.random.default_rng(number(object_id)).bytes(PAYLOAD_BYTES)
+    status = "no_coverage" if is_unfit(object_id) else "ok"
+    return {"object_id": object_id, "status": status, "payload": payload}
+
+
+def image(object_id):
+    payload = np.random.default_rng(number(object_id)).bytes(PAYLOAD_BYTES)
+    if is_unfit(object_id):
+        return {"object_id": object_id, "image": None, "flags": flags.BITS["no_coverage"]}
+    picture = {"bytes": payload, "path": None}
+    return {"object_id": object_id, "image": picture, "flags": 0, "bad_pixel_fraction": 0.01}
+
+
+def predictions(ids, shifted=False):
+    schema = products.predictions(TREE, SAMPLES)
+    return pa.Table.from_pylist([prediction(object_id, shifted) for object_id in ids], schema)
+
+
+def prediction(object_id, shifted):
+    bits = flags.BITS["domain_shift"] if shifted else 0
+    if is_unfit(object_id):
+        return {"object_id": object_id, "flags": flags.BITS["no_coverage"] | bits}
+    generator = np.random.default_rng(number(object_id))
+    alpha = generator.uniform(1, 100, (SAMPLES, len(TREE.columns))).astype(np.float32)
+    row = {"object_id": object_id, "flags": bits, "concentrations": alpha.ravel().tolist()}
+    asked = {}
+    for question in TREE.questions:
+        own = alpha[:, question.slice]
+        means = (own / own.sum(axis=1, keepdims=True)).mean(axis=0)
+        asked |= dict(zip(question.columns, means, strict=True))
+        for column, mean in zip(question.columns, means, strict=True):
+            row[f"{column}_fraction"] = float(mean)
+            row[f"{column}_90pc-lower"] = float(mean) / 2
+            row[f"{column}_90pc-upper"] = (1 + float(mean)) / 2
+        parents = [asked[column] for column in question.asked_after]
+        row[f"{question.name}_proportion-asked"] = float(sum(parents)) if parents else 1.0
+        row[f"{question.name}_entropy"] = 0.5
+        row[f"{question.name}_mutual-information"] = 0.1
+    return row
+
+
+@pytest.fixture
+def survey(tmp_path):
+    survey = Survey(tmp_path / "work")
+    survey.add(draw_objects(0, 120, 180.0, 10.0))
+    return survey
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory):
+    """Two generations of partitions, the second on top of the first."""
+    root = tmp_path_factory.mktemp("results")
+    survey = Survey(root / "a_private_place")
+    survey.add(draw_objects(0, 300, 180.0, 10.0))
+    survey.add(draw_objects(300, 400, 182.0, 11.0))
+    metrics = root / "metrics.json"
+    baselines = {"constant": {"rmse": 0.3}, "ridge": {"rmse": 0.25}}
+    entry = {"n": 200, "rmse": 0.2, "baselines": baselines, "noise_floor_rmse": 0.1}
+    entry |= {"coverage_90": 0.88, "nll": 3.0, "nll_constant": 2.5}
+    metrics.write_text(json.dumps({"questions": {"smooth-or-featured": entry, "odd": None}}))
+    return survey, survey.release(metrics=metrics), metrics
+
+
+def catalogue(survey):
+    return pa.concat_tables(
+        pq.read_table(path) for path in part_files(survey.partitions, survey.folders["tiles"])
+    )
+
+
+def test_every_galaxy_of_both_generations_is_there_once_in_healpix_order(released):
+    survey, folder, _ = released
+    assert {tile.generation for tile in read_partitions(survey.partitions)} == {0, 1}
+    wanted = catalogue(survey).sort_by([("_healpix_29", "ascending"), ("object_id", "ascending")])
+    for name in ("friendly", "advanced"):
+        ids = pq.read_table(folder / f"{name}.parquet")["object_id"].to_pylist()
+        assert ids == wanted["object_id"].to_pylist()
+        assert len(set(ids)) == 400
+
+
+def test_friendly_fractions_are_null_where_few_would_be_asked(released):
+    _, folder, _ = released
+    friendly = pq.read_table(folder / "friendly.parquet")
+    advanced = pq.read_table(folder / "advanced.parquet")
+    asked = advanced["bar_proportion-asked"].to_numpy() >= 0.5
+    assert 0 < asked.sum() < 400
+    for column in ("bar_yes_fraction", "bar_no_fraction"):
+        shown = friendly[column].is_valid().to_numpy()
+        assert (shown == asked).all()
+        unmasked = advanced[column].to_numpy()
+        assert (friendly[column].to_numpy()[asked] == unmasked[asked]).all()
+    unfit = np.array([is_unfit(name) for name in friendly["object_id"].to_pylist()])
+    null = friendly["smooth-or-featured_smooth_fraction"].is_null().to_numpy()
+    assert (null == unfit).all()
+    assert unfit.any()
+
+
+def test_columns_are_those_that_were_promised(released):
+    _, folder, _ = released
+    friendly = pq.read_schema(folder / "friendly.parquet")
+    fractions = [f"{column}_fraction" for column in TREE.columns]
+    own = ["object_id", "ra", "dec", "petro_r50", "mag_r"]
+    assert friendly.names == [*own, *fractions, "status", "flags"]
+    advanced = pq.read_schema(folder / "advanced.parquet")
+    summaries = [field.name for field in products.summary_fields(TREE)]
+    quality = ["bad_pixel_fraction", "status", "flags"]
+    assert advanced.names == [*own, *summaries, "concentrations", *quality]
+    assert all(friendly.field(name).type == pa.float32() for name in fractions)
+    assert friendly.field("flags").type == pa.int32()
+    listed = pd.read_csv(folder / "columns.csv", keep_default_na=False).set_index("name")
+    assert listed.loc["mag_r", "unit"] == "mag"
+    assert listed.loc["ra", "unit"] == "deg"
+    assert listed.loc["concentrations", "tables"] == "advanced"
+    assert (listed["description"] != "").all()
+    assert set(listed.index) == {*advanced.names, "_healpix_29"}
+
+
+def test_what_is_not_applicable_is_null_and_never_nan(released):
+    survey, folder, _ = released
+    assert pc.any(pc.is_nan(catalogue(survey)["petro_r50"])).as_py()
+    for table in ("friendly", "advanced"):
+        rows = pq.read_table(folder / f"{table}.parquet")
+        for field in rows.schema:
+            if pa.types.is_floating(field.type):
+                assert not pc.any(pc.is_nan(rows[field.name])).as_py(), field.name
+        assert rows["petro_r50"].null_count == 80
+
+
+def test_the_hats_catalog_is_valid_and_answers_a_cone_search(released):
+    import lsdb
+    from hats.io.validation import is_valid_catalog
+
+    survey, folder, _ = released
+    assert is_valid_catalog(folder / "hats", strict=True)
+    catalog = lsdb.open_catalog(folder / "hats")
+    assert catalog.hc_structure.catalog_info.catalog_name == "toy_dr1"
+    assert len(catalog) == 400
+    assert 0 < catalog.hc_structure.catalog_info.moc_sky_fraction < 0.1
+    everything = catalog.compute()
+    assert everything.index.is_monotonic_increasing
+    assert set(everything["object_id"]) == set(catalogue(survey)["object_id"].to_pylist())
+    found = catalog.cone_search(ra=181, dec=10, radius_arcsec=4 * 3600).compute()
+    ra, dec = (np.radians(everything[name].to_numpy()) for name in ("ra", "dec"))
+    near = np.sin(dec) * np.sin(np.radians(10))
+    near += np.cos(dec) * np.cos(np.radians(10)) * np.cos(ra - np.radians(181))
+    expected = everything[near > np.cos(np.radians(4))]
+    assert 0 < len(expected) < 400
+    assert set(found["object_id"]) == set(expected["object_id"])
+    assert max(pq.read_metadata(path).num_rows for path in hats_files(folder)) <= 150
+
+
+def hats_files(folder):
+    return sorted((folder / "hats" / "dataset").rglob("Npix=*.parquet"))
+
+
+def test_duckdb_pandas_and_pyarrow_read_the_same(released):
+    _, folder, _ = released
+    path = folder / "advanced.parquet"
+    arrow = pq.read_table(path)
+    pandas = pd.read_parquet(path)
+    rows = duckdb.sql(f"SELECT * FROM '{path}'").to_arrow_table()
+    assert pandas["object_id"].tolist() == arrow["object_id"].to_pylist()
+    assert rows.column_names == arrow.column_names
+    for name in ("ra", "bar_yes_90pc-lower", "flags", "status"):
+        assert rows[name].to_pylist() == arrow[name].to_pylist()
+    assert pandas["bar_yes_fraction"].isna().sum() == arrow["bar_yes_fraction"].null_count
+
+
+def test_checksums_verify_and_name_every_file(released):
+    _, folder, _ = released
+    command = ["sha256sum", "--strict", "--quiet", "-c", "SHA256SUMS"]
+    subprocess.run(command, cwd=folder, check=True)
+    lines = (folder / "SHA256SUMS").read_text().splitlines()
+    named = [line.split("  ", 1)[1] for line in lines]
+    present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    assert named == sorted(named)
+    assert set(named) == present - {"SHA256SUMS"}
+    assert {"friendly.parquet", "hats/hats.properties", "README.md"} <= set(named)
+
+
+def test_a_rerun_gives_the_same_bytes(released, tmp_path):
+    survey, folder, metrics = released
+    again = survey.release(tmp_path / "SHA256SUMS", metrics=metrics)
+    assert (again / "SHA256SUMS").read_bytes() == (folder / "SHA256SUMS").read_bytes()
+
+
+def test_no_file_of_the_release_tells_where_it_was_made(released):
+    survey, folder, _ = released
+    for path in folder.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert str(survey.root.parent).encode() not in content, path
+            assert b"a_private_place" not in content, path
+            assert b"/somewhere/" not in content, path
+
+
+def test_provenance_holds_the_whole_chain(released):
+    survey, folder, _ = released
+    provenance = json.loads((folder / "provenance.json").read_text())
+    listed = {entry["part"]: entry for entry in provenance["partitions"]}
+    for part in read_partitions(survey.partitions):
+        for folder_name in ("cutouts", "images", "predictions"):
+            record = read_record(survey.path(folder_name, part.part))
+            assert listed[part.part][folder_name] == record.digest
+    assert provenance["model"]["digest"] == "m" * 64
+    assert provenance["audit"]["hats"]["distinct_ids"] == 400
+    assert [request["partitions"] for request in provenance["stages"]["render"]] == [len(listed)]
+    digest = read_record(folder / "advanced.parquet").digest
+    assert provenance["tables"]["advanced"] == digest
+
+
+def test_the_readme_counts_and_quotes_the_evaluation(released):
+    _, folder, _ = released
+    text = (folder / "README.md").read_text()
+    unfit = sum(is_unfit(f"g{index:05d}") for index in range(400))
+    assert f"| no_coverage | {unfit} |" in text
+    assert f"| no_coverage | 1 | {unfit} |" in text
+    assert "| smooth-or-featured | 200 | 0.200 | 0.300 | 0.250 | 0.100 | 88% |" in text
+    assert "no better than a constant on: smooth-or-featured." in text
+    assert "700 train" in text
+    assert "domain shift" not in text.lower()
+
+
+def test_a_release_that_another_process_has_just_made_serves(released, monkeypatch):
+    @contextmanager
+    def waited(_):
+        yield True
+
+    survey, folder, metrics = released
+    monkeypatch.setattr(merge, "exclusive", waited)
+    before = (folder / "SHA256SUMS").stat().st_mtime_ns
+    survey.release(folder / "SHA256SUMS", metrics=metrics)
+    assert (folder / "SHA256SUMS").stat().st_mtime_ns == before
+
+
+def test_a_domain_shift_is_warned_of(survey):
+    survey.write_model(domain={**DOMAIN, "survey": "another_survey"})
+    for part in read_partitions(survey.partitions):
+        ids = pq.read_table(survey.path("tiles", part.part))["object_id"].to_pylist()
+        survey.write("predictions", part.part, predictions(ids, shifted=True))
+    folder = survey.release()
+    text = (folder / "README.md").read_text()
+    assert "| survey | another_survey | toy_survey |" in text
+    bits = pq.read_table(folder / "friendly.parquet")["flags"].to_numpy()
+    assert (bits & flags.BITS["domain_shift"]).all()
+
+
+def test_galaxies_per_tile_smaller_than_a_partition(survey):
+    folder = survey.release(galaxies_per_tile=40)
+    assert sum(pq.read_metadata(path).num_rows for path in hats_files(folder)) == 120
+
+
+def test_images_and_payloads_are_never_read(survey):
+    pool, before = pa.proxy_memory_pool(pa.default_memory_pool()), pa.default_memory_pool()
+    pa.set_memory_pool(pool)
+    try:
+        survey.release()
+    finally:
+        pa.set_memory_pool(before)
+    assert 0 < pool.max_memory() < 120 * PAYLOAD_BYTES / 2
+
+
+def tamper(survey, folder, change, **write):
+    part = read_partitions(survey.partitions)[0].part
+    table = change(pq.read_table(survey.path(folder, part)))
+    survey.write(folder, part, table, **write)
+    return part
+
+
+def without_first(table):
+    return table.slice(1)
+
+
+def first_twice(table):
+    return pa.concat_tables([table.slice(0, 1), table])
+
+
+def first_renamed(table):
+    ids = ["stranger", *table["object_id"].to_pylist()[1:]]
+    return table.set_column(0, table.schema.field("object_id"), [ids])
+
+
+def reordered(table):
+    return table.take(list(range(table.num_rows))[::-1])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (without_first, r"1 missing \(e\.g\. 'g\d+'\); run"),
+        (first_twice, r"1 given twice \(e\.g\. 'g\d+'\); run"),
+        (first_renamed, r"1 missing \(e\.g\. 'g\d+'\), 1 orphan \(e\.g\. 'stranger'\); run"),
+        (reordered, "another order; run"),
+    ],
+)
+@pytest.mark.parametrize("folder", ["cutouts", "images", "predictions"])
+def test_rows_that_are_not_the_tiles_are_refused(survey, folder, change, message):
+    part = tamper(survey, folder, change)
+    later = ["cutouts", "images", "predictions"]
+    for name in later[later.index(folder) + 1 :]:
+        survey.write(name, part, pq.read_table(survey.path(name, part)))
+    with pytest.raises(UserError, match=message) as error:
+        survey.release()
+    assert str(survey.path(folder, part)) in str(error.value)
+    assert not list((survey.root / "releases" / "dr1").iterdir())
+
+
+def test_a_galaxy_in_two_partitions_is_refused(survey):
+    first, second = read_partitions(survey.partitions)[:2]
+    twin = pq.read_table(survey.path("tiles", second.part))
+    name = pq.read_table(survey.path("tiles", first.part))["object_id"][0].as_py()
+    ids = [name, *twin["object_id"].to_pylist()[1:]]
+    twin = twin.set_column(0, twin.schema.field("object_id"), [ids])
+    write_product(survey.path("tiles", second.part), twin, Origin("partition"), twin.schema)
+    survey.make(second.part)
+    with pytest.raises(UserError, match=f"1 galaxies in more than one row, e.g. '{name}'") as error:
+        survey.release()
+    assert first.part in str(error.value)
+    assert second.part in str(error.value)
+
+
+def test_another_model_is_refused(survey):
+    tamper(survey, "predictions", lambda table: table, model="x" * 64)
+    with pytest.raises(UserError, match=r"predicted by different models: m+ and x+; run predict"):
+        survey.release()
+
+
+def test_predictions_of_another_model_than_the_one_named_are_refused(survey):
+    survey.write_model(digest="y" * 64)
+    with pytest.raises(UserError, match=r"was predicted by model m+, but .*model.yaml is y+"):
+        survey.release()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[", "cannot be read"),
+        ("3", "cannot be read"),
+        ('{"origin": {"inputs": {"model": "z"}}}', "evaluates model z, but"),
+    ],
+)
+def test_metrics_that_are_not_the_models_are_refused(survey, text, message):
+    metrics = survey.root / "metrics.json"
+    metrics.write_text(text)
+    with pytest.raises(UserError, match=message):
+        survey.release(metrics=metrics)
+
+
+def test_stale_predictions_are_refused(survey):
+    part = tamper(survey, "predictions", lambda table: table, images="0" * 64)
+    with pytest.raises(
+        UserError, match=r"stale: made from images 0+, but .*; run predict"
+    ) as error:
+        survey.release()
+    assert str(survey.path("predictions", part)) in str(error.value)
+
+
+def test_another_recipe_is_refused(survey):
+    part = tamper(survey, "images", lambda table: table, domain={**DOMAIN, "recipe": "lupton"})
+    with pytest.raises(
+        UserError, match=r"recipe: '(decals|lupton)' and '(decals|lupton)'"
+    ) as error:
+        survey.release()
+    assert part in str(error.value)
+
+
+def test_an_absent_file_is_refused(survey):
+    part = read_partitions(survey.partitions)[-1].part
+    survey.path("predictions", part).unlink()
+    with pytest.raises(UserError, match=f"{part}.parquet: no such file"):
+        survey.release()
+
+
+def test_a_fit_galaxy_without_fractions_is_refused(survey):
+    def blank(table):
+        index = table.schema.get_field_index("bar_yes_fraction")
+        field = table.schema.field(index)
+        return table.set_column(index, field, pa.nulls(table.num_rows, field.type))
+
+    tamper(survey, "predictions", blank)
+    with pytest.raises(UserError, match=r"bar: .* run predict again"):
+        survey.release()
+
+
+def test_predictions_of_another_tree_are_refused(survey):
+    def renamed(table):
+        names = ["bar_maybe_fraction" if n == "bar_yes_fraction" else n for n in table.column_names]
+        return table.rename_columns(names)
+
+    tamper(survey, "predictions", renamed)
+    with pytest.raises(UserError, match="model: bar_maybe_fraction, bar_yes_fraction; run predict"):
+        survey.release()
+
+
+def test_a_short_partition_table_is_refused(survey):
+    tiles = read_partitions(survey.partitions)
+    lines = survey.partitions.read_text().splitlines()
+    lines[1] = ",".join(map(str, vars(replace(tiles[0], n_rows=tiles[0].n_rows + 1)).values()))
+    survey.partitions.write_text("\n".join(lines) + "\n")
+    with pytest.raises(UserError, match=r"rows, but .* says"):
+        survey.release()
+
+
+def test_an_old_release_is_replaced_whole_and_a_failed_one_leaves_it(survey):
+    folder = survey.release()
+    old = (folder / "SHA256SUMS").read_bytes()
+    part = tamper(survey, "predictions", without_first)
+    with pytest.raises(UserError):
+        survey.release()
+    assert (folder / "SHA256SUMS").read_bytes() == old
+    survey.make(part)
+    survey.release(galaxies_per_tile=60)
+    subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=folder, check=True)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md",
+        "SHA256SUMS",
+        "advanced.parquet",
+        "columns.csv",
+        "friendly.parquet",
+        "hats",
+        "provenance.json",
+    ]

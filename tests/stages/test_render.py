@@ -1,0 +1,181 @@
+"""One picture or one reason per cutout, the same bytes every time."""
+
+import io
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from galaxymill import flags
+from galaxymill.errors import UserError
+from galaxymill.images.recipes import DecalsSettings, LuptonSettings, RecipeSettings
+from galaxymill.images.render import encode, image_row, render
+from galaxymill.storage.origin import read_record
+
+SETTINGS = DecalsSettings(size=32)
+
+
+def cutout_with(make_fits, band, value, share=1.0):
+    data = np.random.default_rng(1).normal(0.01, 0.01, (3, 20, 20)).astype(np.float32)
+    data["grz".index(band)].flat[: round(400 * share)] = value
+    return make_fits(data)
+
+
+def flagged(status, payload, recipe="decals", settings=SETTINGS):
+    row = image_row("g", status, payload, recipe, settings)
+    return flags.names(row["flags"]), row["image"]
+
+
+@pytest.mark.parametrize(
+    ("status", "payload", "expected"),
+    [
+        ("no_coverage", None, ["no_coverage"]),
+        ("failed", None, ["fetch_failed"]),
+        ("invalid", None, ["invalid_payload"]),
+        ("invalid", b"no such layer", ["invalid_payload"]),
+        ("ok", b"", ["invalid_payload"]),
+        ("ok", None, ["invalid_payload"]),
+        ("no_coverage", b"bytes of old", ["no_coverage"]),
+    ],
+)
+def test_without_an_image_there_is_a_reason(status, payload, expected):
+    assert flagged(status, payload) == (expected, None)
+
+
+def test_a_good_cutout_has_no_flags(make_fits):
+    found, image = flagged("ok", make_fits())
+    assert found == []
+    with Image.open(io.BytesIO(image["bytes"])) as picture:
+        assert (picture.format, picture.size, picture.mode) == ("JPEG", (32, 32), "RGB")
+
+
+def test_an_invalid_status_is_kept_though_there_is_an_image(make_fits):
+    found, image = flagged("invalid", make_fits())
+    assert found == ["invalid_payload"]
+    assert image is not None
+
+
+def test_truncation_is_flagged(make_fits):
+    assert flagged("invalid", make_fits()[:9000])[0] == ["invalid_payload", "truncated"]
+
+
+def test_an_absent_band_is_flagged(make_fits):
+    assert flagged("partial", make_fits(bands="gri"))[0] == ["band_missing"]
+
+
+@pytest.mark.parametrize("value", [0, np.nan, np.inf])
+def test_an_empty_band_is_flagged(make_fits, value):
+    assert flagged("partial", cutout_with(make_fits, "r", value))[0] == ["band_empty", "bad_pixels"]
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.19, []), (0.2, []), (0.21, ["bad_pixels"])])
+@pytest.mark.parametrize("value", [0, np.nan])
+def test_a_fifth_of_bad_pixels_is_allowed(make_fits, share, expected, value):
+    payload = cutout_with(make_fits, "g", value, share)
+    assert flagged("ok", payload)[0] == expected
+    row = image_row("g", "ok", payload, "decals", SETTINGS)
+    assert row["bad_pixel_fraction"] == pytest.approx(share)
+
+
+def test_a_constant_image_is_flagged(make_fits):
+    found, _ = flagged("ok", make_fits(np.full((3, 20, 20), 1e6, np.float32)))
+    assert found == ["constant"]
+
+
+def test_only_bands_of_the_recipe_count(make_fits):
+    data = np.random.default_rng(1).normal(0.01, 0.01, (4, 20, 20)).astype(np.float32)
+    data[2] = 0
+    assert flagged("ok", make_fits(data, "griz"))[0] == []
+
+
+def test_passthrough_shows_as_served_and_refuses_fits(make_fits):
+    pixels = np.random.default_rng(1).integers(0, 256, (32, 32, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    chosen = RecipeSettings(size=32, format="png")
+    found, image = flagged("ok", file.getvalue(), "passthrough", chosen)
+    assert found == []
+    with Image.open(io.BytesIO(image["bytes"])) as picture:
+        np.testing.assert_array_equal(np.asarray(picture), pixels)
+    assert flagged("ok", make_fits(), "passthrough", chosen)[0] == ["invalid_payload"]
+
+
+@pytest.mark.parametrize("size", [16, 32, 64])
+def test_size_and_format_are_those_asked_for(size):
+    colour = np.random.default_rng(1).integers(0, 256, (32, 32, 3), np.uint8)
+    image = encode(colour, RecipeSettings(size=size, format="png"))
+    with Image.open(io.BytesIO(image)) as picture:
+        assert (picture.format, picture.size) == ("PNG", (size, size))
+        if size == 32:
+            np.testing.assert_array_equal(np.asarray(picture), colour)
+
+
+def test_one_row_per_row_in_their_order(write_cutouts, make_fits, tmp_path):
+    kinds = [("ok", make_fits()), ("no_coverage", None), ("failed", None), ("invalid", b"x")]
+    rows = [(f"g{index:03d}", *kinds[index % 4]) for index in range(150)]
+    cutouts = write_cutouts(*rows)
+    render(cutouts, tmp_path / "images.parquet", "toy", "decals", SETTINGS)
+    table = pq.read_table(tmp_path / "images.parquet")
+    assert table["object_id"].to_pylist() == [key for key, _, _ in rows]
+    told = [flags.names(bits) for bits in table["flags"].to_pylist()]
+    assert told[:4] == [[], ["no_coverage"], ["fetch_failed"], ["invalid_payload"]]
+    assert told == [told[index % 4] for index in range(150)]
+    assert [value is not None for value in table["image"].to_pylist()[:4]] == [True, *[False] * 3]
+    record = read_record(tmp_path / "images.parquet")
+    assert record.rows == 150
+    assert record.origin["domain"] == {
+        "survey": "toy",
+        "recipe": "decals",
+        "render_version": record.origin["stage_version"],
+        **SETTINGS.model_dump(),
+    }
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings"),
+    [("decals", SETTINGS), ("lupton", LuptonSettings(size=48, format="png"))],
+)
+def test_rendering_again_gives_the_same_bytes(write_cutouts, make_fits, tmp_path, recipe, settings):
+    cutouts = write_cutouts(("a", "ok", make_fits()), ("b", "no_coverage", None))
+    files = []
+    for name in ("one", "two"):
+        render(cutouts, tmp_path / name / "g0-k0-p4.parquet", "toy", recipe, settings)
+        files.append((tmp_path / name / "g0-k0-p4.parquet").read_bytes())
+    assert files[0] == files[1]
+
+
+def test_no_rows_are_a_product_too(write_cutouts, tmp_path):
+    render(write_cutouts(), tmp_path / "images.parquet", "toy", "decals", SETTINGS)
+    assert pq.read_metadata(tmp_path / "images.parquet").num_rows == 0
+
+
+def test_what_is_no_product_is_refused(tmp_path):
+    (tmp_path / "cutouts.parquet").write_bytes(b"x" * 100)
+    with pytest.raises(UserError, match="not a product of galaxymill"):
+        render(tmp_path / "cutouts.parquet", tmp_path / "i.parquet", "toy", "decals", SETTINGS)
+
+
+def test_real_cutouts(shared_data, write_cutouts, tmp_path):
+    paths = sorted((shared_data / "legacy_grz_fits").glob("*.fits"))
+    cutouts = write_cutouts(*((path.stem, "ok", path.read_bytes()) for path in paths))
+    render(cutouts, tmp_path / "images.parquet", "real", "decals", DecalsSettings(size=128))
+    rows = pq.read_table(tmp_path / "images.parquet").to_pylist()
+    told = {row["object_id"]: flags.names(row["flags"]) for row in rows if row["flags"]}
+    assert told == {
+        "zoodecals_example_bad_pix": ["bad_pixels"],
+        "zoodecals_example_incomplete": ["invalid_payload", "truncated"],
+    }
+    assert sum(row["image"] is not None for row in rows) == len(paths) - 1
+
+
+def test_command_line(galaxymill, write_cutouts, make_fits, tmp_path):
+    cutouts, out = write_cutouts(("a", "ok", make_fits())), tmp_path / "images.parquet"
+    words = ["render", cutouts, out, "--survey", "toy", "--recipe"]
+    done = galaxymill(*words, "lupton", "--set", "size=32", "--set", "q=6")
+    assert done.returncode == 0, done.stderr
+    assert read_record(out).origin["parameters"]["q"] == 6
+    done = galaxymill(*words, "decals", "--set", "q=6")
+    assert done.returncode == 2
+    assert "render --recipe decals: q: unknown key; allowed: blue, format" in done.stderr
+    assert "Traceback" not in done.stderr

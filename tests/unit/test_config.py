@@ -1,0 +1,237 @@
+"""The config is checked whole before anything runs."""
+
+import subprocess
+import sys
+from copy import deepcopy
+
+import pytest
+import yaml
+
+from galaxymill.config import load_config
+from galaxymill.errors import UserError
+
+PLAIN = {
+    "surveys": {
+        "field": {
+            "catalog": {"path": "galaxies.csv"},
+            "cutouts": {"service": "legacy", "pixel_scale": 0.262},
+            "images": {"recipe": "decals"},
+        }
+    },
+    "labels": {
+        "votes": {"votes": "votes.csv", "tree": "decals_dr5", "images": {"survey": "field"}}
+    },
+    "models": {"net": {"labels": "votes", "train": {"encoder": "resnet18"}}},
+    "releases": {
+        "dr1": {"survey": "field", "model": "net", "predict": {"allow_domain_shift": True}}
+    },
+    "network": {"legacy": {"connections": 2}},
+}
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """Stand beside the files that ``PLAIN`` names."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("galaxies.csv", "votes.csv"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def changed(path, value):
+    plain = deepcopy(PLAIN)
+    *way, last = path.split("/")
+    place = plain
+    for step in way:
+        place = place.setdefault(step, {})
+    if value is None:
+        del place[last]
+    else:
+        place[last] = value
+    return plain
+
+
+def refusal(plain, trees):
+    with pytest.raises(UserError) as refused:
+        load_config(plain, "mine.yaml", trees)
+    message = str(refused.value)
+    assert message.startswith("mine.yaml: ")
+    assert "\n" not in message
+    return message
+
+
+def test_the_demo_config_loads(root, trees, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plain = yaml.safe_load((root / "config" / "config.yaml").read_text(encoding="utf-8"))
+    config = load_config(plain, "config.yaml", trees)
+    assert config.releases
+    assert all(release.survey in config.surveys for release in config.releases.values())
+
+
+def test_a_good_config_loads(files, trees):
+    config = load_config(PLAIN, "mine.yaml", trees)
+    assert "--network connections=2" in config.operational_flags("field")
+    assert "--set server=https://www.legacysurvey.org" in config.operational_flags("field")
+    assert config.hosts() == {"www.legacysurvey.org": 1}
+    assert config.tree_path("votes", trees) == trees / "decals_dr5.yaml"
+    assert config.predict_settings("field", "net").samples == 5
+
+
+MISSPELT = [
+    ("survey", {}, "labels, models, network, releases, simulations, surveys"),
+    ("surveys/field/catalogue", {}, "catalog, cutouts, images, partitions"),
+    ("surveys/field/catalog/radec", "x", "dec, file_loc, keep, object_id, path"),
+    ("surveys/field/partitions", {"galaxies": 5}, "galaxies_per_partition"),
+    ("surveys/field/cutouts/layr", "ls-dr9", "bands, footprint, format, invvar, layer, maskbits, "),
+    ("surveys/field/images/colour", "z", "blue, format, green, quality, red, size"),
+    ("labels/votes/image", {}, "images, object_id, splits, tree, votes"),
+    ("labels/votes/images/dir", "x", "folder, size, survey"),
+    ("labels/votes/splits", {"training": 0.7}, "salt, test, train, val"),
+    ("models/net/label", "x", "labels, train"),
+    ("models/net/train/epoch", 3, "batch_size, concentrations, dropout, encoder, epochs"),
+    ("releases/dr1/modle", "x", "galaxies_per_tile, model, predict, survey"),
+    ("releases/dr1/predict", {"sample": 2}, "allow_domain_shift, samples"),
+    (
+        "network/legacy/rate",
+        1,
+        "attempts, connections, contact, jobs, requests_per_second, stop_after, timeout_s",
+    ),
+    ("simulations", {"sky": {"n": 5}}, "labelled, n_galaxies, seed, votes_per_galaxy"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "allowed"), MISSPELT)
+def test_misspelt_key_is_refused(files, trees, path, value, allowed):
+    message = refusal(changed(path, value), trees)
+    place = path.split("/")
+    for step in [*place[:2], *(value if isinstance(value, dict) else place[-1:])]:
+        assert step in message
+    assert f"unknown key; allowed: {allowed}" in message
+
+
+WRONG = [
+    ("surveys/field/catalog/path", "no.csv", "surveys.field.catalog.path: no such file: no.csv"),
+    ("surveys/field/catalog", {}, "surveys.field.catalog.path: this key is required"),
+    ("labels/votes/votes", "no.csv", "labels.votes.votes: no such file: no.csv"),
+    ("labels/votes/tree", "desy", "labels.votes.tree: unknown tree 'desy'; allowed: candels,"),
+    ("labels/votes/tree", "my/tree.yaml", "unknown tree 'my/tree.yaml'"),
+    ("labels/votes/images/survey", "fild", "unknown survey 'fild'; allowed: field"),
+    ("labels/votes/images", {"folder": "no"}, "labels.votes.images.folder: no such folder: no"),
+    ("labels/votes/images/folder", ".", "give either survey or folder"),
+    ("labels/votes/images", {}, "give either survey or folder"),
+    ("labels/votes/splits", {"train": 0.9}, "train + val + test must be 1, not 1.2"),
+    ("labels/votes/splits", {"train": 0}, "labels.votes.splits.train: Input should be greater"),
+    ("surveys/field/images/recipe", "lupto", "unknown recipe 'lupto'; allowed: decals, lupton"),
+    ("surveys/field/images", {}, "recipe is required; allowed: decals, lupton, passthrough"),
+    ("surveys/field/cutouts/service", "legcy", "unknown service 'legcy'; allowed: euclid, files,"),
+    ("surveys/field/cutouts/size", 8, "size: Input should be greater than or equal to 16"),
+    ("surveys/field/cutouts/service", "simulated", "truth: this key is required"),
+    (
+        "surveys/field/cutouts",
+        {"service": "simulated", "truth": "no.parquet"},
+        "surveys.field.cutouts.truth: no such file: no.parquet",
+    ),
+    ("surveys/field/cutouts", {"service": "files"}, "catalog.file_loc is required by cutouts"),
+    ("surveys/field/cutouts/pixel_scale", "gz_decals", "catalog.petro_r50 is required by cutouts"),
+    ("models/net/labels", "vote", "unknown labels 'vote'; allowed: votes"),
+    ("models/net/train/encoder", "resnet81", "unknown encoder 'resnet81'; nearest:"),
+    ("models/net/train", None, "models.net.train: this key is required"),
+    ("models/net/train/epochs", "many", "models.net.train.epochs: Input should be a valid integer"),
+    ("releases/dr1/survey", "fild", "unknown survey 'fild'; allowed: field"),
+    ("releases/dr1/model", "nett", "unknown model 'nett'; allowed: net"),
+    ("releases/dr1/predict", {"samples": 0}, "releases.dr1.predict.samples: Input should be"),
+    (
+        "releases/dr2",
+        {"survey": "field", "model": "net", "predict": {"samples": 9}},
+        "releases.dr2.predict: must equal that of dr1",
+    ),
+    ("network/legasy", {}, "unknown service 'legasy'; allowed: euclid, files,"),
+    ("surveys/..", {}, "surveys."),
+    ("surveys/a b", {}, "surveys.a b"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "expected"), WRONG)
+def test_bad_value_is_refused_by_place_value_and_allowed(files, trees, path, value, expected):
+    assert expected in refusal(changed(path, value), trees)
+
+
+@pytest.mark.parametrize("plain", [None, [], "text", 5, {"surveys": []}, {"surveys": {"a": None}}])
+def test_what_is_no_config_is_refused(files, trees, plain):
+    refusal(plain, trees)
+
+
+@pytest.mark.parametrize("scale", [0, -0.262, float("nan"), float("inf")])
+def test_impossible_pixel_scale_is_refused(files, trees, scale):
+    assert "pixel_scale" in refusal(changed("surveys/field/cutouts/pixel_scale", scale), trees)
+
+
+def test_a_tree_of_ones_own_is_checked_too(files, trees):
+    (files / "mine.yaml").write_text("name: x\nquestions: {}\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"mine\.yaml: questions"):
+        load_config(changed("labels/votes/tree", "./mine.yaml"), "config.yaml", trees)
+
+
+def test_files_of_a_simulation_are_made_by_the_workflow(files, trees):
+    plain = changed("surveys/field/catalog/path", "results/simulations/sky/catalog.parquet")
+    assert "no such file" in refusal(plain, trees)
+    load_config({**plain, "simulations": {"sky": {}}}, "mine.yaml", trees)
+
+
+def test_importing_the_config_is_light():
+    code = (
+        "import sys, galaxymill.config, galaxymill.cli, galaxymill.paths, galaxymill.catalog.names;"
+        "print([m for m in ('torch', 'torchvision', 'astropy', 'timm', 'galsim', 'lightning',"
+        "'hats') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("surveys/field/cutouts/bands", ["g", "r"], "images.red: band 'z' is not among"),
+        ("surveys/field/images", {"recipe": "passthrough"}, "sends FITS; choose decals or lupton"),
+        (
+            "surveys/field/cutouts",
+            {"service": "hips2fits", "hips": ["g", "r", "z"]},
+            "give cutouts.zero_points",
+        ),
+        (
+            "surveys/field/cutouts",
+            {"service": "sdss"},
+            "decals draws from FITS, but sdss sends pictures; choose passthrough",
+        ),
+        ("releases/dr1/predict", {}, None),
+        (
+            "surveys/field/cutouts",
+            {"service": "files", "folder": "nowhere"},
+            "catalog.file_loc is required",
+        ),
+    ],
+)
+def test_contradictions_are_refused_before_anything_runs(files, trees, path, value, expected):
+    plain = changed(path, value)
+    if expected is None:
+        load_config(plain, "mine.yaml", trees)
+    else:
+        assert expected in refusal(plain, trees)
+
+
+def test_a_model_of_other_images_needs_leave(files, trees):
+    (files / "gz2").mkdir()
+    plain = changed("labels/votes/images", {"folder": "gz2"})
+    load_config(plain, "mine.yaml", trees)
+    plain["releases"]["dr1"]["predict"] = {}
+    assert "allow_domain_shift: true" in refusal(plain, trees)
+
+
+def test_a_folder_of_cutouts_that_is_not_there_is_refused(files, trees):
+    plain = changed("surveys/field/cutouts", {"service": "files", "folder": "nowhere"})
+    plain["surveys"]["field"]["catalog"]["file_loc"] = "file_loc"
+    assert "surveys.field.cutouts.folder: no such folder: nowhere" in refusal(plain, trees)
+
+
+def test_an_empty_config_is_refused(trees):
+    assert "the config is empty" in refusal({}, trees)
