@@ -1,0 +1,32 @@
+"""How a benchmark prints: a line a figure, `name value unit goal ok|short`."""
+
+import os
+import time
+from collections.abc import Callable
+
+SHORT = bool(os.environ.get("BENCH_SHORT"))
+"""Set to check that the benchmarks run; the figures then mean nothing."""
+
+
+def figure(
+    name: str, value: float, unit: str, at_most: float | None = None, at_least: float | None = None
+) -> None:
+    """Print one figure beside its goal; one of ``at_most`` and ``at_least`` is given."""
+    if at_most is not None:
+        goal, met = f"<={at_most:g}", value <= at_most
+    else:
+        assert at_least is not None
+        goal, met = f">={at_least:g}", value >= at_least
+    print(f"{name} {value:.4g} {unit} {goal} {'ok' if met else 'short'}", flush=True)
+
+
+def best_seconds(
+    run: Callable[[], object], repeats: int, clock: Callable[[], float] = time.process_time
+) -> float:
+    """Time a function, the best of several runs: CPU seconds of this process, or by ``clock``."""
+    times = []
+    for _ in range(1 if SHORT else repeats):
+        start = clock()
+        run()
+        times.append(clock() - start)
+    return min(times)
