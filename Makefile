@@ -16,8 +16,10 @@ demo: setup
 	@echo "release: results/releases/demo/README.md"
 	@echo "report:  results/evaluations/demo/report.html"
 
+# A module's tests run in one process and share its fixtures; the longest module comes first.
 test: setup
-	pytest -n $(CORES) --dist loadgroup tests/unit tests/stages tests/workflow
+	pytest -n $(CORES) --dist loadscope --no-loadscope-reorder \
+		tests/workflow/test_real_galaxies.py tests/workflow tests/unit tests/stages
 
 lint: setup
 	ruff check .

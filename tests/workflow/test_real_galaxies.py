@@ -26,7 +26,6 @@ from astropy.io import fits
 
 from galaxymill import flags
 
-pytestmark = pytest.mark.xdist_group("real")
 SIZE = 424
 
 
