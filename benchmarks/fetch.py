@@ -7,6 +7,7 @@ whoever asks more than 20 times in any one second.
 import asyncio
 import io
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -154,6 +155,8 @@ def main() -> None:
     figure("fetch_at_20", rate, "requests/s", at_least=19)
     figure("fetch_at_20_most", rate, "requests/s", at_most=20)
     figure("fetch_at_20_refused", stats["refused"], "answers_429", at_most=0)
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    figure("fetch_peak_memory", peak_mb, "MB", at_most=500)
     tiles()
 
 

@@ -345,6 +345,22 @@ def test_a_dead_server_fails_the_job_and_keeps_nothing(write_tile, tmp_path):
     assert not out.exists()
 
 
+@pytest.mark.parametrize(("galaxies", "settled"), [(3, True), (8, False)])
+def test_a_few_galaxies_may_be_unknown_but_not_all_of_many(
+    viewer, write_tile, tmp_path, galaxies, settled
+):
+    answers(viewer, (404, b"never heard of it", {}))
+    tile = write_tile([{"object_id": f"g{i}"} for i in range(galaxies)])
+    settings = LegacySettings(server=viewer.url_for("").rstrip("/"), size=32)
+    out = tmp_path / "cutouts.parquet"
+    if settled:
+        fetch(tile, out, "legacy", settings, Network(**FAST))
+        assert pq.read_table(out)["http_status"].to_pylist() == [404] * galaxies
+    else:
+        with pytest.raises(ServiceError, match=r"none of 8 galaxies .* HTTP 404"):
+            fetch(tile, out, "legacy", settings, Network(**FAST))
+
+
 JPEG_PATH = "/viewer/jpeg-cutout"
 
 
@@ -488,7 +504,7 @@ def test_extensions_count_as_bytes():
     assert LegacySettings(maskbits=True).payload_bytes(100) == 160_000
     assert LegacySettings(**BOTH).payload_bytes(100) == 280_000
     assert LegacySettings(format="jpeg").payload_bytes(100) == 30_000
-    with pytest.raises(UserError, match="at most 150 MB"):
+    with pytest.raises(UserError, match="at most 36 MB"):
         LegacySettings.from_flags(["size=2500", "invvar=true", "maskbits=true"], "fetch")
 
 

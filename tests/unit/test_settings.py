@@ -20,7 +20,9 @@ from galaxymill.surveys.services.simulated import SimulatedSettings
 from galaxymill.votes.splits import SplitSettings
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=20)
-NAMES = st.lists(st.text(st.characters(codec="utf-8", exclude_characters=",\x00"), min_size=1))
+NAMES = st.lists(
+    st.text(st.characters(codec="utf-8", exclude_characters=",\x00"), min_size=1), max_size=8
+)
 POSITIVE = st.floats(1e-9, 1e9)
 
 

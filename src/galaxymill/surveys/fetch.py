@@ -33,7 +33,9 @@ from galaxymill.surveys.part_file import PartFile, open_part
 from galaxymill.surveys.pixel_scale import pixel_scale_and_size
 from galaxymill.surveys.registry import SERVICES
 
-_GROUP_BYTES = 16_000_000
+_GROUP_BYTES = 8_000_000
+_UNKNOWN = {404, 410}
+_MANY = 8
 _TARGET_COLUMNS = ["object_id", "ra", "dec", "petro_r50", "petro_r90", "file_loc"]
 
 logger = logging.getLogger("galaxymill")
@@ -156,6 +158,8 @@ def collect(
         try:
             for cutout in source.fetch(_asked(screened, keep)):
                 keep(cutout)
+                # Its payload is not held while the next one is waited for.
+                del cutout
         except ServiceError as error:
             # Failures of a service that then failed for good were not the galaxies'.
             part.forget(part.doubtful())
@@ -175,44 +179,53 @@ def _asked(screened: Iterator[Target | Cutout], keep: Any) -> Iterator[Target]:
 
 def _refuse_silence(part: PartFile, service: str) -> None:
     """Fail the job when not one galaxy could be had: the fault is not the galaxies'."""
-    if set(part.statuses()) == {"failed"}:
-        failed = part.object_ids()
-        last = part.read(failed[-1])
-        part.forget(failed)
-        raise ServiceError(
-            f"{service}: none of {len(failed)} galaxies could be had, the last because of "
-            f"{last.reason}; nothing is kept: see that the service answers, then run again"
-        )
+    if set(part.statuses()) != {"failed"}:
+        return
+    failed = part.object_ids()
+    last = part.read(failed[-1])
+    if last.http_status in _UNKNOWN and len(failed) < _MANY:
+        # So few may really be unknown to the service.
+        return
+    part.forget(failed)
+    raise ServiceError(
+        f"{service}: none of {len(failed)} galaxies could be had, the last because of "
+        f"{last.reason}; nothing is kept: see that the service answers, then run again"
+    )
 
 
 def write_cutouts(out: Path, origin: Origin, cutouts: Iterable[Cutout]) -> None:
     """Write the product, at most ``BATCH`` galaxies or some megabytes a row group."""
     with open_product(out, CUTOUTS, origin) as writer:
-        group: list[Cutout] = []
+        rows: list[dict[str, Any]] = []
         size = 0
         for cutout in cutouts:
-            group.append(cutout)
+            rows.append(_row(cutout))
             size += len(cutout.payload or b"")
-            if len(group) == BATCH or size > _GROUP_BYTES:
-                writer.write(_rows(group))
-                group, size = [], 0
-        writer.write(_rows(group))
+            # Payloads are let go before the next copies of them are made.
+            del cutout
+            if len(rows) == BATCH or size > _GROUP_BYTES:
+                writer.write(_table(rows))
+                size = 0
+        writer.write(_table(rows))
 
 
-def _rows(cutouts: list[Cutout]) -> pa.Table:
-    rows = [
-        {
-            "object_id": cutout.target.object_id,
-            "status": cutout.status,
-            "http_status": cutout.http_status,
-            "reason": cutout.reason,
-            "payload": cutout.payload,
-            "sha256": sha256(cutout.payload).hexdigest() if cutout.payload else None,
-            "fetched_at": cutout.fetched_at,
-            "url": cutout.url,
-            "pixel_scale": cutout.target.pixel_scale,
-            "size": cutout.target.size,
-        }
-        for cutout in cutouts
-    ]
-    return pa.Table.from_pylist(rows, schema=CUTOUTS)
+def _row(cutout: Cutout) -> dict[str, Any]:
+    return {
+        "object_id": cutout.target.object_id,
+        "status": cutout.status,
+        "http_status": cutout.http_status,
+        "reason": cutout.reason,
+        "payload": cutout.payload,
+        "sha256": sha256(cutout.payload).hexdigest() if cutout.payload else None,
+        "fetched_at": cutout.fetched_at,
+        "url": cutout.url,
+        "pixel_scale": cutout.target.pixel_scale,
+        "size": cutout.target.size,
+    }
+
+
+def _table(rows: list[dict[str, Any]]) -> pa.Table:
+    """Move rows into a table; the list is empty afterwards."""
+    table = pa.Table.from_pylist(rows, schema=CUTOUTS)
+    rows.clear()
+    return table

@@ -33,7 +33,7 @@ __all__ = ["Answer", "Http", "TryAgain", "each"]
 _WAIT_MAX_S = 30.0
 _RETRY_AFTER_MAX_S = 300.0
 _MAX_REDIRECTS = 5
-_IN_FLIGHT_BYTES = 64_000_000
+_IN_FLIGHT_BYTES = 32_000_000
 """Of answers; while they are read, checked and kept each takes about three times its size."""
 _PIECE_BYTES = 1_000_000
 
