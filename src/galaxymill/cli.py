@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from galaxymill.errors import UserError, unknown_name
+from galaxymill.images.commands import app as images_app
 
 app = typer.Typer(
     name="galaxymill",
@@ -25,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(images_app, name="images")
 
 
 @app.callback()
@@ -150,19 +152,22 @@ def render(
     cutouts: Path,
     out: Path,
     survey: Annotated[str, typer.Option(help="name of the survey, kept with the images")],
-    recipe: Annotated[str, typer.Option(help="decals, lupton or passthrough")],
+    recipe: Annotated[str, typer.Option(help="asinh, decals, euclid, hsc, lupton or passthrough")],
     settings: Sets = [],  # noqa: B006
+    threads: Annotated[int, typer.Option(min=1, help="galaxies drawn at a time")] = 1,
 ) -> None:
     """Render the images of one partition's cutouts, with quality flags.
 
-    Common settings: size, format (jpeg, png), quality. decals and lupton: red, green, blue (names
-    of bands). lupton: stretch, q, minimum.
+    Common settings: size, format (jpeg, png, webp), quality; but for passthrough also reproject
+    and fill. decals and lupton: red, green, blue (names of bands). lupton: stretch, q, minimum.
+    asinh, euclid, hsc: bands (blue to red), scales, percentile.
     """
     from galaxymill.images.recipes import RECIPES
     from galaxymill.images.render import render as run
 
     model = _chosen(RECIPES, "recipe", recipe)
-    run(cutouts, out, survey, recipe, model.from_flags(settings, f"render --recipe {recipe}"))
+    chosen = model.from_flags(settings, f"render --recipe {recipe}")
+    run(cutouts, out, survey, recipe, chosen, threads)
 
 
 @app.command()
@@ -179,11 +184,12 @@ def describe_images(
     survey: Annotated[str, typer.Option(help="name of the survey")],
     cutouts: Annotated[str, typer.Option(help="service and settings, as fetch takes them")],
     images: Annotated[str, typer.Option(help="recipe and settings, as render takes them")],
+    versions: Annotated[str, typer.Option(help="versions of the code that makes them")],
 ) -> None:
     """Write down how a survey's images are made; models that learned from others are retrained."""
     from galaxymill.images.index import describe_images as run
 
-    run(out, survey, cutouts, images)
+    run(out, survey, cutouts, images, versions)
 
 
 @app.command()
@@ -215,9 +221,9 @@ def label_images(
 ) -> None:
     """Gather the images that SOURCE's column file_loc names, from FOLDER, into one product.
 
-    Settings: size, format (jpeg, png), quality.
+    Settings: size, format (jpeg, png, webp), quality.
     """
-    from galaxymill.images.recipes import RecipeSettings
+    from galaxymill.images.settings import RecipeSettings
     from galaxymill.votes.images import collect_images as run
 
     model = RecipeSettings.from_flags(settings, "label-images")

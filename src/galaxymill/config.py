@@ -8,7 +8,8 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from galaxymill.catalog.settings import CatalogSettings
 from galaxymill.errors import UserError, unknown_name
-from galaxymill.images.recipes import RECIPES, RecipeSettings
+from galaxymill.images.recipes import RECIPES
+from galaxymill.images.settings import RecipeSettings
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.models.settings import TrainSettings
 from galaxymill.settings import Settings, Strict, explain
@@ -85,6 +86,11 @@ class Images(_Choice):
         """Spell what changes the images for the command line."""
         return f"--recipe {self.recipe} {self.settings.to_flags()}"
 
+    @property
+    def version(self) -> int:
+        """Version of the recipe."""
+        return RECIPES[self.recipe].version
+
     @model_validator(mode="before")
     @classmethod
     def _from_registry(cls, plain: Any) -> dict[str, Any]:
@@ -126,7 +132,7 @@ class Survey(Strict):
         if self.images.recipe == "passthrough":
             raise ValueError(
                 f"images.recipe: passthrough shows images as served, but {self.cutouts.service} "
-                "sends FITS; choose decals or lupton"
+                "sends FITS; choose asinh, decals, euclid, hsc or lupton"
             )
         if self.cutouts.settings.zero_point is None:
             raise ValueError(
@@ -134,10 +140,11 @@ class Survey(Strict):
                 "cutouts.zero_points, or choose pictures and passthrough"
             )
         bands = self.cutouts.settings.bands
-        for colour, band in self.images.settings.colour_bands().items():
+        for band in self.images.settings.drawn_bands():
             if band not in bands:
                 raise ValueError(
-                    f"images.{colour}: band {band!r} is not among cutouts.bands {','.join(bands)}"
+                    f"images: {self.images.recipe} draws band {band!r}, which is not among "
+                    f"cutouts.bands {','.join(bands)}"
                 )
 
 

@@ -2,6 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from galaxymill.settings import Names
 
 
 @dataclass(frozen=True)
@@ -30,9 +35,14 @@ FLAGS = (
     Flag(8, "truncated", "the file ends before its data do"),
     Flag(16, "band_missing", "a band that the recipe needs is absent"),
     Flag(32, "band_empty", "a band is zero or not finite everywhere"),
-    Flag(64, "bad_pixels", "more than 20 % of the worst band's pixels are zero or not finite"),
+    Flag(64, "zero_or_nan_above_20pc", "more than 20 % of a band are zero or not finite"),
     Flag(128, "constant", "every pixel of the image has the same value"),
     Flag(256, "domain_shift", "predicted by a model trained on another survey or recipe"),
+    Flag(512, "zero_or_nan_above_15pc", "more than 15 % of a band are zero or not finite"),
+    Flag(1024, "no_data", "all bands are zero or not finite everywhere"),
+    Flag(2048, "saturated", "more than 1 % of the image are white"),
+    Flag(4096, "off_centre", "the galaxy is off the middle by over 5 % of the image's width"),
+    Flag(8192, "low_signal", "the middle is less than 5 times brighter than the noise"),
 )
 BITS = {flag.name: flag.bit for flag in FLAGS}
 
@@ -50,5 +60,37 @@ def names(bits: int) -> list[str]:
     return [flag.name for flag in FLAGS if bits & flag.bit]
 
 
-UNFIT = mask(name for name in BITS if name != "domain_shift")
-"""An image with any of these is neither learned from nor predicted."""
+UNFIT = (
+    "no_coverage",
+    "fetch_failed",
+    "invalid_payload",
+    "truncated",
+    "band_missing",
+    "band_empty",
+    "zero_or_nan_above_20pc",
+    "constant",
+    "no_data",
+)
+"""Unless a config says otherwise, an image with any of these is neither learned from nor predicted.
+
+20 % is what Galaxy Zoo DECaLS allowed (Walmsley+22); Galaxy Zoo Euclid allowed 15 %.
+"""
+
+
+_WITHOUT_IMAGE = ("no_coverage", "fetch_failed", "invalid_payload")
+
+
+def unfit_bits(chosen: Iterable[str]) -> int:
+    """Bits of images that are not to be used: those chosen, and those of galaxies without one."""
+    return mask(chosen) | mask(_WITHOUT_IMAGE)
+
+
+def _known(given: tuple[str, ...]) -> tuple[str, ...]:
+    for name in given:
+        if name not in BITS:
+            raise ValueError(f"unknown flag {name!r}; allowed: {', '.join(BITS)}")
+    return given
+
+
+FlagNames = Annotated[Names, AfterValidator(_known)]
+"""Flags by name, in a config."""

@@ -1,5 +1,6 @@
 """Every Parquet product's Arrow schema: names, types, units and descriptions, once."""
 
+import json
 from collections.abc import Iterable
 
 import pyarrow as pa
@@ -17,6 +18,18 @@ def field(name: str, kind: pa.DataType, description: str, unit: str = "") -> pa.
     if unit:
         metadata["unit"] = unit
     return pa.field(name, kind, metadata=metadata)
+
+
+def datasets_schema(schema: pa.Schema) -> pa.Schema:
+    """Say in a schema which column holds images, as Hugging Face's ``datasets`` says it."""
+    features: dict[str, dict[str, str]] = {
+        column.name: {"_type": "Image"}
+        if pa.types.is_struct(column.type)
+        else {"_type": "Value", "dtype": str(column.type).replace("float", "float32", 1)}
+        for column in schema
+    }
+    note = json.dumps({"info": {"features": features}})
+    return schema.with_metadata({"huggingface": note})
 
 
 def _volatile(column: pa.Field) -> pa.Field:
@@ -54,6 +67,8 @@ def objects(optional: Iterable[str] = (), kept: Iterable[pa.Field] = ()) -> pa.S
 CUTOUTS = pa.schema(
     [
         OBJECT_ID,
+        RA,
+        DEC,
         field("status", pa.string(), f"one of {', '.join(CUTOUT_STATUSES)}"),
         field("http_status", pa.int16(), "last HTTP status, null when none was received"),
         field("reason", pa.string(), "why the status is not ok, empty otherwise"),
@@ -67,13 +82,40 @@ CUTOUTS = pa.schema(
 )
 
 _IMAGE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
-IMAGES = pa.schema(
-    [
-        OBJECT_ID,
-        field("image", _IMAGE, "the rendered image (JPEG or PNG bytes), null when there is none"),
-        FLAGS,
-        field("bad_pixel_fraction", pa.float32(), "zero or not finite pixels in the worst band"),
-    ]
+IMAGE_QUALITY = (
+    field("bad_pixel_fraction", pa.float32(), "zero or not finite pixels in the worst band"),
+    field("saturated_fraction", pa.float32(), "white pixels of the image"),
+    field(
+        "peak_snr",
+        pa.float32(),
+        "signal-to-noise ratio of the brightest 3×3 pixels in the middle, in the best band",
+    ),
+    field(
+        "centre_offset",
+        pa.float32(),
+        "distance of the galaxy's catalogued position from the image's middle",
+        "arcsec",
+    ),
+    field(
+        "rotation",
+        pa.float32(),
+        "angle in the image from up to north, counter-clockwise (towards east)",
+        "deg",
+    ),
+)
+"""What is measured on an image; null where it cannot be, as in a picture that says no position."""
+
+IMAGES = datasets_schema(
+    pa.schema(
+        [
+            OBJECT_ID,
+            field(
+                "image", _IMAGE, "the image as a JPEG, PNG or WebP file, null when there is none"
+            ),
+            FLAGS,
+            *IMAGE_QUALITY,
+        ]
+    )
 )
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from galaxymill import flags
 from galaxymill.errors import UserError
-from galaxymill.images.recipes import RecipeSettings
+from galaxymill.images.settings import RecipeSettings
 from galaxymill.votes.images import collect_images
 from galaxymill.votes.labels import collect_labels
 from galaxymill.votes.splits import SplitSettings, assign_splits

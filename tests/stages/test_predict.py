@@ -33,7 +33,7 @@ TREE = parse_tree(
 )
 DOMAIN = {"survey": "toy", "recipe": "decals", "render_version": 1}
 ROWS = 300
-UNFIT = {4: "no_coverage", 17: "bad_pixels", 290: "truncated"}
+UNFIT = {4: "no_coverage", 17: "zero_or_nan_above_20pc", 290: "truncated"}
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def write_images(path, domain=DOMAIN, rows=ROWS):
         Image.fromarray(generator.integers(0, 256, (42, 42, 3), np.uint8)).save(file, "PNG")
         bits = flags.BITS[UNFIT[index]] if index in UNFIT else 0
         # A band with bad pixels is drawn all the same; nothing could be drawn of the others.
-        drawn = bits in (0, flags.BITS["bad_pixels"])
+        drawn = bits in (0, flags.BITS["zero_or_nan_above_20pc"])
         image = {"bytes": file.getvalue(), "path": None} if drawn else None
         plain.append({"object_id": f"g{index:03d}", "image": image, "flags": bits})
     table = pa.Table.from_pylist(plain, products.IMAGES)
@@ -128,7 +128,15 @@ def test_the_origin_names_images_and_model(predicted, images, model, tmp_path):
     assert record.origin["inputs"]["images"] == read_record(tmp_path / "i.parquet").digest
     assert len(record.origin["inputs"]["model"]) == 64
     assert record.origin["domain"] == DOMAIN
-    assert record.origin["parameters"] == {"samples": 1, "allow_domain_shift": False}
+    expected = {"samples": 1, "allow_domain_shift": False, "unfit": list(flags.UNFIT)}
+    assert record.origin["parameters"] == expected
+
+
+def test_which_flags_leave_a_galaxy_unpredicted_is_the_config_s(model, tmp_path):
+    images = write_images(tmp_path / "i.parquet", rows=20)
+    for unfit, expected in ((("zero_or_nan_above_20pc",), [4, 17]), ((), [4])):
+        table, _ = run(images, model, tmp_path, samples=1, unfit=unfit)
+        assert np.flatnonzero(table["bar_yes_fraction"].is_null()).tolist() == expected
 
 
 def test_another_survey_is_refused_with_both_names(model, tmp_path):

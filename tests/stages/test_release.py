@@ -255,7 +255,7 @@ def test_columns_are_those_that_were_promised(released):
     assert friendly.names == [*own, *fractions, "status", "flags"]
     advanced = pq.read_schema(folder / "advanced.parquet")
     summaries = [field.name for field in products.summary_fields(TREE)]
-    quality = ["bad_pixel_fraction", "status", "flags"]
+    quality = [*(field.name for field in products.IMAGE_QUALITY), "status", "flags"]
     assert advanced.names == [*own, *summaries, "concentrations", *quality]
     assert all(friendly.field(name).type == pa.float32() for name in fractions)
     assert friendly.field("flags").type == pa.int32()

@@ -9,8 +9,9 @@ from PIL import Image
 
 from galaxymill import flags
 from galaxymill.errors import UserError
-from galaxymill.images.recipes import DecalsSettings, LuptonSettings, RecipeSettings
-from galaxymill.images.render import encode, image_row, render
+from galaxymill.images.encode import encode
+from galaxymill.images.render import image_row, render
+from galaxymill.images.settings import DecalsSettings, LuptonSettings, RecipeSettings
 from galaxymill.storage.origin import read_record
 
 SETTINGS = DecalsSettings(size=32)
@@ -22,9 +23,15 @@ def cutout_with(make_fits, band, value, share=1.0):
     return make_fits(data)
 
 
-def flagged(status, payload, recipe="decals", settings=SETTINGS):
-    row = image_row("g", status, payload, recipe, settings)
-    return flags.names(row["flags"]), row["image"]
+def drawn(status, payload, recipe="decals", settings=SETTINGS, **position):
+    cutout = {"object_id": "g", "status": status, "payload": payload, **position}
+    return image_row(cutout, recipe, settings)
+
+
+def flagged(*cutout):
+    row = drawn(*cutout)
+    # Most of these images are noise.
+    return [n for n in flags.names(row["flags"]) if n != "low_signal"], row.get("image")
 
 
 @pytest.mark.parametrize(
@@ -66,21 +73,31 @@ def test_an_absent_band_is_flagged(make_fits):
 
 @pytest.mark.parametrize("value", [0, np.nan, np.inf])
 def test_an_empty_band_is_flagged(make_fits, value):
-    assert flagged("partial", cutout_with(make_fits, "r", value))[0] == ["band_empty", "bad_pixels"]
+    found, _ = flagged("partial", cutout_with(make_fits, "r", value))
+    assert found == ["band_empty", "zero_or_nan_above_20pc", "zero_or_nan_above_15pc"]
 
 
-@pytest.mark.parametrize(("share", "expected"), [(0.19, []), (0.2, []), (0.21, ["bad_pixels"])])
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [
+        (0.14, []),
+        (0.15, []),
+        (0.16, ["zero_or_nan_above_15pc"]),
+        (0.2, ["zero_or_nan_above_15pc"]),
+        (0.21, ["zero_or_nan_above_20pc", "zero_or_nan_above_15pc"]),
+    ],
+)
 @pytest.mark.parametrize("value", [0, np.nan])
-def test_a_fifth_of_bad_pixels_is_allowed(make_fits, share, expected, value):
+def test_bad_pixels_are_counted_in_the_worst_band(make_fits, share, expected, value):
     payload = cutout_with(make_fits, "g", value, share)
     assert flagged("ok", payload)[0] == expected
-    row = image_row("g", "ok", payload, "decals", SETTINGS)
+    row = drawn("ok", payload)
     assert row["bad_pixel_fraction"] == pytest.approx(share)
 
 
 def test_a_constant_image_is_flagged(make_fits):
     found, _ = flagged("ok", make_fits(np.full((3, 20, 20), 1e6, np.float32)))
-    assert found == ["constant"]
+    assert found == ["constant", "saturated"]
 
 
 def test_only_bands_of_the_recipe_count(make_fits):
@@ -118,7 +135,8 @@ def test_one_row_per_row_in_their_order(write_cutouts, make_fits, tmp_path):
     render(cutouts, tmp_path / "images.parquet", "toy", "decals", SETTINGS)
     table = pq.read_table(tmp_path / "images.parquet")
     assert table["object_id"].to_pylist() == [key for key, _, _ in rows]
-    told = [flags.names(bits) for bits in table["flags"].to_pylist()]
+    noisy = flags.BITS["low_signal"]
+    told = [flags.names(bits & ~noisy) for bits in table["flags"].to_pylist()]
     assert told[:4] == [[], ["no_coverage"], ["fetch_failed"], ["invalid_payload"]]
     assert told == [told[index % 4] for index in range(150)]
     assert [value is not None for value in table["image"].to_pylist()[:4]] == [True, *[False] * 3]
@@ -127,6 +145,7 @@ def test_one_row_per_row_in_their_order(write_cutouts, make_fits, tmp_path):
     assert record.origin["domain"] == {
         "survey": "toy",
         "recipe": "decals",
+        "recipe_version": 1,
         "render_version": record.origin["stage_version"],
         **SETTINGS.model_dump(),
     }
@@ -163,7 +182,7 @@ def test_real_cutouts(shared_data, write_cutouts, tmp_path):
     rows = pq.read_table(tmp_path / "images.parquet").to_pylist()
     told = {row["object_id"]: flags.names(row["flags"]) for row in rows if row["flags"]}
     assert told == {
-        "zoodecals_example_bad_pix": ["bad_pixels"],
+        "zoodecals_example_bad_pix": ["zero_or_nan_above_20pc", "zero_or_nan_above_15pc"],
         "zoodecals_example_incomplete": ["invalid_payload", "truncated"],
     }
     assert sum(row["image"] is not None for row in rows) == len(paths) - 1
@@ -177,5 +196,5 @@ def test_command_line(galaxymill, write_cutouts, make_fits, tmp_path):
     assert read_record(out).origin["parameters"]["q"] == 6
     done = galaxymill(*words, "decals", "--set", "q=6")
     assert done.returncode == 2
-    assert "render --recipe decals: q: unknown key; allowed: blue, format" in done.stderr
+    assert "render --recipe decals: q: unknown key; allowed: blue, fill, format" in done.stderr
     assert "Traceback" not in done.stderr

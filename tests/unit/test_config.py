@@ -83,7 +83,11 @@ MISSPELT = [
     ("surveys/field/catalog/radec", "x", "dec, file_loc, keep, object_id, path"),
     ("surveys/field/partitions", {"galaxies": 5}, "galaxies_per_partition"),
     ("surveys/field/cutouts/layr", "ls-dr9", "bands, footprint, format, invvar, layer, maskbits, "),
-    ("surveys/field/images/colour", "z", "blue, format, green, quality, red, size"),
+    (
+        "surveys/field/images/colour",
+        "z",
+        "blue, fill, format, green, quality, red, reproj",
+    ),
     ("labels/votes/image", {}, "images, object_id, splits, tree, votes"),
     ("labels/votes/images/dir", "x", "folder, size, survey"),
     ("labels/votes/splits", {"training": 0.7}, "salt, test, train, val"),
@@ -121,8 +125,12 @@ WRONG = [
     ("labels/votes/images", {}, "give either survey or folder"),
     ("labels/votes/splits", {"train": 0.9}, "train + val + test must be 1, not 1.2"),
     ("labels/votes/splits", {"train": 0}, "labels.votes.splits.train: Input should be greater"),
-    ("surveys/field/images/recipe", "lupto", "unknown recipe 'lupto'; allowed: decals, lupton"),
-    ("surveys/field/images", {}, "recipe is required; allowed: decals, lupton, passthrough"),
+    ("surveys/field/images/recipe", "lupto", "unknown recipe 'lupto'; allowed: asinh, decals"),
+    (
+        "surveys/field/images",
+        {},
+        "recipe is required; allowed: asinh, decals, euclid, hsc",
+    ),
     ("surveys/field/cutouts/service", "legcy", "unknown service 'legcy'; allowed: euclid, files,"),
     ("surveys/field/cutouts/size", 8, "size: Input should be greater than or equal to 16"),
     ("surveys/field/cutouts/service", "simulated", "truth: this key is required"),
@@ -191,8 +199,12 @@ def test_importing_the_config_is_light():
 @pytest.mark.parametrize(
     ("path", "value", "expected"),
     [
-        ("surveys/field/cutouts/bands", ["g", "r"], "images.red: band 'z' is not among"),
-        ("surveys/field/images", {"recipe": "passthrough"}, "sends FITS; choose decals or lupton"),
+        (
+            "surveys/field/cutouts/bands",
+            ["g", "r"],
+            "decals draws band 'z', which is not among",
+        ),
+        ("surveys/field/images", {"recipe": "passthrough"}, "sends FITS; choose asinh, decals"),
         (
             "surveys/field/cutouts",
             {"service": "hips2fits", "hips": ["g", "r", "z"]},

@@ -256,7 +256,11 @@ def run(seeds, count):
         start = time.process_time()
         verdict = check_payload(payload, seed.target, seed.bands, scale_tolerance=SCALE_TOLERANCE)
         kind = is_fits(payload)
-        row = image_row("g", verdict.status, payload, RECIPE[kind], settings[kind])
+        row = image_row(
+            {"object_id": "g", "status": verdict.status, "payload": payload},
+            RECIPE[kind],
+            settings[kind],
+        )
         slowest = max(slowest, time.process_time() - start)
         verdicts[seed.name, damage, verdict.status] += 1
         if verdict.status == "ok":

@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from html import unescape
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,7 @@ from galaxymill.errors import UserError
 from galaxymill.evaluation.evaluate import evaluate
 from galaxymill.evaluation.page import headline
 from galaxymill.evaluation.plots import short_names
+from galaxymill.models.settings import TrainSettings
 from galaxymill.storage.origin import Origin
 from galaxymill.storage.parquet import write_product
 from galaxymill.votes.tree import parse_tree
@@ -44,6 +45,7 @@ class StandIn:
     """Knows each galaxy's truth from the last digits of its name."""
 
     tree, digest = TREE, "0" * 64
+    card = SimpleNamespace(settings=TrainSettings(encoder="resnet10t"))
 
     @classmethod
     def load(cls, model, samples, device="auto"):

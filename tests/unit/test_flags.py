@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
 from galaxymill import flags
 
@@ -33,5 +34,19 @@ def test_unknown_name_raises():
         flags.mask(["blurred"])
 
 
-def test_only_a_domain_shift_leaves_an_image_fit():
-    assert flags.names(sum(flags.BITS.values()) & ~flags.UNFIT) == ["domain_shift"]
+def test_what_leaves_an_image_fit_by_default():
+    fit = sum(flags.BITS.values()) & ~flags.unfit_bits(flags.UNFIT)
+    told = {"domain_shift", "zero_or_nan_above_15pc", "saturated", "off_centre", "low_signal"}
+    assert set(flags.names(fit)) == told
+
+
+def test_a_galaxy_without_an_image_is_never_fit():
+    told = {"no_coverage", "fetch_failed", "invalid_payload"}
+    assert set(flags.names(flags.unfit_bits([]))) == told
+
+
+def test_a_config_names_flags_of_the_registry():
+    adapter = TypeAdapter(flags.FlagNames)
+    assert adapter.validate_python("saturated,constant") == ("saturated", "constant")
+    with pytest.raises(ValidationError, match="unknown flag 'blurred'; allowed: no_coverage"):
+        adapter.validate_python(["blurred"])

@@ -10,7 +10,7 @@ from galaxymill.surveys.base import ServiceSettings
 from galaxymill.surveys.pixel_scale import NATIVE_PIXEL_SCALE, pixel_scale_and_size
 
 RADII = st.floats(0, 200)
-SIZES = st.integers(16, 3000)
+SIZES = st.integers(16, 1700)
 
 
 def by_radius(size=424):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from galaxymill.catalog.settings import CatalogSettings
 from galaxymill.config import Partitions
 from galaxymill.errors import UserError
-from galaxymill.images.recipes import DecalsSettings, LuptonSettings, RecipeSettings
+from galaxymill.images.settings import DecalsSettings, LuptonSettings, RecipeSettings
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.models.settings import TrainSettings
 from galaxymill.simulation.settings import SimulationSettings
@@ -99,7 +99,9 @@ def test_places_are_operational():
 
 
 def test_defaults_are_spelled_and_none_is_left_out():
-    assert PredictSettings().to_flags() == "--set allow_domain_shift=false --set samples=5"
+    spelled = PredictSettings(unfit=["constant", "no_data"]).to_flags()
+    unfit = "--set unfit=constant,no_data"
+    assert spelled == f"--set allow_domain_shift=false --set samples=5 {unfit}"
     assert "petro_r50" not in CatalogSettings().to_flags()
 
 
@@ -115,7 +117,7 @@ def test_defaults_are_spelled_and_none_is_left_out():
         (PredictSettings, "samples=0", r"samples: .*greater than or equal to 1 \(given: '0'\)"),
         (PredictSettings, "samples=few", r"samples: .*valid integer.*\(given: 'few'\)"),
         (PredictSettings, "allow_domain_shift=perhaps", r"valid boolean.*\(given: 'perhaps'\)"),
-        (RecipeSettings, "format=gif", r"format: .*'jpeg' or 'png' \(given: 'gif'\)"),
+        (RecipeSettings, "format=gif", r"format: .*'jpeg', 'png' or 'webp' \(given: 'gif'\)"),
         (SplitSettings, "train=0.5", r"train \+ val \+ test must be 1, not 0\.8"),
         (TrainSettings, "epochs=3", "encoder: this key is required"),
         (LegacySettings, "server=ftp://x", r"server: .*https\?.*\(given: 'ftp://x'\)"),

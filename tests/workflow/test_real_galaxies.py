@@ -189,7 +189,7 @@ def test_real_cutouts_that_are_broken_are_rows_with_flags(results: Path) -> None
         else:
             assert found
             assert fraction is None
-    assert "bad_pixels" in flags.names(by_name["zoodecals_example_bad_pix"]["flags"])
+    assert "zero_or_nan_above_20pc" in flags.names(by_name["zoodecals_example_bad_pix"]["flags"])
     broken = by_name["zoodecals_example_incomplete"]
     assert broken["status"] == "invalid"
     assert "truncated" in flags.names(broken["flags"])

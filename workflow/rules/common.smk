@@ -135,6 +135,12 @@ def image_arguments(wildcards):
     return shlex.join([folder, "--partitions", table])
 
 
+def versions_of_images(survey):
+    """Spell the versions of the code that makes a survey's images."""
+    recipe = CFG.surveys[survey].images.version
+    return f"fetch {STAGE_VERSIONS['fetch']}, render {STAGE_VERSIONS['render']}, recipe {recipe}"
+
+
 def survey_images(wildcards):
     """Images of every partition of a survey."""
     checkpoints.partition_catalog.get(survey=wildcards.survey)

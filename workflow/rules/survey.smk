@@ -123,10 +123,12 @@ rule render_images:
         runtime=60,
     params:
         stage_version=STAGE_VERSIONS["render"],
+        recipe_version=lambda wc: CFG.surveys[wc.survey].images.version,
         recipe=lambda wc: CFG.surveys[wc.survey].images.to_flags(),
+    threads: 2
     shell:
         "galaxymill render {input.cutouts:q} {output.images:q} --survey {wildcards.survey} "
-        "{params.recipe} > {log:q} 2>&1"
+        "{params.recipe} --threads {threads} > {log:q} 2>&1"
 
 
 rule list_images:
@@ -159,9 +161,10 @@ rule describe_images:
         mem_mb=1000,
         runtime=10,
     params:
-        stage_versions=f"{STAGE_VERSIONS['fetch']} {STAGE_VERSIONS['render']}",
+        versions=lambda wc: versions_of_images(wc.survey),
         cutouts=lambda wc: CFG.surveys[wc.survey].cutouts.to_flags(),
         images=lambda wc: CFG.surveys[wc.survey].images.to_flags(),
     shell:
         "galaxymill describe-images {output.description:q} --survey {wildcards.survey} "
-        "--cutouts {params.cutouts:q} --images {params.images:q} > {log:q} 2>&1"
+        "--cutouts {params.cutouts:q} --images {params.images:q} --versions {params.versions:q} "
+        "> {log:q} 2>&1"

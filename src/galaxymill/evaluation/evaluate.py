@@ -136,12 +136,14 @@ def _read_votes(path: Path, tree: Tree) -> tuple[Votes, Votes]:
 def _look(train: Votes, test: Votes, images: Sequence[Path], predictor: "Predictor") -> _Seen:
     """Measure the labelled galaxies and predict those to test, one batch of images at a time."""
     seen = _Seen()
+    unfit = flags.unfit_bits(predictor.card.settings.unfit)
     for_gallery = set(sorted(test, key=gallery_order)[:MAX_PICTURES])
     total = sum(pq.read_metadata(path).num_rows for path in images)
     with progress("evaluate", total) as advance:
         for path in images:
             for batch in read_batches(path, ["object_id", "image", "flags"]):
-                pictures = dict(_fit_pictures(batch, train.keys() | test.keys(), seen.ids, path))
+                wanted = train.keys() | test.keys()
+                pictures = dict(_fit_pictures(batch, wanted, unfit, seen.ids, path))
                 for key, picture in pictures.items():
                     seen.features[key] = image_features(read_raster(picture))
                 keys = [key for key in pictures if key in test]
@@ -154,7 +156,7 @@ def _look(train: Votes, test: Votes, images: Sequence[Path], predictor: "Predict
 
 
 def _fit_pictures(
-    batch: pa.Table, wanted: set[str], seen: set[str], path: Path
+    batch: pa.Table, wanted: set[str], unfit: int, seen: set[str], path: Path
 ) -> Iterator[tuple[str, bytes]]:
     """Fit pictures of wanted galaxies, by ``object_id``; every wanted one is noted in ``seen``."""
     asked = pa.array([key in wanted for key in column_values(batch, "object_id")])
@@ -166,7 +168,7 @@ def _fit_pictures(
                 "each galaxy's images once"
             )
         seen.add(key)
-        if image and image["bytes"] and not row["flags"] & flags.UNFIT:
+        if image and image["bytes"] and not row["flags"] & unfit:
             yield key, image["bytes"]
 
 

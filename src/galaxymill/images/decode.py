@@ -3,6 +3,7 @@
 import io
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import index
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from galaxymill.images.cards import read_cards
 from galaxymill.images.container import check_jpeg, check_png, check_webp, draw_jpeg
-from galaxymill.images.place import locate
+from galaxymill.images.place import Place, locate
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -44,15 +45,25 @@ class FitsCutout:
     ----------
     planes : dict of str to ndarray, shape (height, width), float32
         By band name, y up as in the file; fluxes in the service's unit (nanomaggies).
-    centre : tuple of float or None
-        ra, dec in degrees at the middle of the image; None without a usable WCS.
-    pixel_scale : float or None
-        In arcsec per pixel; None without a usable WCS.
+    place : Place or None
+        Where it lies on the sky; None without a usable WCS.
+    cards : mapping of str to value
+        Of the header.
     """
 
     planes: dict[str, npt.NDArray[np.float32]]
-    centre: tuple[float, float] | None
-    pixel_scale: float | None
+    place: Place | None
+    cards: Mapping[str, Any]
+
+    @property
+    def centre(self) -> tuple[float, float] | None:
+        """Right ascension and declination of the middle in degrees."""
+        return None if self.place is None else (self.place.ra, self.place.dec)
+
+    @property
+    def pixel_scale(self) -> float | None:
+        """Arcsec per pixel."""
+        return None if self.place is None else self.place.pixel_scale
 
 
 def is_fits(payload: bytes) -> bool:
@@ -109,8 +120,8 @@ def read_fits(payload: bytes) -> FitsCutout:
     raw = np.frombuffer(payload, dtype, count, end).reshape((-1, *shape[-2:]))
     bands = _band_names(names, listed, len(raw))
     data = _scaled(raw, scale, zero, blank)
-    centre, pixel_scale = locate(header, shape[-1], shape[-2])
-    return FitsCutout(dict(zip(bands, data, strict=True)), centre, pixel_scale)
+    planes = dict(zip(bands, data, strict=True))
+    return FitsCutout(planes, locate(header, shape[-1], shape[-2]), header)
 
 
 def _header_end(head: bytes) -> int:

@@ -35,7 +35,7 @@ def list_images(partitions: Path, folder: Path, out: Path) -> None:
     _write(out, text.getvalue())
 
 
-def describe_images(out: Path, survey: str, cutouts: str, images: str) -> None:
+def describe_images(out: Path, survey: str, cutouts: str, images: str, versions: str) -> None:
     """Write down how a survey's images are made.
 
     Parameters
@@ -46,8 +46,10 @@ def describe_images(out: Path, survey: str, cutouts: str, images: str) -> None:
         Name of the survey.
     cutouts, images : str
         Service and recipe with their settings, as spelled for the command line.
+    versions : str
+        Of the code that makes them.
     """
-    plain = {"survey": survey, "cutouts": cutouts, "images": images}
+    plain = {"survey": survey, "cutouts": cutouts, "images": images, "versions": versions}
     _write(out, json.dumps(plain, indent=1) + "\n")
 
 

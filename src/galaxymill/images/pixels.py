@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from galaxymill import flags
 from galaxymill.errors import UserError
 from galaxymill.storage.digest import sha256_json
 from galaxymill.storage.origin import read_record
@@ -71,13 +70,15 @@ class ImageSource:
                 raise UserError(f"{path}: made by {domain}, but {files[0]} by {domains[0]}")
         return cls(tuple(files), sha256_json([record.digest for record in records]), domains[0])
 
-    def usable(self, wanted: Iterable[str]) -> dict[str, bytes]:
+    def usable(self, wanted: Iterable[str], unfit: int) -> dict[str, bytes]:
         """Find the images of galaxies, without those that are absent or unfit.
 
         Parameters
         ----------
         wanted : iterable of str
             Values of ``object_id``.
+        unfit : int
+            Bits of `galaxymill.flags` that an image must not have.
 
         Returns
         -------
@@ -95,7 +96,7 @@ class ImageSource:
             for batch in read_batches(path, ["object_id", "image", "flags"]):
                 for row in batch.to_pylist():
                     key = row["object_id"]
-                    if key not in keys or row["image"] is None or row["flags"] & flags.UNFIT:
+                    if key not in keys or row["image"] is None or row["flags"] & unfit:
                         continue
                     if key in found:
                         raise UserError(f"{path}: {key!r} is in another images product too")

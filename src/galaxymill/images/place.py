@@ -4,8 +4,10 @@ Only the cards below reach the WCS library, as numbers and not as text: the cele
 2, linear terms, PV and SIP. Look-up tables, further axes and any other card are not looked at.
 """
 
+import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,10 +22,28 @@ _STEP = 1 / 8
 feel distortions, narrow enough to stay on the plane of the projection."""
 
 
-def locate(
-    header: Mapping[str, Any], width: int, height: int
-) -> tuple[tuple[float, float] | None, float | None]:
-    """Find the sky position of an image's middle, and its pixel scale.
+@dataclass(frozen=True)
+class Place:
+    """Where an image lies on the sky.
+
+    Attributes
+    ----------
+    ra, dec : float
+        Of its middle in degrees, in the frame of the header.
+    pixel_scale : float
+        In arcsec per pixel about the middle.
+    axes : tuple of two tuples of float
+        How far (east, north), in arcsec, one pixel along x and one along y leads.
+    """
+
+    ra: float
+    dec: float
+    pixel_scale: float
+    axes: tuple[tuple[float, float], tuple[float, float]]
+
+
+def locate(header: Mapping[str, Any], width: int, height: int) -> Place | None:
+    """Find where on the sky an image lies.
 
     Parameters
     ----------
@@ -34,31 +54,41 @@ def locate(
 
     Returns
     -------
-    centre : tuple of float or None
-        ra, dec in degrees, in the frame of the header; None without a usable WCS.
-    pixel_scale : float or None
-        In arcsec per pixel about the middle; None without a usable WCS, or when the pixels are
-        not square to 2 %.
+    Place or None
+        None without a usable WCS, or when the pixels are not square to 2 %.
     """
     try:
-        ra, dec = _wcs(header).all_pix2world(
+        ra, dec = celestial_wcs(header).all_pix2world(
             (width - 1) / 2 + width * _STEP * np.array([0, 1, -1, 0, 0]),
             (height - 1) / 2 + height * _STEP * np.array([0, 0, 0, 1, -1]),
             0,
         )
     except Exception:
         # Whatever a header from outside makes the WCS library do, it is one galaxy's fault.
-        return None, None
+        return None
     lon, lat = np.radians(ra), np.radians(dec)
     points = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
-    across, up = np.degrees(np.linalg.norm(points[1::2] - points[2::2], axis=1)) * 3600
-    scales = np.array([across / width, up / height]) / (2 * _STEP)
-    if not np.isfinite(scales).all() or np.ptp(scales) > SQUARE_TOLERANCE * scales.max():
-        return None, None
-    return (float(ra[0]) % 360, float(dec[0])), float(scales.mean())
+    steps = (points[1::2] - points[2::2]) / (2 * _STEP * np.array([[width], [height]]))
+    scales = np.degrees(np.linalg.norm(steps, axis=1)) * 3600
+    if not 0 < scales.max() < np.inf or np.ptp(scales) > SQUARE_TOLERANCE * scales.max():
+        return None
+    east = np.array([-np.sin(lon[0]), np.cos(lon[0]), 0])
+    north = np.cross(points[0], east)
+    across, up = (np.degrees(steps @ np.stack([east, north], axis=1)) * 3600).tolist()
+    return Place(
+        float(ra[0]) % 360, float(dec[0]), float(scales.mean()), (tuple(across), tuple(up))
+    )
 
 
-def _wcs(header: Mapping[str, Any]) -> Any:
+def separation_arcsec(ra1: float, dec1: float, ra2: float, dec2: float) -> float:
+    """Angle between two positions in degrees, by the haversine formula (Sinnott 1984)."""
+    lon1, lat1, lon2, lat2 = map(math.radians, (ra1, dec1, ra2, dec2))
+    half = math.sin((lat2 - lat1) / 2) ** 2
+    half += math.cos(lat1) * math.cos(lat2) * math.sin((lon2 - lon1) / 2) ** 2
+    return math.degrees(2 * math.asin(min(1.0, math.sqrt(half)))) * 3600
+
+
+def celestial_wcs(header: Mapping[str, Any]) -> Any:
     """Build the WCS from its cards, one by one; raises whatever it likes when they are no good."""
     from astropy.wcs import WCS
 

@@ -1,8 +1,9 @@
 """Stage ``render``: the picture of every cutout of one partition, with its quality flags."""
 
-import io
 import logging
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from galaxymill import flags
-from galaxymill.images.decode import PayloadError, is_fits, read_fits, read_raster
-from galaxymill.images.recipes import RECIPES, Recipe, RecipeSettings, Rgb
+from galaxymill.images.colours import Rgb
+from galaxymill.images.decode import FitsCutout, PayloadError, is_fits, read_fits, read_raster
+from galaxymill.images.encode import encode
+from galaxymill.images.orientation import residual_deg, upright
+from galaxymill.images.place import separation_arcsec
+from galaxymill.images.quality import (
+    OFF_CENTRE,
+    flux_quality,
+    picture_flags,
+    saturated_fraction,
+)
+from galaxymill.images.recipes import RECIPES
+from galaxymill.images.settings import FluxSettings, RecipeSettings
 from galaxymill.products import IMAGES
 from galaxymill.progress import progress
 from galaxymill.stages import STAGE_VERSIONS
@@ -20,19 +32,27 @@ from galaxymill.storage.atomic import exclusive
 from galaxymill.storage.origin import Origin, is_made, read_record
 from galaxymill.storage.parquet import open_product, read_batches
 
-MAX_BAD_FRACTION = 0.20
 _STATUS_FLAGS = {"no_coverage": "no_coverage", "failed": "fetch_failed"}
+_COLUMNS = ["object_id", "ra", "dec", "status", "payload"]
+_ROWS = 64
 
 logger = logging.getLogger("galaxymill")
 
 
 def domain(survey: str, recipe: str, settings: RecipeSettings) -> dict[str, Any]:
     """Say what kind of images these are: a model serves the domain that it was trained on."""
-    version = STAGE_VERSIONS["render"]
-    return {"survey": survey, "recipe": recipe, "render_version": version, **settings.model_dump()}
+    return {
+        "survey": survey,
+        "recipe": recipe,
+        "recipe_version": RECIPES[recipe].version,
+        "render_version": STAGE_VERSIONS["render"],
+        **settings.model_dump(mode="json"),
+    }
 
 
-def render(cutouts: Path, out: Path, survey: str, recipe: str, settings: RecipeSettings) -> None:
+def render(
+    cutouts: Path, out: Path, survey: str, recipe: str, settings: RecipeSettings, threads: int = 1
+) -> None:
     """Render the images of one partition.
 
     Parameters
@@ -47,24 +67,28 @@ def render(cutouts: Path, out: Path, survey: str, recipe: str, settings: RecipeS
         A name of `galaxymill.images.recipes.RECIPES`.
     settings : RecipeSettings
         Of that recipe.
+    threads : int
+        Galaxies that are drawn at a time; the product does not depend on it.
     """
-    parameters = {"recipe": recipe, **settings.model_dump()}
+    kind = domain(survey, recipe, settings)
+    parameters = {key: value for key, value in kind.items() if key != "survey"}
     inputs = {"cutouts": read_record(cutouts, "fetch").digest}
-    origin = Origin("render", parameters, inputs, domain(survey, recipe, settings))
+    origin = Origin("render", parameters, inputs, kind)
     counts: Counter[str] = Counter()
+
+    def draw(row: dict[str, Any]) -> dict[str, Any]:
+        return image_row(row, recipe, settings)
+
     with exclusive(out) as waited:
         if waited and is_made(out, origin):
             return
         with (
+            ThreadPoolExecutor(threads, "render") as pool,
             open_product(out, IMAGES, origin) as writer,
             progress(f"render {cutouts.stem}", pq.read_metadata(cutouts).num_rows) as advance,
         ):
-            columns = ["object_id", "status", "payload"]
-            for batch in read_batches(cutouts, columns, rows=64):
-                rows = [
-                    image_row(row["object_id"], row["status"], row["payload"], recipe, settings)
-                    for row in batch.to_pylist()
-                ]
+            for batch in read_batches(cutouts, _COLUMNS, _ROWS):
+                rows = list(pool.map(draw, batch.to_pylist()))
                 counts.update(name for row in rows for name in flags.names(row["flags"]))
                 writer.write(pa.Table.from_pylist(rows, schema=IMAGES))
                 advance(len(rows))
@@ -72,19 +96,13 @@ def render(cutouts: Path, out: Path, survey: str, recipe: str, settings: RecipeS
     logger.info("render %s: flags: %s", cutouts.stem, flagged or "none")
 
 
-def image_row(
-    object_id: str, status: str, payload: bytes | None, recipe: str, settings: RecipeSettings
-) -> dict[str, Any]:
+def image_row(cutout: dict[str, Any], recipe: str, settings: RecipeSettings) -> dict[str, Any]:
     """Render one galaxy; whatever is wrong with it ends up in its flags.
 
     Parameters
     ----------
-    object_id : str
-        Key of the galaxy.
-    status : str
-        Status of its cutout.
-    payload : bytes or None
-        FITS, JPEG, PNG or WebP.
+    cutout : dict
+        object_id, status and payload of its cutout; ra and dec, in degrees, where they are known.
     recipe, settings
         As in `render`.
 
@@ -93,80 +111,77 @@ def image_row(
     dict
         A row of `galaxymill.products.IMAGES`; ``image`` is None when nothing could be drawn.
     """
-    row: dict[str, Any] = {
-        "object_id": object_id,
-        "image": None,
-        "flags": 0,
-        "bad_pixel_fraction": None,
-    }
+    status, payload = cutout["status"], cutout["payload"]
+    row: dict[str, Any] = {"object_id": cutout["object_id"]}
     if status in _STATUS_FLAGS or payload is None:
-        row["flags"] = flags.BITS[_STATUS_FLAGS.get(status, "invalid_payload")]
-        return row
+        return row | {"flags": flags.BITS[_STATUS_FLAGS.get(status, "invalid_payload")]}
+    found = flags.BITS["invalid_payload"] if status == "invalid" else 0
     try:
-        colour, found, bad = _colour(payload, RECIPES[recipe], settings)
+        drawn = _draw(payload, recipe, settings, (cutout.get("ra"), cutout.get("dec")))
     except PayloadError as error:
-        row["flags"] = flags.BITS["invalid_payload"]
-        row["flags"] |= flags.BITS["truncated"] if error.truncated else 0
-        return row
-    if status == "invalid":
-        found |= flags.BITS["invalid_payload"]
-    if colour.min() == colour.max():
-        found |= flags.BITS["constant"]
-    row.update(flags=found, bad_pixel_fraction=bad)
-    row["image"] = {"bytes": encode(colour, settings), "path": None}
-    return row
+        names = ["invalid_payload", *(["truncated"] if error.truncated else [])]
+        return row | {"flags": flags.mask(names)}
+    saturated = saturated_fraction(drawn.colour)
+    return row | {
+        "image": {"bytes": encode(drawn.colour, settings), "path": None},
+        "flags": found | drawn.flags | picture_flags(drawn.colour, saturated),
+        "saturated_fraction": saturated,
+        **drawn.measured,
+    }
 
 
-def _colour(
-    payload: bytes, recipe: Recipe, settings: RecipeSettings
-) -> tuple[Rgb, int, float | None]:
-    """Draw one payload: the colours, the flags, and the worst band's bad-pixel fraction."""
+@dataclass(frozen=True)
+class _Drawn:
+    """A picture, and what its fluxes tell; a picture that is served has none."""
+
+    colour: Rgb
+    flags: int
+    measured: dict[str, float | None]
+
+
+def _draw(
+    payload: bytes, recipe: str, settings: RecipeSettings, position: tuple[Any, Any]
+) -> _Drawn:
+    colour = RECIPES[recipe].colour
     if not is_fits(payload):
-        if recipe.colour is not None:
+        if colour is not None:
             raise PayloadError("a JPEG or PNG has its colours already: use recipe passthrough")
-        return read_raster(payload), 0, None
-    if recipe.colour is None:
+        return _Drawn(read_raster(payload), 0, {})
+    if colour is None:
         raise PayloadError("a FITS cutout needs a recipe other than passthrough")
-    planes = read_fits(payload).planes
+    assert isinstance(settings, FluxSettings)
+    cutout = read_fits(payload)
+    quality = flux_quality(cutout.planes, settings.drawn_bands())
+    offset, is_off = _centre_offset(cutout, *position)
+    measured = {
+        "bad_pixel_fraction": quality.bad_pixel_fraction,
+        "peak_snr": quality.peak_snr,
+        "centre_offset": offset,
+        "rotation": 0.0 if settings.reproject else residual_deg(cutout.place),
+    }
+    found = quality.flags | (flags.BITS["off_centre"] if is_off else 0)
+    return _Drawn(colour(_planes(cutout, settings), settings), found, measured)
+
+
+def _planes(cutout: FitsCutout, settings: FluxSettings) -> dict[str, Any]:
+    """Planes of the bands that are drawn, as they are to be seen; a missing one is filled."""
+    planes, place = cutout.planes, cutout.place
+    if settings.reproject:
+        from galaxymill.images.reprojection import straight
+
+        # East is left and north is up by now.
+        planes, place = straight(cutout, settings.fill), None
     shape = next(iter(planes.values())).shape
-    found = 0
-    fractions = []
-    for band in settings.colour_bands().values():
-        if band not in planes:
-            found |= flags.BITS["band_missing"]
-            planes[band] = np.zeros(shape, np.float32)
-            continue
-        bad = float(np.mean(~np.isfinite(planes[band]) | (planes[band] == 0)))
-        fractions.append(bad)
-        if bad == 1:
-            found |= flags.BITS["band_empty"]
-        if bad > MAX_BAD_FRACTION:
-            found |= flags.BITS["bad_pixels"]
-    return recipe.colour(planes, settings), found, max(fractions, default=1.0)
+    missing = np.full(shape, settings.fill, np.float32)
+    return {band: upright(planes.get(band, missing), place) for band in settings.drawn_bands()}
 
 
-def encode(colour: Rgb, settings: RecipeSettings) -> bytes:
-    """Resize (antialiased Lanczos) and encode one image.
-
-    Parameters
-    ----------
-    colour : ndarray, shape (height, width, 3), uint8
-    settings : RecipeSettings
-        ``size``, ``format`` and ``quality``.
-
-    Returns
-    -------
-    bytes
-        A JPEG or PNG file.
-    """
-    from PIL import Image
-
-    image = Image.fromarray(colour)
-    if image.size != (settings.size, settings.size):
-        image = image.resize((settings.size, settings.size), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    if settings.format == "jpeg":
-        image.save(file, "JPEG", quality=settings.quality)
-    else:
-        image.save(file, "PNG")
-    return file.getvalue()
+def _centre_offset(
+    cutout: FitsCutout, ra: float | None, dec: float | None
+) -> tuple[float | None, bool]:
+    """Arcsec from the image's middle to the galaxy, and whether that is too far."""
+    if cutout.place is None or ra is None or dec is None:
+        return None, False
+    offset = separation_arcsec(cutout.place.ra, cutout.place.dec, ra, dec)
+    width = next(iter(cutout.planes.values())).shape[1] * cutout.place.pixel_scale
+    return offset, offset > OFF_CENTRE * width

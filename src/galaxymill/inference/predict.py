@@ -51,7 +51,7 @@ def predict(
     record, card = read_record(images), read_card(model)
     shifted = _check_domain(images, record, model, card, settings)
     inputs = {"images": record.digest, "model": card.digest}
-    origin = Origin("predict", settings.model_dump(), inputs, record.origin["domain"])
+    origin = Origin("predict", settings.model_dump(mode="json"), inputs, record.origin["domain"])
     with exclusive(out) as waited, exclusive(embeddings):
         if waited and is_made(out, origin) and is_made(embeddings, origin):
             return
@@ -60,6 +60,7 @@ def predict(
 
         predictor = Predictor.load(model, settings.samples, device)
         schema = products.predictions(card.tree, settings.samples)
+        unfit = flags.unfit_bits(settings.unfit)
         width = predictor.network.encoder.num_features
         with (
             open_product(embeddings, products.embeddings(width), origin) as features,
@@ -67,7 +68,7 @@ def predict(
             progress(f"predict {images.stem}", record.rows) as advance,
         ):
             for batch in read_batches(images, ["object_id", "image", "flags"]):
-                rows, embedded = _predict_rows(batch, predictor, shifted)
+                rows, embedded = _predict_rows(batch, predictor, unfit, shifted)
                 writer.write(rows)
                 features.write(embedded)
                 advance(batch.num_rows)
@@ -91,13 +92,15 @@ def _check_domain(
     return bool(differing)
 
 
-def _predict_rows(batch: pa.Table, predictor: Any, shifted: bool) -> tuple[pa.Table, pa.Table]:
+def _predict_rows(
+    batch: pa.Table, predictor: Any, unfit: int, shifted: bool
+) -> tuple[pa.Table, pa.Table]:
     """Predict the fit galaxies of a batch and leave nulls for the others."""
     rows = batch.to_pylist()
     fit = [
         place
         for place, row in enumerate(rows)
-        if row["image"] is not None and not row["flags"] & flags.UNFIT
+        if row["image"] is not None and not row["flags"] & unfit
     ]
     ids = [rows[place]["object_id"] for place in fit]
     alpha, embedded = predictor.predict(ids, [rows[place]["image"]["bytes"] for place in fit])

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
+from galaxymill import flags
 from galaxymill.models.encoders import encoder_names, is_encoder
 from galaxymill.settings import Numbers, Settings
 
@@ -27,6 +28,9 @@ class TrainSettings(Settings):
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout before the head")
     concentrations: Numbers = Field(
         (1.0, 101.0), description="range of the Dirichlet concentrations", min_length=2
+    )
+    unfit: flags.FlagNames = Field(
+        flags.UNFIT, description="quality flags of images that are not learned from"
     )
     seed: int = Field(1, ge=0, description="seed of weights, order and augmentation")
 

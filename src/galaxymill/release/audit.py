@@ -121,7 +121,7 @@ def audit(
     return audits
 
 
-def census(advanced: Path, scratch: Path) -> Census:
+def census(advanced: Path, unfit_bits: int, scratch: Path) -> Census:
     """Count the galaxies of the advanced table by status and by flag."""
     table = {"table": str(advanced)}
     with _database(scratch) as database:
@@ -129,7 +129,7 @@ def census(advanced: Path, scratch: Path) -> Census:
             "SELECT status, count(*) FROM read_parquet($table) GROUP BY status", table
         ).fetchall()
         bits = ", ".join(
-            f"count(*) FILTER (flags & {bit} != 0)" for bit in [*flags.BITS.values(), flags.UNFIT]
+            f"count(*) FILTER (flags & {bit} != 0)" for bit in [*flags.BITS.values(), unfit_bits]
         )
         *flagged, unfit = database.execute(
             f"SELECT {bits} FROM read_parquet($table)", table

@@ -101,7 +101,7 @@ def release_columns(tile: pa.Schema, tree: Tree, samples: int) -> list[Column]:
     concentrations = products.predictions(tree, samples).field("concentrations")
     columns += [
         Column(concentrations, "concentrations", ("advanced",)),
-        Column(products.IMAGES.field("bad_pixel_fraction"), "quality", _FULL),
+        *(Column(field, "quality", _FULL) for field in products.IMAGE_QUALITY),
         Column(products.CUTOUTS.field("status"), "quality", TABLES),
         Column(products.FLAGS, "quality", TABLES),
     ]

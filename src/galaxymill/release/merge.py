@@ -128,7 +128,7 @@ def _write_data(
     }
     audits = audit([part.files["tile"] for part in parts], tables, folder)
     provenance.write_provenance(folder, parts, model, origin, audits)
-    found = census(folder / "advanced.parquet", folder)
+    found = census(folder / "advanced.parquet", parts[0].unfit, folder)
     return Facts(name, audits["advanced"].released_rows, len(tiles), found)
 
 

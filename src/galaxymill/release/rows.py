@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from galaxymill import flags, products
+from galaxymill import products
 from galaxymill.errors import UserError
 from galaxymill.release.sources import MAKERS, Part
 from galaxymill.votes.tree import Tree
@@ -125,17 +125,18 @@ def read_part(part: Part, schema: pa.Schema, tree: Tree) -> pa.Table:
     UserError
         When a fit galaxy's fractions do not add up to 1, or an unfit galaxy has any.
     """
-    images = _read(part.files["images"], ["flags", "bad_pixel_fraction"])
+    measured = [field.name for field in products.IMAGE_QUALITY]
+    images = _read(part.files["images"], ["flags", *measured])
     predictions = _read(part.files["predictions"])
     values = {
         **_columns(_read(part.files["tile"])),
         **_columns(predictions),
-        "bad_pixel_fraction": images["bad_pixel_fraction"],
+        **{name: images[name] for name in measured},
         "status": _read(part.files["cutouts"], ["status"])["status"],
         "flags": pc.bit_wise_or(images["flags"], predictions["flags"]),
     }
     rows = pa.table([_nan_to_null(values[name]) for name in schema.names], schema=schema)
-    _check_fractions(rows, tree, part.files["predictions"])
+    _check_fractions(rows, tree, part.unfit, part.files["predictions"])
     return rows
 
 
@@ -149,8 +150,8 @@ def _nan_to_null(values: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
 
 
-def _check_fractions(rows: pa.Table, tree: Tree, path: Path) -> None:
-    unfit = (rows["flags"].to_numpy() & flags.UNFIT) != 0
+def _check_fractions(rows: pa.Table, tree: Tree, unfit_bits: int, path: Path) -> None:
+    unfit = (rows["flags"].to_numpy() & unfit_bits) != 0
     for question in tree.questions:
         fractions = np.stack(
             [rows[f"{column}_fraction"].to_numpy() for column in question.columns], dtype=np.float64

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from galaxymill import flags
 from galaxymill.catalog.partition import Partition, read_partitions
 from galaxymill.errors import UserError
 from galaxymill.storage.origin import Record, read_record
@@ -24,6 +25,12 @@ class Part:
     partition: Partition
     files: Mapping[str, Path]
     records: Mapping[str, Record]
+
+    @property
+    def unfit(self) -> int:
+        """Flags of images that were not predicted."""
+        names = self.records["predictions"].origin["parameters"].get("unfit", flags.UNFIT)
+        return flags.unfit_bits(names)
 
 
 @dataclass(frozen=True)

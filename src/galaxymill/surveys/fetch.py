@@ -212,6 +212,8 @@ def write_cutouts(out: Path, origin: Origin, cutouts: Iterable[Cutout]) -> None:
 def _row(cutout: Cutout) -> dict[str, Any]:
     return {
         "object_id": cutout.target.object_id,
+        "ra": cutout.target.ra,
+        "dec": cutout.target.dec,
         "status": cutout.status,
         "http_status": cutout.http_status,
         "reason": cutout.reason,

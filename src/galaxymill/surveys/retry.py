@@ -109,7 +109,7 @@ def _merged(out: Path, part: PartFile) -> Iterator[Cutout]:
 
 
 def _cutout(row: dict[str, object]) -> Cutout:
-    """Make a cutout of a product's row; its position is no part of the product."""
-    asked = {name: row.pop(name) for name in ("object_id", "pixel_scale", "size")}
+    """Make a cutout of a product's row."""
+    asked = {name: row.pop(name) for name in ("object_id", "ra", "dec", "pixel_scale", "size")}
     row.pop("sha256")
-    return Cutout(Target(ra=0.0, dec=0.0, **asked), **row)  # type: ignore[arg-type]
+    return Cutout(Target(**asked), **row)  # type: ignore[arg-type]

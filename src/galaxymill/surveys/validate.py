@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galaxymill.images.decode import FitsCutout, PayloadError, is_fits, read_fits, read_raster
+from galaxymill.images.place import separation_arcsec
 from galaxymill.surveys.base import Target
 
 CENTRE_TOLERANCE_PIXELS = 0.5
@@ -123,10 +124,7 @@ def _range(plane: npt.NDArray[np.float32]) -> tuple[float, float]:
 
 def _off_centre_pixels(cutout: FitsCutout, target: Target) -> float:
     """Distance of the image's middle from the target, in pixels; NaN without a WCS."""
-    if cutout.centre is None or not cutout.pixel_scale:
+    place = cutout.place
+    if place is None:
         return float("nan")
-    ra, dec = cutout.centre
-    east = (ra - target.ra + 180) % 360 - 180
-    # Small angles: the plane approximation is good to far better than a pixel.
-    distance_deg = np.hypot(east * np.cos(np.radians(target.dec)), dec - target.dec)
-    return float(distance_deg * 3600 / cutout.pixel_scale)
+    return separation_arcsec(place.ra, place.dec, target.ra, target.dec) / place.pixel_scale

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from galaxymill import flags
 from galaxymill.errors import UserError
 from galaxymill.images.pixels import ImageSource, to_pixels
 from galaxymill.models.settings import TrainSettings
@@ -56,7 +57,7 @@ def load_splits(
     """
     rows = votes.rows()
     wanted = [key for key, row in rows.items() if votes.splits[row] in ("train", "val")]
-    usable = images.usable(wanted)
+    usable = images.usable(wanted, flags.unfit_bits(settings.unfit))
     side = round(settings.image_size * float(np.mean(settings.zoom)))
     splits = {}
     for split in ("train", "val"):

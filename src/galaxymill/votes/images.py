@@ -7,8 +7,8 @@ import pyarrow as pa
 
 from galaxymill import products
 from galaxymill.errors import UserError
-from galaxymill.images.recipes import RecipeSettings
 from galaxymill.images.render import domain, image_row
+from galaxymill.images.settings import RecipeSettings
 from galaxymill.progress import progress
 from galaxymill.storage.atomic import exclusive
 from galaxymill.storage.digest import sha256_file, sha256_json
@@ -79,6 +79,8 @@ def _inside(folder: Path, file_loc: str, source: Path) -> Path:
 
 
 def _image(key: str, path: Path, settings: RecipeSettings) -> dict[str, object]:
-    if not path.is_file() or path.stat().st_size > MAX_PAYLOAD_BYTES:
-        return image_row(key, "no_coverage", None, "passthrough", settings)
-    return image_row(key, "ok", path.read_bytes(), "passthrough", settings)
+    status, payload = "no_coverage", None
+    if path.is_file() and path.stat().st_size <= MAX_PAYLOAD_BYTES:
+        status, payload = "ok", path.read_bytes()
+    cutout = {"object_id": key, "status": status, "payload": payload}
+    return image_row(cutout, "passthrough", settings)

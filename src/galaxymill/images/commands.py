@@ -1,0 +1,50 @@
+"""Commands about images that are no stage of the workflow: ``galaxymill images …``."""
+
+import logging
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from galaxymill.errors import UserError
+
+app = typer.Typer(help="Take images out of their products.", no_args_is_help=True)
+
+
+class Layout(StrEnum):
+    """What is written."""
+
+    FILES = "files"
+    WEBDATASET = "webdataset"
+
+
+@app.command()
+def export(
+    images: Annotated[
+        list[Path], typer.Argument(help="images products, or folders of them (…/images)")
+    ],
+    out: Annotated[Path, typer.Option(help="folder to write into")],
+    layout: Annotated[
+        Layout, typer.Option("--as", help="files with catalog.csv, or tars for WebDataset")
+    ] = Layout.FILES,
+) -> None:
+    """Write the rendered images as files, for tools that want a folder or tars.
+
+    files: one file an image and catalog.csv (id_str, file_loc, flags), as Zoobot reads it; OUT is
+    a new folder. webdataset: a tar a partition, each image beside a JSON of its object_id.
+    """
+    from galaxymill.images.export import export_files, export_tars
+
+    run = export_files if layout is Layout.FILES else export_tars
+    total = run([product for path in images for product in _products(path)], out)
+    logging.getLogger("galaxymill").info("export: %d images in %s", total, out)
+
+
+def _products(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    found = sorted(path.glob("*.parquet"))
+    if not found:
+        raise UserError(f"{path}: holds no images products (*.parquet)")
+    return found

@@ -1,0 +1,127 @@
+"""How good an image is: numbers measured on it, and the flags that follow from them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from galaxymill import flags
+
+SATURATED_FRACTION = 0.01
+LOW_SIGNAL = 5.0
+OFF_CENTRE = 0.05
+_BAD_FRACTIONS = {"zero_or_nan_above_15pc": 0.15, "zero_or_nan_above_20pc": 0.20}
+_SAMPLED = 64
+_MIDDLE = 8
+_MAD_TO_SIGMA = 1.4826
+
+Plane = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What was found; the numbers are columns of `galaxymill.products.IMAGES`.
+
+    Attributes
+    ----------
+    flags : int
+        Bits of `galaxymill.flags`.
+    bad_pixel_fraction : float or None
+        Zero or not finite pixels in the worst band.
+    peak_snr : float or None
+        Brightest 3×3 pixels about the middle over the noise of such a mean, in the best band.
+    """
+
+    flags: int
+    bad_pixel_fraction: float | None = None
+    peak_snr: float | None = None
+
+
+def flux_quality(planes: Mapping[str, Plane], bands: Iterable[str]) -> Quality:
+    """Judge the fluxes that a picture is drawn from.
+
+    Parameters
+    ----------
+    planes : mapping of str to ndarray, shape (height, width)
+        By band, as decoded.
+    bands : iterable of str
+        Those that are drawn.
+    """
+    wanted = set(bands)
+    present = [planes[band] for band in sorted(wanted) if band in planes]
+    bad = [_bad_fraction(plane) for plane in present]
+    worst = max(bad, default=1.0)
+    measured = [peak_snr(plane) for plane in present]
+    snr = max((value for value in measured if value is not None), default=None)
+    found = {
+        "band_missing": len(present) < len(wanted),
+        "band_empty": any(share == 1 for share in bad),
+        "no_data": all(share == 1 for share in bad),
+        "low_signal": snr is not None and snr < LOW_SIGNAL,
+        **{name: worst > limit for name, limit in _BAD_FRACTIONS.items()},
+    }
+    return Quality(flags.mask(name for name, is_so in found.items() if is_so), worst, snr)
+
+
+def _bad_fraction(plane: Plane) -> float:
+    good = np.isfinite(plane)
+    good &= plane != 0
+    return (plane.size - np.count_nonzero(good)) / plane.size
+
+
+def peak_snr(plane: Plane) -> float | None:
+    """Signal-to-noise ratio of the brightest 3×3 pixels in the middle eighth of a plane.
+
+    The noise is that of single pixels, 1.4826 times the median absolute deviation from the
+    median over a grid of some 64×64 pixels, divided by 3.
+
+    Parameters
+    ----------
+    plane : ndarray, shape (height, width)
+        Fluxes; what is not finite counts as nothing.
+
+    Returns
+    -------
+    float or None
+        None where there is no noise to compare with.
+    """
+    step = max(1, min(plane.shape) // _SAMPLED)
+    sample = plane[::step, ::step]
+    sample = sample[np.isfinite(sample)]
+    if not sample.size:
+        return None
+    level = np.median(sample)
+    noise = _MAD_TO_SIGMA * float(np.median(np.abs(sample - level))) / 3
+    if noise == 0:
+        return None
+    middle = np.nan_to_num(_middle(plane) - level, nan=0.0, posinf=0.0, neginf=0.0)
+    box = (min(3, middle.shape[0]), min(3, middle.shape[1]))
+    boxes = np.lib.stride_tricks.sliding_window_view(middle, box).mean(axis=(2, 3))
+    return max(float(boxes.max()), 0.0) / noise
+
+
+def _middle(plane: Plane) -> Plane:
+    """Cut the middle eighth of a plane out, 3×3 pixels where there are so many."""
+    rows, columns = (
+        slice(max(0, side // 2 - reach), side // 2 + reach + 1)
+        for side in plane.shape
+        for reach in [max(1, side // (2 * _MIDDLE))]
+    )
+    return plane[rows, columns]
+
+
+def saturated_fraction(colour: npt.NDArray[np.uint8]) -> float:
+    """Share of the pixels that are white: as bright as can be in every colour."""
+    white = colour[..., 0] & colour[..., 1] & colour[..., 2]
+    return float(np.count_nonzero(white == 255)) / white.size
+
+
+def picture_flags(colour: npt.NDArray[np.uint8], saturated: float) -> int:
+    """Judge a picture, shape (height, width, 3), as it is drawn."""
+    found = 0
+    if saturated > SATURATED_FRACTION:
+        found |= flags.BITS["saturated"]
+    if colour.min() == colour.max():
+        found |= flags.BITS["constant"]
+    return found

@@ -1,0 +1,125 @@
+"""Settings of the recipes; what a config is checked with, without the code that draws."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from galaxymill.settings import Names, Numbers, Settings
+
+_BANDS = "bands, blue to red: one is drawn grey; of two, green is the mean"
+_SCALES = "factors of the fluxes (nanomaggies) before asinh, one a band: larger shows fainter parts"
+
+
+class RecipeSettings(Settings):
+    """What every recipe is told: the size and the format of the image."""
+
+    size: int = Field(424, ge=16, le=3000, description="width and height of the image in pixels")
+    format: Literal["jpeg", "png", "webp"] = Field(
+        "jpeg", description="jpeg, or png or webp without loss"
+    )
+    quality: int = Field(90, ge=1, le=100, description="quality of a jpeg")
+
+    def drawn_bands(self) -> tuple[str, ...]:
+        """Name the bands that are drawn; none for images that are shown as served."""
+        return ()
+
+
+class FluxSettings(RecipeSettings):
+    """Settings of a recipe that draws fluxes."""
+
+    reproject: bool = Field(
+        False,
+        description="resample so that north is exactly up; by default only quarter turns and a "
+        "reflection are made, and the angle that is left is kept beside the image",
+    )
+    fill: float = Field(
+        0.0,
+        allow_inf_nan=False,
+        description="flux drawn for a band that is missing and for pixels that are not finite",
+    )
+
+
+class RgbSettings(FluxSettings):
+    """Settings of a recipe of three colours."""
+
+    red: str = Field("z", description="band shown red")
+    green: str = Field("r", description="band shown green")
+    blue: str = Field("g", description="band shown blue")
+
+    def drawn_bands(self) -> tuple[str, ...]:
+        """Name the bands that are drawn, red first."""
+        return self.red, self.green, self.blue
+
+
+class DecalsSettings(RgbSettings):
+    """Settings of the recipe ``decals``."""
+
+
+class LuptonSettings(RgbSettings):
+    """Settings of the recipe ``lupton``."""
+
+    stretch: float = Field(0.5, gt=0, description="linear stretch, in nanomaggies")
+    q: float = Field(8.0, ge=0, description="asinh softening")
+    minimum: float = Field(0.0, description="flux shown black, in nanomaggies")
+
+
+class AsinhSettings(FluxSettings):
+    """Settings of the recipe ``asinh``, and of those that are made like it."""
+
+    bands: Names = Field(
+        ("g", "r", "z"),
+        min_length=1,
+        max_length=3,
+        description=_BANDS,
+    )
+    scales: Numbers = Field(
+        (125.0, 71.4, 52.6),
+        description=_SCALES,
+    )
+    percentile: float = Field(
+        99.85, gt=0, le=100, description="of a band's pixels, which is drawn brightest"
+    )
+
+    def drawn_bands(self) -> tuple[str, ...]:
+        """Name the bands that are drawn, blue first."""
+        return self.bands
+
+    @model_validator(mode="after")
+    def _a_scale_each(self) -> Self:
+        if len(self.scales) != len(self.bands) or min(self.scales) <= 0:
+            raise ValueError(
+                f"scales: {len(self.bands)} positive numbers are needed, one for each of bands "
+                f"{','.join(self.bands)} (given: {','.join(map(str, self.scales))})"
+            )
+        return self
+
+
+class EuclidSettings(AsinhSettings):
+    """Settings of the recipe ``euclid``."""
+
+    bands: Names = Field(
+        ("VIS", "Y"),
+        min_length=1,
+        max_length=3,
+        description=_BANDS,
+    )
+    scales: Numbers = Field(
+        (692.0, 166.0),
+        description=f"{_SCALES}; the defaults are 100 and 0.2 in the mosaics' own units, of zero "
+        "points 24.6 and 29.8",
+    )
+
+
+class HscSettings(AsinhSettings):
+    """Settings of the recipe ``hsc``."""
+
+    bands: Names = Field(
+        ("g", "r", "i"),
+        min_length=1,
+        max_length=3,
+        description=_BANDS,
+    )
+    scales: Numbers = Field(
+        (300.0, 200.0, 150.0),
+        description=_SCALES,
+    )
