@@ -1,5 +1,6 @@
 """Settings of a stage: frozen pydantic models that travel as ``--set key=value`` flags."""
 
+import re
 import shlex
 from collections.abc import Collection, Sequence
 from typing import Annotated, Any, ClassVar, Self
@@ -91,6 +92,10 @@ class Settings(Strict):
             raise UserError(f"{place}: {explain(error, cls)}") from error
 
 
+_USER_INFO = re.compile(r"//[^/\s]*@")
+"""A user and a password in an address: they must not be repeated in a message."""
+
+
 def _spell(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
@@ -112,6 +117,7 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         else:
             message = detail["msg"].removeprefix("Value error, ")
             given = "" if isinstance(detail["input"], dict) else f" (given: {detail['input']!r})"
+            given = _USER_INFO.sub("//***@", given)
             parts.append(f"{place}: {message}{given}" if place else message)
     return "; ".join(parts)
 

@@ -127,6 +127,51 @@ def test_a_single_500_is_no_verdict(viewer):
     assert len(came) == 1
 
 
+def test_inside_a_configured_footprint_500_is_a_fault(viewer, tmp_path):
+    bricks = tmp_path / "bricks.csv"
+    bricks.write_text("ra1,ra2,dec1,dec2\n149,151,1,3\n")
+    came = answers(viewer, (500, b"server error", {}))
+    (cutout,) = ask(viewer.url_for(""), settings={"footprint": bricks})
+    assert (cutout.status, cutout.http_status, cutout.reason) == ("failed", 500, "HTTP 500")
+    assert len(came) == 3
+
+
+@pytest.mark.parametrize("status", [404, 503])
+def test_a_fault_with_a_long_body_is_a_fault(viewer, status):
+    cutout, _ = ask_one(viewer, (status, b"x" * 4_000_000, {}))
+    assert (cutout.status, cutout.http_status) == ("failed", status)
+
+
+@pytest.mark.parametrize("status", [201, 203, 204, 206])
+def test_success_of_another_kind_is_named(viewer, status):
+    cutout, _ = ask_one(viewer, (status, b"", {}))
+    assert cutout.status == "failed"
+    assert status == 206 or cutout.reason == f"HTTP {status}"
+
+
+def test_a_picture_is_no_fits(viewer):
+    cutout, _ = ask_one(viewer, (200, picture(), {}))
+    assert (cutout.status, cutout.reason) == ("invalid", "not a FITS file")
+
+
+def test_a_redirect_to_nowhere_is_one_galaxy_s_fault(viewer):
+    cutout, _ = ask_one(viewer, (302, b"", {"Location": "http://xn--a/"}))
+    assert cutout.status == "failed"
+
+
+def test_a_host_that_cannot_be_is_a_mistake_of_the_user():
+    with pytest.raises(UserError, match="http://xn--a: no connection can be made"):
+        ask("http://xn--a")
+
+
+def test_a_service_that_sends_only_rubbish_fails_the_job(viewer, write_tile, tmp_path):
+    answers(viewer, (200, b"no such layer", {}))
+    tile = write_tile([{"object_id": f"g{i}"} for i in range(8)])
+    settings = LegacySettings(server=viewer.url_for("").rstrip("/"), size=32)
+    with pytest.raises(ServiceError, match="none of 8 galaxies could be had"):
+        fetch(tile, tmp_path / "cutouts.parquet", "legacy", settings, Network(**FAST))
+
+
 def test_503_to_the_end_is_failed(viewer):
     cutout, came = ask_one(viewer, (503, b"busy", {}))
     assert (cutout.status, cutout.http_status, cutout.reason) == ("failed", 503, "HTTP 503")
@@ -524,7 +569,10 @@ def test_a_region_off_the_footprint_stops_nothing(viewer):
     assert len(pictures) == 3
 
 
-@pytest.mark.parametrize("answer", [(500, b"", {}), (503, b"", {}), (200, picture(), {})])
+@pytest.mark.parametrize(
+    "answer",
+    [(500, b"", {}), (503, b"", {}), (404, b"", {}), (200, picture(), {}), (200, b"<html>", {})],
+)
 def test_a_broken_server_stops_the_job(viewer, answer):
     """Also one that can draw the sky as JPEG, but not send it as FITS."""
     answers(viewer, (500, b"server error", {}))

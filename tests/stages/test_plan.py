@@ -5,7 +5,9 @@ import pytest
 from galaxymill.catalog.ingest import ingest
 from galaxymill.catalog.partition import partition
 from galaxymill.catalog.settings import CatalogSettings
+from galaxymill.errors import UserError
 from galaxymill.surveys.base import Network
+from galaxymill.surveys.fetch import fetch
 from galaxymill.surveys.plan import plan
 from galaxymill.surveys.services.files import FilesSettings
 from galaxymill.surveys.services.legacy import LegacySettings
@@ -59,6 +61,18 @@ def test_sizes_by_radius_are_counted(partitions):
     expected = 4 * 20 * (162**2 + 424**2)
     told = lines(plan(partitions, "legacy", settings, LIMITS))
     assert told["bytes"] == f"at most {expected / 1e6:.3g} MB"
+
+
+def test_sizes_by_radius_need_radii(write_table, tmp_path):
+    table = write_table({"object_id": ["a"], "ra": [360.0], "dec": [0.0]})
+    ingest(table, tmp_path / "objects.parquet", CatalogSettings())
+    partition(tmp_path / "objects.parquet", tmp_path / "partitions.csv", 15)
+    settings = LegacySettings(pixel_scale="gz_decals")
+    with pytest.raises(UserError, match="no petro_r50 and petro_r90, which pixel_scale gz_decals"):
+        plan(tmp_path / "partitions.csv", "legacy", settings, LIMITS)
+    (tile,) = (tmp_path / "tiles").glob("*.parquet")
+    with pytest.raises(UserError, match="no petro_r50 and petro_r90"):
+        fetch(tile, tmp_path / "cutouts.parquet", "legacy", settings, LIMITS)
 
 
 def test_files_ask_nobody(partitions, tmp_path):

@@ -20,9 +20,9 @@ from galaxymill.surveys.services.simulated import SimulatedSettings
 from galaxymill.votes.splits import SplitSettings
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=20)
-NAMES = st.lists(
-    st.text(st.characters(codec="utf-8", exclude_characters=",\x00"), min_size=1), max_size=8
-)
+LINE = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=20)
+LETTERS = st.characters(codec="utf-8", exclude_characters=",\x00")
+NAMES = st.lists(st.text(LETTERS, min_size=1), max_size=8, unique=True)
 POSITIVE = st.floats(1e-9, 1e9)
 
 
@@ -66,7 +66,7 @@ SETTINGS = {
     "files": some(FilesSettings, **SERVICE, folder=TEXT),
     "legacy": some(LegacySettings, **SERVICE, layer=st.just("ls-dr10.x_y")),
     "simulated": some(lambda **given: SimulatedSettings(truth="a b'.parquet", **given), **SERVICE),
-    "network": some(Network, requests_per_second=POSITIVE, contact=TEXT),
+    "network": some(Network, requests_per_second=st.floats(1e-4, 1e4), contact=LINE),
     "splits": some(SplitSettings, salt=TEXT),
 }
 
@@ -86,7 +86,7 @@ def flags_of(spelled, option="--set"):
     return words[1::2]
 
 
-@given(some(Network, requests_per_second=POSITIVE, contact=TEXT))
+@given(some(Network, requests_per_second=st.floats(1e-4, 1e4), contact=LINE))
 def test_limits_round_trip(limits):
     assert Network.from_flags(flags_of(limits.limit_flags(), "--network"), "test") == limits
 
@@ -96,6 +96,34 @@ def test_places_are_operational():
     assert "server" not in legacy.to_flags()
     assert legacy.operational_flags() == "--set server=http://localhost:1"
     assert "server" not in legacy.product_settings()
+
+
+@pytest.mark.parametrize(
+    ("server", "told"),
+    [
+        ("http://u:HUNTER2@127.0.0.1:1", "must hold no user or password"),
+        ("http://127.0.0.1:abc", "server: "),
+        ("http://:80", "must name a host"),
+    ],
+)
+def test_an_address_is_checked_and_its_password_never_repeated(server, told):
+    with pytest.raises(UserError, match=told) as refused:
+        LegacySettings.from_flags([f"server={server}"], "fetch")
+    assert "HUNTER2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "flag",
+    ["requests_per_second=1e-300", "timeout_s=inf", "contact=a\nb", "requests_per_second=inf"],
+)
+def test_limits_that_no_clock_knows_are_refused(flag):
+    with pytest.raises(UserError, match=flag.split("=")[0]):
+        Network.from_flags([flag], "fetch")
+
+
+def test_a_band_stands_once():
+    with pytest.raises(UserError, match="a band stands twice in g,g"):
+        LegacySettings.from_flags(["bands=g,g"], "fetch")
 
 
 def test_defaults_are_spelled_and_none_is_left_out():

@@ -127,7 +127,9 @@ def test_without_a_wcs_the_place_is_not_believed():
 
 def test_raster_verdicts():
     pixels = np.arange(32 * 32 * 3).reshape(32, 32, 3) % 251
-    assert check_payload(raster(pixels), TARGET, "grz").status == "ok"
+    assert check_payload(raster(pixels), TARGET, None).status == "ok"
+    told = check_payload(raster(pixels), TARGET, "grz")
+    assert (told.status, told.reason) == ("invalid", "not a FITS file")
     assert check_payload(raster(pixels[:30]), TARGET, None).reason == "image is 32×30, not 32"
     assert check_payload(raster(pixels[:30]), None, None).status == "ok"
     blank = check_payload(raster(np.zeros((32, 32, 3))), TARGET, None)

@@ -49,7 +49,7 @@ def healpix_pixels(
     from astropy.coordinates import Latitude, Longitude
     from cdshealpix.nested import lonlat_to_healpix
 
-    lon, lat = Longitude(ra, unit="deg", copy=False), Latitude(dec, unit="deg", copy=False)
+    lon, lat = Longitude(ra % 360, unit="deg"), Latitude(dec, unit="deg", copy=False)
     pixels: Integers = lonlat_to_healpix(lon, lat, order).astype(np.int64)
     return pixels
 

@@ -45,7 +45,14 @@ def exclusive(product: Path) -> Iterator[bool]:
     UserError
         When the other writer does not finish; names its host and process id.
     """
-    product.parent.mkdir(parents=True, exist_ok=True)
+    if product.is_dir():
+        raise UserError(f"{product}: is a folder; name the file to write")
+    try:
+        product.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{product.parent}: no such folder can be made ({error.strerror})"
+        ) from error
     lock = product.parent / f".{product.name}.lock"
     wait_s = _wait_s()
     deadline = time.monotonic() + wait_s

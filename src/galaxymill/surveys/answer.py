@@ -59,7 +59,7 @@ class Answer:
 
     def cutout(self, target: Target, status: str, reason: str = "") -> Cutout:
         """Make this answer the cutout of ``target``; only image bytes are kept."""
-        if self.cut:
+        if self.cut and self.http_status == 200:
             # What follows an image may be anything: a decoder would not look at it.
             status, reason = "invalid", f"the answer is longer than {len(self.payload)} bytes"
         keep = self.http_status == 200 and status != "no_coverage" and not self.cut

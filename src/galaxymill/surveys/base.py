@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Protocol, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from galaxymill.errors import UserError
 from galaxymill.settings import Names, Settings
@@ -46,17 +46,23 @@ class Network(Settings):
         An address that the service's operators can write to; part of the User-Agent.
     """
 
-    requests_per_second: float = Field(5.0, gt=0, description="upper limit of requests a second")
+    requests_per_second: float = Field(
+        5.0, ge=1e-4, le=1e4, description="upper limit of requests a second"
+    )
     connections: int = Field(4, ge=1, le=BATCH, description="requests under way at once")
     jobs: int = Field(
         1, ge=1, le=BATCH, description="jobs at once; each gets its share of rate and connections"
     )
-    timeout_s: float = Field(60.0, gt=0, description="time for one request, in seconds")
+    timeout_s: float = Field(60.0, gt=0, le=86400, description="time for one request, in seconds")
     attempts: int = Field(5, ge=1, le=20, description="tries before a galaxy is given up")
     stop_after: int = Field(
         40, ge=1, description="failures in a row (5xx or no answer) after which a job stops"
     )
-    contact: str = Field("", description="address for the service's operators, in the User-Agent")
+    contact: str = Field(
+        "",
+        pattern=r"^[^\x00-\x1f\x7f]*$",
+        description="address for the service's operators, in the User-Agent",
+    )
 
     @model_validator(mode="after")
     def _a_connection_each(self) -> Self:
@@ -82,13 +88,16 @@ class Network(Settings):
 PixelScale = Annotated[float, Field(gt=0, le=60, allow_inf_nan=False)]
 
 
-def _no_user(url: str) -> str:
-    if urlsplit(url).username is not None:
+def _plain_address(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.username is not None:
         raise ValueError("must hold no user or password; they come from the environment")
+    if not parts.hostname or (parts.port or 0) < 0:
+        raise ValueError("must name a host")
     return url
 
 
-Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$"), AfterValidator(_no_user)]
+Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$"), AfterValidator(_plain_address)]
 """Address of a service, without secrets."""
 
 
@@ -117,6 +126,13 @@ class ServiceSettings(Settings):
         description="MOC (FITS, JSON) or table of bricks (ra1, ra2, dec1, dec2): galaxies outside "
         "are not asked for",
     )
+
+    @field_validator("bands")
+    @classmethod
+    def _each_once(cls, bands: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(bands)) < len(bands):
+            raise ValueError(f"a band stands twice in {','.join(bands)}")
+        return bands
 
     @model_validator(mode="after")
     def _fits_into_memory(self) -> Self:

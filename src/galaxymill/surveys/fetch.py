@@ -30,7 +30,7 @@ from galaxymill.surveys.base import (
 from galaxymill.surveys.follower import Follower, written_beside
 from galaxymill.surveys.footprint import screen
 from galaxymill.surveys.part_file import PartFile, open_part
-from galaxymill.surveys.pixel_scale import pixel_scale_and_size
+from galaxymill.surveys.pixel_scale import pixel_scale_and_size, require_radii
 from galaxymill.surveys.registry import SERVICES
 
 _GROUP_BYTES = 8_000_000
@@ -76,7 +76,7 @@ def fetch(tile: Path, out: Path, service: str, settings: ServiceSettings, networ
             follower = Follower(part, targets(tile, settings))
             with written_beside(partial(write_cutouts, out, origin), follower):
                 _complete(part, tile, service, settings, network.share())
-                _refuse_silence(part, service)
+                _refuse_silence(part, service, settings)
             counts = Counter(part.statuses())
     logger.info("fetch %s: %s", tile.stem, ", ".join(f"{n} {s}" for s, n in counts.most_common()))
     if counts["failed"]:
@@ -106,6 +106,7 @@ def targets(tile: Path, settings: ServiceSettings) -> Iterator[Target]:
     """Give the galaxies of a tile in its order, a few at a time."""
     present = set(pq.read_schema(tile).names)
     columns = [name for name in _TARGET_COLUMNS if name in present]
+    require_radii(tile, present, settings)
     for rows in read_batches(tile, columns=columns):
         for row in rows.to_pylist():
             yield _target(row, settings)
@@ -177,14 +178,18 @@ def _asked(screened: Iterator[Target | Cutout], keep: Any) -> Iterator[Target]:
             keep(item)
 
 
-def _refuse_silence(part: PartFile, service: str) -> None:
+def _refuse_silence(part: PartFile, service: str, settings: ServiceSettings) -> None:
     """Fail the job when not one galaxy could be had: the fault is not the galaxies'."""
-    if set(part.statuses()) != {"failed"}:
+    statuses = set(part.statuses())
+    # Files on disk may all be damaged; a service that sends nothing else is asked for the wrong
+    # thing, or is in repair.
+    if not statuses or statuses - {"failed", "invalid" if settings.host else "failed"}:
         return
     failed = part.object_ids()
     last = part.read(failed[-1])
-    if last.http_status in _UNKNOWN and len(failed) < _MANY:
-        # So few may really be unknown to the service.
+    answered = "invalid" in statuses or last.http_status in _UNKNOWN
+    if answered and len(failed) < _MANY:
+        # So few may really be unknown to the service, or damaged there.
         return
     part.forget(failed)
     raise ServiceError(

@@ -14,6 +14,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from galaxymill import __version__
+from galaxymill.errors import UserError
 from galaxymill.surveys.answer import Answer, TryAgain, retry_after_s
 from galaxymill.surveys.base import (
     BATCH,
@@ -76,23 +77,30 @@ class Http:
         self._deadline = Deadline()
         self._connections = threading.BoundedSemaphore(network.connections)
         contact = f" ({network.contact})" if network.contact else ""
-        self._client = httpx.Client(
-            base_url=server,
-            timeout=httpx.Timeout(network.timeout_s, pool=None),
-            follow_redirects=True,
-            max_redirects=_MAX_REDIRECTS,
-            headers={
+        options: dict[str, Any] = {
+            "timeout": httpx.Timeout(network.timeout_s, pool=None),
+            "follow_redirects": True,
+            "max_redirects": _MAX_REDIRECTS,
+            "headers": {
                 b"User-Agent": f"galaxymill/{__version__}{contact}".encode(),
                 # Images hardly shrink.
                 b"Accept-Encoding": b"identity",
             },
-            limits=httpx.Limits(
+            "limits": httpx.Limits(
                 max_connections=network.connections,
                 max_keepalive_connections=network.connections,
             ),
-            event_hooks={"request": [self._before]},
-        )
-        self._server = _origin(self._client.base_url)
+            "event_hooks": {"request": [self._before]},
+        }
+        try:
+            self._client = httpx.Client(base_url=server, **options)
+            self._server = _origin(self._client.base_url)
+        except (httpx.InvalidURL, ValueError, OSError) as error:
+            # ValueError and UnicodeError: a proxy or host of no known kind. OSError: certificates.
+            raise UserError(
+                f"{server}: no connection can be made ({error}); see to the address, and to the "
+                "environment's HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE"
+            ) from error
         enforce(self._client, self._deadline)
 
     def get(self, url: str, **options: Any) -> Answer:
@@ -104,6 +112,7 @@ class Http:
         method: str,
         url: str,
         gives_up: Callable[[Answer], bool] = lambda answer: False,
+        own: str = "",
         **options: Any,
     ) -> Answer:
         """Make one request, again when it fails in a way that may pass.
@@ -114,6 +123,9 @@ class Http:
             Path and query without secrets; absolute for another host than ``server``.
         gives_up : callable
             Tells whether a transient-looking answer is not worth another try.
+        own : str
+            What is asked for that is one galaxy's own, such as "SODA": its 401 is no reason to
+            stop, and its failures in a row are counted apart.
         **options
             Of ``httpx.Client.stream``: headers, data, files, content.
 
@@ -134,7 +146,7 @@ class Http:
                     answer = self.once(method, url, **options)
                     seen[answer.http_status] += 1
                     answer = replace(answer, repeats=seen[answer.http_status])
-                    self._breaker.note(answer)
+                    self._breaker.note(answer, own)
                     if answer.transient and not gives_up(answer):
                         raise TryAgain(answer)
         except TryAgain as last:
@@ -162,7 +174,7 @@ class Http:
             with self._open(method, url, **options) as response:
                 payload = self._bounded(response)
                 answer = self.head(response, url)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             # The message of a transport error may hold the server's address; its kind does not.
             return Answer(b"", None, type(error).__name__, url, datetime.now(UTC))
         cut = len(payload) > self._max_bytes
@@ -172,7 +184,8 @@ class Http:
         """Give an open response as an answer without its body; a wait that it asks for is kept."""
         status = response.status_code
         headers = {name.lower(): value for name, value in response.headers.items()}
-        reason = "" if response.is_success else f"HTTP {status}"
+        # A range read's success is 206; no other answer but 200 holds what was asked for.
+        reason = "" if status in (200, 206) else f"HTTP {status}"
         wait_s = retry_after_s(headers.get("retry-after", ""))
         answer = Answer(b"", status, reason, url, datetime.now(UTC), headers, wait_s)
         if answer.transient and wait_s is not None:

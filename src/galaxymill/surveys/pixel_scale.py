@@ -1,13 +1,33 @@
 """How large a piece of sky to cut out."""
 
 import math
+from collections.abc import Collection
+from pathlib import Path
 
+from galaxymill.errors import UserError
 from galaxymill.surveys.base import MAX_SIZE, ServiceSettings
 
 NATIVE_PIXEL_SCALE = 0.262
 """Pixel scale of the Legacy Surveys, arcsec."""
+RADII = ["petro_r50", "petro_r90"]
 _GZ_SIZE = 424
 _MIN_SIZE = 16
+
+
+def require_radii(tile: Path, columns: Collection[str], settings: ServiceSettings) -> None:
+    """See that a tile has the radii that its cutouts' field is made from.
+
+    Raises
+    ------
+    UserError
+        When ``pixel_scale`` is ``gz_decals`` and a column is absent.
+    """
+    absent = [name for name in RADII if name not in columns]
+    if absent and settings.pixel_scale == "gz_decals":
+        raise UserError(
+            f"{tile}: no {' and '.join(absent)}, which pixel_scale gz_decals needs; name the "
+            "columns to ingest, or give a pixel_scale in arcsec"
+        )
 
 
 def pixel_scale_and_size(

@@ -9,9 +9,7 @@ import pyarrow.parquet as pq
 from galaxymill.catalog.partition import part_files, read_partitions
 from galaxymill.surveys.base import Network, ServiceSettings
 from galaxymill.surveys.footprint import Footprint, load_footprint
-from galaxymill.surveys.pixel_scale import pixel_scale_and_size
-
-_RADII = ["petro_r50", "petro_r90"]
+from galaxymill.surveys.pixel_scale import RADII, pixel_scale_and_size, require_radii
 
 
 @dataclass
@@ -73,7 +71,8 @@ def _count(
     tile: Path, settings: ServiceSettings, region: Footprint | None, counts: _Counts
 ) -> None:
     by_radius = settings.pixel_scale == "gz_decals"
-    columns = (["ra", "dec"] if region else []) + (_RADII if by_radius else [])
+    require_radii(tile, set(pq.read_schema(tile).names), settings)
+    columns = (["ra", "dec"] if region else []) + (RADII if by_radius else [])
     rows = pq.read_table(tile, columns=columns)
     inside = np.ones(rows.num_rows, bool)
     if region is not None:
@@ -83,8 +82,8 @@ def _count(
     counts.asked += asked
     counts.requests += settings.requests(asked)
     if by_radius:
-        radii = rows.select(_RADII).filter(inside).to_pylist()
-        sizes = [pixel_scale_and_size(row[_RADII[0]], row[_RADII[1]], settings)[1] for row in radii]
+        radii = rows.select(RADII).filter(inside).to_pylist()
+        sizes = [pixel_scale_and_size(row[RADII[0]], row[RADII[1]], settings)[1] for row in radii]
         counts.bytes += sum(map(settings.payload_bytes, sizes))
     else:
         counts.bytes += asked * settings.payload_bytes(settings.size)

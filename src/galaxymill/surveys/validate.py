@@ -65,6 +65,8 @@ def check_payload(
     try:
         if is_fits(payload):
             return _check_fits(read_fits(payload), target, bands, tolerance_pixels, scale_tolerance)
+        if bands is not None:
+            return Verdict("invalid", "not a FITS file")
         image = read_raster(payload)
     except PayloadError as error:
         return Verdict("invalid", str(error))

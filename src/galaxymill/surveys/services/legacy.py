@@ -1,7 +1,8 @@
 """Service ``legacy``: cutouts of the Legacy Surveys viewer (DECaLS, MzLS, BASS), FITS or JPEG.
 
 For FITS it cannot tell a position outside the footprint from a broken server: both are HTTP 500.
-Such a galaxy is asked for twice and then settled as ``no_coverage``. For JPEG the viewer draws
+Such a galaxy is asked for twice and then settled as ``no_coverage``, unless a footprint is
+configured: inside it a 500 is a fault of the server. For JPEG the viewer draws
 its own colours of the layer's own bands: ``bands`` has no say, and nothing in the answer tells
 where it was taken. Inverse variances and mask bits are left out by the viewer where it draws from
 down-scaled images, above about 0.37 arcsec per pixel; such cutouts are ``partial``.
@@ -81,8 +82,8 @@ class LegacyService(PerGalaxyService):
         return self._fits(target)
 
     def _fits(self, target: Target) -> Cutout:
-        answer = self._http.get(self._fits_path(target), gives_up=_off_footprint)
-        if _off_footprint(answer):
+        answer = self._http.get(self._fits_path(target), gives_up=self._off_footprint)
+        if self._off_footprint(answer):
             return answer.cutout(target, "no_coverage", "server error twice: off the footprint")
         if answer.http_status != 200:
             return answer.cutout(target, "failed", answer.reason)
@@ -121,6 +122,14 @@ class LegacyService(PerGalaxyService):
             "size": target.size,
         }
 
+    def _off_footprint(self, answer: Answer) -> bool:
+        """Off the footprint the viewer answers 500 every time: two are enough to believe it.
+
+        Where a footprint is configured it has been asked already: a 500 inside is a fault.
+        """
+        is_known = self._settings.footprint is not None
+        return answer.http_status == 500 and answer.repeats >= 2 and not is_known
+
     def _alive(self, answer: Answer) -> bool:
         """Tell a region off the footprint from a broken server.
 
@@ -131,17 +140,12 @@ class LegacyService(PerGalaxyService):
             return False
         path = answer.url.replace("/viewer/fits-cutout", "/viewer/jpeg-cutout", 1)
         picture = self._http.once("GET", path)
-        return not picture.failed and not _shows_something(picture)
+        return picture.http_status == 200 and not picture.cut and _is_blank(picture.payload)
 
 
-def _off_footprint(answer: Answer) -> bool:
-    """Off the footprint the viewer answers 500 every time: two are enough to believe it."""
-    return answer.http_status == 500 and answer.repeats >= 2
-
-
-def _shows_something(picture: Answer) -> bool:
+def _is_blank(payload: bytes) -> bool:
     try:
-        return not is_blank(read_raster(picture.payload))
+        return is_blank(read_raster(payload))
     except PayloadError:
         return False
 
