@@ -16,6 +16,7 @@ from galaxymill.errors import UserError
 from galaxymill.images.export import export_files, export_tars, file_name
 from galaxymill.images.render import render
 from galaxymill.images.settings import LuptonSettings
+from galaxymill.images.sheet import contact_sheet
 from galaxymill.storage.parquet import read_batches
 
 IDS = ["J000411.19+020924.0", "a:b*c", "NGC 1"]
@@ -117,6 +118,21 @@ def test_other_products_and_equal_names_are_refused(images, write_cutouts, tmp_p
 )
 def test_file_names_are_safe_and_different(object_id, name):
     assert file_name(object_id) == name
+
+
+def test_a_contact_sheet_shows_every_product(images, tmp_path):
+    assert contact_sheet(images, tmp_path / "sheet.png", columns=2, most=2) == 3
+    picture = np.asarray(Image.open(tmp_path / "sheet.png"))
+    assert picture.shape == (2 * (20 + 160 + 48) + 4, 2 * 164 + 4, 3)
+    (noise, empty), (below, nothing) = (
+        [picture[top : top + 150, left : left + 150].std() for left in (8, 172)]
+        for top in (24, 20 + 208 + 24)
+    )
+    assert noise > 2
+    assert below > 2
+    assert empty == nothing == 0
+    with pytest.raises(UserError, match=r"ends in \.png or \.jpg"):
+        contact_sheet(images, tmp_path / "sheet.pdf", columns=2, most=2)
 
 
 def test_command_line(galaxymill, images, tmp_path):

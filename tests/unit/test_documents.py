@@ -7,8 +7,9 @@ from pathlib import Path
 
 import yaml
 
-from galaxymill import config_docs
+from galaxymill import config_docs, flags
 from galaxymill.config import load_config
+from galaxymill.images.recipes import RECIPES
 from galaxymill.stages import STAGE_VERSIONS
 
 
@@ -27,6 +28,14 @@ def test_the_pages_example_is_a_valid_config(
         (tmp_path / name).touch()
     config = load_config(yaml.safe_load(example.group(1)), "example", trees)
     assert set(config.releases) == {"dwarfs-v1"}
+
+
+def test_the_page_on_images_lists_every_flag_and_recipe(root: Path) -> None:
+    page = (root / "docs/images.md").read_text()
+    for flag in flags.FLAGS:
+        assert f"| `{flag.name}` | {flag.bit} | {flag.description} |" in page
+    for name in RECIPES:
+        assert f"| `{name}` |" in page
 
 
 def test_architecture_names_every_room(root: Path) -> None:

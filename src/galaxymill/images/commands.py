@@ -41,6 +41,20 @@ def export(
     logging.getLogger("galaxymill").info("export: %d images in %s", total, out)
 
 
+@app.command()
+def sheet(
+    images: Annotated[list[Path], typer.Argument(help="images products")],
+    out: Annotated[Path, typer.Option(help="picture to write, .png or .jpg")],
+    columns: Annotated[int, typer.Option(min=1, max=50, help="images side by side")] = 8,
+    most: Annotated[int, typer.Option(min=1, max=1000, help="images of each product")] = 40,
+) -> None:
+    """Draw a contact sheet of the first images of each product, with their names and flags."""
+    from galaxymill.images.sheet import contact_sheet
+
+    total = contact_sheet(images, out, columns, most)
+    logging.getLogger("galaxymill").info("sheet: %d galaxies in %s", total, out)
+
+
 def _products(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]

@@ -34,7 +34,8 @@ from galaxymill.storage.parquet import open_product, read_batches
 
 _STATUS_FLAGS = {"no_coverage": "no_coverage", "failed": "fetch_failed"}
 _COLUMNS = ["object_id", "ra", "dec", "status", "payload"]
-_ROWS = 64
+_MOST_ROWS = 64
+_BATCH_BYTES = 32_000_000
 
 logger = logging.getLogger("galaxymill")
 
@@ -87,13 +88,21 @@ def render(
             open_product(out, IMAGES, origin) as writer,
             progress(f"render {cutouts.stem}", pq.read_metadata(cutouts).num_rows) as advance,
         ):
-            for batch in read_batches(cutouts, _COLUMNS, _ROWS):
+            for batch in read_batches(cutouts, _COLUMNS, _batch_rows(cutouts)):
                 rows = list(pool.map(draw, batch.to_pylist()))
                 counts.update(name for row in rows for name in flags.names(row["flags"]))
                 writer.write(pa.Table.from_pylist(rows, schema=IMAGES))
                 advance(len(rows))
     flagged = ", ".join(f"{count} {name}" for name, count in counts.most_common())
     logger.info("render %s: flags: %s", cutouts.stem, flagged or "none")
+
+
+def _batch_rows(cutouts: Path) -> int:
+    """Rows to take at once: fewer when cutouts are large, which are in memory twice then."""
+    about = pq.read_metadata(cutouts)
+    groups = (about.row_group(index).total_byte_size for index in range(about.num_row_groups))
+    mean_bytes = sum(groups) / max(about.num_rows, 1)
+    return min(_MOST_ROWS, max(1, int(_BATCH_BYTES / max(mean_bytes, 1))))
 
 
 def image_row(cutout: dict[str, Any], recipe: str, settings: RecipeSettings) -> dict[str, Any]:

@@ -96,7 +96,8 @@ def read_batches(
     ------
     pyarrow.Table
     """
-    with pq.ParquetFile(path, memory_map=False) as file:
+    # With pre_buffer, all columns of all row groups would be read at once.
+    with pq.ParquetFile(path, memory_map=False, pre_buffer=False) as file:
         for batch in file.iter_batches(batch_size=rows, columns=columns):
             yield pa.Table.from_batches([batch])
 

@@ -1,0 +1,97 @@
+"""A contact sheet: images to look at, with their names and flags."""
+
+import io
+import textwrap
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from galaxymill import flags
+from galaxymill.errors import UserError
+from galaxymill.storage.origin import read_record
+from galaxymill.storage.parquet import read_batches
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_SIDE, _CAPTION, _GAP = 160, 48, 4
+_TITLE = 20
+_LETTERS, _LINES = 26, 3
+_GREY, _WHITE = (70, 70, 70), (255, 255, 255)
+
+
+def contact_sheet(products: Sequence[Path], out: Path, columns: int, most: int) -> int:
+    """Draw the first images of each product into one picture, product below product.
+
+    Parameters
+    ----------
+    products : sequence of Path
+        Images products.
+    out : Path
+        A ``.png`` or ``.jpg``.
+    columns : int
+        Images side by side.
+    most : int
+        Images of each product; galaxies without one are drawn as an empty field, with their flags.
+
+    Returns
+    -------
+    int
+        Number of galaxies that are shown.
+
+    Raises
+    ------
+    UserError
+        When ``out`` is no picture's name, or what is given are no images products.
+    """
+    if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise UserError(f"{out}: name a file that ends in .png or .jpg")
+    from PIL import Image, ImageDraw
+
+    shown = [(_title(path), list(islice(_rows(path), most))) for path in products]
+    lines = [-(-len(rows) // columns) for _, rows in shown]
+    height = sum(_TITLE + n * (_SIDE + _CAPTION) for n in lines) + _GAP
+    sheet = Image.new("RGB", (columns * (_SIDE + _GAP) + _GAP, height), _WHITE)
+    draw = ImageDraw.Draw(sheet)
+    top = 0
+    for (title, rows), n in zip(shown, lines, strict=True):
+        draw.text((_GAP, top + _GAP), title, fill=(0, 0, 0))
+        for index, row in enumerate(rows):
+            place = (
+                _GAP + index % columns * (_SIDE + _GAP),
+                top + _TITLE + index // columns * (_SIDE + _CAPTION),
+            )
+            sheet.paste(_thumbnail(row), place)
+            draw.text((place[0], place[1] + _SIDE + 2), _caption(row), fill=(0, 0, 0), spacing=2)
+        top += _TITLE + n * (_SIDE + _CAPTION)
+    sheet.save(out, quality=90)
+    return sum(len(rows) for _, rows in shown)
+
+
+def _title(path: Path) -> str:
+    kind: dict[str, Any] = read_record(path).origin.get("domain") or {}
+    if "recipe" not in kind:
+        raise UserError(f"{path}: holds no images; give products of render")
+    return f"{kind['survey']}: {kind['recipe']}, {kind['size']} pixels"
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    for batch in read_batches(path, ["object_id", "image", "flags"], 16):
+        yield from batch.to_pylist()
+
+
+def _thumbnail(row: dict[str, Any]) -> "Image":
+    from PIL import Image
+
+    if row["image"] is None:
+        return Image.new("RGB", (_SIDE, _SIDE), _GREY)
+    with Image.open(io.BytesIO(row["image"]["bytes"]), formats=("JPEG", "PNG", "WEBP")) as opened:
+        return opened.convert("RGB").resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+
+
+def _caption(row: dict[str, Any]) -> str:
+    # The picture's own font has no other letters.
+    name = row["object_id"].encode("ascii", "replace").decode()
+    told = textwrap.wrap(", ".join(flags.names(row["flags"])), _LETTERS)
+    return "\n".join([name[:_LETTERS], *told[: _LINES - 1]])
