@@ -1,6 +1,6 @@
 """A small IVOA archive on a real socket: SIA 2.0, TAP 1.1 with uploads, DataLink 1.1, SODA 1.0.
 
-ADQL runs in SQLite; cutouts are made by `astropy.nddata.Cutout2D`.
+ADQL runs in SQLite; cutouts are made by `astropy.nddata.Cutout2D`. At the end, how tests ask it.
 """
 
 import io
@@ -22,6 +22,9 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
+
+from galaxymill.surveys.base import Network, Target
+from galaxymill.surveys.services.sia import SiaService, SiaSettings
 
 SCALE = 0.2
 VOTABLE = "application/x-votable+xml"
@@ -53,6 +56,7 @@ class Image:
     level: int = 3
     known_to_soda_as: str = ""
     link_id: str = ""
+    soda: str = "/soda/sync"
 
     def __post_init__(self):
         seed = sum(self.did.encode())
@@ -109,6 +113,7 @@ class Archive:
     shape: str = "CIRCLE"
     datalink: bool = True
     id_by_reference: bool = False
+    describes_links: bool = False
     estsize: int = 10
     hooks: list = field(default_factory=list)
     asked: list = field(default_factory=list)
@@ -146,7 +151,7 @@ class Archive:
             and values.get("COLLECTION", image.collection) == image.collection
             and int(values.get("CALIB", image.level)) == image.level
         ]
-        return self.table(rows, self.columns(), int(values.get("MAXREC", 1000)))
+        return self.table(rows, self.columns(), int(values.get("MAXREC", 1000)), self.descriptor())
 
     def tap(self, values, request):
         assert (values["REQUEST"], values["LANG"]) == ("doQuery", "ADQL")
@@ -164,7 +169,7 @@ class Archive:
             return fault(f"cannot run the query: {error}")
         columns = [column[0] for column in cursor.description]
         found = [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
-        return self.table(found, columns, int(values.get("MAXREC", 1000)))
+        return self.table(found, columns, int(values.get("MAXREC", 1000)), self.descriptor())
 
     def links(self, values, request):
         image = next((one for one in self.images if one.link_id == values["ID"]), None)
@@ -177,25 +182,26 @@ class Archive:
             [image.link_id, file, "", "", "#this", "application/fits", 250_000],
             [image.link_id, "", "async", "", "#cutout", "", 0],
             [image.link_id, "", "cut", "", "#cutout", "application/fits", 0],
-        ]
+        ][: 3 if image.soda else 1]
         table = [dict(zip(columns.split(), row, strict=True)) for row in rows]
         fixed = f'value="{escape(image.known_to_soda_as)}"'
         extra = "".join(
             DESCRIPTOR.format(
                 name=name,
                 standard=f"ivo://ivoa.net/std/SODA#{kind}-1.0",
-                url=self.url(f"/soda/{kind}"),
+                url=self.url(url),
                 shape=self.shape,
                 identifier='value="" ref="ID"' if self.id_by_reference else fixed,
             )
-            for name, kind in (("async", "async"), ("cut", "sync"))
+            for name, kind, url in (("async", "async", "/async"), ("cut", "sync", image.soda))
+            if image.soda
         )
         return self.table(table, columns.split(), 9, extra)
 
     def soda(self, values, request):
         assert values["COMPRESS"] == "no"
         image = next((one for one in self.images if one.known_to_soda_as == values["ID"]), None)
-        if image is None:
+        if image is None or request.path != image.soda.partition("?")[0]:
             return Response(f"NotFoundFault: {values['ID']}", 404)
         circle = values.get(self.shape, "")
         words = circle.split()[1:] if self.shape == "POS" else circle.split()
@@ -210,6 +216,17 @@ class Archive:
         return Response(image.fits(), mimetype="application/fits")
 
     # Their answers
+
+    def descriptor(self):
+        """Of the DataLink service, beside a list of images."""
+        links = {
+            "name": "links",
+            "standard": "ivo://ivoa.net/std/DataLink#links-1.1",
+            "url": self.url("/links"),
+            "shape": "RESPONSEFORMAT",
+            "identifier": 'value="" ref="obs_publisher_did"',
+        }
+        return DESCRIPTOR.format(**links) if self.describes_links else ""
 
     def columns(self):
         return list(self.row(self.images[0]))
@@ -282,6 +299,13 @@ def fault(message, status=400):
     return Response(body, status, mimetype=VOTABLE)
 
 
+def hook(service, *responses):
+    def answer(asked, values):
+        return responses[0] if asked == service else None
+
+    return answer
+
+
 _idle: list[HTTPServer] = []
 
 
@@ -296,7 +320,7 @@ def serve(*images, **behaviour):
         ("/sia/query", "sia"),
         ("/tap/sync", "tap"),
         ("/links", "links"),
-        ("/soda/sync", "soda"),
+        (re.compile("^/soda/"), "soda"),
         (re.compile("^/file/"), "file"),
     ):
         handler = archive.handler(name, getattr(archive, name))
@@ -310,3 +334,39 @@ def stop():
     """Stop the servers: they serve one test after the other, as stopping takes a while."""
     while _idle:
         _idle.pop().stop()
+
+
+# Asking it
+
+FAST = {"requests_per_second": 1000, "timeout_s": 5, "attempts": 2, "connections": 4}
+HERE = Target("g0", 150.0, 2.0, SCALE, 32)
+
+
+def images(bands="gr", **keys):
+    """Coadds whose centres are 1 arcsec south of the galaxy."""
+    return [Image(f"ivo://archive/a?{b}&1", b, 150.0, 2.0 - 1 / 3600, **keys) for b in bands]
+
+
+def settings(archive, tap=True, **keys):
+    plain = {"server": archive.url("/sia/query"), "size": 32, "pixel_scale": SCALE, "bands": "g,r"}
+    if tap:
+        plain["tap"] = archive.url("/tap")
+    return SiaSettings(**{**plain, **keys})
+
+
+def ask(archive, *targets, tap=True, network=FAST, **keys):
+    service = SiaService(settings(archive, tap, **keys), Network(**network))
+    try:
+        return list(service.fetch(targets or [HERE]))
+    finally:
+        service.close()
+
+
+def expected(image, target=HERE, size=32):
+    place = SkyCoord(target.ra, target.dec, unit="deg")
+    return Cutout2D(image.data, place, size, image.wcs, mode="partial", fill_value=np.nan)
+
+
+def planes(cutout):
+    with fits.open(io.BytesIO(cutout.payload)) as hdus:
+        return hdus[0].data, hdus[0].header

@@ -131,7 +131,7 @@ def _selection(facts: Facts) -> str:
 Every galaxy of the input catalogue has exactly one row in each table, whatever became of it; \
 no other selection was made. \
 {facts.galaxies - census.unfit:,} have predictions; {census.unfit:,} have no usable image and \
-keep their row with null fractions. `flags` says why (bits add up, 0 is good):
+keep their row with null fractions. `flags` says what is known of each image (bits add up):
 
 {flagged}
 

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from galaxymill.surveys.answer import Answer
@@ -9,6 +10,7 @@ from galaxymill.surveys.base import ServiceError
 
 _MARGIN = 1.015
 """Requests are so much further apart than the rate says: some are quicker on their way."""
+_UNAUTHORIZED = "the server wants credentials, or other ones than it got"
 
 
 class Gate:
@@ -84,34 +86,44 @@ class Breaker:
 
     def __init__(self, gate: Gate, limit: int, alive: Callable[[Answer], bool] | None) -> None:
         self._gate, self._limit, self._alive = gate, limit, alive
-        self._streak = 0
+        self._streaks: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def note(self, answer: Answer) -> None:
+    def note(self, answer: Answer, own: str = "") -> None:
         """Count one answer.
+
+        Parameters
+        ----------
+        answer : Answer
+            Good or bad.
+        own : str
+            See `Http.ask`.
 
         Raises
         ------
         ServiceError
             When no more requests are to be made and this one brought nothing.
         """
-        if answer.http_status == 401:
-            self._gate.stop("HTTP 401: the server wants credentials, or other ones than it got")
-        elif answer.failed:
-            self._count(answer)
+        unauthorized = answer.http_status == 401
+        if unauthorized and not own:
+            self._gate.stop(f"HTTP 401: {_UNAUTHORIZED}")
+        elif unauthorized or answer.failed:
+            self._count(answer, own)
         else:
-            self._streak = 0
+            self._streaks[own] = 0
             return
         self._gate.sleep(0)
 
-    def _count(self, answer: Answer) -> None:
+    def _count(self, answer: Answer, own: str) -> None:
         with self._lock:
-            self._streak += 1
-            if self._streak < self._limit:
+            self._streaks[own] += 1
+            if self._streaks[own] < self._limit:
                 return
             self._gate.sleep(0)
             if self._alive is not None and self._alive(answer):
-                self._streak = 0
+                self._streaks[own] = 0
                 return
-            reason = f"{self._streak} requests in a row failed, the last with {answer.reason}"
-            self._gate.stop(reason)
+            kind = f"{own} requests" if own else "requests"
+            reason = f"{self._streaks[own]} {kind} in a row failed, the last with {answer.reason}"
+            wants = f": {_UNAUTHORIZED}" if answer.http_status == 401 else ""
+            self._gate.stop(reason + wants)

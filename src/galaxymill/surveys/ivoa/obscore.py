@@ -22,6 +22,7 @@ WAVELENGTHS = {
 }
 """Wavelengths in metres that lie inside the band of that name in every survey."""
 COLUMNS = (
+    "obs_collection",
     "obs_publisher_did",
     "access_url",
     "access_format",
@@ -43,6 +44,8 @@ class Dataset:
         ``obs_publisher_did``.
     access_url, access_format : str
         Where the image, or its DataLink, is.
+    links_url : str
+        Its DataLink; empty when there is none.
     ra, dec : float
         Its centre in degrees; NaN when unknown.
     em_min, em_max : float
@@ -51,27 +54,31 @@ class Dataset:
         Value of the column that names the band; empty without one.
     kilobytes : float
         Size of the file; NaN when unknown.
+    collection : str
+        ``obs_collection``.
     """
 
     did: str
     access_url: str
     access_format: str
+    links_url: str
     ra: float
     dec: float
     em_min: float
     em_max: float
     band: str = ""
     kilobytes: float = float("nan")
+    collection: str = ""
 
     @property
-    def has_datalink(self) -> bool:
-        """Whether ``access_url`` is a DataLink."""
-        return "content=datalink" in self.access_format.lower().replace(" ", "").replace('"', "")
+    def file_url(self) -> str:
+        """Where the file itself is; empty when that is not told."""
+        return self.access_url if "fits" in self.access_format.lower() else ""
 
     @property
     def linked_id(self) -> str:
         """The identifier that the address of its DataLink asks for."""
-        query = parse_qsl(urlsplit(self.access_url).query)
+        query = parse_qsl(urlsplit(self.links_url).query)
         return next((value for name, value in query if name.upper() == "ID"), "")
 
 
@@ -101,6 +108,12 @@ class Selection:
     where: str
     band_column: str
     bands: Mapping[str, float]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns without which no image can be chosen and asked for."""
+        band = (self.band_column,) if self.band_column else ("em_min", "em_max")
+        return "access_url", "access_format", *band
 
     def adql(self) -> str:
         """Spell the join of uploaded galaxies with the archive's images."""

@@ -4,11 +4,20 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from galaxymill.surveys.base import Target
 from galaxymill.surveys.http import Http
-from galaxymill.surveys.ivoa.datalink import Cutter, Link, read_link
+from galaxymill.surveys.ivoa.datalink import (
+    Cutter,
+    Link,
+    LinksService,
+    find_links,
+    is_datalink,
+    read_link,
+)
 from galaxymill.surveys.ivoa.obscore import Dataset, Selection
 from galaxymill.surveys.ivoa.votable import (
     ArchiveError,
@@ -17,6 +26,7 @@ from galaxymill.surveys.ivoa.votable import (
     overflows,
     rows_of,
     session,
+    shorten,
     text,
 )
 
@@ -25,6 +35,30 @@ UPLOAD_ROWS = 1000
 _MAX_RECORDS = 100_000
 _POINT_RADIUS_DEG = 1 / 3600
 _LINK_FRESH_S = 600.0
+_NAMES = ("did", "linked_id")
+"""Attributes of a dataset that a SODA service may know it by."""
+
+
+@dataclass(frozen=True)
+class _Pattern:
+    """How links of a kind follow from their datasets.
+
+    Attributes
+    ----------
+    cutter : Cutter
+        The SODA service.
+    names : tuple of str
+        Attributes of a dataset that are its identifier there.
+    seen_at : str
+        The DataLink that tells so.
+    proven : bool
+        Whether the DataLink of another dataset tells the same.
+    """
+
+    cutter: Cutter
+    names: tuple[str, ...]
+    seen_at: str
+    proven: bool = False
 
 
 class Archive:
@@ -46,9 +80,10 @@ class Archive:
         self._http, self._selection = http, selection
         self._server, self._tap = server, tap
         self._session = session(http)
+        self._links_session = session(http, own="DataLink")
         self._lock = threading.Lock()
         self._links: dict[str, tuple[float, Link]] = {}
-        self._common: tuple[Cutter, str] | None = None
+        self._patterns: dict[tuple[str, ...], _Pattern] = {}
 
     def search(self, target: Target) -> list[Dataset]:
         """Ask SIA2 for the images that hold a galaxy; raises ArchiveError."""
@@ -67,7 +102,10 @@ class Archive:
             query.calib_level.add(self._selection.calib_level)
         with asking("SIA2"):
             results = query.execute()
-            found = [self._dataset(row) for row in rows_of(results)]
+            rows = list(rows_of(results))
+            self._require_columns(rows)
+            links = find_links(results, self._server)
+            found = [self._dataset(row, links) for row in rows]
             overflow = overflows(results)
         if overflow:
             raise ArchiveError("more images than the archive lists: choose a collection", 200)
@@ -110,8 +148,9 @@ class Archive:
             ).execute()
             overflow = overflows(results)
             found: dict[str, list[Dataset]] = defaultdict(list)
+            links = find_links(results, self._tap)
             for row in rows_of(results):
-                found[targets[int(row["object_id"])].object_id].append(self._dataset(row))
+                found[targets[int(row["object_id"])].object_id].append(self._dataset(row, links))
         if overflow:
             if len(targets) == 1:
                 raise ArchiveError("a galaxy has more images than are listed: narrow `where`", 200)
@@ -122,8 +161,9 @@ class Archive:
     def link(self, dataset: Dataset) -> Link:
         """Tell how one dataset is cut.
 
-        The first DataLink serves for all datasets whose identifiers follow from their rows;
-        else there is one DataLink a dataset, believed for ten minutes.
+        When the DataLinks of two datasets name one SODA service and identifiers that follow from
+        their rows, the links of all others of their collection are assumed to do so; else there
+        is one DataLink a dataset, believed for ten minutes.
 
         Raises
         ------
@@ -131,36 +171,81 @@ class Archive:
             When the DataLink cannot be had, or tells of an error.
         """
         with self._lock:
-            if self._common is not None:
-                cutter, name = self._common
-                return Link(cutter, getattr(dataset, name))
-            made, link = self._links.get(dataset.access_url, (0.0, None))
-            if link is None or time.monotonic() - made > _LINK_FRESH_S:
-                link = self._ask_link(dataset)
-                self._links[dataset.access_url] = time.monotonic(), link
-                if link.cutter is not None:
-                    for name in ("did", "linked_id"):
-                        if link.identifier == getattr(dataset, name):
-                            self._common = link.cutter, name
-                            break
-            return link
+            pattern = self._patterns.get(_kind(dataset))
+            if pattern is not None and pattern.proven and self._fresh(dataset) is None:
+                return Link(pattern.cutter, getattr(dataset, pattern.names[0]), assumed=True)
+            return self._own_link(dataset)
+
+    def own_link(self, dataset: Dataset) -> Link:
+        """Tell what a dataset's own DataLink says, whatever others say; see `link`."""
+        with self._lock:
+            return self._own_link(dataset)
+
+    def _own_link(self, dataset: Dataset) -> Link:
+        link = self._fresh(dataset)
+        if link is None:
+            link = self._ask_link(dataset)
+            self._links[dataset.links_url] = time.monotonic(), link
+            self._learn(dataset, link)
+        return link
+
+    def _fresh(self, dataset: Dataset) -> Link | None:
+        made, link = self._links.get(dataset.links_url, (0.0, None))
+        return None if time.monotonic() - made > _LINK_FRESH_S else link
+
+    def _learn(self, dataset: Dataset, link: Link) -> None:
+        """Compare a link with an earlier one of its kind; of two that differ, keep the later."""
+        kind = _kind(dataset)
+        known = self._patterns.get(kind)
+        if link.cutter is None or (known is not None and known.proven):
+            return
+        names = tuple(name for name in _NAMES if link.identifier == getattr(dataset, name))
+        shared = tuple(name for name in names if known is not None and name in known.names)
+        other = known is not None and known.seen_at != dataset.links_url
+        if shared and other and known is not None and known.cutter == link.cutter:
+            self._patterns[kind] = replace(known, names=shared, proven=True)
+        elif names:
+            self._patterns[kind] = _Pattern(link.cutter, names, dataset.links_url)
 
     def _ask_link(self, dataset: Dataset) -> Link:
         from pyvo.dal.adhoc import DatalinkResults
 
         with asking("DataLink"):
-            links = DatalinkResults.from_result_url(dataset.access_url, session=self._session)
-            return read_link(links)
+            url = dataset.links_url
+            links = DatalinkResults.from_result_url(url, session=self._links_session)
+            link = read_link(links, url)
+        return replace(link, file_url=link.file_url or dataset.file_url)
 
-    def _dataset(self, row: Mapping[str, Any]) -> Dataset:
+    def _require_columns(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Refuse images of which it is not known whether they fit: none would be found to fit."""
+        there = rows[0].keys() if rows else self._selection.columns
+        missing = [name for name in self._selection.columns if name.lower() not in there]
+        if missing:
+            raise ArchiveError(
+                f"its images have no column {', '.join(missing)}: set band_column, or `tap`, to "
+                f"what the archive has. Its columns: {shorten(', '.join(there))}",
+                200,
+            )
+
+    def _dataset(self, row: Mapping[str, Any], links: LinksService | None) -> Dataset:
+        url, kind = text(row.get("access_url")), text(row.get("access_format"))
+        described = links.address(row) if links is not None else ""
         return Dataset(
             did=text(row.get("obs_publisher_did")),
-            access_url=text(row.get("access_url")),
-            access_format=text(row.get("access_format")),
+            access_url=url,
+            access_format=kind,
+            links_url=url if is_datalink(kind) else described,
             ra=number(row.get("s_ra")),
             dec=number(row.get("s_dec")),
             em_min=number(row.get("em_min")),
             em_max=number(row.get("em_max")),
             band=text(row.get(self._selection.band_column.lower())),
             kilobytes=number(row.get("access_estsize")),
+            collection=text(row.get("obs_collection")),
         )
+
+
+def _kind(dataset: Dataset) -> tuple[str, ...]:
+    """Datasets whose links may be alike: those of one collection, linked to from one place."""
+    place = urlsplit(dataset.links_url)
+    return dataset.collection, place.netloc, place.path.rpartition("/")[0]

@@ -41,8 +41,21 @@ class ArchiveError(Exception):
         self.answer = answer
 
 
-def session(http: Http) -> "requests.Session":
-    """Make a session for pyvo that hands every request over to our client."""
+def session(http: Http, own: str = "") -> "requests.Session":
+    """Make a session for pyvo that hands every request over to our client.
+
+    Parameters
+    ----------
+    http : Http
+        Makes the requests.
+    own : str
+        See `Http.ask`.
+
+    Returns
+    -------
+    requests.Session
+        Which raises ArchiveError where an answer is no good.
+    """
     import requests
     from requests.adapters import HTTPAdapter
     from urllib3 import HTTPResponse
@@ -54,8 +67,8 @@ def session(http: Http) -> "requests.Session":
             answer = http.ask(
                 request.method,
                 request.url,
-                # A query that fails with a message fails again.
-                gives_up=says_error,
+                gives_up=_fails_again,
+                own=own,
                 content=body,
                 headers={"Content-Type": kind} if kind else {},
             )
@@ -71,6 +84,11 @@ def session(http: Http) -> "requests.Session":
     for scheme in ("http://", "https://"):
         made.mount(scheme, Adapter())
     return made
+
+
+def _fails_again(answer: Answer) -> bool:
+    """Tell whether a query is at fault: a 500 with a message, not a server that is busy."""
+    return answer.http_status == 500 and answer.retry_after_s is None and says_error(answer)
 
 
 def says_error(answer: Answer) -> bool:

@@ -2,8 +2,9 @@
 
 With ``tap`` one query finds the images of a thousand galaxies (an upload joined with ObsCore);
 without it SIA2 is asked once a galaxy. Of several images that hold a galaxy, the one whose centre
-is nearest is cut. The SODA service is taken from the first DataLink; then each band is one
-request. An archive without SODA serves its files whole: these are cut here when they are small.
+is nearest is cut. Where the first two DataLinks of a collection agree, its SODA service is known;
+then each band is one request. An archive without SODA serves its files whole: these are cut here
+when they are small. Of several images in one answer, the one that fills most of the square counts.
 
 It cannot mosaic: where an image ends, so does the cutout, which is then ``partial``. Bands are
 stacked pixel on pixel and not resampled: they must share one pixel scale, and images on different
@@ -12,22 +13,18 @@ TAP and SODA not at all, and SIA1 (NOIRLab's cutouts) neither. A ``where`` needs
 """
 
 import math
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from galaxymill.errors import UserError
-from galaxymill.images.decode import PayloadError
-from galaxymill.images.hdus import read_images
 from galaxymill.settings import Numbers
 from galaxymill.surveys.base import (
-    MAX_SIZE,
+    MAX_PAYLOAD_BYTES,
     Cutout,
     Network,
     ServiceError,
@@ -35,12 +32,14 @@ from galaxymill.surveys.base import (
     Target,
     Url,
 )
-from galaxymill.surveys.http import Answer, Http
+from galaxymill.surveys.http import Answer
+from galaxymill.surveys.ivoa.bearer import BearerHttp, read_token
 from galaxymill.surveys.ivoa.datalink import Cutter, Link
 from galaxymill.surveys.ivoa.obscore import WAVELENGTHS, Dataset, Selection
+from galaxymill.surveys.ivoa.planes import cut_answer
 from galaxymill.surveys.ivoa.queries import UPLOAD_ROWS, Archive
 from galaxymill.surveys.ivoa.votable import ArchiveError, explain, says_error
-from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, cut, stack, zero_point_factor
+from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, stack, zero_point_factor
 from galaxymill.surveys.validate import CUT_TOLERANCE_PIXELS, check_payload
 
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
@@ -61,8 +60,10 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         },
     }
 )
-_MAX_FILE_BYTES = 64_000_000
 _MARGIN_ARCSEC = 1.0
+_LINKS_FIRST = 2
+_WRONG_SERVICE = {400, 404, 422}
+"""What a SODA service answers for a dataset that it does not know."""
 
 
 def _at_least_one(value: Any) -> Any:
@@ -136,9 +137,9 @@ class SiaSettings(ServiceSettings):
         return self
 
     def requests(self, galaxies: int) -> int:
-        """Count the requests that so many galaxies need, with one DataLink in all."""
+        """Count the requests that so many galaxies need, with two DataLinks in all."""
         searches = math.ceil(galaxies / UPLOAD_ROWS) if self.tap else galaxies
-        return searches + len(self.bands) * galaxies + (0 if self.soda else 1)
+        return searches + len(self.bands) * galaxies + (0 if self.soda else _LINKS_FIRST)
 
     def factors(self) -> dict[str, float]:
         """Nanomaggies in one unit of flux, by band."""
@@ -165,9 +166,8 @@ class SiaService:
     def __init__(self, settings: SiaSettings, network: Network) -> None:
         self._settings = settings
         self._selection = settings.selection()
-        self._token = token = _token(settings.token_variable)
-        headers = {"Authorization": f"Bearer {token}"} if token else None
-        self._http = Http(network, settings.server, headers)
+        token = read_token(settings.token_variable)
+        self._http = BearerHttp(network, settings.server, token)
         self._archive = Archive(self._http, self._selection, settings.server, settings.tap)
         self._found: dict[str, list[Dataset]] = {}
         self._stopped: ServiceError | None = None
@@ -190,7 +190,7 @@ class SiaService:
                 found = self._archive.join(batch)
             except (ArchiveError, ServiceError) as error:
                 # Its thread raises: galaxies that are under way still bring their answers.
-                self._stopped = ServiceError(self._clean(str(error)))
+                self._stopped = ServiceError(str(error))
                 yield batch[0]
                 return
             for target in batch:
@@ -214,7 +214,7 @@ class SiaService:
                 if dataset is None:
                     continue
                 answers[band] = self._answer(target, dataset)
-                plane = _plane(answers[band], target, factor)
+                plane = cut_answer(answers[band], target, factor)
                 if plane is not None:
                     planes[band] = plane
         except ArchiveError as error:
@@ -224,54 +224,55 @@ class SiaService:
         last = answers[list(planes or answers)[-1]]
         if not planes:
             nothing = replace(last, payload=b"")
-            return self._row(target, nothing, "no_coverage", "no overlap with the image")
+            return nothing.cutout(target, "no_coverage", "no overlap with the image")
         return self._stacked(target, planes, last)
 
     def _answer(self, target: Target, dataset: Dataset) -> Answer:
         """Have one image cut; raises ArchiveError."""
-        url, shown = self._request(target, dataset)
-        if urlsplit(url).scheme not in ("http", "https"):
-            raise ArchiveError(f"an address of another kind ({urlsplit(url).scheme})")
-        answer = replace(self._http.get(url), url=shown)
+        link = self._link(dataset)
+        try:
+            return self._ask(target, dataset, link)
+        except ArchiveError as error:
+            if not (link.assumed and error.http_status in _WRONG_SERVICE):
+                raise
+            own = self._archive.own_link(self._linked(dataset))
+            if own.soda == link.soda:
+                raise
+        return self._ask(target, dataset, own)
+
+    def _ask(self, target: Target, dataset: Dataset, link: Link) -> Answer:
+        url, shown = _request(target, dataset, link)
+        address = self._own(url)
+        if urlsplit(address).scheme not in ("http", "https"):
+            raise ArchiveError("the archive gives an address that is not of http or https")
+        answer = self._http.get(address, own="SODA" if link.cutter else "file")
+        answer = replace(answer, url=shown)
         if answer.http_status not in (200, 204) or says_error(answer):
             raise ArchiveError(explain(answer), answer.http_status, replace(answer, payload=b""))
         return answer
 
-    def _request(self, target: Target, dataset: Dataset) -> tuple[str, str]:
-        """Address of a cutout, or of a small file, and how it is shown: without the server."""
-        link = self._link(dataset)
-        if link.cutter is not None:
-            radius_deg = _radius_deg(target)
-            url = self._own(link.cutter.request(link.identifier, target, radius_deg))
-            return url, f"{urlsplit(url).path}?{urlsplit(url).query}"
-        if not link.file_url:
-            raise ArchiveError("the archive tells of no SODA service and of no FITS file")
-        if link.kilobytes * 1000 > _MAX_FILE_BYTES:
-            raise ArchiveError(
-                f"the archive tells of no SODA service, and the file is too large to be fetched "
-                f"whole ({link.kilobytes / 1000:.0f} MB)"
-            )
-        # Addresses of files may be signed: their query is a secret.
-        return self._own(link.file_url), urlsplit(link.file_url).path
-
     def _link(self, dataset: Dataset) -> Link:
         if self._settings.soda:
             return Link(Cutter(self._settings.soda), dataset.did)
-        if dataset.has_datalink:
-            address = self._own(dataset.access_url)
-            return self._archive.link(replace(dataset, access_url=address))
-        is_file = "fits" in dataset.access_format.lower()
-        return Link(None, "", dataset.access_url if is_file else "", dataset.kilobytes)
+        if dataset.links_url:
+            return self._archive.link(self._linked(dataset))
+        return Link(None, "", dataset.file_url, dataset.kilobytes)
+
+    def _linked(self, dataset: Dataset) -> Dataset:
+        return replace(dataset, links_url=self._own(dataset.links_url))
 
     def _own(self, url: str) -> str:
         """Ask the server itself as safely as it was configured: it gets the token."""
-        own, other = urlsplit(self._settings.server), urlsplit(url)
+        try:
+            own, other = urlsplit(self._settings.server), urlsplit(url)
+        except ValueError as error:
+            raise ArchiveError("the archive gives an address that cannot be read") from error
         same = own.netloc == other.netloc
         return other._replace(scheme=own.scheme).geturl() if same else url
 
     def _stacked(self, target: Target, planes: dict[str, Plane], last: Answer) -> Cutout:
         if len({plane.data.shape for plane in planes.values()}) > 1:
-            return self._row(target, last, "invalid", "the bands differ in pixel scale")
+            return last.cutout(target, "invalid", "the bands differ in pixel scale")
         first = next(iter(planes.values()))
         scale = Mosaic(first.data, first.header).pixel_scale
         field = replace(target, size=len(first.data), pixel_scale=scale)
@@ -280,23 +281,34 @@ class SiaService:
         status, reason = verdict.status, verdict.reason
         if status == "ok" and not all(plane.whole for plane in planes.values()):
             status, reason = "partial", "reaches over the edge of the image"
-        return self._row(target, replace(last, payload=payload), status, reason)
+        return replace(last, payload=payload).cutout(target, status, reason)
 
     def _refused(self, target: Target, error: ArchiveError) -> Cutout:
         if error.answer is None:
-            reason = self._clean(str(error))
-            return Cutout(target, "failed", None, error.http_status, reason)
-        if self._token and self._token.encode() in error.answer.payload:
-            error.answer = replace(error.answer, payload=b"")
+            return Cutout(target, "failed", None, error.http_status, str(error))
         status = "invalid" if error.answer.payload else "failed"
-        return self._row(target, error.answer, status, str(error))
+        return error.answer.cutout(target, status, str(error))
 
-    def _row(self, target: Target, answer: Answer, status: str, reason: str) -> Cutout:
-        return answer.cutout(target, status, self._clean(reason))
 
-    def _clean(self, reason: str) -> str:
-        """Take the token out of what a server says: it may repeat what it was sent."""
-        return reason.replace(self._token, "***") if self._token else reason
+def _request(target: Target, dataset: Dataset, link: Link) -> tuple[str, str]:
+    """Address of a cutout, or of a small file, and how it is shown.
+
+    An address that an archive gives may be signed, in its path too. What is shown is what was
+    asked for: the parameters of SODA, or the dataset.
+    """
+    if link.cutter is not None:
+        radius_deg = _radius_deg(target)
+        region = link.cutter.region(link.identifier, target, radius_deg)
+        url = link.cutter.request(link.identifier, target, radius_deg)
+        return url, f"?{urlencode(region, quote_via=quote)}"
+    if not link.file_url:
+        raise ArchiveError("the archive tells of no SODA service and of no FITS file")
+    if link.kilobytes * 1000 > MAX_PAYLOAD_BYTES:
+        raise ArchiveError(
+            f"the archive tells of no SODA service, and the file is too large to be fetched "
+            f"whole ({link.kilobytes / 1000:.0f} MB; at most {MAX_PAYLOAD_BYTES / 1e6:.0f})"
+        )
+    return link.file_url, dataset.did or link.file_url.partition("?")[0].rpartition("/")[2]
 
 
 def _radius_deg(target: Target) -> float:
@@ -304,41 +316,3 @@ def _radius_deg(target: Target) -> float:
     field_arcsec = target.size * target.pixel_scale
     margin_arcsec = max(2 * target.pixel_scale, _MARGIN_ARCSEC)
     return (field_arcsec / math.sqrt(2) + margin_arcsec) / 3600
-
-
-def _plane(answer: Answer, target: Target, factor: float) -> Plane | None:
-    """Cut the exact square out of an answer; None when the image does not reach the galaxy."""
-    if not answer.payload:
-        return None
-    try:
-        if answer.cut:
-            raise PayloadError("the answer is too long")
-        image = next(iter(read_images(answer.payload)), None)
-        if image is None:
-            raise PayloadError("no image of two dimensions")
-        header, data = image
-        mosaic = Mosaic(data, header, factor)
-        size = mosaic.size_of(target)
-        if size > MAX_SIZE:
-            raise PayloadError(f"the field spans {size} pixels of {mosaic.pixel_scale:.3g} arcsec")
-        return cut(mosaic, target, size)
-    except PayloadError as error:
-        raise ArchiveError(str(error), answer.http_status, answer) from error
-    except Exception as error:
-        # Whatever a header from outside makes the WCS library do, it is one galaxy's fault.
-        reason = f"unusable WCS ({type(error).__name__})"
-        raise ArchiveError(reason, answer.http_status, answer) from error
-
-
-def _token(variable: str) -> str:
-    if not variable:
-        return ""
-    token = os.environ.get(variable, "").strip()
-    if not token:
-        raise UserError(
-            f"the environment variable {variable} is not set: service sia takes its token from it "
-            "(token_variable); export it, or set token_variable to nothing"
-        )
-    if not (token.isascii() and token.isprintable()) or " " in token:
-        raise UserError(f"the environment variable {variable} holds no bearer token")
-    return token
