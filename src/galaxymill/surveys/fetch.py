@@ -76,7 +76,7 @@ def fetch(tile: Path, out: Path, service: str, settings: ServiceSettings, networ
             follower = Follower(part, targets(tile, settings))
             with written_beside(partial(write_cutouts, out, origin), follower):
                 _complete(part, tile, service, settings, network.share())
-                _refuse_silence(part, service, settings)
+                _refuse_silence(part, service)
             counts = Counter(part.statuses())
     logger.info("fetch %s: %s", tile.stem, ", ".join(f"{n} {s}" for s, n in counts.most_common()))
     if counts["failed"]:
@@ -178,23 +178,21 @@ def _asked(screened: Iterator[Target | Cutout], keep: Any) -> Iterator[Target]:
             keep(item)
 
 
-def _refuse_silence(part: PartFile, service: str, settings: ServiceSettings) -> None:
+def _refuse_silence(part: PartFile, service: str) -> None:
     """Fail the job when not one galaxy could be had: the fault is not the galaxies'."""
     statuses = set(part.statuses())
-    # Files on disk may all be damaged; a service that sends nothing else is asked for the wrong
-    # thing, or is in repair.
-    if not statuses or statuses - {"failed", "invalid" if settings.host else "failed"}:
+    if not statuses or statuses - {"failed", "invalid"}:
         return
-    failed = part.object_ids()
-    last = part.read(failed[-1])
-    answered = "invalid" in statuses or last.http_status in _UNKNOWN
-    if answered and len(failed) < _MANY:
-        # So few may really be unknown to the service, or damaged there.
+    galaxies = part.object_ids()
+    last = part.read(galaxies[-1])
+    what = f"{service}: none of {len(galaxies)} galaxies could be had, the last because of"
+    if "invalid" in statuses or (last.http_status in _UNKNOWN and len(galaxies) < _MANY):
+        # So few may be unknown to the service; what is invalid is kept to look at.
+        logger.warning("%s %s", what, last.reason)
         return
-    part.forget(failed)
+    part.forget(galaxies)
     raise ServiceError(
-        f"{service}: none of {len(failed)} galaxies could be had, the last because of "
-        f"{last.reason}; nothing is kept: see that the service answers, then run again"
+        f"{what} {last.reason}; nothing is kept: see that the service answers, then run again"
     )
 
 
