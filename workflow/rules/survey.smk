@@ -118,6 +118,7 @@ rule render_images:
         "<logs>/render/{survey}/{part}.log",
     benchmark:
         "<benchmarks>/render/{survey}/{part}.tsv"
+    threads: 2
     resources:
         mem_mb=1000,
         runtime=60,
@@ -125,7 +126,6 @@ rule render_images:
         stage_version=STAGE_VERSIONS["render"],
         recipe_version=lambda wc: CFG.surveys[wc.survey].images.version,
         recipe=lambda wc: CFG.surveys[wc.survey].images.to_flags(),
-    threads: 2
     shell:
         "galaxymill render {input.cutouts:q} {output.images:q} --survey {wildcards.survey} "
         "{params.recipe} --threads {threads} > {log:q} 2>&1"
