@@ -5,13 +5,22 @@ import io
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from astropy import units
+from astropy.io import fits
+from astropy.nddata import Cutout2D
+from astropy.wcs import WCS
 from PIL import Image
 
 from galaxymill import flags
 from galaxymill.errors import UserError
 from galaxymill.images.encode import encode
 from galaxymill.images.render import image_row, render
-from galaxymill.images.settings import DecalsSettings, LuptonSettings, RecipeSettings
+from galaxymill.images.settings import (
+    AsinhSettings,
+    DecalsSettings,
+    LuptonSettings,
+    RecipeSettings,
+)
 from galaxymill.storage.origin import read_record
 
 SETTINGS = DecalsSettings(size=32)
@@ -198,3 +207,71 @@ def test_command_line(galaxymill, write_cutouts, make_fits, tmp_path):
     assert done.returncode == 2
     assert "render --recipe decals: q: unknown key; allowed: blue, fill, format" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_real_sdss_frame_lies_at_the_angle_that_astropy_finds(shared_data):
+    """North lies some 13 degrees, and a multiple of 90, off the frame's own axes."""
+    path = next((shared_data / "sdss_field").glob("frame-i-*.fits.bz2"))
+    with fits.open(path) as frame:
+        cut = Cutout2D(frame[0].data, (1000, 700), (101, 101), WCS(frame[0].header))
+    hdu = fits.PrimaryHDU(cut.data.astype(np.float32), cut.wcs.to_header())
+    hdu.header["BANDS"] = "i"
+    file = io.BytesIO()
+    hdu.writeto(file)
+    middle = cut.wcs.pixel_to_world(50, 50)
+    north = middle.directional_offset_by(0 * units.deg, 5 * units.arcsec)
+    x, y = np.array(cut.wcs.world_to_pixel(north)) - 50
+    from_up_deg = np.degrees(np.arctan2(-x, y))
+    recipe = AsinhSettings(bands=("i",), scales=(50.0,), size=101)
+    row = drawn("ok", file.getvalue(), "asinh", recipe, ra=middle.ra.deg, dec=middle.dec.deg)
+    assert 10 < abs(row["rotation"]) < 16
+    # The frame is a mirror image or not: the angle turns with it.
+    away = min((sign * from_up_deg - row["rotation"]) % 90 for sign in (1, -1))
+    assert min(away, 90 - away) < 0.05
+    assert row["centre_offset"] == pytest.approx(0, abs=0.01)
+    assert row["peak_snr"] >= 0
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_change_nothing(write_cutouts, make_fits, tmp_path, threads):
+    rng = np.random.default_rng(1)
+    noise = [rng.normal(0.1, 0.05, (3, 40, 40)).astype(np.float32) for _ in range(7)]
+    cutouts = write_cutouts(*((f"g{i}", "ok", make_fits(noise[i % 7])) for i in range(70)))
+    out = tmp_path / "images.parquet"
+    render(cutouts, out, "toy", "decals", SETTINGS, threads)
+    one = [image_row(row, "decals", SETTINGS) for row in pq.read_table(cutouts).to_pylist()]
+    table = pq.read_table(out)
+    assert table["image"].to_pylist() == [row["image"] for row in one]
+    assert table["peak_snr"].to_pylist() == pytest.approx([row["peak_snr"] for row in one])
+
+
+def test_a_galaxy_off_the_middle_is_flagged_and_measured(make_fits):
+    payload = make_fits(ra=150.0, dec=2.0)
+    width = 0.262 * 32
+    for off, flagged_so in ((0.04, False), (0.06, True)):
+        row = drawn("ok", payload, ra=150.0, dec=2.0 + off * width / 3600)
+        assert row["centre_offset"] == pytest.approx(off * width, rel=1e-3)
+        assert ("off_centre" in flags.names(row["flags"])) is flagged_so
+    assert drawn("ok", payload)["centre_offset"] is None
+
+
+def test_webp_is_without_loss():
+    colour = np.random.default_rng(1).integers(0, 256, (32, 32, 3), np.uint8)
+    image = encode(colour, RecipeSettings(size=32, format="webp"))
+    with Image.open(io.BytesIO(image)) as picture:
+        assert picture.format == "WEBP"
+        np.testing.assert_array_equal(np.asarray(picture), colour)
+
+
+def test_a_missing_band_is_drawn_with_the_fill(make_fits):
+    payload = make_fits(bands="gri")
+    rows = [
+        drawn("partial", payload, settings=DecalsSettings(size=32, format="png", fill=fill))
+        for fill in (0.0, 1.0)
+    ]
+    assert all("band_missing" in flags.names(row["flags"]) for row in rows)
+    red = []
+    for row in rows:
+        with Image.open(io.BytesIO(row["image"]["bytes"])) as picture:
+            red.append(np.asarray(picture)[..., 0].mean())
+    assert red[0] + 20 < red[1]

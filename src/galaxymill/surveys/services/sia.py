@@ -1,15 +1,16 @@
-"""Service ``sia``: FITS cutouts of any IVOA archive that speaks SIA2, DataLink and SODA.
+"""Service ``sia``: FITS cutouts of any IVOA archive that speaks SIA2, DataLink and SODA, or SIA1.
 
 With ``tap`` one query finds the images of a thousand galaxies (an upload joined with ObsCore);
 without it SIA2 is asked once a galaxy. Of several images that hold a galaxy, the one whose centre
 is nearest is cut. Where the first two DataLinks of a collection agree, its SODA service is known;
 then each band is one request. An archive without SODA serves its files whole: these are cut here
 when they are small. Of several images in one answer, the one that fills most of the square counts.
+With ``protocol: sia1`` (NOIRLab) a galaxy is one query more, which lists cutouts ready to be had.
 
 It cannot mosaic: where an image ends, so does the cutout, which is then ``partial``. Bands are
 stacked pixel on pixel and not resampled: they must share one pixel scale, and images on different
-grids are up to a pixel apart. It knows bearer tokens only (no X.509, no password), asynchronous
-TAP and SODA not at all, and SIA1 (NOIRLab's cutouts) neither. A ``where`` needs ``tap``.
+grids are up to a pixel apart. It knows bearer tokens only (no X.509, no password), and
+asynchronous TAP and SODA not at all. A ``where`` needs ``tap``.
 """
 
 import math
@@ -38,6 +39,7 @@ from galaxymill.surveys.ivoa.datalink import Cutter, Link
 from galaxymill.surveys.ivoa.obscore import WAVELENGTHS, Dataset, Selection
 from galaxymill.surveys.ivoa.planes import cut_answer
 from galaxymill.surveys.ivoa.queries import UPLOAD_ROWS, Archive
+from galaxymill.surveys.ivoa.sia1 import Sia1Archive
 from galaxymill.surveys.ivoa.votable import ArchiveError, explain, says_error
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, stack, zero_point_factor
 from galaxymill.surveys.validate import CUT_TOLERANCE_PIXELS, check_payload
@@ -57,6 +59,13 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "cadc": {
             "server": "https://ws.cadc-ccda.hia-iha.nrc-cnrc.gc.ca/sia/v2query",
             "tap": "https://ws.cadc-ccda.hia-iha.nrc-cnrc.gc.ca/argus",
+        },
+        # The coadds of DES; other collections by their own endpoint and zero point.
+        "noirlab": {
+            "protocol": "sia1",
+            "server": "https://datalab.noirlab.edu/sia/des_dr2",
+            "band_column": "obs_bandpass",
+            "zero_points": (30.0,),
         },
     }
 )
@@ -83,11 +92,14 @@ class SiaSettings(ServiceSettings):
         "token_variable",
     }
 
-    preset: Literal["none", "rubin", "cadc"] = Field(
+    preset: Literal["none", "rubin", "cadc", "noirlab"] = Field(
         "none", description="archive whose addresses and columns fill the keys that are not given"
     )
+    protocol: Literal["sia2", "sia1"] = Field(
+        "sia2", description="sia2, or sia1 for archives that list cutouts ready to be had"
+    )
     server: Url | Literal[""] = Field(
-        "", description="SIA2 query endpoint; its host gets the token, and no other"
+        "", description="query endpoint; its host gets the token, and no other"
     )
     tap: Url | Literal[""] = Field(
         "", description="TAP service with uploads: one query a thousand galaxies"
@@ -126,6 +138,8 @@ class SiaSettings(ServiceSettings):
             raise ValueError(
                 f"zero_points holds {len(self.zero_points)} numbers for {len(self.bands)} bands"
             )
+        if self.protocol == "sia1":
+            self._only_what_sia1_knows()
         if self.where and not self.tap:
             raise ValueError("where needs tap: SIA2 takes no ADQL")
         unknown = [band for band in self.bands if band not in WAVELENGTHS]
@@ -136,10 +150,19 @@ class SiaSettings(ServiceSettings):
             )
         return self
 
+    def _only_what_sia1_knows(self) -> None:
+        given = [name for name in ("tap", "soda", "collection") if getattr(self, name)]
+        if given or self.calib_level is not None:
+            names = ", ".join(given) or "calib_level"
+            raise ValueError(f"{names}: not with protocol sia1; leave it out")
+        if not self.band_column:
+            raise ValueError("band_column is required with protocol sia1")
+
     def requests(self, galaxies: int) -> int:
         """Count the requests that so many galaxies need, with two DataLinks in all."""
         searches = math.ceil(galaxies / UPLOAD_ROWS) if self.tap else galaxies
-        return searches + len(self.bands) * galaxies + (0 if self.soda else _LINKS_FIRST)
+        links = 0 if self.soda or self.protocol == "sia1" else _LINKS_FIRST
+        return searches + len(self.bands) * galaxies + links
 
     def factors(self) -> dict[str, float]:
         """Nanomaggies in one unit of flux, by band."""
@@ -169,6 +192,7 @@ class SiaService:
         token = read_token(settings.token_variable)
         self._http = BearerHttp(network, settings.server, token)
         self._archive = Archive(self._http, self._selection, settings.server, settings.tap)
+        self._sia1 = Sia1Archive(self._http, settings.server, settings.band_column)
         self._found: dict[str, list[Dataset]] = {}
         self._stopped: ServiceError | None = None
 
@@ -198,6 +222,8 @@ class SiaService:
                 yield target
 
     def _datasets(self, target: Target) -> list[Dataset]:
+        if self._settings.protocol == "sia1":
+            return self._sia1.search(target, 2 * _radius_deg(target))
         if not self._settings.tap:
             return self._archive.search(target)
         if target.object_id not in self._found and self._stopped is not None:

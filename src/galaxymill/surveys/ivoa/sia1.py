@@ -1,0 +1,103 @@
+"""Archives that speak version 1 of SIA: a list of images, each with the address of its cutout."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from galaxymill.surveys.base import Target
+from galaxymill.surveys.http import Http
+from galaxymill.surveys.ivoa.obscore import Dataset
+from galaxymill.surveys.ivoa.votable import (
+    ArchiveError,
+    asking,
+    number,
+    overflows,
+    rows_of,
+    session,
+    shorten,
+    text,
+)
+
+_UCDS = {
+    "access_url": "VOX:Image_AccessReference",
+    "access_format": "VOX:Image_Format",
+    "s_ra": "POS_EQ_RA_MAIN",
+    "s_dec": "POS_EQ_DEC_MAIN",
+    "title": "VOX:Image_Title",
+}
+"""What columns are known by, whatever they are called (SIA 1.0, section 4.2.2)."""
+_SCIENCE = {"prodtype": ("", "image"), "proctype": ("", "stack")}
+"""NOIRLab lists weights, masks and single exposures too; others have no such columns."""
+
+
+class Sia1Archive:
+    """The archive's list of images, asked galaxy by galaxy.
+
+    Parameters
+    ----------
+    http : Http
+        Makes all requests.
+    server : str
+        SIA1 query endpoint.
+    band_column : str
+        Column whose first word names the band.
+    """
+
+    def __init__(self, http: Http, server: str, band_column: str) -> None:
+        self._server, self._band_column = server, band_column.lower()
+        self._session = session(http)
+
+    def search(self, target: Target, field_deg: float) -> list[Dataset]:
+        """Ask for the images that a field lies on, cut to it where the archive does that.
+
+        Raises
+        ------
+        ArchiveError
+            When the archive does not answer, or has no such columns.
+        """
+        from pyvo.dal.sia import SIAResults
+
+        # Written by hand: NOIRLab takes a comma that is encoded for no comma.
+        mark = "&" if "?" in self._server else "?"
+        place = f"POS={target.ra:.7f},{target.dec:.7f}&SIZE={field_deg:.7f},{field_deg:.7f}"
+        url = f"{self._server.rstrip('?&')}{mark}{place}&FORMAT=image/fits"
+        with asking("SIA1"):
+            results = SIAResults.from_result_url(url, session=self._session)
+            names = {
+                name: (results.fieldname_with_ucd(ucd) or name).lower()
+                for name, ucd in _UCDS.items()
+            }
+            rows = list(rows_of(results))
+            overflow = overflows(results)
+        if overflow:
+            raise ArchiveError("more images than the archive lists", 200)
+        self._require_columns(rows, names["access_url"])
+        return [self._dataset(row, names) for row in rows if _is_science(row)]
+
+    def _require_columns(self, rows: list[dict[str, Any]], access_url: str) -> None:
+        if not rows:
+            return
+        missing = {self._band_column, access_url} - rows[0].keys()
+        if missing:
+            raise ArchiveError(
+                f"its images have no column {', '.join(sorted(missing))}: set band_column to what "
+                f"the archive has. Its columns: {shorten(', '.join(rows[0]))}",
+                200,
+            )
+
+    def _dataset(self, row: Mapping[str, Any], names: Mapping[str, str]) -> Dataset:
+        title = text(row.get(names["title"]))
+        return Dataset(
+            did=title,
+            access_url=text(row[names["access_url"]]),
+            access_format=text(row.get(names["access_format"])) or "image/fits",
+            links_url="",
+            ra=number(row.get(names["s_ra"])),
+            dec=number(row.get(names["s_dec"])),
+            em_min=float("nan"),
+            em_max=float("nan"),
+            band=text(row[self._band_column]).split(" ")[0],
+        )
+
+
+def _is_science(row: Mapping[str, Any]) -> bool:
+    return all(text(row.get(name)).lower() in allowed for name, allowed in _SCIENCE.items())
