@@ -134,3 +134,15 @@ def test_raster_verdicts():
     assert check_payload(raster(pixels[:30]), None, None).status == "ok"
     blank = check_payload(raster(np.zeros((32, 32, 3))), TARGET, None)
     assert (blank.status, blank.reason) == ("invalid", "every pixel has the same value")
+
+
+@pytest.mark.parametrize(
+    ("share", "status"), [(0.0, "ok"), (0.009, "ok"), (0.011, "partial"), (0.5, "partial")]
+)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_band_with_holes_is_partial(make_fits, share, status, value):
+    data = np.random.default_rng(1).normal(0.01, 0.01, (3, 32, 32)).astype(np.float32)
+    data[1].flat[: round(share * 1024)] = value
+    told = check_payload(make_fits(data), TARGET, "grz")
+    assert told.status == status
+    assert ("band r has pixels that are not finite" in told.reason) is (status == "partial")

@@ -18,6 +18,9 @@ MAX_FLUX = 1e8
 """In one pixel, nanomaggies: a star of magnitude 2.5. Detectors saturate long before; damaged or
 byte-swapped numbers do not."""
 
+MAX_HOLES = 0.01
+"""Share of a band's pixels that may be not finite: some dead ones, no edge of a survey."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -33,6 +36,7 @@ def check_payload(
     bands: Sequence[str] | None,
     tolerance_pixels: float = CENTRE_TOLERANCE_PIXELS,
     scale_tolerance: float = np.inf,
+    max_holes: float = MAX_HOLES,
 ) -> Verdict:
     """Check the bytes of one answer.
 
@@ -48,12 +52,14 @@ def check_payload(
         How far the middle of a FITS cutout may be from the target.
     scale_tolerance : float
         How far its pixel scale may be from the target's, as a share; by default any will do.
+    max_holes : float
+        Share of a band's pixels that may be not finite; 1 for who knows where its images end.
 
     Returns
     -------
     Verdict
-        ``ok``; ``partial`` when a band is empty or absent; ``invalid`` when these are not the
-        bytes that were asked for.
+        ``ok``; ``partial`` when a band is empty, absent or has holes; ``invalid`` when these are
+        not the bytes that were asked for.
 
     Notes
     -----
@@ -64,7 +70,9 @@ def check_payload(
         return Verdict("invalid", "empty answer")
     try:
         if is_fits(payload):
-            return _check_fits(read_fits(payload), target, bands, tolerance_pixels, scale_tolerance)
+            cutout = read_fits(payload)
+            verdict = _check_fits(cutout, target, bands, tolerance_pixels, scale_tolerance)
+            return _check_holes(cutout, max_holes) if verdict.status == "ok" else verdict
         if bands is not None:
             return Verdict("invalid", "not a FITS file")
         image = read_raster(payload)
@@ -106,6 +114,14 @@ def _check_fits(
     empty = [band for band, (low, high) in ranges.items() if not low < high]
     if empty:
         return Verdict("partial", f"band {', '.join(empty)} is empty")
+    return Verdict("ok")
+
+
+def _check_holes(cutout: FitsCutout, most: float) -> Verdict:
+    good = {band: np.count_nonzero(np.isfinite(p)) / p.size for band, p in cutout.planes.items()}
+    holes = [band for band, share in good.items() if 1 - share > most]
+    if holes:
+        return Verdict("partial", f"band {', '.join(holes)} has pixels that are not finite")
     return Verdict("ok")
 
 

@@ -123,7 +123,7 @@ def assemble(
         ``partial`` also when the survey's image ends inside the square.
     """
     payload = stack(planes, bands)
-    verdict = check_payload(payload, target, bands, CUT_TOLERANCE_PIXELS)
+    verdict = check_payload(payload, target, bands, CUT_TOLERANCE_PIXELS, max_holes=1)
     ending = [band for band in bands if band in planes and _ends_inside(planes[band])]
     if verdict.status == "ok" and ending:
         return payload, Verdict("partial", f"band {', '.join(ending)} ends inside the square")

@@ -303,7 +303,9 @@ class SiaService:
         scale = Mosaic(first.data, first.header).pixel_scale
         field = replace(target, size=len(first.data), pixel_scale=scale)
         payload = stack(planes, self._settings.bands)
-        verdict = check_payload(payload, field, self._settings.bands, CUT_TOLERANCE_PIXELS)
+        verdict = check_payload(
+            payload, field, self._settings.bands, CUT_TOLERANCE_PIXELS, max_holes=1
+        )
         status, reason = verdict.status, verdict.reason
         if status == "ok" and not all(plane.whole for plane in planes.values()):
             status, reason = "partial", "reaches over the edge of the image"
