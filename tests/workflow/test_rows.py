@@ -98,7 +98,7 @@ def test_faults_are_rows_with_status_and_flags(results, parts):
         assert ("band_empty" in told) == (key in empty), key
         assert ("no_coverage" in told) == (key in uncovered), key
         assert images[key]["flags"] == predictions[key]["flags"], key
-        unfit = bool(images[key]["flags"] & flags.UNFIT)
+        unfit = bool(images[key]["flags"] & flags.unfit_bits(flags.UNFIT))
         assert (predictions[key]["concentrations"] is None) == unfit, key
     for key in empty | uncovered:
         assert predictions[key]["concentrations"] is None
