@@ -152,8 +152,8 @@ def euclid(planes: Planes, settings: RecipeSettings) -> Rgb:
 def hsc(planes: Planes, settings: RecipeSettings) -> Rgb:
     """Colour Hyper Suprime-Cam's g, r and i by `asinh`.
 
-    No constants have been published; these show a galaxy of magnitude 19 as the survey's own
-    pictures do.
+    No constants have been published. The scales follow the bands' depths; they have not been
+    compared with the survey's own pictures.
     """
     return asinh(planes, settings)
 
