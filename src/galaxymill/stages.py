@@ -14,5 +14,5 @@ STAGE_VERSIONS = {
     "train": 1,
     "evaluate": 1,
     "predict": 1,
-    "release": 1,
+    "release": 2,
 }

@@ -125,7 +125,8 @@ class Survey:
         found = {role: read_record(self.path(source, part)).digest}
         if folder == "predictions":
             found["model"] = model
-        origin = Origin(stage, {"a": 1}, found | inputs, {} if folder == "cutouts" else domain)
+        parameters = {"unfit": list(flags.UNFIT)} if folder == "predictions" else {}
+        origin = Origin(stage, parameters, found | inputs, {} if folder == "cutouts" else domain)
         write_product(self.path(folder, part), table, origin, table.schema)
 
     def release(self, out=None, galaxies_per_tile=150, metrics=None):

@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 from astropy.io import fits
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from galaxymill.images.cards import read_cards
@@ -21,7 +21,9 @@ VALUES = (
 
 
 @given(st.dictionaries(KEYWORDS, VALUES, max_size=20))
+@example({"A": "'/"})
 def test_what_astropy_writes_is_read_as_it_reads_it(values):
+    """But for texts, which are read as they were written: astropy itself loses the / of '/."""
     header = fits.Header()
     for keyword, value in values.items():
         header[keyword] = value
@@ -32,7 +34,8 @@ def test_what_astropy_writes_is_read_as_it_reads_it(values):
         for key in again
         if key not in ("COMMENT", "HISTORY", "") and not isinstance(again[key], fits.card.Undefined)
     }
-    assert read == plain
+    texts = {key: text.rstrip() for key, text in values.items() if isinstance(text, str)}
+    assert read == plain | {key: texts[key] for key in texts.keys() & plain.keys()}
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,10 @@
 """Settings of the recipes; what a config is checked with, without the code that draws."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from galaxymill.settings import Names, Numbers, Settings
-
-_BANDS = "bands, blue to red: one is drawn grey; of two, green is the mean"
-_SCALES = "factors of the fluxes (nanomaggies) before asinh, one a band: larger shows fainter parts"
 
 
 class RecipeSettings(Settings):
@@ -63,19 +60,25 @@ class LuptonSettings(RgbSettings):
     minimum: float = Field(0.0, description="flux shown black, in nanomaggies")
 
 
+def _bands(*names: str) -> Any:
+    """Make a field of one to three bands, with these for its default."""
+    told = "bands, blue to red: one is drawn grey; of two, green is the mean"
+    return Field(names, min_length=1, max_length=3, description=told)
+
+
+def _scales(*factors: float, note: str = "") -> Any:
+    """Make a field of a factor a band, with these for its default."""
+    told = (
+        "factors of the fluxes (nanomaggies) before asinh, one a band: larger shows fainter parts"
+    )
+    return Field(factors, description=told + note)
+
+
 class AsinhSettings(FluxSettings):
     """Settings of the recipe ``asinh``, and of those that are made like it."""
 
-    bands: Names = Field(
-        ("g", "r", "z"),
-        min_length=1,
-        max_length=3,
-        description=_BANDS,
-    )
-    scales: Numbers = Field(
-        (125.0, 71.4, 52.6),
-        description=_SCALES,
-    )
+    bands: Names = _bands("g", "r", "z")
+    scales: Numbers = _scales(125.0, 71.4, 52.6)
     percentile: float = Field(
         99.85, gt=0, le=100, description="of a band's pixels, which is drawn brightest"
     )
@@ -97,29 +100,16 @@ class AsinhSettings(FluxSettings):
 class EuclidSettings(AsinhSettings):
     """Settings of the recipe ``euclid``."""
 
-    bands: Names = Field(
-        ("VIS", "Y"),
-        min_length=1,
-        max_length=3,
-        description=_BANDS,
-    )
-    scales: Numbers = Field(
-        (692.0, 166.0),
-        description=f"{_SCALES}; the defaults are 100 and 0.2 in the mosaics' own units, of zero "
-        "points 24.6 and 29.8",
+    bands: Names = _bands("VIS", "Y")
+    scales: Numbers = _scales(
+        692.0,
+        166.0,
+        note="; the defaults are 100 and 0.2 in the units of mosaics of zero points 24.6 and 29.8",
     )
 
 
 class HscSettings(AsinhSettings):
     """Settings of the recipe ``hsc``."""
 
-    bands: Names = Field(
-        ("g", "r", "i"),
-        min_length=1,
-        max_length=3,
-        description=_BANDS,
-    )
-    scales: Numbers = Field(
-        (300.0, 200.0, 150.0),
-        description=_SCALES,
-    )
+    bands: Names = _bands("g", "r", "i")
+    scales: Numbers = _scales(300.0, 200.0, 150.0)

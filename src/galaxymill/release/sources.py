@@ -29,7 +29,7 @@ class Part:
     @property
     def unfit(self) -> int:
         """Flags of images that were not predicted."""
-        names = self.records["predictions"].origin["parameters"].get("unfit", flags.UNFIT)
+        names = self.records["predictions"].origin["parameters"]["unfit"]
         return flags.unfit_bits(names)
 
 

@@ -98,8 +98,10 @@ class Http:
         except (httpx.InvalidURL, ValueError, OSError) as error:
             # ValueError and UnicodeError: a proxy or host of no known kind. OSError: certificates.
             raise UserError(
-                f"{server}: no connection can be made ({error}); see to the address, and to the "
-                "environment's HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE"
+                # Not its message: it may hold the address of a proxy, and a password.
+                f"{server}: no connection can be made ({type(error).__name__}); see to the "
+                "address, and to the environment's HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and "
+                "SSL_CERT_FILE"
             ) from error
         enforce(self._client, self._deadline)
 
