@@ -299,6 +299,7 @@ def test_gzipped_files():
         (gzip.compress(bytes(9999))[:-9], "the gzip file ends too early"),
         (b"\x1f\x8bnonsense", "a damaged gzip file"),
     ],
+    ids=["too long", "cut off", "damaged"],
 )
 def test_gzipped_files_that_are_no_good(payload, reason):
     answer = hook("file", Response(payload))
