@@ -61,6 +61,35 @@ def require_file(path: Path) -> None:
         raise UserError(f"{path}: no such file (looked in {Path.cwd()})")
 
 
+def column_names(path: Path) -> list[str]:
+    """Names of a table's columns, in the file's order.
+
+    Raises
+    ------
+    UserError
+        When the file is absent or cannot be read.
+    """
+    require_file(path)
+    lowered = path.name.lower()
+    try:
+        if lowered.endswith(".parquet"):
+            import pyarrow.parquet as pq
+
+            return list(pq.read_schema(path).names)
+        if lowered.endswith((".csv", ".csv.gz")):
+            from pyarrow import csv
+
+            with csv.open_csv(path) as reader:
+                return list(reader.schema.names)
+        if lowered.endswith((".fits", ".fits.gz")):
+            from astropy.io import fits
+
+            return list(fits.getdata(path, 1).names)
+    except (OSError, ValueError, IndexError, AttributeError, pa.ArrowException) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
+    raise UserError(f"{path}: unknown kind of table; allowed: {', '.join(_READERS)}")
+
+
 def _require(path: Path, columns: Sequence[str], present: Sequence[str]) -> None:
     absent = [name for name in columns if name not in present]
     if absent:

@@ -1,19 +1,24 @@
 """Votes are whole numbers on known answers; each galaxy gets its split."""
 
+import csv
 import shlex
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from galaxymill import flags
 from galaxymill.errors import UserError
 from galaxymill.images.settings import RecipeSettings
+from galaxymill.votes.counts import CountSettings
 from galaxymill.votes.images import collect_images
-from galaxymill.votes.labels import collect_labels
+from galaxymill.votes.labels import LabelSettings, collect_labels
 from galaxymill.votes.splits import SplitSettings, assign_splits
 from galaxymill.votes.table import read_votes
 
@@ -43,12 +48,22 @@ def tree(tmp_path):
 
 @pytest.fixture
 def collected(tree):
-    def collect(source, **splits):
-        out = source.parent / "votes.parquet"
-        collect_labels(source, tree, out, "object_id", SplitSettings(**splits))
+    def collect(*sources):
+        out = sources[0].parent / "votes.parquet"
+        collect_labels(sources, tree, out, LabelSettings("counts", CountSettings()))
         return read_votes(out)
 
     return collect
+
+
+@pytest.fixture
+def refused_files(collected):
+    def refuse(*sources):
+        with pytest.raises(UserError) as refusal:
+            collected(*sources)
+        return str(refusal.value)
+
+    return refuse
 
 
 @pytest.fixture
@@ -74,8 +89,9 @@ def test_formats_agree(collected, write_table, suffix):
     votes = collected(write_table(VOTES, suffix, "counts"))
     assert votes.object_ids == ["a", "b", "c"]
     expected = [[2, 40, 20, 20], [0, 0, 0, 0], [30, 3, 1, 2]]
-    np.testing.assert_array_equal(votes.counts, expected)
-    assert votes.counts.dtype == np.int32
+    np.testing.assert_array_equal(votes.values, expected)
+    assert votes.values.dtype == np.float64
+    assert votes.positions is None
     assert votes.tree.name == "toy"
     assert list(votes.splits) == assign_splits(["a", "b", "c"], None, SplitSettings())
 
@@ -98,7 +114,7 @@ def test_nineteen_digits_stay_as_they_are(collected, write_table):
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_whole_numbers_written_as_floats_are_counts(collected, write_table, suffix):
     columns = {k: v if k == "object_id" else [float(n) for n in v] for k, v in VOTES.items()}
-    assert collected(write_table(columns, suffix, "counts")).counts[0, 1] == 40
+    assert collected(write_table(columns, suffix, "counts")).values[0, 1] == 40
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -164,17 +180,93 @@ def test_a_file_that_is_not_there_is_refused(refused, tmp_path):
     refused(tmp_path / "nowhere.csv")
 
 
+def test_files_add_up_and_stay_known(collected, write_table, tmp_path):
+    one = write_table(VOTES, name="one")
+    other = write_table(
+        {**{name: values[:2] for name, values in VOTES.items()}, "object_id": ["a", "d"]},
+        ".parquet",
+        "other",
+    )
+    votes = collected(one, other)
+    assert votes.object_ids == ["a", "b", "c", "d"]
+    np.testing.assert_array_equal(
+        votes.values, [[32, 43, 21, 22], [0, 0, 0, 0], [30, 3, 1, 2], [2, 40, 20, 20]]
+    )
+    said = duckdb.sql(
+        f"SELECT file, shape_smooth FROM '{tmp_path / 'sources.parquet'}' "
+        "WHERE object_id = 'a' ORDER BY file"
+    ).fetchall()
+    assert said == [(str(one), 2), (str(other), 30)]
+
+
+@given(data=st.data())
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_file_more_moves_no_old_galaxy(collected, write_table, data):
+    ids = [f"J{number:03d}" for number in range(30)]
+    chosen = [data.draw(st.lists(st.sampled_from(ids), min_size=1, unique=True)) for _ in range(3)]
+    files = []
+    for number, members in enumerate(chosen):
+        columns = {name: [number + 1] * len(members) for name in VOTES}
+        columns["object_id"] = members
+        if data.draw(st.booleans()):
+            place = st.lists(st.floats(-90, 90), min_size=len(members), max_size=len(members))
+            columns |= {"dec": data.draw(place), "ra": [float(abs(number))] * len(members)}
+        files.append(write_table(columns, ".parquet", f"file{number}"))
+    before = collected(*files[:2])
+    after = collected(*files)
+    old = dict(zip(before.object_ids, before.splits, strict=True))
+    assert old.items() <= dict(zip(after.object_ids, after.splits, strict=True)).items()
+
+
+def test_a_file_given_twice_is_refused(refused_files, write_table):
+    one, other = write_table(VOTES, name="one"), write_table(VOTES, name="other")
+    assert refused_files(one, other) == f"{other}: holds the same as {one}; give it once"
+
+
+def test_an_excess_voids_its_question_and_is_told(collected, write_table, tmp_path):
+    votes = collected(write_table(votes_with("bar_yes", 28), name="counts"))
+    np.testing.assert_array_equal(votes.values[0], [2, 40, 0, 0])
+    with (tmp_path / "dropped.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert rows == [
+        {
+            "object_id": "a",
+            "question": "bar",
+            "votes": "48",
+            "parents_votes": "40",
+            "allowed": "42",
+            "reason": "more votes than the answers that lead to it",
+        }
+    ]
+
+
+def test_a_report_without_rows_has_its_header(collected, write_table, tmp_path):
+    collected(write_table(VOTES, name="counts"))
+    header = "object_id,question,votes,parents_votes,allowed,reason\n"
+    assert (tmp_path / "dropped.csv").read_text() == header
+
+
+def test_same_files_same_bytes(collected, write_table, tmp_path):
+    source = write_table(VOTES, name="counts")
+    names = ("votes.parquet", "sources.parquet", "dropped.csv")
+    made = []
+    for _ in range(2):
+        collected(source)
+        made.append([(tmp_path / name).read_bytes() for name in names])
+    assert made[0] == made[1]
+
+
 def test_command_line(galaxymill, write_table, tree, tmp_path):
     out = tmp_path / "votes.parquet"
-    words = shlex.split(SplitSettings(train=0.5, val=0.25, test=0.25).to_flags())
-    done = galaxymill("labels", write_table(VOTES), tree, out, *words)
+    words = shlex.split(SplitSettings(train=0.5, val=0.25, test=0.25).to_flags("--split"))
+    done = galaxymill("labels", out, write_table(VOTES), "--tree", tree, *words)
     assert done.returncode == 0, done.stderr
     assert len(read_votes(out).object_ids) == 3
 
 
 def test_command_line_refuses_with_one_message(galaxymill, write_table, tree, tmp_path):
     source = write_table(votes_with("bar_no", -7))
-    done = galaxymill("labels", source, tree, tmp_path / "votes.parquet")
+    done = galaxymill("labels", tmp_path / "votes.parquet", source, "--tree", tree)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -195,7 +287,7 @@ def gathered(write_table, folder, locations):
     ids = [f"g{i}" for i in range(len(locations))]
     source = write_table({"object_id": ids, "file_loc": locations}, name="located")
     out = source.parent / "images.parquet"
-    collect_images(source, folder, out, "mine", "object_id", RecipeSettings(size=32))
+    collect_images([source], folder, out, "mine", "object_id", RecipeSettings(size=32))
     return pq.read_table(out).to_pylist()
 
 
@@ -218,3 +310,14 @@ def test_a_link_out_of_the_folder_is_not_followed(write_table, folder):
     (folder / "link.png").symlink_to(folder.parent / "secret.png")
     with pytest.raises(UserError, match="leads out of"):
         gathered(write_table, folder, ["link.png"])
+
+
+def test_images_of_several_files(write_table, folder):
+    one = write_table({"object_id": ["x", "y"], "file_loc": ["b.jpg", "a.png"]}, name="one")
+    other = write_table({"object_id": ["a", "x"], "file_loc": ["a.png", "b.jpg"]}, name="other")
+    out = one.parent / "images.parquet"
+    collect_images([one, other], folder, out, "mine", "object_id", RecipeSettings(size=32))
+    assert pq.read_table(out)["object_id"].to_pylist() == ["a", "x", "y"]
+    third = write_table({"object_id": ["x"], "file_loc": ["a.png"]}, name="third")
+    with pytest.raises(UserError, match=r"third.csv: file_loc of x is .*a.png, but .*b.jpg"):
+        collect_images([one, third], folder, out, "mine", "object_id", RecipeSettings(size=32))

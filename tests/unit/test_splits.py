@@ -2,12 +2,20 @@
 
 import numpy as np
 import pytest
+from astropy import units
+from astropy.coordinates import SkyCoord
 from hats.pixel_math.spatial_index import compute_spatial_index
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from galaxymill.catalog.healpix import count_pixels, healpix_pixels
-from galaxymill.votes.splits import SPLITS, SplitSettings, assign_splits, uniform
+from galaxymill.votes.splits import (
+    SPLITS,
+    SplitSettings,
+    assign_splits,
+    near_training,
+    uniform,
+)
 
 IDS = [f"J{number:06d}" for number in range(20_000)]
 FROZEN = ["val", "train", "train", "test"]
@@ -77,3 +85,41 @@ def test_pixels_are_counted():
     counts = count_pixels(index)
     assert counts.sum() == 3
     assert counts.max() == 2
+
+
+def test_galaxies_without_a_place_are_split_by_their_id():
+    place = (np.array([10.0, np.nan]), np.array([-5.0, np.nan]))
+    one, other = assign_splits(["a", "b"], place, SplitSettings())
+    assert other == assign_splits(["b"], None, SplitSettings())[0]
+    here = (np.array([10.0]), np.array([-5.0]))
+    assert [one] == assign_splits(["a"], here, SplitSettings())
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([-90.0, -60.0, 0.0, 89.99]))
+def test_near_training_is_what_separations_say(seed, dec):
+    generator = np.random.default_rng(seed)
+    n = 60
+    # Within 72" of a point on the zero meridian, the poles included.
+    offset = generator.uniform(-0.02, 0.02, (2, n))
+    place = np.column_stack([(offset[0] * 30) % 360, np.clip(dec + offset[1], -90, 90)])
+    place[generator.random(n) < 0.1] = np.nan
+    splits = generator.choice(SPLITS, n)
+    known = np.isfinite(place).all(axis=1)
+    train = SkyCoord(place[known & (splits == "train")] * units.deg)
+    expected = np.zeros(n, dtype=bool)
+    for row in np.flatnonzero(known & (splits == "test")):
+        apart = SkyCoord(*place[row], unit="deg").separation(train)
+        expected[row] = (apart.arcsec <= 30).any()
+    np.testing.assert_array_equal(near_training(place, splits), expected)
+
+
+def test_nothing_is_near_without_positions():
+    assert not near_training(None, np.array(["train", "test"])).any()
+
+
+def test_the_radius_is_a_setting():
+    place = np.array([[10.0, 0.0], [10.0, 45 / 3600]])
+    splits = np.array(["train", "test"])
+    assert near_training(place, splits).tolist() == [False, False]
+    assert near_training(place, splits, radius_arcsec=46).tolist() == [False, True]

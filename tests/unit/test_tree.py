@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galaxymill.errors import UserError
-from galaxymill.votes.tree import MAX_TREE_BYTES, load_tree, parse_tree
+from galaxymill.votes.tree import load_tree, parse_tree
+from galaxymill.votes.yaml_file import MAX_YAML_BYTES
 
 TREES = [
     "candels",
@@ -48,6 +49,12 @@ def test_tree_is_as_published(trees, published, name):
     for question in tree.questions:
         parents = published[name]["asked_after"].get(question.name, [])
         assert sorted(question.asked_after) == sorted(parents)
+
+
+def test_trees_as_volunteers_saw_them_are_not_simplified(trees):
+    whole = {"gz2", "decals_dr12", "decals_dr5", "decals_dr8", "desi", "rings"}
+    told = {path.stem for path in trees.glob("*.yaml") if not load_tree(path).simplified}
+    assert told == whole
 
 
 @pytest.mark.parametrize("name", TREES)
@@ -113,7 +120,7 @@ def test_not_yaml_is_refused(tmp_path, content):
 
 def test_too_large_a_file_is_refused_unread(tmp_path):
     path = tmp_path / "large.yaml"
-    path.write_bytes(b"#" * (MAX_TREE_BYTES + 1))
+    path.write_bytes(b"#" * (MAX_YAML_BYTES + 1))
     with pytest.raises(UserError, match="too large for a tree"):
         load_tree(path)
 

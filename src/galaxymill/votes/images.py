@@ -1,6 +1,7 @@
 """Stage ``labels``, for a folder of files: the labelled galaxies' images in one product."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,14 +22,19 @@ logger = logging.getLogger("galaxymill")
 
 
 def collect_images(
-    source: Path, folder: Path, out: Path, name: str, object_id: str, settings: RecipeSettings
+    sources: Sequence[Path],
+    folder: Path,
+    out: Path,
+    name: str,
+    object_id: str,
+    settings: RecipeSettings,
 ) -> None:
     """Gather the images of a labelled folder into one product, as served but for their size.
 
     Parameters
     ----------
-    source : Path
-        The vote table, with a column ``file_loc``.
+    sources : sequence of Path
+        The tables of labels, with a column ``file_loc``.
     folder : Path
         Where relative paths start; nothing outside it is read.
     out : Path
@@ -43,17 +49,14 @@ def collect_images(
     Raises
     ------
     UserError
-        When there is no ``file_loc``, or a path leads out of the folder.
+        When there is no ``file_loc``, a path leads out of the folder, or two tables disagree.
     """
-    table = read_table(source, [object_id, "file_loc"], [object_id, "file_loc"])
-    check_ids(source, table[object_id], object_id)
-    table = table.sort_by(object_id)
-    paths = {row[object_id]: _inside(folder, row["file_loc"], source) for row in table.to_pylist()}
+    paths = _paths(sources, folder, object_id)
     found = {key: sha256_file(path) for key, path in paths.items() if path.is_file()}
     origin = Origin(
         "labels",
         settings.model_dump(),
-        {"votes": sha256_file(source), "files": sha256_json(found)},
+        {**_digests(sources), "files": sha256_json(found)},
         domain(name, "passthrough", settings),
     )
     with exclusive(out) as waited:
@@ -69,6 +72,27 @@ def collect_images(
                 writer.write(pa.Table.from_pylist(rows, schema=products.IMAGES))
                 advance(len(rows))
     logger.info("labels: %d images, %d files are missing", len(paths), len(paths) - len(found))
+
+
+def _paths(sources: Sequence[Path], folder: Path, object_id: str) -> dict[str, Path]:
+    """Path of each galaxy's image, in the order of the identifiers."""
+    paths: dict[str, Path] = {}
+    for source in sources:
+        table = read_table(source, [object_id, "file_loc"], [object_id, "file_loc"])
+        check_ids(source, table[object_id], object_id)
+        for row in table.to_pylist():
+            path = _inside(folder, row["file_loc"], source)
+            known = paths.setdefault(row[object_id], path)
+            if known != path:
+                raise UserError(
+                    f"{source}: file_loc of {row[object_id]} is {path}, but {known} in a file "
+                    "before; a galaxy has one image"
+                )
+    return dict(sorted(paths.items()))
+
+
+def _digests(sources: Sequence[Path]) -> dict[str, str]:
+    return {f"votes_{n}": sha256_file(path) for n, path in enumerate(sources, start=1)}
 
 
 def _inside(folder: Path, file_loc: str, source: Path) -> Path:

@@ -1,6 +1,8 @@
-"""Stage ``labels``: a table of votes, checked and split."""
+"""Stage ``labels``: what volunteers and catalogues say of galaxies, checked, added up and split."""
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -9,93 +11,159 @@ import pyarrow.compute as pc
 
 from galaxymill import products
 from galaxymill.errors import UserError
-from galaxymill.storage.atomic import exclusive
+from galaxymill.storage.atomic import atomic_tree, exclusive
 from galaxymill.storage.digest import sha256_file
 from galaxymill.storage.origin import Origin, is_made
 from galaxymill.storage.parquet import write_product
-from galaxymill.tables import check_ids, check_range, read_table, require_file
+from galaxymill.tables import require_file
+from galaxymill.votes.checks import CheckSettings, Dropped, reasons, void_excess, write_dropped
+from galaxymill.votes.formats import FORMATS
+from galaxymill.votes.rows import Floats, FormatSettings, Rows, add_up
 from galaxymill.votes.splits import SPLITS, SplitSettings, assign_splits
-from galaxymill.votes.tree import Tree, load_tree
-
-MAX_VOTES = 2**31 - 1
+from galaxymill.votes.task import Task
+from galaxymill.votes.tree import load_tree
 
 logger = logging.getLogger("galaxymill")
 
 
+@dataclass(frozen=True)
+class LabelSettings:
+    """How a labelled set is read.
+
+    Attributes
+    ----------
+    format : str
+        A name of `galaxymill.votes.formats.FORMATS`.
+    settings : FormatSettings
+        Those of the format.
+    splits : SplitSettings
+        Shares of train, val and test.
+    checks : CheckSettings
+        Tolerance of the check of votes.
+    """
+
+    format: str
+    settings: FormatSettings
+    splits: SplitSettings = field(default_factory=SplitSettings)
+    checks: CheckSettings = field(default_factory=CheckSettings)
+
+
 def collect_labels(
-    source: Path, tree_path: Path, out: Path, object_id: str, splits: SplitSettings
+    sources: Sequence[Path], tree_path: Path | None, out: Path, settings: LabelSettings
 ) -> None:
-    """Check a vote table and give each galaxy its split.
+    """Check and add up files of labels, and give each galaxy its split.
 
     Parameters
     ----------
-    source : Path
-        CSV, Parquet or FITS table: an identifier, one count column ``{question}_{answer}`` per
-        answer of the tree, and optionally ``ra`` and ``dec``.
-    tree_path : Path
-        The decision tree that was asked.
+    sources : sequence of Path
+        Files of one format; a galaxy in several has its votes added up.
+    tree_path : Path or None
+        The decision tree that was asked; None for classes and numbers.
     out : Path
-        ``votes.parquet``, sorted by ``object_id``.
-    object_id : str
-        Column of the identifier.
-    splits : SplitSettings
-        Shares of train, val and test.
+        ``votes.parquet``, sorted by ``object_id``. Beside it, ``sources.parquet`` tells what each
+        file says and ``dropped.csv`` which votes were left out.
+    settings : LabelSettings
 
     Raises
     ------
     UserError
-        When a column is absent, an identifier is unfit or given twice, or a count is negative,
-        fractional or absent.
+        When a file is not of the format, is given twice, or says nothing.
     """
-    require_file(source)
-    tree = load_tree(tree_path)
-    parameters = {"object_id": object_id, "splits": splits.model_dump(), "tree": tree.to_dict()}
-    origin = Origin("labels", parameters, {"votes": sha256_file(source)})
+    inputs = _digests(sources, settings.settings)
+    task, files = _read(sources, tree_path, settings)
+    parameters = {
+        "format": settings.format,
+        "settings": settings.settings.product_settings(),
+        "splits": settings.splits.model_dump(),
+        "checks": settings.checks.model_dump(),
+        "task": task.to_dict(),
+    }
+    origin = Origin("labels", parameters, inputs)
     with exclusive(out) as waited:
         if waited and is_made(out, origin):
             return
-        table = _votes(source, tree, object_id, splits)
-        write_product(out, table, origin, table.schema)
-    counts = {split: pc.sum(pc.equal(table["split"], split)).as_py() for split in SPLITS}
-    logger.info("labels: %d galaxies with votes: %s", table.num_rows, counts)
+        votes, dropped = _combine(sources, task, files, settings)
+        said = _sources(task, files)
+        with atomic_tree(out.parent, out.name) as folder:
+            write_dropped(folder / "dropped.csv", dropped)
+            write_product(folder / "sources.parquet", said, origin, said.schema)
+            write_product(folder / out.name, votes, origin, votes.schema)
+    counts = {split: pc.sum(pc.equal(votes["split"], split)).as_py() for split in SPLITS}
+    logger.info("labels: %d galaxies of %d files: %s", votes.num_rows, len(files), counts)
+    for reason, count in reasons(dropped).items():
+        logger.warning("labels: dropped.csv: %d times %s", count, reason)
 
 
-def _votes(source: Path, tree: Tree, object_id: str, splits: SplitSettings) -> pa.Table:
-    positions = _position_columns(source)
-    table = read_table(source, [object_id, *positions, *tree.columns], [object_id])
-    if table.num_rows == 0:
-        raise UserError(f"{source}: there are no votes")
-    ids = table[object_id].combine_chunks()
-    check_ids(source, table[object_id], object_id)
-    columns = [ids]
+def _digests(sources: Sequence[Path], settings: FormatSettings) -> dict[str, str]:
+    """Digests of all inputs; a file whose votes would count twice is refused."""
+    digests: dict[str, str] = {}
+    known: dict[str, Path] = {}
+    for number, path in enumerate(sources, start=1):
+        require_file(path)
+        digest = sha256_file(path)
+        if digest in known:
+            raise UserError(f"{path}: holds the same as {known[digest]}; give it once")
+        known[digest] = path
+        digests[f"votes_{number}"] = digest
+    for name, path in settings.input_files().items():
+        require_file(path)
+        digests[name] = sha256_file(path)
+    return digests
+
+
+def _read(
+    sources: Sequence[Path], tree_path: Path | None, settings: LabelSettings
+) -> tuple[Task, list[Rows]]:
+    entry = FORMATS[settings.format]
+    if entry.labels is not None:
+        return entry.labels(sources, settings.settings)
+    if entry.votes is None or tree_path is None:
+        raise UserError(f"--tree is required by format {settings.format}: which tree was asked?")
+    tree = load_tree(tree_path)
+    return Task("votes", tree), entry.votes(sources, settings.settings, tree)
+
+
+def _combine(
+    sources: Sequence[Path], task: Task, files: Sequence[Rows], settings: LabelSettings
+) -> tuple[pa.Table, list[Dropped]]:
+    rows = add_up(task, files)
+    if not rows.object_ids:
+        raise UserError(f"{', '.join(map(str, sources))}: there are no votes")
+    values, dropped = rows.values, list(rows.dropped)
+    if task.kind == "votes":
+        values, excess = void_excess(rows.object_ids, values, task.questions, settings.checks)
+        dropped += excess
+    columns = {"object_id": pa.array(rows.object_ids, pa.string())}
     radec = None
-    if positions:
-        ra = check_range(source, table["ra"], "ra", 0, 360)
-        dec = check_range(source, table["dec"], "dec", -90, 90)
-        radec = (ra.to_numpy(), dec.to_numpy())
-        columns += [ra, dec]
-    columns += [_counts(source, table[column], column) for column in tree.columns]
-    columns.append(pa.array(assign_splits(ids.to_pylist(), radec, splits)))
-    schema = products.votes(tree, bool(positions))
-    votes = pa.Table.from_arrays(columns, names=schema.names).cast(schema)
-    return votes.sort_by("object_id")
+    if rows.positions is not None:
+        radec = (rows.positions[:, 0], rows.positions[:, 1])
+        columns |= {
+            name: pa.array(column, from_pandas=True)
+            for name, column in zip(("ra", "dec"), radec, strict=True)
+        }
+    columns |= _values(task, values)
+    columns["split"] = pa.array(assign_splits(rows.object_ids, radec, settings.splits))
+    schema = products.votes(task, with_positions=rows.positions is not None)
+    return pa.table(columns).cast(schema), dropped
 
 
-def _position_columns(source: Path) -> list[str]:
-    try:
-        read_table(source, ["ra", "dec"]).slice(0, 0)
-    except UserError:
-        return []
-    return ["ra", "dec"]
+def _sources(task: Task, files: Sequence[Rows]) -> pa.Table:
+    """What each file says, as given: one row per file and galaxy."""
+    schema = products.label_sources(task)
+    tables = []
+    for rows in files:
+        order = np.argsort(np.array(rows.object_ids, dtype=np.str_), kind="stable")
+        columns = {
+            "object_id": pa.array(rows.object_ids, pa.string()).take(pa.array(order)),
+            "file": pa.array([rows.file] * len(rows.object_ids), pa.string()),
+            **_values(task, rows.values[order]),
+        }
+        tables.append(pa.table(columns).cast(schema))
+    return pa.concat_tables(tables)
 
 
-def _counts(source: Path, values: pa.ChunkedArray, column: str) -> pa.Array:
-    numbers = check_range(source, values, column, 0, MAX_VOTES).to_numpy()
-    fractional = numbers != np.floor(numbers)
-    if fractional.any():
-        row = int(np.argmax(fractional))
-        raise UserError(
-            f"{source}: row {row + 1}: {column} is {numbers[row]:g}; votes are whole numbers: give "
-            "counts, not fractions"
-        )
-    return pa.array(numbers.astype(np.int32))
+def _values(task: Task, values: Floats) -> dict[str, pa.Array]:
+    kind = pa.float64() if task.kind == "number" else pa.int32()
+    return {
+        column: pa.array(values[:, index]).cast(kind) for index, column in enumerate(task.columns)
+    }

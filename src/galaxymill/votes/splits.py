@@ -43,7 +43,7 @@ def assign_splits(
     Parameters
     ----------
     object_ids : sequence of str, length n
-    positions : (ra, dec), arrays of shape (n,), in degrees; or None
+    positions : (ra, dec), arrays of shape (n,), in degrees, NaN where unknown; or None
     settings : SplitSettings
 
     Returns
@@ -51,12 +51,58 @@ def assign_splits(
     list of str, length n
         ``train``, ``val`` or ``test``.
     """
-    keys: Sequence[object] = object_ids
+    keys: list[object] = list(object_ids)
     if positions is not None:
-        keys = healpix_pixels(*positions, SPLIT_ORDER).tolist()
+        known = np.flatnonzero(np.isfinite(positions[0]) & np.isfinite(positions[1]))
+        pixels = healpix_pixels(positions[0][known], positions[1][known], SPLIT_ORDER)
+        for row, pixel in zip(known, pixels.tolist(), strict=True):
+            keys[row] = pixel
     bounds = np.cumsum([settings.train, settings.val])
     draws = np.array([uniform(f"{settings.salt}:{key}") for key in keys])
     return [SPLITS[index] for index in np.searchsorted(bounds, draws, side="right")]
+
+
+def near_training(
+    positions: npt.NDArray[np.float64] | None,
+    splits: npt.NDArray[np.str_],
+    radius_arcsec: float = 30.0,
+) -> npt.NDArray[np.bool_]:
+    """Find the test galaxies that lie near one that was trained on, across a pixel's edge.
+
+    Parameters
+    ----------
+    positions : ndarray, shape (n, 2), or None
+        Right ascension and declination, degrees; NaN where unknown.
+    splits : ndarray of str, shape (n,)
+    radius_arcsec : float
+        Great-circle distance within which a galaxy is near.
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+        False for galaxies of other splits and where positions are unknown.
+    """
+    from scipy.spatial import cKDTree
+
+    near = np.zeros(len(splits), dtype=bool)
+    if positions is None:
+        return near
+    known = np.isfinite(positions).all(axis=1)
+    test = np.flatnonzero(known & (splits == "test"))
+    train = np.flatnonzero(known & (splits == "train"))
+    if not len(test) or not len(train):
+        return near
+    # The chord of an angle θ on the unit sphere is 2 sin(θ/2).
+    chord = 2 * np.sin(np.radians(radius_arcsec / 3600) / 2)
+    tree = cKDTree(_unit_vectors(positions[train]))
+    distances, _ = tree.query(_unit_vectors(positions[test]))
+    near[test] = distances <= chord
+    return near
+
+
+def _unit_vectors(positions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    ra, dec = np.radians(positions).T
+    return np.column_stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
 
 
 def uniform(key: str) -> float:

@@ -1,5 +1,6 @@
-"""Read the votes product back: identifiers, counts, splits and the tree they answer."""
+"""Read the labels product back: identifiers, labels, splits and what they are labels of."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,8 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from galaxymill.storage.origin import Record, read_record
-from galaxymill.votes.tree import Tree, parse_tree
+from galaxymill.errors import UserError
+from galaxymill.storage.digest import sha256_json
+from galaxymill.storage.origin import Origin, Record, read_record
+from galaxymill.votes.task import Task, join_tasks, parse_task
+from galaxymill.votes.tree import Tree
 
 
 @dataclass(frozen=True)
@@ -18,21 +22,29 @@ class Votes:
     Attributes
     ----------
     object_ids : list of str, length n
-    counts : ndarray, shape (n, n_answers), int32
-        In the order of the tree's columns.
+    values : ndarray, shape (n, n_columns), float64
+        In the order of the task's columns: counts for votes and classes, or the number.
     splits : ndarray of str, shape (n,)
         ``train``, ``val`` or ``test``.
-    tree : Tree
-        The questions that were asked.
+    positions : ndarray, shape (n, 2), float64, or None
+        Right ascension and declination (ICRS), degrees; NaN where unknown.
+    task : Task
+        What the labels say.
     record : Record
         Origin and digest of the product.
     """
 
     object_ids: list[str]
-    counts: npt.NDArray[np.int32]
+    values: npt.NDArray[np.float64]
     splits: npt.NDArray[np.str_]
-    tree: Tree
+    positions: npt.NDArray[np.float64] | None
+    task: Task
     record: Record
+
+    @property
+    def tree(self) -> Tree:
+        """The questions that were asked; a number raises UserError."""
+        return self.task.questions
 
     def rows(self) -> dict[str, int]:
         """Row of each galaxy."""
@@ -40,16 +52,78 @@ class Votes:
 
 
 def read_votes(path: Path) -> Votes:
-    """Read ``votes.parquet``; the tree stands in its origin.
+    """Read ``votes.parquet``; its task stands in its origin.
 
     Raises
     ------
     UserError
-        When the file is no votes product.
+        When the file is no labels product, or one of an older version.
     """
     record = read_record(path, "labels")
-    tree = parse_tree(record.origin["parameters"]["tree"], str(path))
-    table = pq.read_table(path, columns=["object_id", *tree.columns, "split"])
-    counts = np.column_stack([table[column].to_numpy() for column in tree.columns])
+    plain = record.origin["parameters"].get("task")
+    if plain is None:
+        raise UserError(f"{path}: has no task: run galaxymill labels again, or it is no votes file")
+    task = parse_task(plain, str(path))
+    with pq.ParquetFile(path) as file:
+        table = file.read()
+    values = np.column_stack(
+        [table[column].to_numpy().astype(np.float64) for column in task.columns]
+    )
     splits = np.array(table["split"].to_pylist(), dtype=np.str_)
-    return Votes(table["object_id"].to_pylist(), counts, splits, tree, record)
+    positions = None
+    if {"ra", "dec"} <= set(table.column_names):
+        positions = np.column_stack([table["ra"].to_numpy(), table["dec"].to_numpy()])
+    return Votes(table["object_id"].to_pylist(), values, splits, positions, task, record)
+
+
+def read_joint_votes(paths: Sequence[Path]) -> Votes:
+    """Read several labelled sets as one: votes on all their trees, none on those not asked.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        ``votes.parquet`` of each set.
+
+    Returns
+    -------
+    Votes
+        In the order of ``paths``; positions are NaN for sets without.
+
+    Raises
+    ------
+    UserError
+        When a galaxy is in two of them, or their tasks cannot be joined.
+    """
+    sets = [read_votes(path) for path in paths]
+    if len(sets) == 1:
+        return sets[0]
+    task = join_tasks([votes.task for votes in sets], ", ".join(map(str, paths)))
+    home: dict[str, Path] = {}
+    for path, votes in zip(paths, sets, strict=True):
+        for object_id in votes.object_ids:
+            if object_id in home:
+                raise UserError(
+                    f"{path}: {object_id} is also in {home[object_id]}; a galaxy may be in one "
+                    "labelled set of a model only"
+                )
+            home[object_id] = path
+    values = np.zeros((len(home), len(task.columns)))
+    start = 0
+    for votes in sets:
+        columns = [task.columns.index(column) for column in votes.task.columns]
+        values[start : start + len(votes.object_ids), columns] = votes.values
+        start += len(votes.object_ids)
+    positions = None
+    if any(votes.positions is not None for votes in sets):
+        unknown = [np.full((len(votes.object_ids), 2), np.nan) for votes in sets]
+        positions = np.concatenate(
+            [
+                empty if votes.positions is None else votes.positions
+                for votes, empty in zip(sets, unknown, strict=True)
+            ]
+        )
+    digests = {f"labels_{n}": votes.record.digest for n, votes in enumerate(sets, start=1)}
+    origin = Origin("labels", {"task": task.to_dict()}, digests).to_dict()
+    record = Record(origin, sha256_json(list(digests.values())), len(home))
+    splits = np.concatenate([votes.splits for votes in sets])
+    return Votes(list(home), values, splits, positions, task, record)

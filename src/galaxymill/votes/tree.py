@@ -5,12 +5,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from galaxymill.errors import UserError
-
-MAX_TREE_BYTES = 1_000_000
+from galaxymill.votes.yaml_file import read_yaml
 
 
 @dataclass(frozen=True)
@@ -47,10 +45,20 @@ class Question:
 
 @dataclass(frozen=True)
 class Tree:
-    """A decision tree; questions are ordered so that parents come before their children."""
+    """A decision tree; questions are ordered so that parents come before their children.
+
+    Attributes
+    ----------
+    name : str
+    questions : tuple of Question
+    simplified : bool
+        Volunteers reached some questions by other ways than the tree says, so that a question
+        may have more votes than the answers that lead to it.
+    """
 
     name: str
     questions: tuple[Question, ...]
+    simplified: bool = False
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -73,6 +81,7 @@ class Tree:
         """Plain form, as `parse_tree` reads it."""
         return {
             "name": self.name,
+            **({"simplified": True} if self.simplified else {}),
             "questions": {
                 q.name: {"answers": list(q.answers), "asked_after": list(q.asked_after)}
                 for q in self.questions
@@ -89,19 +98,8 @@ class _QuestionForm(BaseModel):
 class _TreeForm(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str
+    simplified: bool = False
     questions: dict[str, _QuestionForm] = Field(min_length=1)
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML's safe loader, but a key given twice is an error: a question would be lost."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Build one mapping."""
-        keys = [key.value for key, _ in node.value]
-        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
-        if twice:
-            raise yaml.YAMLError(f"given twice: {', '.join(twice)}")
-        return super().construct_mapping(node, deep)
 
 
 def load_tree(path: Path) -> Tree:
@@ -122,17 +120,7 @@ def load_tree(path: Path) -> Tree:
         When the file is no tree: an unknown key, an answer twice, a parent that does not
         exist, or questions that lead to themselves.
     """
-    try:
-        size = path.stat().st_size
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    if size > MAX_TREE_BYTES:
-        raise UserError(f"{path}: {size} bytes is too large for a tree (at most {MAX_TREE_BYTES})")
-    try:
-        plain = _UniqueKeys(path.read_text(encoding="utf-8")).get_single_data()
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{path}: not valid YAML: {error}") from error
-    return parse_tree(plain, str(path))
+    return parse_tree(read_yaml(path, "a tree"), str(path))
 
 
 def parse_tree(plain: Any, place: str) -> Tree:
@@ -164,7 +152,7 @@ def parse_tree(plain: Any, place: str) -> Tree:
     # Keep the file's own order when it already puts parents first: columns then stand as published.
     if _parents_first(form):
         ordered = list(form.questions)
-    return Tree(form.name, _questions(form, ordered))
+    return Tree(form.name, _questions(form, ordered), form.simplified)
 
 
 def _parents_first(form: _TreeForm) -> bool:

@@ -1,0 +1,50 @@
+"""Read a user's YAML file: bounded, safe, and no key given twice."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from galaxymill.errors import UserError
+
+MAX_YAML_BYTES = 1_000_000
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML's safe loader, but a key given twice is an error: the first would be lost."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build one mapping."""
+        keys = [key.value for key, _ in node.value]
+        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
+        if twice:
+            raise yaml.YAMLError(f"given twice: {', '.join(twice)}")
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path, kind: str) -> Any:
+    """Parse a YAML file of at most ``MAX_YAML_BYTES``.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    kind : str
+        What it should be, for errors: ``"a tree"``.
+
+    Raises
+    ------
+    UserError
+        When it cannot be read, is too large, or is no YAML.
+    """
+    try:
+        size = path.stat().st_size
+        if size > MAX_YAML_BYTES:
+            raise UserError(
+                f"{path}: {size} bytes is too large for {kind} (at most {MAX_YAML_BYTES})"
+            )
+        return _UniqueKeys(path.read_text(encoding="utf-8")).get_single_data()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"{path}: not valid YAML: {error}") from error
