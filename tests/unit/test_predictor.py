@@ -12,10 +12,12 @@ from PIL import Image
 
 from galaxymill.errors import UserError
 from galaxymill.inference import predictor as module
-from galaxymill.inference.predictor import Predictor, choose_device, dropout_masks
-from galaxymill.models.network import Network
+from galaxymill.inference.predictor import Predictor, dropout_masks
+from galaxymill.models.devices import choose_device
+from galaxymill.models.network import Network, describe_encoder
 from galaxymill.models.settings import TrainSettings
-from galaxymill.models.store import ModelCard, load_network, read_card, write_model, write_weights
+from galaxymill.models.store import ModelCard, load_networks, read_card, write_model, write_weights
+from galaxymill.votes.task import Task
 from galaxymill.votes.tree import parse_tree
 
 TREE = parse_tree(
@@ -28,17 +30,22 @@ TREE = parse_tree(
     },
     "toy",
 )
-SETTINGS = TrainSettings(encoder="test_efficientnet", image_size=32, dropout=0.3)
+TASK = Task("votes", TREE)
+SETTINGS = TrainSettings(
+    encoder="test_efficientnet", image_size=32, dropout=0.3, concentrations=(0.5, 41.0)
+)
+ENCODER = describe_encoder(SETTINGS.encoder)
 SAMPLES = 3
 IDS = [f"g{number}" for number in range(9)]
 
 
 def store(folder):
     torch.manual_seed(1)
-    network = Network(SETTINGS, len(TREE.columns)).eval()
+    network = Network(ENCODER, TASK, SETTINGS).eval()
     torch.nn.init.normal_(network.head.linear.weight, std=0.5)
     origin = {"stage": "train", "domain": {"survey": "toy"}}
-    card = ModelCard(TREE, SETTINGS, write_weights(folder, network), origin, {"train": 9})
+    digest = write_weights(folder, [network])
+    card = ModelCard(TASK, SETTINGS, ENCODER.to_dict(), digest, origin, {"train": 9})
     write_model(folder, card)
     return network, card
 
@@ -81,9 +88,9 @@ def whole(predictor, images):
 def test_shapes_and_range(predictor, whole):
     alpha, features = whole
     assert alpha.shape == (9, SAMPLES, 5)
-    assert features.shape == (9, predictor.network.encoder.num_features)
+    assert features.shape == (9, predictor.networks[0].encoder.num_features)
     assert alpha.dtype == features.dtype == np.float32
-    assert ((alpha >= 1) & (alpha <= 101)).all()
+    assert ((alpha >= 0.5) & (alpha <= 41)).all()
     assert alpha.std(axis=1).min() > 0
 
 
@@ -135,13 +142,13 @@ def test_masks_keep_the_share_they_should():
 def test_samples_are_those_of_dropout_on_the_head(predictor, whole):
     """Two moments of each answer, compared with torch's own dropout on the same features."""
     n = 6000
-    head, features = predictor.network.head, torch.from_numpy(whole[1][:1])
+    head, features = predictor.networks[0].head, torch.from_numpy(whole[1][:1])
     masks = torch.from_numpy(dropout_masks(["g0"], n, features.shape[1], SETTINGS.dropout))
     with torch.no_grad():
         ours = head(features, masks)[0].numpy()
         torch.manual_seed(3)
         dropped = torch.nn.functional.dropout(features.repeat(n, 1), SETTINGS.dropout, True)
-        theirs = (1 + 100 * torch.sigmoid(head.linear(dropped))).numpy()
+        theirs = (0.5 + 40.5 * torch.sigmoid(head.linear(dropped))).numpy()
     error = theirs.std(axis=0) * np.sqrt(2 / n)
     assert (np.abs(ours.mean(axis=0) - theirs.mean(axis=0)) < 5 * error).all()
     np.testing.assert_allclose(ours.std(axis=0), theirs.std(axis=0), rtol=0.08)
@@ -150,15 +157,15 @@ def test_samples_are_those_of_dropout_on_the_head(predictor, whole):
 def test_head_stays_in_float32_under_autocast(predictor, whole):
     features = torch.from_numpy(whole[1])
     with torch.no_grad():
-        plain = predictor.network.head(features)
+        plain = predictor.networks[0].head(features)
         with torch.autocast("cpu", torch.bfloat16):
-            cast = predictor.network.head(features)
+            cast = predictor.networks[0].head(features)
     assert torch.equal(plain, cast)
 
 
 def test_what_is_stored_is_what_is_loaded(tmp_path):
     network, card = store(tmp_path)
-    loaded, read = load_network(tmp_path / "model.yaml")
+    (loaded,), read = load_networks(tmp_path / "model.yaml")
     assert read == card
     assert read.digest == card.digest
     assert not loaded.training
@@ -184,15 +191,15 @@ def test_absent_weights_are_refused(fresh):
 def test_weights_of_another_network_are_refused(fresh):
     card = fresh / "model.yaml"
     plain = yaml.safe_load(card.read_text(encoding="utf-8"))
-    plain["settings"]["encoder"] = "test_vit"
+    plain["encoder"]["architecture"] = plain["settings"]["encoder"] = "test_resnet"
     card.write_text(yaml.safe_dump(plain), encoding="utf-8")
-    with pytest.raises(UserError, match="does not fit test_vit"):
+    with pytest.raises(UserError, match="does not fit test_resnet"):
         Predictor.load(fresh, 1, "cpu")
 
 
 @pytest.mark.parametrize(
     "content",
-    ["", "a: [", "[]", "5", "tree: 5", "tree: {}\nsettings: {}", "!!python/object:os.system {}"],
+    ["", "a: [", "[]", "5", "task: 5", "task: {}\nsettings: {}", "!!python/object:os.system {}"],
 )
 def test_garbage_is_no_model(fresh, content):
     (fresh / "model.yaml").write_text(content, encoding="utf-8")
@@ -200,7 +207,9 @@ def test_garbage_is_no_model(fresh, content):
         read_card(fresh / "model.yaml")
 
 
-@pytest.mark.parametrize("key", ["tree", "settings", "weights_sha256", "origin", "splits"])
+@pytest.mark.parametrize(
+    "key", ["task", "encoder", "settings", "weights_sha256", "origin", "splits"]
+)
 @pytest.mark.parametrize("value", [None, 5, "text", []])
 def test_a_card_with_a_spoilt_key_is_refused(fresh, key, value):
     card = fresh / "model.yaml"
@@ -208,7 +217,7 @@ def test_a_card_with_a_spoilt_key_is_refused(fresh, key, value):
     plain[key] = value
     card.write_text(yaml.safe_dump(plain), encoding="utf-8")
     with pytest.raises(UserError, match=r"model\.yaml|weights"):
-        load_network(card)[1].domain.get("survey")
+        load_networks(card)
 
 
 def test_absent_model_is_refused(tmp_path):
@@ -229,9 +238,9 @@ def test_any_zoom_that_is_allowed_fills_the_frame(tmp_path, images, zoom):
         chosen = TrainSettings(encoder="test_efficientnet", image_size=32, zoom=zoom)
     except ValidationError:
         return
-    network = Network(chosen, len(TREE.columns)).eval()
+    network = Network(ENCODER, TASK, chosen).eval()
     seen = []
     network.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape))
-    card = ModelCard(TREE, chosen, "", {}, {})
-    Predictor(network, card, 1, torch.device("cpu")).predict(["a"], images[:1])
+    card = ModelCard(TASK, chosen, ENCODER.to_dict(), "", {}, {})
+    Predictor([network], card, 1, torch.device("cpu")).predict(["a"], images[:1])
     assert seen == [(1, 3, 32, 32)]

@@ -59,11 +59,10 @@ def predict(
         from galaxymill.inference.predictor import Predictor
 
         predictor = Predictor.load(model, settings.samples, device)
-        schema = products.predictions(card.tree, settings.samples)
+        schema = products.predictions(card.tree, predictor.draws)
         unfit = flags.unfit_bits(settings.unfit)
-        width = predictor.network.encoder.num_features
         with (
-            open_product(embeddings, products.embeddings(width), origin) as features,
+            open_product(embeddings, products.embeddings(predictor.features), origin) as features,
             open_product(out, schema, origin) as writer,
             progress(f"predict {images.stem}", record.rows) as advance,
         ):
@@ -78,7 +77,10 @@ def _check_domain(
     images: Path, record: Record, model: Path, card: ModelCard, settings: PredictSettings
 ) -> bool:
     """Tell whether the model comes from elsewhere; refuse when that is not allowed."""
-    theirs, ours = card.domain, record.origin["domain"]
+    ours = record.origin["domain"]
+    if ours in card.domains:
+        return False
+    theirs = card.domains[0]
     differing = {key for key in theirs | ours if theirs.get(key) != ours.get(key)}
     if differing and not settings.allow_domain_shift:
         told = "; ".join(
@@ -105,7 +107,7 @@ def _predict_rows(
     ids = [rows[place]["object_id"] for place in fit]
     alpha, embedded = predictor.predict(ids, [rows[place]["image"]["bytes"] for place in fit])
     tree = predictor.tree
-    concentrations = np.full((len(rows), predictor.samples, len(tree.columns)), np.nan, np.float32)
+    concentrations = np.full((len(rows), predictor.draws, len(tree.columns)), np.nan, np.float32)
     concentrations[fit] = alpha
     absent = np.ones(len(rows), bool)
     absent[fit] = False

@@ -1,7 +1,6 @@
 """A trained model that turns images into posteriors."""
 
 import hashlib
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,23 +8,34 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from galaxymill.images.pixels import to_pixels
+from galaxymill.models.devices import choose_device
 from galaxymill.models.network import Network
-from galaxymill.models.store import ModelCard, load_network
+from galaxymill.models.settings import TrainSettings
+from galaxymill.models.store import ModelCard, load_networks
 from galaxymill.models.views import central_view, dihedral_views
 from galaxymill.votes.tree import Tree
 
 BATCH_SIZE = 64
 
-logger = logging.getLogger("galaxymill")
-
 
 @dataclass(frozen=True)
 class Predictor:
-    """A network ready for use; make one with `load`."""
+    """A model ready for use: one network, or several that are asked alike; see `load`.
 
-    network: Network
+    Attributes
+    ----------
+    networks : sequence of Network
+        Members of the ensemble, in evaluation mode and on ``device``.
+    card : ModelCard
+    samples : int
+        Monte-Carlo dropout samples of each member's head for each galaxy.
+    device : torch.device
+    """
+
+    networks: Sequence[Network]
     card: ModelCard
     samples: int
     device: torch.device
@@ -39,14 +49,14 @@ class Predictor:
         model : Path
             ``model.yaml``, or the folder that holds it.
         samples : int
-            Monte-Carlo dropout samples of the head for each galaxy.
+            Monte-Carlo dropout samples of each member's head for each galaxy.
         device : str
             ``cpu``, ``cuda``, or ``auto``: cuda where there is one.
         """
         path = model / "model.yaml" if model.is_dir() else model
-        network, card = load_network(path)
+        networks, card = load_networks(path)
         chosen = choose_device(device)
-        return cls(network.to(chosen), card, samples, chosen)
+        return cls([network.to(chosen) for network in networks], card, samples, chosen)
 
     @property
     def tree(self) -> Tree:
@@ -57,6 +67,16 @@ class Predictor:
     def digest(self) -> str:
         """Content digest of the model."""
         return self.card.digest
+
+    @property
+    def draws(self) -> int:
+        """Posterior samples of each galaxy: those of all members."""
+        return self.samples * len(self.networks)
+
+    @property
+    def features(self) -> int:
+        """Length of the embeddings."""
+        return int(self.networks[0].encoder.num_features)
 
     def predict(
         self, object_ids: Sequence[str], images: Sequence[bytes]
@@ -72,38 +92,53 @@ class Predictor:
 
         Returns
         -------
-        concentrations : ndarray, shape (n, samples, answers)
+        outputs : ndarray, shape (n, draws, width)
+            What the head gives: concentrations of votes; probabilities of classes; mean and
+            standard deviation of a number.
         embeddings : ndarray, shape (n, features)
-            Pooled features of the encoder, before dropout.
+            Pooled features of the encoder, before dropout; the mean over members.
         """
-        concentrations, embeddings = [], []
+        outputs, embeddings = [], []
         for start in range(0, len(images), BATCH_SIZE):
             piece = slice(start, start + BATCH_SIZE)
-            alpha, features = self._predict_batch(object_ids[piece], images[piece])
-            concentrations.append(alpha)
+            drawn, features = self._predict_batch(object_ids[piece], images[piece])
+            outputs.append(drawn)
             embeddings.append(features)
-        width = self.network.encoder.num_features
-        empty = np.empty((0, self.samples, len(self.tree.columns)), np.float32)
+        empty = np.empty((0, self.draws, self.networks[0].head.width), np.float32)
         return (
-            np.concatenate([empty, *concentrations]),
-            np.concatenate([np.empty((0, width), np.float32), *embeddings]),
+            np.concatenate([empty, *outputs]),
+            np.concatenate([np.empty((0, self.features), np.float32), *embeddings]),
         )
 
     @torch.inference_mode()
     def _predict_batch(
         self, object_ids: Sequence[str], images: Sequence[bytes]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        size = self.card.settings.image_size
-        zoom = float(np.mean(self.card.settings.zoom))
-        stack = np.stack([to_pixels(image, round(size * zoom)) for image in images])
-        pixels = central_view(torch.from_numpy(stack), size).to(self.device)
-        views = dihedral_views(pixels, self.card.settings.views)
-        features = torch.stack([self.network.features(view) for view in views]).mean(0)
-        masks = dropout_masks(
-            object_ids, self.samples, features.shape[1], self.card.settings.dropout
+        settings = self.card.settings
+        pixels = central_pixels(images, settings).to(self.device)
+        masks = dropout_masks(object_ids, self.draws, self.features, settings.dropout)
+        outputs, embeddings = [], []
+        for member, network in enumerate(self.networks):
+            features = view_features(network, pixels, settings)
+            own = masks[:, member * self.samples : (member + 1) * self.samples]
+            outputs.append(network.head(features, torch.from_numpy(own).to(self.device)))
+            embeddings.append(features)
+        return (
+            torch.cat(outputs, dim=1).float().cpu().numpy(),
+            torch.stack(embeddings).mean(0).float().cpu().numpy(),
         )
-        alpha = self.network.head(features, torch.from_numpy(masks).to(self.device))
-        return alpha.float().cpu().numpy(), features.float().cpu().numpy()
+
+
+def central_pixels(images: Sequence[bytes], settings: TrainSettings) -> Tensor:
+    """Decode rendered images as a model sees them in use; shape (n, 3, size, size), uint8."""
+    stack = np.stack([to_pixels(image, settings.side) for image in images])
+    return central_view(torch.from_numpy(stack), settings.image_size)
+
+
+def view_features(network: Network, pixels: Tensor, settings: TrainSettings) -> Tensor:
+    """Pool a network's features over the model's views; shape (n, features)."""
+    views = dihedral_views(pixels, settings.views)
+    return torch.stack([network.features(view) for view in views]).mean(0)
 
 
 def dropout_masks(
@@ -129,13 +164,3 @@ def dropout_masks(
         draws = np.random.Generator(np.random.Philox(key=key))
         masks[row] = draws.random((samples, features), dtype=np.float32) >= dropout
     return masks
-
-
-def choose_device(name: str) -> torch.device:
-    """Resolve ``auto`` to cuda where there is one, else cpu with a note in the log."""
-    if name != "auto":
-        return torch.device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    logger.info("no CUDA device: running on the CPU")
-    return torch.device("cpu")

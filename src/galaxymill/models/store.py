@@ -1,5 +1,6 @@
-"""Models on disk: ``model.yaml``, which alone rebuilds the network, and its safetensors."""
+"""Models on disk: ``model.yaml``, which alone rebuilds the networks, and their safetensors."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,10 +10,11 @@ import yaml
 from galaxymill.errors import UserError
 from galaxymill.models.settings import TrainSettings
 from galaxymill.storage.digest import sha256_file, sha256_json
-from galaxymill.votes.tree import Tree, parse_tree
+from galaxymill.votes.task import Task, parse_task
+from galaxymill.votes.tree import Tree
 
 if TYPE_CHECKING:
-    from galaxymill.models.network import Network
+    from galaxymill.models.network import EncoderCard, Network
 
 MODEL_FILE = "model.yaml"
 WEIGHTS_FILE = "weights.safetensors"
@@ -25,12 +27,14 @@ class ModelCard:
 
     Attributes
     ----------
-    tree : Tree
-        The questions the model answers.
+    task : Task
+        What the model predicts.
     settings : TrainSettings
         Encoder, image size and how it learned.
+    encoder_dict : dict
+        What builds the encoder; see `galaxymill.models.network.EncoderCard`.
     weights_sha256 : str
-        Of the weights file beside it.
+        Of the weights file beside it, which holds every member of the ensemble.
     origin : dict
         See `galaxymill.storage.origin.Origin.to_dict`; its ``domain`` says which survey's
         images, by which recipe, the model learned from.
@@ -38,30 +42,48 @@ class ModelCard:
         Number of galaxies by split.
     """
 
-    tree: Tree
+    task: Task
     settings: TrainSettings
+    encoder_dict: dict[str, Any]
     weights_sha256: str
     origin: dict[str, Any]
     counts: dict[str, int]
 
     @property
+    def tree(self) -> Tree:
+        """The questions that the model answers."""
+        return self.task.questions
+
+    @property
+    def encoder(self) -> "EncoderCard":
+        """What builds the encoder."""
+        from galaxymill.models.network import EncoderCard
+
+        return EncoderCard(**self.encoder_dict)
+
+    @property
     def digest(self) -> str:
-        """Content digest of the model: of its weights, tree and settings."""
-        parts = [self.weights_sha256, self.tree.to_dict(), self.settings.model_dump(mode="json")]
+        """Content digest of the model: of its weights, task and settings."""
+        parts = [
+            self.weights_sha256,
+            self.task.to_dict(),
+            self.encoder_dict,
+            self.settings.model_dump(mode="json"),
+        ]
         return sha256_json(parts)
 
     @property
-    def domain(self) -> dict[str, Any]:
-        """Survey and recipe of the images that the model learned from."""
-        domain: dict[str, Any] = self.origin["domain"]
-        return domain
+    def domains(self) -> list[dict[str, Any]]:
+        """Surveys and recipes of the images that the model learned from."""
+        domain = self.origin["domain"]
+        return list(domain.get("any_of", [domain]))
 
 
 def write_model(folder: Path, card: ModelCard) -> None:
     """Write the card beside weights that `write_weights` has written."""
     plain = {
-        "tree": card.tree.to_dict(),
-        "encoder": card.settings.encoder,
+        "task": card.task.to_dict(),
+        "encoder": card.encoder_dict,
         "settings": card.settings.model_dump(mode="json"),
         "splits": card.counts,
         "weights_sha256": card.weights_sha256,
@@ -71,12 +93,24 @@ def write_model(folder: Path, card: ModelCard) -> None:
     (folder / MODEL_FILE).write_text(yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
 
 
-def write_weights(folder: Path, network: "Network") -> str:
-    """Write the weights as safetensors and give the file's sha256."""
+def write_weights(folder: Path, networks: "list[Network]") -> str:
+    """Write the weights of an ensemble as safetensors and give the file's sha256.
+
+    Tensors are named ``{member}.{name}``.
+    """
     from safetensors.torch import save_file
 
-    tensors = {name: value.contiguous() for name, value in network.state_dict().items()}
-    save_file(tensors, folder / WEIGHTS_FILE)
+    tensors = {
+        f"{member}.{name}": value.contiguous()
+        for member, network in enumerate(networks)
+        for name, value in network.state_dict().items()
+    }
+    file = folder / WEIGHTS_FILE
+    save_file(tensors, file)
+    # safetensors lets only the owner read it; a model is for others too, as far as umask says.
+    umask = os.umask(0)
+    os.umask(umask)
+    file.chmod(0o666 & ~umask)
     return sha256_file(folder / WEIGHTS_FILE)
 
 
@@ -97,8 +131,9 @@ def read_card(path: Path) -> ModelCard:
         if not isinstance(plain["origin"]["domain"], dict) or not isinstance(plain["splits"], dict):
             raise ValueError("origin.domain and splits must be tables")
         return ModelCard(
-            parse_tree(plain["tree"], f"{path}: tree"),
+            parse_task(plain["task"], f"{path}: task"),
             TrainSettings.model_validate(plain["settings"]),
+            dict(plain["encoder"]),
             plain["weights_sha256"],
             plain["origin"],
             plain["splits"],
@@ -107,8 +142,8 @@ def read_card(path: Path) -> ModelCard:
         raise UserError(f"{path}: not a model of galaxymill ({error})") from error
 
 
-def load_network(path: Path) -> tuple["Network", ModelCard]:
-    """Rebuild a network from ``model.yaml`` and the weights beside it.
+def load_networks(path: Path) -> tuple["list[Network]", ModelCard]:
+    """Rebuild the members of a model from ``model.yaml`` and the weights beside it.
 
     Raises
     ------
@@ -125,9 +160,16 @@ def load_network(path: Path) -> tuple["Network", ModelCard]:
         raise UserError(f"{weights}: the weights of {path} are missing")
     if sha256_file(weights) != card.weights_sha256:
         raise UserError(f"{weights}: not the weights that {path} names; train again or restore it")
-    network = Network(card.settings, len(card.tree.columns))
-    try:
-        network.load_state_dict(load_file(weights))
-    except RuntimeError as error:
-        raise UserError(f"{weights}: does not fit {card.settings.encoder}: {error}") from error
-    return network.eval(), card
+    tensors = load_file(weights)
+    networks = []
+    for member in range(card.settings.members):
+        prefix = f"{member}."
+        own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        try:
+            network = Network(card.encoder, card.task, card.settings)
+            network.load_state_dict(own)
+        except (RuntimeError, TypeError) as error:
+            message = f"{weights}: does not fit {card.settings.encoder}: {error}"
+            raise UserError(message) from error
+        networks.append(network.eval())
+    return networks, card

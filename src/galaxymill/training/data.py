@@ -1,7 +1,10 @@
-"""The labelled galaxies of one training run, decoded once and held in memory."""
+"""The labelled galaxies of one training run: kept decoded when they fit, else streamed."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -9,33 +12,63 @@ from torch import Tensor
 
 from galaxymill import flags
 from galaxymill.errors import UserError
-from galaxymill.images.pixels import ImageSource, to_pixels
+from galaxymill.images.pixels import ImageSource, RowGroup
 from galaxymill.models.settings import TrainSettings
+from galaxymill.training.stream import decoded, shuffled
 from galaxymill.votes.table import Votes
+
+LEARNED_FROM = ("train", "val")
+
+Batch = tuple[Tensor, Tensor]
+"""Pixels (n, 3, side, side), uint8; labels (n, n_columns), float32."""
+
+logger = logging.getLogger("galaxymill")
+
+
+class Batches(Protocol):
+    """One epoch's batches of one process."""
+
+    def __len__(self) -> int:
+        """Number of batches."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Give them; each time in the same order."""
 
 
 @dataclass(frozen=True)
-class LabelledImages:
-    """Images and votes of one split.
+class Split:
+    """The galaxies of one split that have a fit image.
 
     Attributes
     ----------
-    pixels : Tensor, shape (n, 3, h, w), uint8
-    votes : Tensor, shape (n, n_answers), float32
+    groups : list of RowGroup
+        Where their images are.
+    labels : dict of str to Tensor, shape (n_columns,)
+    side : int
+        Width of the decoded images.
     """
 
-    pixels: Tensor
-    votes: Tensor
+    groups: list[RowGroup]
+    labels: dict[str, Tensor]
+    side: int
 
     def __len__(self) -> int:
         """Number of galaxies."""
-        return len(self.pixels)
+        return len(self.labels)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of all its images when decoded."""
+        return len(self) * 3 * self.side**2
+
+    def images(self) -> Iterator[tuple[str, bytes]]:
+        """Identifiers and image files, in the order in which they lie on disk."""
+        for group in self.groups:
+            yield from group.read()
 
 
-def load_splits(
-    votes: Votes, images: ImageSource, settings: TrainSettings
-) -> dict[str, LabelledImages]:
-    """Decode the images of the training and validation galaxies.
+def load_splits(votes: Votes, images: ImageSource, settings: TrainSettings) -> dict[str, Split]:
+    """Find the images of the training and validation galaxies.
 
     Parameters
     ----------
@@ -47,63 +80,176 @@ def load_splits(
 
     Returns
     -------
-    dict of str to LabelledImages
-        ``train`` and ``val``, each in the order of ``object_id``.
+    dict of str to Split
+        ``train`` and ``val``.
 
     Raises
     ------
     UserError
-        When no training galaxy has a usable image.
+        When fewer than two training galaxies have a usable image.
     """
-    rows = votes.rows()
-    wanted = [key for key, row in rows.items() if votes.splits[row] in ("train", "val")]
-    usable = images.usable(wanted, flags.unfit_bits(settings.unfit))
-    side = round(settings.image_size * float(np.mean(settings.zoom)))
+    labels = dict(
+        zip(votes.object_ids, torch.from_numpy(votes.values.astype(np.float32)), strict=True)
+    )
+    # A galaxy without any vote teaches nothing.
+    useful = (votes.values != 0).any(axis=1) | (votes.task.kind == "number")
+    wanted = {
+        name: {
+            key
+            for key, split, any_label in zip(votes.object_ids, votes.splits, useful, strict=True)
+            if split == name and any_label
+        }
+        for name in LEARNED_FROM
+    }
+    groups = images.find(set().union(*wanted.values()), flags.unfit_bits(settings.unfit))
     splits = {}
-    for split in ("train", "val"):
-        keys = [key for key in usable if votes.splits[rows[key]] == split]
-        pixels = np.empty((len(keys), 3, side, side), np.uint8)
-        for place, key in enumerate(keys):
-            pixels[place] = to_pixels(usable[key], side)
-        counts = votes.counts[[rows[key] for key in keys]].astype(np.float32)
-        splits[split] = LabelledImages(torch.from_numpy(pixels), torch.from_numpy(counts))
-    if len(splits["train"]) == 0:
+    for name, keys in wanted.items():
+        own = [replace(group, ids=group.ids & keys) for group in groups if group.ids & keys]
+        found = sorted(key for group in own for key in group.ids)
+        splits[name] = Split(own, {key: labels[key] for key in found}, settings.side)
+        logger.info("train: %s: %d galaxies, %d with a fit image", name, len(keys), len(found))
+    if len(splits["train"]) < 2:
         raise UserError(
-            f"none of the {len(wanted)} labelled galaxies has a usable image in "
-            f"{images.files[0].parent}; check that object_id is the same in votes and images"
+            f"{len(splits['train'])} of {len(votes.object_ids)} labelled galaxies can be learned "
+            f"from; looked for images in {images.files[0].parent}; check that object_id is the "
+            "same in votes and images, and the share of the split train"
         )
     return splits
 
 
-class Batches:
-    """Batches of a split: shuffled anew each epoch by a seed, or in order.
+@dataclass(frozen=True)
+class Share:
+    """What one of several processes takes of an epoch."""
 
-    Parameters
-    ----------
-    data : LabelledImages
-    batch_size : int
-    seed : int or None
-        None for the order of the data.
-    """
+    rank: int = 0
+    processes: int = 1
 
-    def __init__(self, data: LabelledImages, batch_size: int, seed: int | None) -> None:
-        self._data, self._batch_size = data, batch_size
-        self._generator = None if seed is None else torch.Generator().manual_seed(seed)
+
+class Cached:
+    """A split decoded once: batches are gathered from memory."""
+
+    def __init__(self, split: Split) -> None:
+        order = {key: row for row, key in enumerate(split.labels)}
+        self.pixels = torch.empty((len(split), 3, split.side, split.side), dtype=torch.uint8)
+        self.labels = torch.stack(list(split.labels.values())) if len(split) else torch.empty(0, 1)
+        for key, pixels in decoded(split.images(), split.side):
+            self.pixels[order[key]] = torch.from_numpy(pixels)
+
+    @property
+    def count(self) -> int:
+        """Number of galaxies."""
+        return len(self.labels)
+
+    def batches(self, batch_size: int, seed: int | None, share: Share) -> Batches:
+        """Cut an epoch into batches.
+
+        Parameters
+        ----------
+        batch_size : int
+        seed : int or None
+            Of the order; None for the order of ``object_id``, without leaving any out.
+        share : Share
+        """
+        n = len(self.labels)
+        if seed is None:
+            order = torch.arange(n)[share.rank :: share.processes]
+            return _Gathered(self, order, cuts(len(order), batch_size))
+        order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+        # Each process takes as many as the others: they wait for each other at each step.
+        own = order[share.rank : n - n % share.processes : share.processes]
+        return _Gathered(self, own, cuts(len(own), batch_size))
+
+
+@dataclass(frozen=True)
+class _Gathered:
+    data: Cached
+    order: Tensor
+    cuts: Sequence[tuple[int, int]]
 
     def __len__(self) -> int:
-        """Number of batches; a last single galaxy joins the batch before."""
-        return len(self._cuts(len(self._data)))
+        return len(self.cuts)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        n = len(self._data)
-        order = torch.arange(n)
-        if self._generator is not None:
-            order = torch.randperm(n, generator=self._generator)
-        for low, high in self._cuts(n):
-            chosen = order[low:high]
-            yield self._data.pixels[chosen], self._data.votes[chosen]
+    def __iter__(self) -> Iterator[Batch]:
+        for low, high in self.cuts:
+            chosen = self.order[low:high]
+            yield self.data.pixels[chosen], self.data.labels[chosen]
 
-    def _cuts(self, n: int) -> Sequence[tuple[int, int]]:
-        # Batch normalisation cannot learn from a batch of one.
-        starts = [low for low in range(0, n, self._batch_size) if n - low > 1 or low == 0]
-        return list(zip(starts, [*starts[1:], n], strict=True))
+
+class Streamed:
+    """A split larger than the cache: read, shuffled through a buffer and decoded on the way."""
+
+    def __init__(self, split: Split) -> None:
+        self._split = split
+
+    @property
+    def count(self) -> int:
+        """Number of galaxies."""
+        return len(self._split)
+
+    def batches(self, batch_size: int, seed: int | None, share: Share) -> Batches:
+        """Cut an epoch into batches; see `Cached.batches`.
+
+        Every process reads row groups of its own, and takes equally many galaxies of them.
+        """
+        split = self._split
+        own = split.groups
+        if seed is not None:
+            generator = torch.Generator().manual_seed(seed)
+            own = [own[i] for i in torch.randperm(len(own), generator=generator).tolist()]
+        if len(own) < share.processes:
+            raise UserError(
+                f"train: {len(own)} row groups of images cannot be shared by {share.processes} "
+                "processes; give fewer, or a larger cache_gb"
+            )
+        own = own[share.rank :: share.processes]
+        here = sum(len(group.ids) for group in own)
+        n = here if seed is None else len(split) // share.processes
+
+        def rows() -> Iterator[tuple[str, bytes]]:
+            return shuffled(own, seed, n)
+
+        return _Read(split, rows, cuts(n, batch_size))
+
+
+@dataclass(frozen=True)
+class _Read:
+    split: Split
+    rows: Callable[[], Iterator[tuple[str, bytes]]]
+    cuts: Sequence[tuple[int, int]]
+
+    def __len__(self) -> int:
+        return len(self.cuts)
+
+    def __iter__(self) -> Iterator[Batch]:
+        galaxies = decoded(self.rows(), self.split.side)
+        for low, high in self.cuts:
+            drawn = list(islice(galaxies, high - low))
+            if not drawn:
+                return
+            pixels = np.stack([pixels for _, pixels in drawn])
+            labels = torch.stack([self.split.labels[key] for key, _ in drawn])
+            yield torch.from_numpy(pixels), labels
+
+
+def open_split(split: Split, cache_gb: float) -> Cached | Streamed:
+    """Decode a split now when it fits in the cache, else stream it."""
+    if split.nbytes <= cache_gb * 2**30:
+        return Cached(split)
+    logger.info(
+        "train: %d images would take %.1f GB decoded, more than cache_gb: %g; they are streamed",
+        len(split),
+        split.nbytes / 2**30,
+        cache_gb,
+    )
+    return Streamed(split)
+
+
+def cuts(n: int, batch_size: int) -> list[tuple[int, int]]:
+    """Cut n galaxies into batches; a last single galaxy joins the batch before.
+
+    Batch normalisation cannot learn from a batch of one.
+    """
+    if n == 0:
+        return []
+    starts = [low for low in range(0, n, batch_size) if n - low > 1 or low == 0]
+    return list(zip(starts, [*starts[1:], n], strict=True))

@@ -1,157 +1,168 @@
-"""The training loop, on Lightning: AdamW with warm-up and cosine decay, the best epoch kept."""
+"""The training of one network, on Lightning; what is particular to us is in `learner`."""
 
-import copy
 import logging
-import math
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
-from torch import Tensor
+from lightning.pytorch.loggers import TensorBoardLogger
 
-from galaxymill.models.dirichlet import dirichlet_multinomial_nll
 from galaxymill.models.network import Network
 from galaxymill.models.settings import TrainSettings
-from galaxymill.models.views import central_view, random_view
 from galaxymill.progress import progress
-from galaxymill.training.data import Batches, LabelledImages
-from galaxymill.votes.tree import Tree
+from galaxymill.training.checkpoint import load_checkpoint, save_checkpoint
+from galaxymill.training.learner import History, Learner, Opened
+from galaxymill.training.optimiser import freeze
 
-WARM_UP = 0.1
-GRADIENT_CLIP = 1.0
+_PRECISIONS = {
+    torch.float32: "32-true",
+    torch.bfloat16: "bf16-mixed",
+    torch.float16: "16-mixed",
+}
 
 logger = logging.getLogger("galaxymill")
 
 
-class Learner(lightning.LightningModule):  # type: ignore[misc]
-    """What Lightning calls: one step of training, one of validation, the optimiser."""
+@dataclass(frozen=True)
+class Machine:
+    """Where training runs; none of it changes what is learned but for rounding.
 
-    def __init__(self, network: Network, tree: Tree, settings: TrainSettings, steps: int) -> None:
-        super().__init__()
-        self.network = network
-        self.best: dict[str, Tensor] = {}
-        self.history: list[dict[str, Any]] = []
-        self._tree, self._settings, self._steps = tree, settings, steps
-        self._views = torch.Generator().manual_seed(settings.seed)
-        self._sums = {"train": [0.0, 0], "val": [0.0, 0]}
-
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Mean loss of one batch of random views."""
-        pixels, votes = batch
-        views = random_view(pixels, self._settings.image_size, self._settings.zoom, self._views)
-        return self._loss("train", views, votes)
-
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Mean loss of one batch as the model will see it in use."""
-        pixels, votes = batch
-        return self._loss("val", central_view(pixels, self._settings.image_size), votes)
-
-    def _loss(self, split: str, views: Tensor, votes: Tensor) -> Tensor:
-        loss = dirichlet_multinomial_nll(self.network(views), votes, self._tree).mean()
-        self._sums[split][0] += float(loss.detach()) * len(votes)
-        self._sums[split][1] += len(votes)
-        return loss
-
-    def on_train_epoch_end(self) -> None:
-        """Note the epoch, and its weights when they are the best so far."""
-        row: dict[str, Any] = {"epoch": len(self.history)}
-        for split, (total, count) in self._sums.items():
-            row[f"{split}_nll"] = total / count if count else None
-            self._sums[split] = [0.0, 0]
-        judged = "val_nll" if row["val_nll"] is not None else None
-        earlier = [past[judged] for past in self.history] if judged else []
-        # Without a validation split the last epoch is taken: the training loss cannot judge.
-        if judged is None or row[judged] < min(earlier, default=math.inf):
-            self.best = copy.deepcopy(self.network.state_dict())
-        self.history.append(row)
-
-    def configure_optimizers(self) -> Any:
-        """AdamW; weight decay spares biases and normalisations, as is usual."""
-        settings = self._settings
-        decayed = [p for p in self.network.parameters() if p.requires_grad and p.ndim > 1]
-        others = [p for p in self.network.parameters() if p.requires_grad and p.ndim <= 1]
-        groups: list[dict[str, Any]] = [
-            {"params": decayed},
-            {"params": others, "weight_decay": 0.0},
-        ]
-        optimiser = torch.optim.AdamW(
-            groups, lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
-        warm_up = max(1, round(WARM_UP * self._steps))
-
-        def factor(step: int) -> float:
-            if step < warm_up:
-                return (step + 1) / warm_up
-            return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / (self._steps - warm_up + 1)))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
-        return {
-            "optimizer": optimiser,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
-
-
-class _Progress(lightning.Callback):  # type: ignore[misc]
-    """Advance our own progress, one item an epoch."""
-
-    def __init__(self, advance: Any) -> None:
-        self._advance = advance
-
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        self._advance(1)
-
-
-def fit(
-    network: Network,
-    data: dict[str, LabelledImages],
-    tree: Tree,
-    settings: TrainSettings,
-    device: str,
-) -> list[dict[str, Any]]:
-    """Train ``network`` in place; it ends with the weights of its best epoch.
-
-    Parameters
+    Attributes
     ----------
-    network : Network
-    data : dict of str to LabelledImages
-        ``train`` and ``val``; the latter may be empty.
-    tree : Tree
-    settings : TrainSettings
-    device : str
-        ``auto``, ``cpu`` or ``cuda``.
-
-    Returns
-    -------
-    list of dict
-        Per epoch: ``epoch``, ``train_nll``, ``val_nll`` (None without a validation split).
+    device : torch.device
+    precision : torch.dtype
+        Of the encoder.
+    devices, nodes : int
+        Processes on each node, and nodes.
+    tensorboard : Path or None
+        Folder for TensorBoard's event files.
     """
-    train = Batches(data["train"], settings.batch_size, settings.seed)
-    val = Batches(data["val"], settings.batch_size, None) if len(data["val"]) else None
-    # Convolutions are a quarter faster on CPUs, and more on GPUs, with the colours innermost.
-    network.to(memory_format=torch.channels_last)
-    learner = Learner(network, tree, settings, len(train) * settings.epochs)
-    with (
-        warnings.catch_warnings(),
-        progress("train", settings.epochs, unit="epochs") as advance,
-    ):
-        warnings.filterwarnings("ignore", module="lightning")
-        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-        trainer = lightning.Trainer(
-            max_epochs=settings.epochs,
-            accelerator="gpu" if device == "cuda" else device,
-            devices=1,
+
+    device: torch.device
+    precision: torch.dtype
+    devices: int = 1
+    nodes: int = 1
+    tensorboard: Path | None = None
+
+    @property
+    def processes(self) -> int:
+        """Processes in all."""
+        return self.devices * self.nodes
+
+    def trainer(self, **options: Any) -> lightning.Trainer:
+        """Make the trainer of one network."""
+        return lightning.Trainer(
+            accelerator="gpu" if self.device.type == "cuda" else "cpu",
+            devices=self.devices,
+            num_nodes=self.nodes,
+            strategy="ddp" if self.processes > 1 else "auto",
+            precision=_PRECISIONS[self.precision],
+            sync_batchnorm=self.processes > 1 and self.device.type == "cuda",
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            gradient_clip_val=GRADIENT_CLIP,
             num_sanity_val_steps=0,
+            reload_dataloaders_every_n_epochs=1,
+            use_distributed_sampler=False,
             deterministic="warn",
-            callbacks=[_Progress(advance)],
+            **options,
         )
-        trainer.fit(learner, train, val)
-    network.load_state_dict(learner.best)
-    best = min(learner.history, key=lambda row: row["val_nll"] or math.inf)
-    logger.info("train: %d epochs, best validation %s", settings.epochs, best)
+
+
+def fit(
+    network: Network,
+    data: Opened,
+    settings: TrainSettings,
+    seed: int,
+    machine: Machine,
+    checkpoint: Path,
+    request: str,
+) -> History:
+    """Train ``network`` in place; it ends with the averaged weights of its best epoch.
+
+    Parameters
+    ----------
+    network : Network
+    data : dict of str to Cached or Streamed
+        ``train`` and ``val``; the latter may be empty.
+    settings : TrainSettings
+    seed : int
+    machine : Machine
+    checkpoint : Path
+        Where the state at the end of each epoch is kept; a training that finds one of the same
+        request goes on there.
+    request : str
+        Digest of all that decides the result.
+
+    Returns
+    -------
+    list of dict
+        Per epoch: ``epoch``, ``seconds``, ``images_per_second``, ``learning_rate``,
+        ``train_nll``, ``val_nll`` (None without a validation split), ``kept``.
+    """
+    # Convolutions are a quarter faster on CPUs, and more on GPUs, with the colours innermost.
+    network.to(memory_format=torch.channels_last).train()
+    freeze(network, settings)
+    quick = machine.device.type == "cpu" and machine.precision == torch.bfloat16
+    count = data["train"].count
+    with progress("train", count * settings.epochs, unit="images") as advance:
+        learner = Learner(network, data, settings, seed, quick, advance)
+        if _resume(learner, checkpoint, request):
+            logger.info("train: goes on after epoch %d", learner.epoch)
+            advance(count * learner.epoch)
+        learner.on_epoch_end = _after_epoch(learner, checkpoint, request, machine)
+        if not learner.finished:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", module="lightning")
+                logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+                trainer = machine.trainer(
+                    max_epochs=settings.epochs - learner.epoch,
+                    gradient_clip_val=settings.gradient_clip,
+                )
+                trainer.fit(learner)
+    network.to("cpu").load_state_dict({k: v.cpu() for k, v in learner.best.items()})
+    best = [row for row in learner.history if row["kept"]][-1]
+    logger.info("train: %d epochs; kept %s", learner.epoch, best)
     return learner.history
+
+
+def _resume(learner: Learner, checkpoint: Path, request: str) -> bool:
+    """Put a learner where a killed one has been."""
+    found = load_checkpoint(checkpoint, request, learner.optimiser)
+    if found is None:
+        return False
+    parts, facts = found
+    learner.network.load_state_dict(parts["network"])
+    learner.average.load_state_dict(parts.get("average", parts["network"]))
+    learner.best, learner.history = parts["best"], facts["history"]
+    return True
+
+
+def _after_epoch(
+    learner: Learner, checkpoint: Path, request: str, machine: Machine
+) -> Callable[[], None]:
+    """Make what is done when an epoch is over: keep the state, and tell TensorBoard."""
+    board = TensorBoardLogger(machine.tensorboard, "", "") if machine.tensorboard else None
+
+    def after() -> None:
+        if learner.global_rank != 0:
+            return
+        row = learner.history[-1]
+        val = "" if row["val_nll"] is None else f", validation {row['val_nll']:.4f}"
+        logger.info("train: epoch %d: loss %.4f%s", row["epoch"], row["train_nll"], val)
+        parts = {"network": learner.network.state_dict(), "best": learner.best}
+        if learner.average is not learner.network:
+            parts["average"] = learner.average.state_dict()
+        facts = {"history": learner.history}
+        save_checkpoint(checkpoint, request, parts, learner.optimiser, facts)
+        if board:
+            shown = {k: v for k, v in row.items() if isinstance(v, float)}
+            board.log_metrics(shown, step=row["epoch"])
+            board.save()
+
+    return after

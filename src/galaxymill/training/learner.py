@@ -1,0 +1,219 @@
+"""One member of a model while it learns: what Lightning calls, step by step and epoch by epoch.
+
+An epoch depends on nothing but the state at its beginning, the seed and its number, so that a
+training that was killed and goes on ends as one that was not.
+"""
+
+import contextlib
+import copy
+import hashlib
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor, nn
+
+from galaxymill.models.depthwise import QuickDepthwise
+from galaxymill.models.heads import Head
+from galaxymill.models.network import Network
+from galaxymill.models.settings import TrainSettings
+from galaxymill.models.views import central_view, erase, random_view
+from galaxymill.training.calibrate import fit_log_scale, mixture_nll
+from galaxymill.training.data import Batch, Batches, Cached, Share, Streamed
+from galaxymill.training.optimiser import frozen_modules, make_optimiser, rate_factor, set_rate
+
+History = list[dict[str, Any]]
+Opened = dict[str, Cached | Streamed]
+
+
+class Learner(lightning.LightningModule):  # type: ignore[misc]
+    """A network, its running average, the best epoch so far and the history.
+
+    Parameters
+    ----------
+    network : Network
+    data : dict of str to Cached or Streamed
+        ``train`` and ``val``.
+    settings : TrainSettings
+    seed : int
+        Of order, augmentation and dropout.
+    quick : bool
+        Whether to train in bfloat16 on a CPU; see `galaxymill.models.depthwise`.
+    advance : callable
+        Told the number of images after each step.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        data: Opened,
+        settings: TrainSettings,
+        seed: int,
+        quick: bool,
+        advance: Callable[[int], None],
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.average = copy.deepcopy(network).requires_grad_(False) if settings.ema else network
+        self.optimiser = make_optimiser(network, settings)
+        self.best: dict[str, Tensor] = {}
+        self.history: History = []
+        self.on_epoch_end: Callable[[], None] = lambda: None
+        self._data, self._settings, self._seed = data, settings, seed
+        self._quick, self._advance = quick, advance
+        self._frozen = frozen_modules(network)
+        self._step = self._steps = 0
+
+    @property
+    def epoch(self) -> int:
+        """Number of epochs done, those before a restart included."""
+        return len(self.history)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done, or patience is at its end."""
+        patience = self._settings.patience
+        kept = [row["epoch"] for row in self.history if row["kept"]]
+        tired = bool(patience and kept and self.epoch - 1 - kept[-1] >= patience)
+        return tired or self.epoch >= self._settings.epochs
+
+    def _share(self) -> Share:
+        return Share(self.trainer.global_rank, self.trainer.world_size)
+
+    def train_dataloader(self) -> Batches:
+        """Give the epoch's batches, in an order of its own."""
+        batches = self._data["train"].batches(
+            self._settings.batch_size, self._mixed(), self._share()
+        )
+        self._steps = len(batches) * self._settings.epochs
+        self._step = len(batches) * self.epoch
+        return batches
+
+    def val_dataloader(self) -> Batches | list[Batch]:
+        """Give the validation galaxies, always in the same order."""
+        return self._data["val"].batches(self._settings.batch_size, None, self._share())
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW; its rate is set before each step."""
+        return self.optimiser
+
+    def _mixed(self, rank: int = 0) -> int:
+        """Seed of this epoch."""
+        text = f"{self._seed} {self.epoch} {rank}".encode()
+        return int.from_bytes(hashlib.sha256(text).digest()[:7], "big")
+
+    def on_train_epoch_start(self) -> None:
+        """Seed whatever is drawn in this epoch; what is frozen keeps its batch statistics."""
+        seed = self._mixed(self.trainer.global_rank)
+        torch.manual_seed(seed)
+        self._draws = torch.Generator().manual_seed(seed)
+        self._start, self._seen, self._loss_sum = time.monotonic(), 0, 0.0
+        self._validated: list[tuple[Tensor, Tensor]] = []
+        for module in self._frozen:
+            module.eval()
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Set the learning rate of this step."""
+        factor = rate_factor(self._step, self._steps, self._settings.warm_up)
+        self._rate = self._settings.learning_rate * factor
+        set_rate(self.optimiser, self._rate)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Mean loss of one batch of random views."""
+        pixels, labels = batch
+        settings = self._settings
+        views = random_view(pixels, settings.image_size, settings.zoom, settings.shift, self._draws)
+        if settings.erase:
+            views = erase(views, settings.erase, self._draws)
+        with QuickDepthwise() if self._quick else contextlib.nullcontext():
+            outputs = self.network(views)
+        loss: Tensor = _head(self.network).loss(outputs, labels).sum(1).mean()
+        self._seen += len(labels)
+        self._loss_sum += float(loss.detach()) * len(labels)
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Let the average follow."""
+        self._step += 1
+        self._advance(len(batch[1]) * self.trainer.world_size)
+        if self._settings.ema:
+            # The average must not remember the random start: Polyak's with a warm-up, as in timm.
+            decay = min(self._settings.ema, (1 + self._step) / (10 + self._step))
+            follow(self.average, self.network, decay)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Note what the average says of one batch, seen as in use."""
+        pixels, labels = batch
+        outputs = self.average(central_view(pixels, self._settings.image_size))
+        self._validated.append((outputs.detach(), labels))
+
+    def on_train_epoch_end(self) -> None:
+        """Note the epoch, and its weights when they are the best so far."""
+        seconds = time.monotonic() - self._start
+        sums = torch.tensor([self._loss_sum, float(self._seen)], device=self.device)
+        loss, seen = self.trainer.strategy.reduce(sums, reduce_op="sum").tolist()
+        judged = self._validation_nll()
+        earlier = [row["val_nll"] for row in self.history]
+        # Without a validation split the last epoch is taken: the training loss cannot judge.
+        kept = judged is None or judged < min(earlier, default=math.inf)
+        if kept:
+            self.best = {k: v.detach().clone() for k, v in self.average.state_dict().items()}
+        self.history.append(
+            {
+                "epoch": self.epoch,
+                "seconds": round(seconds, 3),
+                "images_per_second": round(seen / seconds, 2),
+                "learning_rate": self._rate,
+                "train_nll": loss / seen,
+                "val_nll": judged,
+                "kept": kept,
+            }
+        )
+        self.on_epoch_end()
+        self.trainer.should_stop = self.finished
+
+    def _validation_nll(self) -> float | None:
+        """Mean loss of the validation galaxies, calibrated as the model will be in use."""
+        if not self._validated:
+            return None
+        outputs, labels = (torch.cat(column) for column in zip(*self._validated, strict=True))
+        outputs, labels = gathered(self.trainer, outputs), gathered(self.trainer, labels)
+        head = _head(self.average)
+        samples = outputs[:, None].float().cpu()
+        head = copy.deepcopy(head).cpu()
+        if self._settings.calibrate:
+            samples = head.rescaled(samples, fit_log_scale(head, samples, labels.cpu()))
+        return float(mixture_nll(head, samples, labels.cpu()).sum(1).mean())
+
+
+def _head(network: nn.Module) -> Head:
+    head = network.head
+    assert isinstance(head, Head)
+    return head
+
+
+def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """Move an average of weights, batch statistics included, towards a network's."""
+    with torch.no_grad():
+        for mean, value in zip(
+            average.state_dict().values(), network.state_dict().values(), strict=True
+        ):
+            if mean.dtype.is_floating_point:
+                mean.lerp_(value, 1 - decay)
+            else:
+                mean.copy_(value)
+
+
+def gathered(trainer: Any, values: Tensor) -> Tensor:
+    """Put the rows of all processes together; they may have different numbers of them."""
+    if trainer.world_size == 1:
+        return values
+    count = torch.tensor(len(values), device=values.device)
+    counts = trainer.strategy.all_gather(count).tolist()
+    padded = values.new_zeros((max(counts), *values.shape[1:]))
+    padded[: len(values)] = values
+    every = trainer.strategy.all_gather(padded)
+    return torch.cat([part[:n] for part, n in zip(every, counts, strict=True)])
