@@ -8,9 +8,12 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import dirichlet_multinomial
 
 from galaxymill.evaluation.baselines import (
+    class_frequencies,
     fit_dirichlet,
     mean_fractions,
     predict_baselines,
+    predict_logistic,
+    predict_number,
     predict_ridge,
 )
 from galaxymill.evaluation.features import FEATURE_NAMES, image_features
@@ -92,13 +95,18 @@ def linear_votes(n=400, total=40, seed=1):
 
 def test_ridge_beats_the_constant_where_features_matter():
     x, votes = linear_votes()
-    baselines = predict_baselines(TREE, votes[:300], x[:300], x[300:])
-    observed = votes[300:] / 40
-    ridge = np.sqrt(np.mean((baselines.ridge - observed) ** 2))
-    constant = np.sqrt(np.mean((baselines.constant - observed) ** 2))
-    assert ridge < 0.6 * constant
-    assert baselines.ridge.min() >= 0
-    assert baselines.ridge.max() <= 1
+    features = {"ridge": (x[:300], x[300:]), "ridge_encoder": (x[:300, 1:], x[300:, 1:])}
+    baselines = predict_baselines(TREE, votes[:300], votes[:300], features, 100)
+    rmse = {
+        name: np.sqrt(np.mean((fractions - votes[300:] / 40) ** 2))
+        for name, fractions in baselines.fractions.items()
+    }
+    assert set(rmse) == {"constant", "dirichlet", "ridge", "ridge_encoder"}
+    # Without the one feature that matters most a fit is worse, but still of use.
+    assert rmse["ridge"] < 0.6 * rmse["constant"]
+    assert rmse["ridge"] < rmse["ridge_encoder"] < rmse["constant"]
+    assert baselines.fractions["ridge"].min() >= 0
+    assert baselines.fractions["ridge"].max() <= 1
 
 
 def test_ridge_ignores_galaxies_without_votes():
@@ -121,9 +129,11 @@ def test_the_constant_weighs_galaxies_equally():
 
 
 def test_baselines_without_votes_know_nothing():
-    baselines = predict_baselines(TREE, np.empty((0, 2), int), np.empty((0, 3)), np.zeros((4, 3)))
-    np.testing.assert_array_equal(baselines.constant, [0.5, 0.5])
-    np.testing.assert_array_equal(baselines.ridge, np.full((4, 2), 0.5))
+    none = np.empty((0, 2), int)
+    features = {"ridge": (np.empty((0, 3)), np.zeros((4, 3)))}
+    baselines = predict_baselines(TREE, none, none, features, 4)
+    for fractions in baselines.fractions.values():
+        np.testing.assert_array_equal(fractions, np.full((4, 2), 0.5))
     np.testing.assert_array_equal(baselines.dirichlet, [1, 1])
 
 
@@ -142,3 +152,46 @@ def test_the_fit_of_unanimous_votes_stays_finite():
     fitted = fit_dirichlet(np.tile([30, 0, 0], (50, 1)))
     assert np.isfinite(fitted).all()
     assert fitted[0] / fitted.sum() > 0.99
+
+
+def linear_classes(n=300, seed=2):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 4))
+    return x, np.argmax(x[:, :3] + 0.3 * rng.normal(size=(n, 3)), axis=1)
+
+
+def test_logistic_regression_finds_classes_that_features_tell():
+    x, classes = linear_classes()
+    probabilities = predict_logistic(classes[:200], 3, x[:200], x[200:])
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    assert np.mean(probabilities.argmax(axis=1) == classes[200:]) > 0.8
+
+
+def test_a_class_that_training_lacks_gets_no_probability():
+    x, classes = linear_classes()
+    probabilities = predict_logistic(classes, 5, x, x[:7])
+    assert probabilities.shape == (7, 5)
+    assert not probabilities[:, 3:].any()
+
+
+def test_logistic_regression_of_a_rare_class_is_the_frequencies():
+    x, classes = linear_classes()
+    classes = np.where(np.arange(300) < 2, 2, classes % 2)
+    np.testing.assert_array_equal(
+        predict_logistic(classes, 3, x, x[:2]), [class_frequencies(classes, 3)] * 2
+    )
+
+
+def test_no_class_is_impossible():
+    np.testing.assert_allclose(class_frequencies(np.array([0, 0]), 2), [0.75, 0.25])
+
+
+def test_a_number_is_regressed_on_features():
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(200, 5))
+    values = 3 + x @ [2.0, 0, 0, -1, 0]
+    np.testing.assert_allclose(
+        predict_number(values[:150], x[:150], x[150:]), values[150:], atol=0.1
+    )
+    np.testing.assert_array_equal(predict_number(values[:4], x[:4], x[:2]), [values[:4].mean()] * 2)
+    np.testing.assert_array_equal(predict_number(np.empty(0), x[:0], x[:2]), [0, 0])

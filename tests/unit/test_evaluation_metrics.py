@@ -11,13 +11,14 @@ from scipy.stats import betabinom, dirichlet_multinomial, kstest
 from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 
 from galaxymill.evaluation.baselines import Baselines
+from galaxymill.evaluation.calibration import coverage
 from galaxymill.evaluation.distributions import (
     beta_binomial_cdf,
     log_dirichlet_multinomial,
     mixture_nll,
     randomised_pit,
 )
-from galaxymill.evaluation.metrics import compare, coverage, summarise
+from galaxymill.evaluation.votes import compare, galaxy_errors, summarise
 from galaxymill.votes.tree import load_tree, parse_tree
 
 TREE = parse_tree(
@@ -38,7 +39,7 @@ def names(n):
 
 def flat_baselines(n, tree=TREE):
     constant = np.concatenate([np.full(len(q.answers), 1 / len(q.answers)) for q in tree.questions])
-    return Baselines(constant, np.tile(constant, (n, 1)), np.ones(len(tree.columns)))
+    return Baselines({"constant": np.tile(constant, (n, 1))}, np.ones(len(tree.columns)))
 
 
 def simulated(n=400, samples=1, strength=8.0, seed=1, total=30):
@@ -172,18 +173,79 @@ def test_nothing_to_measure_is_null_in_json():
     summary = json.loads(json.dumps(summarise(comparison), allow_nan=False))
     assert summary["overall"]["rmse"] is None
     assert summary["questions"]["bar"]["coverage_90"] is None
-    assert summary["questions"]["bar"]["accuracy_confident"] == {
-        "n": 0,
-        "accuracy": None,
-        "majority": None,
-    }
+    assert summary["questions"]["bar"]["classification"]["asked"]["n"] == 0
+    assert summary["mean_of_questions"]["rmse"] is None
 
 
-def test_accuracy_is_over_galaxies_that_volunteers_agree_on():
+def test_a_question_counts_as_asked_where_most_volunteers_came_to_it():
+    bars = [
+        (9, 1, 0, 1, 0),
+        (6, 14, 0, 14, 0),
+        (8, 12, 0, 2, 10),
+        (0, 6, 0, 0, 6),
+        (1, 40, 0, 3, 0),
+    ]
+    alpha = np.ones((5, 1, 5))
+    alpha[:, 0, 3] = [1, 5, 5, 1, 5]
+    alpha[:, 0, 4] = [5, 1, 1, 5, 1]
+    comparison = compare(TREE, names(5), np.array(bars), alpha, flat_baselines(5))
+    np.testing.assert_allclose(comparison.asked["bar"], [0.1, 0.7, 0.6, 1, 40 / 41], atol=1e-6)
+    scores = summarise(comparison)["questions"]["bar"]["classification"]
+    # The first was asked by few, the last answered by few.
+    assert scores["asked"]["n"] == 3
+    assert scores["asked"]["confusion"] == [[1, 0], [1, 1]]
+    assert scores["confident"]["n"] == 0
+
+
+def test_confident_galaxies_are_those_that_volunteers_agree_on():
     votes = np.array([[19, 1, 0], [18, 2, 0], [0, 20, 0], [12, 8, 0], [9, 0, 0]])
     alpha = np.array([[[9.0, 1, 1]], [[1, 9, 1]], [[1, 9, 1]], [[1, 1, 9]], [[1, 1, 9]]])
-    scores = summarise(compare_shapes(alpha, votes))["questions"]["shape"]["accuracy_confident"]
-    assert scores == {"n": 3, "accuracy": pytest.approx(2 / 3), "majority": pytest.approx(2 / 3)}
+    scores = summarise(compare_shapes(alpha, votes))["questions"]["shape"]["classification"]
+    assert scores["confident"]["n"] == 3
+    assert scores["confident"]["accuracy"] == pytest.approx(2 / 3)
+    assert scores["confident"]["majority"]["accuracy"] == pytest.approx(2 / 3)
+    assert scores["confident"]["majority"]["answer"] == "smooth"
+    assert scores["asked"]["n"] == 5
+
+
+def test_the_mean_over_questions_weighs_each_the_same():
+    rng = np.random.default_rng(8)
+    votes = np.hstack(
+        [rng.multinomial(30, [0.5, 0.4, 0.1], 40), rng.multinomial(9, [0.3, 0.7], 40)]
+    )
+    votes[5:, 3:] = 0
+    alpha = rng.uniform(1, 9, (40, 2, 5))
+    summary = summarise(compare(TREE, names(40), votes, alpha, flat_baselines(40)))
+    both = [summary["questions"][name] for name in ("shape", "bar")]
+    assert [scores["n"] for scores in both] == [40, 5]
+    found = summary["mean_of_questions"]
+    assert found["n_questions"] == 2
+    assert found["rmse"] == pytest.approx(np.mean([scores["rmse"] for scores in both]), rel=1e-5)
+    low, high = found["rmse_interval"]
+    assert low < found["rmse"] < high
+
+
+def test_the_difference_to_a_baseline_is_paired():
+    alpha, votes = simulated(300)
+    scores = summarise(compare_shapes(alpha, votes))["questions"]["shape"]
+    constant = scores["baselines"]["constant"]
+    assert constant["difference"] == pytest.approx(scores["rmse"] - constant["rmse"], abs=1e-5)
+    low, high = constant["difference_interval"]
+    assert low < constant["difference"] < high < 0
+
+
+def test_the_likelihood_gain_has_an_interval():
+    alpha, votes = simulated(300, strength=20)
+    good = summarise(compare_shapes(alpha, votes))["questions"]["shape"]
+    low, high = good["nll_difference_interval"]
+    assert low < good["nll"] - good["nll_constant"] < high < 0
+
+
+def test_errors_of_a_galaxy_are_the_share_of_votes_to_move():
+    votes = np.array([[10, 0, 0, 0, 0], [4, 0, 0, 0, 0], [5, 5, 0, 5, 0]])
+    alpha = np.array([[[1.0, 1, 2, 1, 1]]] * 3)
+    comparison = compare(TREE, names(3), votes, alpha, flat_baselines(3))
+    np.testing.assert_allclose(galaxy_errors(comparison), [0.75, np.nan, (0.5 + 0.5) / 2])
 
 
 def test_coverage_leaves_out_what_is_absent():

@@ -1,6 +1,6 @@
-"""The evaluation in pictures: PNG files that are the same, byte for byte, for the same numbers."""
+"""How plots look and are written: the same, byte for byte, for the same numbers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,265 +8,238 @@ import numpy as np
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from galaxymill.evaluation.metrics import Comparison, coverage
-from galaxymill.images.decode import read_raster
-from galaxymill.votes.splits import uniform
-from galaxymill.votes.tree import Question, Tree
+from galaxymill.evaluation.baselines import NAMES
+from galaxymill.evaluation.bootstrap import Values
+from galaxymill.evaluation.calibration import PIT_BINS
+from galaxymill.evaluation.report import Plot
 
-COLOURS = {"model": "#1f77b4", "ridge": "#f2a541", "constant": "#c9ccd1"}
-LABELS = {"model": "model", "ridge": "ridge on hand features", "constant": "constant"}
-_INK, _FAINT = "#222222", "#8a8f98"
+COLOURS = {
+    "model": "#1f77b4",
+    "ridge_encoder": "#d8702c",
+    "ridge": "#f2b45e",
+    "dirichlet": "#9aa1ab",
+    "constant": "#d3d6db",
+}
+LABELS = {"model": "model", **NAMES}
+INK, FAINT = "#222222", "#8a8f98"
+MAX_LABEL = 22
 
-GALLERY_COLUMNS, GALLERY_ROWS = 6, 4
-MAX_PANELS = 12
-"""Answers shown in the scatter plots."""
-
-MAX_LABEL = 30
-"""Characters that fit beside the numbers under a picture."""
-
-Summary = Mapping[str, Any]
-
-
-def draw_all(
-    folder: Path, comparison: Comparison, summary: Summary, pictures: Mapping[str, bytes]
-) -> None:
-    """Write every plot.
-
-    Parameters
-    ----------
-    folder : Path
-        Gets ``gallery.png``, ``predicted_vs_observed.png``, ``rmse.png`` and
-        ``calibration.png``.
-    comparison : Comparison
-    summary : mapping
-        From `galaxymill.evaluation.metrics.summarise`.
-    pictures : mapping of str to bytes
-        JPEG or PNG files of some of the galaxies, by ``object_id``.
-    """
-    # Names are the users': a dollar sign in one is no formula. Nor are their styles ours.
-    with style.context(["default", {"text.parse_math": False}]):
-        _save(folder / "gallery.png", draw_gallery(comparison, pictures))
-        _save(folder / "predicted_vs_observed.png", draw_scatter(comparison, summary))
-        _save(folder / "rmse.png", draw_rmse(comparison.tree, summary))
-        _save(folder / "calibration.png", draw_calibration(comparison))
+# Names are the users': a dollar sign in one is no formula. Nor are their styles ours.
+_STYLE = {"text.parse_math": False, "svg.hashsalt": "galaxymill", "axes.unicode_minus": True}
 
 
-def _save(path: Path, figure: Figure) -> None:
-    # Without the library's name and version, so that the file depends on the plot alone.
-    figure.savefig(path, dpi=130, facecolor="white", metadata={"Software": None})
+def save(folder: Path, plot: Plot) -> None:
+    """Write a plot as PNG and, unless it is made of pictures, as SVG."""
+    # Without date, name and version, so that the file depends on the plot alone.
+    png, svg = {"Software": None}, {"Date": None, "Creator": None}
+    # Pictures of galaxies compress badly, and the page holds them all.
+    dpi = 130 if plot.vector else 100
+    plot.figure.savefig(folder / f"{plot.name}.png", dpi=dpi, facecolor="white", metadata=png)
+    if plot.vector:
+        plot.figure.savefig(folder / f"{plot.name}.svg", dpi=200, facecolor="white", metadata=svg)
 
 
-def short_names(tree: Tree) -> dict[str, str]:
+def own_style() -> Any:
+    """Context in which plots are to be drawn and written."""
+    return style.context(["default", _STYLE])
+
+
+def short_names(names: Sequence[str]) -> dict[str, str]:
     """Shorten questions' names by the ending they share, such as ``-dr5``."""
-    names = [question.name for question in tree.questions]
-    last_words = {name.rsplit("-", 1)[-1] for name in names}
-    ending, *others = last_words
+    ending, *others = {name.rsplit("-", 1)[-1] for name in names}
     if len(names) == 1 or others:
         return {name: name for name in names}
     return {name: name.removesuffix(f"-{ending}") for name in names}
 
 
-def _plain_axes(axes: Axes) -> None:
+def clip(label: str, length: int = MAX_LABEL) -> str:
+    """Cut a label that is too long for its place."""
+    return label if len(label) <= length else f"{label[: length - 1]}…"
+
+
+def plain_axes(axes: Axes) -> None:
+    """Two thin axes, small labels."""
     axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_FAINT)
-    axes.tick_params(colors=_INK, labelsize=8, length=3)
+    axes.spines[["left", "bottom"]].set_color(FAINT)
+    axes.tick_params(colors=INK, labelsize=8, length=3)
     for label in (axes.xaxis.label, axes.yaxis.label):
-        label.set(fontsize=9, color=_INK)
+        label.set(fontsize=9, color=INK)
 
 
-def draw_gallery(comparison: Comparison, pictures: Mapping[str, bytes]) -> Figure:
-    """Show galaxies drawn at random, ordered by the first answer's predicted fraction.
+def panels(n: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Make a figure of n panels in rows of ``columns``; sizes of a panel in inches."""
+    columns = min(columns, max(n, 1))
+    rows = max(-(-n // columns), 1)
+    size = (max(width * columns, 4.5), height * rows + 0.4)
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, [figure.add_subplot(rows, columns, place + 1) for place in range(n)]
 
-    Under each: the first question and two that follow, each with the volunteers' leading
-    answer: the model's fraction as a bar, theirs as a tick.
+
+def draw_bars(
+    values: Mapping[str, Sequence[float]],
+    ticks: Sequence[str],
+    label: str,
+    errors: Sequence[Sequence[float] | None] = (),
+    floors: Sequence[float] = (),
+    spec: str = ".3f",
+) -> Figure:
+    """Draw horizontal bars, one group a question: the model's and the baselines'.
 
     Parameters
     ----------
-    comparison : Comparison
-    pictures : mapping of str to bytes
+    values : mapping of str to sequence, length n
+        By ``model`` and the names of baselines.
+    ticks : sequence of str, length n
+    label : str
+        Of the axis.
+    errors : sequence of (low, high), length n, optional
+        Intervals of the model's.
+    floors : sequence of float, length n, optional
+        What noise alone would leave.
+    spec : str
+        Format specification of the numbers.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
-    places = {key: row for row, key in enumerate(comparison.object_ids)}
-    cells = GALLERY_COLUMNS * GALLERY_ROWS
-    shown = sorted((key for key in pictures if key in places), key=gallery_order)[:cells]
-    shown.sort(key=lambda key: -comparison.predicted["model"][places[key], 0])
-    rows = max(-(-len(shown) // GALLERY_COLUMNS), 1)
-    tight = ConstrainedLayoutEngine(w_pad=0.04, h_pad=0.05, wspace=0, hspace=0)
-    figure = Figure(figsize=(2.0 * GALLERY_COLUMNS, 2.75 * rows + 0.5), layout=tight)
-    first = short_names(comparison.tree)[comparison.tree.questions[0].name]
-    legend = f"first line: {first} · bar: model's vote fraction · tick: volunteers'"
-    figure.suptitle(f"{legend} · numbers: model | volunteers", fontsize=9, color=_INK)
-    grid = figure.add_gridspec(2 * rows, GALLERY_COLUMNS, height_ratios=[2.0, 0.8] * rows)
-    for index, key in enumerate(shown):
-        row, column = divmod(index, GALLERY_COLUMNS)
-        picture = figure.add_subplot(grid[2 * row, column])
-        picture.imshow(read_raster(pictures[key]))
-        picture.set_axis_off()
-        picture.set_title(key, fontsize=6, color=_FAINT, pad=2)
-        _draw_answers(figure.add_subplot(grid[2 * row + 1, column]), comparison, places[key])
-    return figure
-
-
-def gallery_order(object_id: str) -> float:
-    """Rank galaxies at random, but always in the same way."""
-    return uniform(f"gallery:{object_id}")
-
-
-def _relevant(comparison: Comparison, row: int) -> list[Question]:
-    """The first question, then the two follow-ups that say most about this galaxy.
-
-    They are those with the most votes for each way that leads there: a question that follows
-    nearly every answer tells galaxies apart the least.
-    """
-    votes = comparison.votes[row]
-    first, *others = comparison.tree.questions
-    others.sort(key=lambda q: -votes[q.slice].sum() / (len(q.asked_after) or np.inf))
-    return [first, *others[:2]]
-
-
-def _draw_answers(axes: Axes, comparison: Comparison, row: int) -> None:
-    names = short_names(comparison.tree)
-    questions = _relevant(comparison, row)
-    for place, question in enumerate(questions):
-        votes = comparison.votes[row, question.slice]
-        answer = int(np.argmax(votes))
-        model = comparison.predicted["model"][row, question.start + answer]
-        name = f"{names[question.name]}: " if place else ""
-        text, numbers = f"{name}{question.answers[answer]}", f"{model:.2f} | –"
-        axes.barh(place + 0.2, 1, 0.26, color="#eef0f3")
-        axes.barh(place + 0.2, model, 0.26, color=COLOURS["model"], alpha=0.55)
-        if votes.sum() > 0:
-            seen = votes[answer] / votes.sum()
-            axes.plot([seen, seen], [place + 0.03, place + 0.37], color="#c0392b", lw=1.8)
-            numbers = f"{model:.2f} | {seen:.2f}"
-        text = text if len(text) <= MAX_LABEL else f"{text[: MAX_LABEL - 1]}…"
-        axes.text(0, place - 0.12, text, fontsize=6, color=_INK, va="center")
-        axes.text(1, place - 0.12, numbers, fontsize=6, color=_INK, va="center", ha="right")
-    axes.set(xlim=(-0.01, 1.01), ylim=(len(questions) - 0.3, -0.4))
-    axes.set_axis_off()
-
-
-def draw_scatter(comparison: Comparison, summary: Summary) -> Figure:
-    """Plot predicted against observed vote fractions, for the first answers of the tree.
-
-    Of two answers one is shown, as the other is its mirror image.
-
-    Parameters
-    ----------
-    comparison : Comparison
-    summary : mapping
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
-    names = short_names(comparison.tree)
-    panels = [
-        (question, answer, column)
-        for question in comparison.tree.questions
-        for column, answer in enumerate(question.answers, start=question.start)
-        if summary["questions"][question.name]["n"] > 0
-        and (len(question.answers) > 2 or column == question.start)
-    ][:MAX_PANELS]
-    columns, rows = 4, max(-(-len(panels) // 4), 1)
-    figure = Figure(figsize=(2.6 * columns, 2.75 * rows + 0.3), layout="constrained")
-    for index, (question, answer, column) in enumerate(panels):
-        axes = figure.add_subplot(rows, columns, index + 1)
-        scores = summary["questions"][question.name]["answers"][answer]
-        predicted, seen = comparison.predicted["model"][:, column], comparison.observed[:, column]
-        alpha = float(np.clip(60 / scores["n"], 0.05, 0.6))
-        axes.plot([0, 1], [0, 1], color=_FAINT, lw=1)
-        axes.scatter(predicted, seen, 12, COLOURS["model"], alpha=alpha, linewidths=0)
-        axes.set_title(f"{names[question.name]}: {answer}", fontsize=8.5, color=_INK)
-        note = f"RMSE {scores['rmse']:.3f}\nfloor {scores['noise_floor_rmse']:.3f}"
-        axes.text(0.04, 0.96, note, fontsize=7, color=_INK, va="top")
-        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-        _plain_axes(axes)
-    figure.supxlabel("predicted vote fraction", fontsize=9.5)
-    figure.supylabel("observed vote fraction", fontsize=9.5)
-    return figure
-
-
-def draw_rmse(tree: Tree, summary: Summary) -> Figure:
-    """Plot each question's RMSE beside the baselines' and the floor that vote noise sets.
-
-    Parameters
-    ----------
-    tree : Tree
-    summary : mapping
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
-    names = short_names(tree)
-    asked = {name: scores for name, scores in summary["questions"].items() if scores["n"] > 0}
-    figure = Figure(figsize=(8.2, 0.62 * max(len(asked), 2) + 1.1), layout="constrained")
+    n, kinds = len(ticks), len(values)
+    height = 0.84 / max(kinds, 1)
+    figure = Figure(figsize=(8.6, 0.2 * kinds * max(n, 1) + 1.3), layout="constrained")
     axes = figure.add_subplot()
-    values: dict[str, Callable[[Summary], float]] = {
-        "model": lambda scores: scores["rmse"],
-        "ridge": lambda scores: scores["baselines"]["ridge"]["rmse"],
-        "constant": lambda scores: scores["baselines"]["constant"]["rmse"],
-    }
-    places = np.arange(len(asked))
-    floors = [scores["noise_floor_rmse"] for scores in asked.values()]
+    places = np.arange(n)
     handles: list[Any] = []
-    for index, (kind, value) in enumerate(values.items()):
-        lengths = [value(scores) for scores in asked.values()]
-        bars = axes.barh(
-            places + 0.26 * (index - 1), lengths, 0.24, color=COLOURS[kind], label=LABELS[kind]
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 0.3, "alpha": 0.8}
+    text: dict[str, Any] = {"fontsize": 6.5, "color": INK, "bbox": box, "zorder": 4}
+    text |= {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
+    for index, (kind, lengths) in enumerate(values.items()):
+        where = places + height * (index - (kinds - 1) / 2)
+        colour = COLOURS[kind]
+        handles.append(
+            axes.barh(where, lengths, height * 0.92, color=colour, label=LABELS[kind], zorder=2)
         )
-        box = {"facecolor": "white", "edgecolor": "none", "pad": 0.4}
-        axes.bar_label(bars, fmt="%.3f", fontsize=6.5, padding=3, color=_INK, bbox=box, zorder=4)
-        handles.append(bars)
-    line = axes.vlines(floors, places - 0.42, places + 0.42, _INK, lw=1.6, label="vote noise")
-    handles.append(line)
-    ticks = [f"{names[name]}  (n = {scores['n']})" for name, scores in asked.items()]
+        known = errors if kind == "model" and errors else [None] * n
+        for place, length, each in zip(where, lengths, known, strict=True):
+            if each:
+                axes.plot(list(each), [place, place], color=INK, lw=1.1, zorder=5)
+            end = max(length, each[1]) if each else length
+            axes.annotate(f"{length:{spec}}", (end, place), **text)
+    if len(floors):
+        low, high = places - 0.45, places + 0.45
+        handles.append(axes.vlines(floors, low, high, "#b03030", lw=1.6, label="vote noise"))
+        handles[-1].set_zorder(6)
     axes.set_yticks(places, ticks)
     axes.invert_yaxis()
-    axes.set_xlabel("RMSE of vote fractions (smaller is better)")
-    axes.legend(
-        handles=handles, fontsize=8, frameon=False, ncols=4, loc="lower left", bbox_to_anchor=(0, 1)
-    )
-    axes.margins(x=0.08, y=0.01)
-    _plain_axes(axes)
+    axes.set_xlabel(label)
+    figure.legend(handles=handles, fontsize=8, frameon=False, ncols=3, loc="outside upper center")
+    axes.margins(x=0.1, y=0.02)
+    plain_axes(axes)
     return figure
 
 
-def draw_calibration(comparison: Comparison) -> Figure:
-    """Plot the PIT histogram and the coverage of predictive intervals, all answers pooled.
+def draw_calibration(
+    pooled: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]], what: str
+) -> Figure:
+    """Plot PIT histograms and the coverage of predictive intervals, pooled and by question.
 
     Parameters
     ----------
-    comparison : Comparison
+    pooled : mapping
+        From `galaxymill.evaluation.calibration.calibration`.
+    parts : mapping of str to mapping
+        The same by question.
+    what : str
+        What lies in the intervals.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
-    pit = comparison.pit[np.isfinite(comparison.pit)]
-    figure = Figure(figsize=(8.2, 3.7), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    left.hist(pit, np.linspace(0, 1, 21), density=pit.size > 0, color="#a8cbe8", ec="white")
-    left.axhline(1, color=_INK, lw=1.2, ls="--")
-    left.set(xlim=(0, 1), xlabel="PIT of observed votes", ylabel="density")
-    left.set_title("flat: calibrated · U: overconfident · hump: too wide", fontsize=8.5)
-    levels = np.linspace(0, 1, 41)
-    covered = [coverage(pit, float(level)) for level in levels]
-    right.plot([0, 1], [0, 1], color=_INK, lw=1.2, ls="--", label="ideal")
-    if pit.size:
-        right.plot(levels, np.array(covered), color=COLOURS["model"], lw=2, label="model")
-        right.plot(0.9, coverage(pit, 0.9), "o", color=COLOURS["model"])
-        note = f"90 % intervals hold {100 * (coverage(pit, 0.9) or 0):.1f} %"
-        right.text(0.97, 0.04, note, ha="right", fontsize=8.5, color=_INK)
+    extra = list(parts.items()) if len(parts) > 1 else []
+    rows = -(-len(extra) // 5)
+    figure = Figure(figsize=(9.2, 3.7 + 1.55 * rows), layout="constrained")
+    halves = figure.add_gridspec(2, 1, height_ratios=[3.7, max(1.55 * rows, 0.01)])
+    top, bottom = (figure.add_subfigure(halves[place]) for place in range(2))
+    left, right = top.subplots(1, 2)
+    _draw_pit(left, pooled["pit_histogram"])
+    left.set(xlabel=f"PIT of {what}", ylabel="density")
+    left.set_title("flat: calibrated · U: over-confident · hump: too wide", fontsize=8.5)
+    right.plot([0, 1], [0, 1], color=INK, lw=1.2, ls="--", label="ideal")
+    for index, (_, scores) in enumerate(extra):
+        levels, covered, _, _ = coverage_curve(scores)
+        label = "one question" if index == 0 else None
+        right.plot(levels, covered, color="#a8cbe8", lw=0.9, label=label)
+    levels, covered, low, high = coverage_curve(pooled)
+    right.fill_between(levels, low, high, color=COLOURS["model"], alpha=0.25, lw=0)
+    right.plot(levels, covered, "o-", color=COLOURS["model"], ms=3, lw=1.8, label="all")
+    if pooled["coverage_90"] is not None:
+        note = f"90 % intervals hold {100 * pooled['coverage_90']:.1f} %"
+        right.text(0.97, 0.04, note, ha="right", fontsize=8.5, color=INK)
     right.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
-    right.set(xlabel="nominal probability of the interval", ylabel="share of votes inside")
+    right.set(xlabel="nominal probability of the interval", ylabel=f"share of {what} inside")
     right.legend(fontsize=8, frameon=False, loc="upper left")
     for axes in (left, right):
-        _plain_axes(axes)
+        plain_axes(axes)
+    for index, (name, scores) in enumerate(extra):
+        axes = bottom.add_subplot(rows, 5, index + 1)
+        _draw_pit(axes, scores["pit_histogram"])
+        covered_90 = (
+            "–" if scores["coverage_90"] is None else f"{100 * scores['coverage_90']:.0f} %"
+        )
+        axes.set_title(f"{clip(name)}\nn = {scores['n']}, 90 %: {covered_90}", fontsize=7)
+        plain_axes(axes)
+        axes.tick_params(labelsize=6)
+    return figure
+
+
+def _draw_pit(axes: Axes, shares: Sequence[float]) -> None:
+    edges = np.linspace(0, 1, PIT_BINS + 1)
+    axes.stairs(np.array(shares) * PIT_BINS, edges, fill=True, color="#a8cbe8")
+    axes.axhline(1, color=INK, lw=1, ls="--")
+    axes.set(xlim=(0, 1), ylim=(0, None))
+
+
+def coverage_curve(scores: Mapping[str, Any]) -> tuple[Values, Values, Values, Values]:
+    """Levels, coverage and the ends of its interval, of those levels that could be tested."""
+    points = [
+        (float(level) / 100, each["value"], *each["interval"])
+        for level, each in scores["coverage"].items()
+        if each["value"] is not None and each["interval"] is not None
+    ]
+    levels, covered, low, high = np.array(points, dtype=np.float64).reshape(-1, 4).T
+    return levels, covered, low, high
+
+
+def draw_confusion(matrices: Mapping[str, tuple[Sequence[str], Any]], truth: str) -> Figure:
+    """Draw confusion matrices: galaxies by true (down) and predicted (across) answer.
+
+    Parameters
+    ----------
+    matrices : mapping of str to (answers, matrix)
+    truth : str
+        What the true answers are called.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    largest = max((len(answers) for answers, _ in matrices.values()), default=2)
+    side = float(np.clip(1.5 + 0.3 * largest, 2.4, 7))
+    figure, axes_list = panels(len(matrices), 4 if largest <= 7 else 2, side, side)
+    for axes, (name, (answers, counts)) in zip(axes_list, matrices.items(), strict=True):
+        counts = np.array(counts)
+        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        if len(answers) <= 12:
+            for (row, column), n in np.ndenumerate(counts):
+                colour = "white" if shares[row, column] > 0.55 else INK
+                axes.text(column, row, f"{n}", color=colour, fontsize=7, ha="center", va="center")
+        labels = [clip(answer, 16) for answer in answers]
+        axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
+        axes.set_yticks(range(len(labels)), labels)
+        axes.tick_params(labelsize=6.5, length=0)
+        axes.set_title(name, fontsize=8, color=INK)
+    figure.supxlabel("model's most likely answer", fontsize=9)
+    figure.supylabel(truth, fontsize=9)
     return figure

@@ -1,0 +1,111 @@
+"""Intervals of scores by resampling galaxies, all scores with the same draws.
+
+Galaxies are the units: the answers and questions of one galaxy are drawn together. As the draws
+are shared, the difference of two scores is a paired one.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Values = npt.NDArray[np.float64]
+
+ROUNDS = 1000
+MAX_BLOCKS = 4096
+"""Larger samples are resampled in so many blocks of galaxies: the intervals stay the same, and
+time and memory bounded."""
+
+
+class Bootstrap:
+    """Weights of n galaxies in each round.
+
+    Parameters
+    ----------
+    n : int
+        Number of galaxies.
+    rounds : int
+    seed : int
+    """
+
+    def __init__(self, n: int, rounds: int = ROUNDS, seed: int = 1) -> None:
+        self._blocks = max(min(n, MAX_BLOCKS), 1)
+        draws = np.random.default_rng(seed).integers(self._blocks, size=(rounds, self._blocks))
+        draws += self._blocks * np.arange(rounds)[:, None]
+        counts = np.bincount(draws.ravel(), minlength=rounds * self._blocks)
+        self._weights = counts.reshape(rounds, self._blocks).astype(np.float64)
+
+    def totals(self, values: Values) -> Values:
+        """Add up each column over the galaxies of each round.
+
+        Parameters
+        ----------
+        values : ndarray, shape (n, k)
+
+        Returns
+        -------
+        ndarray, shape (rounds, k)
+        """
+        n, width = values.shape
+        padded = np.zeros((-(-max(n, 1) // self._blocks) * self._blocks, width))
+        padded[:n] = values
+        sums = padded.reshape(-1, self._blocks, width).sum(axis=0)
+        return np.asarray(self._weights @ sums)
+
+
+def pooled_draws(resampled: Bootstrap, values: Values) -> Values:
+    """Mean of all values in each round; NaN are left out.
+
+    Parameters
+    ----------
+    resampled : Bootstrap
+    values : ndarray, shape (n,) or (n, k)
+        The k values of a galaxy are drawn together.
+
+    Returns
+    -------
+    ndarray, shape (rounds,)
+        NaN where a round has no value.
+    """
+    table = values.reshape(len(values), -1)
+    sums, counts = np.nansum(table, axis=1), np.isfinite(table).sum(axis=1)
+    totals = resampled.totals(np.column_stack([sums, counts]).astype(np.float64))
+    with np.errstate(invalid="ignore"):
+        return np.asarray(totals[:, 0] / totals[:, 1])
+
+
+def interval(draws: Values, level: float = 0.95) -> list[float] | None:
+    """Percentile interval of a score (Efron 1979).
+
+    Parameters
+    ----------
+    draws : ndarray, shape (rounds,)
+    level : float
+
+    Returns
+    -------
+    list of two floats, or None
+        None when no round has a value.
+    """
+    present = draws[np.isfinite(draws)]
+    if not present.size:
+        return None
+    low, high = np.quantile(present, [(1 - level) / 2, (1 + level) / 2])
+    return [plain(low), plain(high)]
+
+
+def plain(value: Any) -> float:
+    """Round to six digits: the last bits differ between machines."""
+    return float(f"{value:.6g}")
+
+
+def number(value: Any) -> float | None:
+    """Round to six digits, None where there is nothing: JSON has no NaN and no infinity."""
+    return plain(value) if np.isfinite(value) else None
+
+
+def mean(values: npt.ArrayLike) -> float | None:
+    """Mean of what is not NaN; None when there is nothing."""
+    array = np.asarray(values, dtype=np.float64)
+    present = array[~np.isnan(array)]
+    return number(present.mean()) if present.size else None

@@ -1,0 +1,202 @@
+"""Who is evaluated, and who the baselines learn from."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from galaxymill.errors import UserError
+from galaxymill.storage.origin import read_record
+from galaxymill.votes.splits import near_training, uniform
+from galaxymill.votes.table import Votes, read_joint_votes
+from galaxymill.votes.task import Task
+
+Values = npt.NDArray[np.float64]
+SPLITS = ("test", "val", "all")
+
+NEAR_ARCSEC = 30.0
+MAX_FITTED = 10_000
+"""Training galaxies that the linear baselines are fitted to, at most; drawn by a hash."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Labelled galaxies on both sides.
+
+    Attributes
+    ----------
+    train, test : dict of str to ndarray, shape (n_columns,)
+        Labels by ``object_id``, sorted, in the order of the model's label columns. Training
+        galaxies serve the baselines; there may be none.
+    near : int
+        Galaxies left out, as they lie within ``NEAR_ARCSEC`` of a training one or are one.
+    known_votes : bool
+        Whether the model learned from these very labels, so that their split is the model's.
+    digests : dict of str to str
+        Of the label products.
+    """
+
+    train: dict[str, Values]
+    test: dict[str, Values]
+    near: int
+    known_votes: bool
+    digests: dict[str, str]
+
+    @property
+    def fitted(self) -> list[str]:
+        """Training galaxies that the linear baselines may use: ``MAX_FITTED`` drawn; sorted."""
+        drawn = sorted(self.train, key=lambda key: uniform(f"baselines:{key}"))
+        return sorted(drawn[:MAX_FITTED])
+
+
+@dataclass(frozen=True)
+class _Galaxies:
+    """Labelled galaxies with their sides: train, test or other."""
+
+    ids: list[str]
+    values: Values
+    sides: npt.NDArray[np.str_]
+    positions: Values | None
+
+    def on(self, chosen: npt.NDArray[np.bool_]) -> dict[str, Values]:
+        """Labels of some of them, sorted by ``object_id``."""
+        rows = np.flatnonzero(chosen).tolist()
+        return {self.ids[row]: self.values[row] for row in sorted(rows, key=self.ids.__getitem__)}
+
+
+def choose(
+    votes: Sequence[Path],
+    train: Sequence[Path],
+    split: str,
+    task: Task,
+    learned: Mapping[str, Any],
+) -> Sample:
+    """Choose the galaxies to evaluate.
+
+    Parameters
+    ----------
+    votes : sequence of Path
+        Label products.
+    train : sequence of Path
+        Label products of the training galaxies, for ``all``; else those of ``votes``.
+    split : str
+        ``test`` or ``val``: that split of ``votes``. ``all``: every galaxy of them.
+    task : Task
+        What the model predicts.
+    learned : mapping
+        Inputs of the model, by role, as its origin names them.
+
+    Returns
+    -------
+    Sample
+
+    Raises
+    ------
+    UserError
+        When no galaxy is left, the labels answer other questions than the model does, or
+        ``all`` is asked for of labels that the model learned from.
+    """
+    if split not in SPLITS:
+        raise UserError(f"--split {split!r}: unknown; allowed: {', '.join(SPLITS)}")
+    if train and split != "all":
+        raise UserError("--train goes with --split all; the others have a train split")
+    labels, known = read_joint_votes(votes), set(_texts(learned))
+    digests = {f"votes_{n}": read_record(path).digest for n, path in enumerate(votes, 1)}
+    same = not known.isdisjoint({labels.record.digest, *digests.values()})
+    place = ", ".join(map(str, votes))
+    if split == "all" and same:
+        raise UserError(
+            f"{place}: the model learned from these labels; --split all is for labels kept apart, "
+            "whose every galaxy is unknown to it; use --split test"
+        )
+    others = read_joint_votes(train) if train else None
+    if others is not None:
+        digests["train"] = others.record.digest
+    galaxies = _galaxies(labels, votes, split, task, others, train)
+    near = near_training(galaxies.positions, galaxies.sides, NEAR_ARCSEC)
+    trained = galaxies.on(galaxies.sides == "train")
+    tested = galaxies.sides == "test"
+    near |= tested & np.array([key in trained for key in galaxies.ids], dtype=bool)
+    test = galaxies.on(tested & ~near)
+    if not test:
+        raise UserError(
+            f"{place}: no galaxy to evaluate on in --split {split} ({int(near.sum())} are too near "
+            "a training one): too few galaxies or test: 0; give test a larger share"
+        )
+    return Sample(trained, test, int(near.sum()), same, digests)
+
+
+def _galaxies(
+    labels: Votes,
+    votes: Sequence[Path],
+    split: str,
+    task: Task,
+    train: Votes | None,
+    train_paths: Sequence[Path],
+) -> _Galaxies:
+    """Give every labelled galaxy its side."""
+    values = _align(labels, task, votes)
+    if split == "all":
+        galaxies = _apart(labels, values, train, task, train_paths)
+    else:
+        sides = np.where(labels.splits == "train", "train", "other")
+        sides[labels.splits == split] = "test"
+        galaxies = _Galaxies(list(labels.object_ids), values, sides, labels.positions)
+    galaxies.sides[~_labelled(galaxies.values, task)] = "other"
+    return galaxies
+
+
+def _texts(plain: Any) -> Iterator[str]:
+    """Every string in nested mappings and lists."""
+    if isinstance(plain, str):
+        yield plain
+    elif isinstance(plain, Mapping):
+        for value in plain.values():
+            yield from _texts(value)
+    elif isinstance(plain, Sequence):
+        for value in plain:
+            yield from _texts(value)
+
+
+def _align(votes: Votes, task: Task, paths: Sequence[Path]) -> Values:
+    """Put the labels under the model's columns; a joint model has more than one set's."""
+    place = ", ".join(map(str, paths))
+    lost = [column for column in votes.task.columns if column not in task.columns]
+    if votes.task.kind != task.kind or lost:
+        known = ", ".join(task.columns[:6]) + (", …" if len(task.columns) > 6 else "")
+        what = f"{lost[0]!r}" if lost else f"of kind {votes.task.kind}"
+        raise UserError(
+            f"{place}: labels {what}, but the model predicts {task.kind}: {known}; evaluate it on "
+            "labels of the kind it learned from"
+        )
+    values = np.zeros((len(votes.object_ids), len(task.columns)))
+    values[:, [task.columns.index(column) for column in votes.task.columns]] = votes.values
+    return values
+
+
+def _labelled(values: Values, task: Task) -> npt.NDArray[np.bool_]:
+    """Tell which galaxies have a class or a number; those without votes count for no question."""
+    known = np.isfinite(values).all(axis=1)
+    return np.asarray(known & (values.sum(axis=1) > 0) if task.kind == "class" else known)
+
+
+def _apart(
+    labels: Votes, values: Values, train: Votes | None, task: Task, paths: Sequence[Path]
+) -> _Galaxies:
+    """Put labels that were kept apart, all of them to test, beside those of training."""
+    ids, sides = list(labels.object_ids), np.full(len(labels.object_ids), "test")
+    if train is None:
+        return _Galaxies(ids, values, sides, labels.positions)
+    positions = [
+        np.full((len(each.object_ids), 2), np.nan) if each.positions is None else each.positions
+        for each in (labels, train)
+    ]
+    return _Galaxies(
+        ids + list(train.object_ids),
+        np.concatenate([values, _align(train, task, paths)]),
+        np.concatenate([sides, np.where(train.splits == "train", "train", "other")]),
+        np.concatenate(positions),
+    )

@@ -1,0 +1,96 @@
+"""Predictions against the truth of a simulated sky: what real votes can never tell.
+
+The Beta intervals of a catalogue are for the latent fraction, what infinitely many volunteers
+would answer. Observed fractions scatter beyond them, so only known fractions can test them.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import beta
+
+from galaxymill.errors import UserError
+from galaxymill.evaluation.bootstrap import Bootstrap, Values, interval, mean, number, pooled_draws
+from galaxymill.evaluation.calibration import calibration
+from galaxymill.evaluation.votes import Comparison
+from galaxymill.simulation.truth import TRUTH_SCHEMA
+from galaxymill.simulation.volunteers import true_fractions
+from galaxymill.tables import read_table
+
+
+def latent_pit(concentrations: Values, fractions: Values) -> Values:
+    """Probability of less than the latent fractions of one question.
+
+    Parameters
+    ----------
+    concentrations : ndarray, shape (n, n_samples, n_answers)
+    fractions : ndarray, shape (n, n_answers)
+
+    Returns
+    -------
+    ndarray, shape (n, n_answers)
+        Of the mixture over samples of Beta(αᵢ, α₀ − αᵢ).
+    """
+    others = concentrations.sum(axis=-1, keepdims=True) - concentrations
+    return np.asarray(beta.cdf(fractions[:, None, :], concentrations, others).mean(axis=1))
+
+
+def compare_with_truth(comparison: Comparison, path: Path) -> dict[str, Any]:
+    """Score predicted fractions against those that the simulated volunteers were drawn from.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    path : Path
+        ``truth.parquet`` of the sky, from the stage ``simulate``.
+
+    Returns
+    -------
+    dict
+        ``questions`` and ``overall``: RMSE of the fractions and coverage of the Beta intervals,
+        over the galaxies that count for a question, and RMSE of the observed fractions: what
+        one would know from the votes themselves.
+
+    Raises
+    ------
+    UserError
+        When a test galaxy is not in the table, or the tree is not the volunteers'.
+    """
+    table = read_table(path, TRUTH_SCHEMA.names, ["object_id"])
+    places = {key: row for row, key in enumerate(table["object_id"].to_pylist())}
+    lost = [key for key in comparison.object_ids if key not in places]
+    if lost:
+        raise UserError(f"{path}: {lost[0]!r} is not in this sky; give the truth of its own")
+    chosen = table.take([places[key] for key in comparison.object_ids])
+    fractions = true_fractions(chosen, comparison.tree)
+    fractions[np.isnan(comparison.observed)] = np.nan
+    pit = np.full(fractions.shape, np.nan)
+    for question in comparison.tree.questions:
+        rows, part = comparison.rows(question), question.slice
+        pit[rows, part] = latent_pit(
+            comparison.concentrations[rows, :, part], fractions[rows, part]
+        )
+    resampled = Bootstrap(len(comparison.object_ids))
+    parts = {question.name: question.slice for question in comparison.tree.questions}
+    scores = {
+        name: _scores(comparison, fractions[:, part], pit[:, part], part, resampled)
+        for name, part in {**parts, "": slice(None)}.items()
+    }
+    return {"overall": scores.pop(""), "questions": scores}
+
+
+def _scores(
+    comparison: Comparison, fractions: Values, pit: Values, part: slice, resampled: Bootstrap
+) -> dict[str, Any]:
+    squares = (comparison.predicted["model"][:, part] - fractions) ** 2
+    votes = mean((comparison.observed[:, part] - fractions) ** 2)
+    average, found = mean(squares), calibration(pit, resampled)
+    return {
+        "n": int(np.isfinite(fractions).any(axis=1).sum()),
+        "rmse": None if average is None else number(average**0.5),
+        "rmse_interval": interval(np.sqrt(pooled_draws(resampled, squares))),
+        "rmse_votes": None if votes is None else number(votes**0.5),
+        "coverage_90": found["coverage"]["90"]["value"],
+        **found,
+    }

@@ -1,0 +1,322 @@
+"""How far predicted vote fractions are from observed ones, and whether the intervals hold.
+
+Everything is over test galaxies with at least ``MIN_VOTES`` votes on the question. Observed
+fractions scatter by themselves, so each error stands beside the floor that vote noise sets.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from galaxymill.evaluation.baselines import Baselines
+from galaxymill.evaluation.bootstrap import Bootstrap, interval, mean, number, pooled_draws
+from galaxymill.evaluation.calibration import calibration
+from galaxymill.evaluation.classification import classify, most_likely
+from galaxymill.evaluation.distributions import (
+    Counts,
+    Values,
+    log_dirichlet_multinomial,
+    mixture_nll,
+    randomised_pit,
+)
+from galaxymill.inference.posterior import mean_fractions, proportion_asked
+from galaxymill.votes.splits import uniform
+from galaxymill.votes.tree import Question, Tree
+
+MIN_VOTES = 5
+ASKED = 0.5
+CONFIDENT_FRACTION, CONFIDENT_VOTES = 0.8, 20
+"""Galaxies that volunteers agree on, as in Walmsley+22 (MNRAS 509, 3966), table 3."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Predicted and observed votes of n test galaxies, side by side.
+
+    Attributes
+    ----------
+    tree : Tree
+    object_ids : sequence of str, length n
+    votes : ndarray, shape (n, n_answers)
+    concentrations : ndarray, shape (n, n_samples, n_answers)
+    observed : ndarray, shape (n, n_answers)
+        Vote fractions; NaN where the question has fewer than ``MIN_VOTES`` votes.
+    variance : ndarray, shape (n, n_answers)
+        Sampling variance of ``observed``, f (1−f) / (N−1): unbiased for binomial votes.
+    predicted : dict of str to ndarray, shape (n, n_answers)
+        Vote fractions by ``model`` and by each baseline.
+    pit : ndarray, shape (n, n_answers)
+        Randomised probability integral transform; NaN where ``observed`` is.
+    nll, nll_constant : ndarray, shape (n, n_questions)
+        Negative log likelihood of the votes, in nats, by the model and by one Dirichlet for
+        all galaxies; NaN where ``observed`` is.
+    """
+
+    tree: Tree
+    object_ids: Sequence[str]
+    votes: Counts
+    concentrations: Values
+    observed: Values
+    variance: Values
+    predicted: Mapping[str, Values]
+    pit: Values
+    nll: Values
+    nll_constant: Values
+
+    @cached_property
+    def asked(self) -> dict[str, Values]:
+        """Share of volunteers who came to each question, by their own answers to its parents."""
+        # A question that nobody was asked has no fractions; its descendants have no votes.
+        return proportion_asked(self.votes[:, None, :].astype(np.float64) + 1e-9, self.tree)
+
+    def rows(self, question: Question) -> npt.NDArray[np.int64]:
+        """Galaxies with enough votes on a question."""
+        return np.flatnonzero(np.isfinite(self.observed[:, question.start]))
+
+
+def compare(
+    tree: Tree,
+    object_ids: Sequence[str],
+    votes: Counts,
+    concentrations: Values,
+    baselines: Baselines,
+) -> Comparison:
+    """Put predictions beside votes.
+
+    Parameters
+    ----------
+    tree : Tree
+    object_ids : sequence of str, length n
+        They seed the random part of the PIT, so that it is the same in any order.
+    votes : ndarray, shape (n, n_answers)
+    concentrations : ndarray, shape (n, n_samples, n_answers)
+        Posterior samples of the model.
+    baselines : Baselines
+        For the same galaxies.
+
+    Returns
+    -------
+    Comparison
+    """
+    votes, concentrations = votes.astype(np.int64), concentrations.astype(np.float64)
+    observed, variance, pit = np.full((3, *votes.shape), np.nan)
+    nll, nll_constant = np.full((2, len(votes), len(tree.questions)), np.nan)
+    for index, question in enumerate(tree.questions):
+        columns = question.slice
+        total = votes[:, columns].sum(axis=1)
+        rows = np.flatnonzero(total >= MIN_VOTES)
+        n, alpha = votes[rows, columns], concentrations[rows, :, columns]
+        fractions = n / total[rows, None]
+        observed[rows, columns] = fractions
+        variance[rows, columns] = fractions * (1 - fractions) / (total[rows, None] - 1)
+        draws = _draws([object_ids[row] for row in rows.tolist()], question)
+        pit[rows, columns] = randomised_pit(alpha, n, draws)
+        nll[rows, index] = mixture_nll(alpha, n)
+        nll_constant[rows, index] = -log_dirichlet_multinomial(baselines.dirichlet[columns], n)
+    return Comparison(
+        tree=tree,
+        object_ids=object_ids,
+        votes=votes,
+        concentrations=concentrations,
+        observed=observed,
+        variance=variance,
+        predicted={"model": mean_fractions(concentrations, tree), **baselines.fractions},
+        pit=pit,
+        nll=nll,
+        nll_constant=nll_constant,
+    )
+
+
+def _draws(object_ids: Sequence[str], question: Question) -> Values:
+    """Uniform numbers, shape (n, n_answers), that depend on the galaxy and the answer alone."""
+    draws = [[uniform(f"pit:{column}:{key}") for column in question.columns] for key in object_ids]
+    return np.array(draws, dtype=np.float64).reshape(-1, len(question.columns))
+
+
+def summarise(comparison: Comparison) -> dict[str, Any]:
+    """Compute every number of ``metrics.json``.
+
+    Parameters
+    ----------
+    comparison : Comparison
+
+    Returns
+    -------
+    dict
+        ``questions`` (each with its ``answers``), ``overall``, which pools all galaxies,
+        questions and answers, and ``mean_of_questions``. Plain JSON values, None where nothing
+        could be computed; every ``…_interval`` holds the ends of a 95 % bootstrap interval.
+    """
+    resampled = Bootstrap(len(comparison.object_ids))
+    errors = _Errors(comparison, resampled)
+    width = len(comparison.tree.columns)
+    questions = {}
+    for index, question in enumerate(comparison.tree.questions):
+        answers = {
+            answer: errors.scores(column)
+            for column, answer in enumerate(question.answers, start=question.start)
+        }
+        questions[question.name] = {
+            **errors.scores(width + index),
+            **_likelihood(comparison, question.slice, slice(index, index + 1), resampled),
+            "classification": classifications(comparison, question),
+            "answers": answers,
+        }
+    every = slice(None)
+    overall = errors.scores(-1) | _likelihood(comparison, every, every, resampled)
+    return {
+        "questions": questions,
+        "overall": overall,
+        "mean_of_questions": errors.mean_of_questions(),
+    }
+
+
+class _Errors:
+    """Errors of vote fractions and their bootstrap draws, for groups of answers at once.
+
+    The groups are each answer, then each question, then everything.
+    """
+
+    def __init__(self, comparison: Comparison, resampled: Bootstrap) -> None:
+        self._observed = comparison.observed
+        tree = comparison.tree
+        whole = np.zeros((len(tree.columns), len(tree.questions) + 1))
+        for index, question in enumerate(tree.questions):
+            whole[question.slice, index] = 1
+        whole[:, -1] = 1
+        self._members = np.hstack([np.eye(len(tree.columns)), whole])
+        self._n_questions = len(tree.questions)
+        present = np.isfinite(comparison.observed).astype(np.float64) @ self._members
+        self.n = (present > 0).sum(axis=0)
+        self._counts = present.sum(axis=0), resampled.totals(present)
+        self._resampled = resampled
+        self.floor = np.sqrt(self._mean(comparison.variance)[0])
+        self.rmse: dict[str, tuple[Values, Values]] = {}
+        self.mae: dict[str, tuple[Values, Values]] = {}
+        for name, fractions in comparison.predicted.items():
+            error = fractions - comparison.observed
+            point, draws = self._mean(error**2)
+            self.rmse[name] = np.sqrt(point), np.sqrt(draws)
+            self.mae[name] = self._mean(np.abs(error))
+
+    def _mean(self, values: Values) -> tuple[Values, Values]:
+        """Mean of each group, shape (groups,), and in each round, shape (rounds, groups)."""
+        sums = np.nan_to_num(values) @ self._members
+        with np.errstate(invalid="ignore"):
+            return sums.sum(axis=0) / self._counts[0], self._resampled.totals(sums) / self._counts[
+                1
+            ]
+
+    def scores(self, group: int) -> dict[str, Any]:
+        """Scores of one group."""
+        rmse, rmse_draws = (values[..., group] for values in self.rmse["model"])
+        mae, mae_draws = (values[..., group] for values in self.mae["model"])
+        baselines = {}
+        for name in list(self.rmse)[1:]:
+            other, draws = (values[..., group] for values in self.rmse[name])
+            baselines[name] = {
+                "rmse": number(other),
+                "mae": number(self.mae[name][0][group]),
+                "difference": number(rmse - other),
+                "difference_interval": interval(rmse_draws - draws),
+            }
+        return {
+            "n": int(self.n[group]),
+            "rmse": number(rmse),
+            "rmse_interval": interval(rmse_draws),
+            "mae": number(mae),
+            "mae_interval": interval(mae_draws),
+            "baselines": baselines,
+            "noise_floor_rmse": number(self.floor[group]),
+        }
+
+    def mean_of_questions(self) -> dict[str, Any]:
+        """Mean RMSE over the questions that have galaxies, each weighing the same."""
+        questions = slice(-1 - self._n_questions, -1)
+        asked = np.flatnonzero(self.n[questions])
+
+        def average(values: Values) -> Values:
+            return np.asarray(values[..., questions][..., asked].mean(axis=-1))
+
+        if not asked.size:
+            return {"n_questions": 0, "rmse": None, "rmse_interval": None, "baselines": {}}
+        own, draws = (average(values) for values in self.rmse["model"])
+        baselines = {}
+        for name in list(self.rmse)[1:]:
+            other, others = (average(values) for values in self.rmse[name])
+            baselines[name] = {
+                "rmse": number(float(other)),
+                "difference": number(float(own - other)),
+                "difference_interval": interval(draws - others),
+            }
+        return {
+            "n_questions": len(asked),
+            "rmse": number(float(own)),
+            "rmse_interval": interval(draws),
+            "baselines": baselines,
+            "noise_floor_rmse": number(float(average(self.floor))),
+        }
+
+
+def _likelihood(
+    comparison: Comparison, columns: slice, questions: slice, resampled: Bootstrap
+) -> dict[str, Any]:
+    """Likelihood per galaxy and question, and coverage of predictive intervals."""
+    found = calibration(comparison.pit[:, columns], resampled)
+    own, constant = comparison.nll[:, questions], comparison.nll_constant[:, questions]
+    return {
+        "nll": mean(own),
+        "nll_constant": mean(constant),
+        "nll_difference_interval": interval(pooled_draws(resampled, own - constant)),
+        "coverage_90": found["coverage"]["90"]["value"],
+        **found,
+    }
+
+
+def classifications(comparison: Comparison, question: Question) -> dict[str, Any]:
+    """Score the most likely answer to a question.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    question : Question
+
+    Returns
+    -------
+    dict
+        See `galaxymill.evaluation.classification.classify`. ``asked``: galaxies of which more
+        than half the volunteers came to the question. ``confident``: those with at least
+        ``CONFIDENT_VOTES`` votes of which more than ``CONFIDENT_FRACTION`` agree.
+    """
+    observed = comparison.observed[:, question.slice]
+    predicted = comparison.predicted["model"][:, question.slice]
+    answered = np.isfinite(observed[:, 0])
+    enough = comparison.votes[:, question.slice].sum(axis=1) >= CONFIDENT_VOTES
+    samples = {
+        "asked": answered & (comparison.asked[question.name] > ASKED),
+        "confident": answered & enough & (observed > CONFIDENT_FRACTION).any(axis=1),
+    }
+    return {
+        name: classify(
+            most_likely(observed[chosen]), most_likely(predicted[chosen]), question.answers
+        )
+        for name, chosen in samples.items()
+    }
+
+
+def galaxy_errors(comparison: Comparison) -> Values:
+    """Half the mean absolute error of fractions over a galaxy's questions; shape (n,).
+
+    For one question it is the total variation distance: the share of votes to be moved.
+    NaN where no question has enough votes.
+    """
+    error = np.abs(comparison.predicted["model"] - comparison.observed)
+    each = [error[:, q.slice].sum(axis=1) / 2 for q in comparison.tree.questions]
+    stacked = np.stack(each, axis=1)
+    count = np.isfinite(stacked).sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.nansum(stacked, axis=1) / np.where(count, count, np.nan))
