@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= 2
-BENCHMARKS := dag fetch posterior render
+BENCHMARKS := dag fetch posterior render train
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: demo test lint format dag report clean setup bench schema
@@ -48,7 +48,7 @@ bench:
 	@for name in $(BENCHMARKS); do $(MAKE) --no-print-directory bench-$$name || exit 1; done
 
 bench-%: setup
-	@python benchmarks/$*.py
+	@python benchmarks/$*.py $(ARGS)
 
 schema: setup
 	python -m galaxymill.config_docs config
