@@ -14,7 +14,9 @@ if not config and not workflow.config_settings.configfiles:
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/inputs.smk"
 include: "workflow/rules/survey.smk"
+include: "workflow/rules/labels.smk"
 include: "workflow/rules/learn.smk"
 include: "workflow/rules/release.smk"
 

@@ -45,7 +45,15 @@ Sets = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="a setting named above; repeat --set for each"),
 ]
 Device = Annotated[str, typer.Option(help="auto (cuda where there is one), cpu or cuda")]
-Parts = Annotated[Path | None, typer.Option(help="images.csv, when IMAGES is a survey's folder")]
+VotesFiles = Annotated[
+    list[Path], typer.Option("--votes", help="votes.parquet; repeat for several labelled sets")
+]
+ImagesFiles = Annotated[
+    list[Path],
+    typer.Option(
+        "--images", help="images.csv of a survey, or images.parquet of a folder; repeatable"
+    ),
+]
 
 
 def _settings_of(module: str, name: str) -> Any:
@@ -58,15 +66,6 @@ def _chosen(registry: Any, kind: str, name: str) -> Any:
     if name not in registry:
         raise unknown_name(f"--{kind}", name, registry, kind)
     return registry[name].settings
-
-
-def _image_files(images: Path, partitions: Path | None) -> list[Path]:
-    """Images of a labelled folder are one file, those of a survey one per partition."""
-    if partitions is None:
-        return [images]
-    from galaxymill.catalog.names import part_names
-
-    return [images / f"{part}.parquet" for part in part_names(partitions)]
 
 
 @app.command()
@@ -194,32 +193,42 @@ def describe_images(
 
 @app.command()
 def labels(
-    source: Path,
-    tree: Path,
     out: Path,
-    object_id: Annotated[str, typer.Option(help="column of the identifier")] = "object_id",
+    sources: Annotated[list[Path], typer.Argument(help="files of one format; they add up")],
+    kind: Annotated[str, typer.Option("--format", help="docs/labels.md shows each")] = "counts",
+    tree: Annotated[Path | None, typer.Option(help="the tree that was asked")] = None,
     settings: Sets = [],  # noqa: B006
+    split: Annotated[list[str], typer.Option(help="KEY=VALUE: train, val, test, salt")] = [],  # noqa: B006
+    check: Annotated[list[str], typer.Option(help="KEY=VALUE: parents, absolute, relative")] = [],  # noqa: B006
 ) -> None:
-    """Check a table of votes (one whole-number column per answer of TREE) and split it.
+    """Check labels and split them; OUT is votes.parquet.
 
-    Settings: train, val, test (shares) and salt.
+    Beside it, sources.parquet tells what each file says and dropped.csv what was left out.
+    Formats: counts, fractions, gz2, gz_decals, panoptes, classes, number. Settings of all:
+    object_id, ra, dec. counts, fractions, gz_decals: columns. classes, number: column. classes:
+    classes. panoptes: tasks, retired, already_seen.
     """
-    from galaxymill.votes.labels import collect_labels as run
+    from galaxymill.votes.checks import CheckSettings
+    from galaxymill.votes.formats import FORMATS
+    from galaxymill.votes.labels import LabelSettings, collect_labels
     from galaxymill.votes.splits import SplitSettings
 
-    run(source, tree, out, object_id, SplitSettings.from_flags(settings, "labels"))
+    own = _chosen(FORMATS, "format", kind).from_flags(settings, f"labels --format {kind}")
+    splits = SplitSettings.from_flags(split, "--split")
+    checks = CheckSettings.from_flags(check, "--check")
+    collect_labels(sources, tree, out, LabelSettings(kind, own, splits, checks))
 
 
 @app.command()
 def label_images(
-    source: Path,
-    folder: Path,
     out: Path,
+    folder: Path,
+    sources: Annotated[list[Path], typer.Argument(help="the files of labels")],
     name: Annotated[str, typer.Option(help="name of the labelled set, kept with the images")],
     object_id: Annotated[str, typer.Option(help="column of the identifier")] = "object_id",
     settings: Sets = [],  # noqa: B006
 ) -> None:
-    """Gather the images that SOURCE's column file_loc names, from FOLDER, into one product.
+    """Gather the images that the column file_loc of SOURCES names, from FOLDER, into one product.
 
     Settings: size, format (jpeg, png, webp), quality.
     """
@@ -227,53 +236,55 @@ def label_images(
     from galaxymill.votes.images import collect_images as run
 
     model = RecipeSettings.from_flags(settings, "label-images")
-    run(source, folder, out, name, object_id, model)
+    run(sources, folder, out, name, object_id, model)
 
 
 @app.command()
 def train(
-    votes: Path,
-    images: Path,
     out: Path,
-    partitions: Parts = None,
+    votes: VotesFiles,
+    images: ImagesFiles,
     settings: Sets = [],  # noqa: B006
     device: Device = "auto",
-    threads: Annotated[int, typer.Option(help="CPU threads; 0 is torch's default")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 is torch's default")] = 0,
+    tensorboard: Annotated[Path | None, typer.Option(help="folder for TensorBoard")] = None,
 ) -> None:
-    """Train a model on VOTES and IMAGES; OUT is model.yaml, the weights lie beside it.
+    """Train a model; OUT is model.yaml, the weights and history.csv lie beside it.
 
-    Settings: encoder (any timm name), pretrained, image_size, zoom, views, epochs, batch_size,
-    learning_rate, weight_decay, dropout, concentrations, seed.
+    A training that was killed goes on after its last epoch. Settings: encoder (any timm name),
+    weights, trainable, image_size, zoom, views, epochs, batch_size, learning_rate, dropout,
+    members, seed and more: config/README.md explains each.
     """
+    from galaxymill.training.train import Resources
     from galaxymill.training.train import train as run
 
     model = _settings_of("models.settings", "TrainSettings")
-    run(
-        votes,
-        _image_files(images, partitions),
-        out,
-        model.from_flags(settings, "train"),
-        device,
-        threads,
-    )
+    chosen = model.from_flags(settings, "train")
+    resources = Resources(device=device, threads=threads, tensorboard=tensorboard)
+    run(votes, images, out, chosen, resources)
 
 
 @app.command()
 def evaluate(
-    votes: Path,
-    images: Path,
-    model: Path,
     out: Path,
-    partitions: Parts = None,
-    samples: Annotated[int, typer.Option(help="Monte-Carlo dropout samples")] = 5,
+    votes: VotesFiles,
+    images: ImagesFiles,
+    model: Annotated[Path, typer.Option(help="model.yaml")],
+    samples: Annotated[int, typer.Option(min=1, help="Monte-Carlo dropout samples")] = 5,
+    catalog: Annotated[list[Path], typer.Option(help="objects.parquet; repeatable")] = [],  # noqa: B006
+    truth: Annotated[Path | None, typer.Option(help="truth.parquet of a simulated sky")] = None,
+    split: Annotated[str, typer.Option(help="test, val, or all of labels kept apart")] = "test",
+    train: Annotated[
+        list[Path], typer.Option(help="with --split all: votes.parquet for the baselines")
+    ] = [],  # noqa: B006
 ) -> None:
-    """Compare MODEL with the volunteers' votes on the test split; OUT is metrics.json.
+    """Compare a model with labels of galaxies it has not learned from; OUT is metrics.json.
 
-    Tables, plots and the page report.html are written beside it.
+    Tables, plots and the page report.html lie beside it; docs/evaluation.md explains each number.
     """
     from galaxymill.evaluation.evaluate import evaluate as run
 
-    run(votes, _image_files(images, partitions), model, out, samples)
+    run(votes, images, model, out, samples, catalog, truth, split, train)
 
 
 @app.command()

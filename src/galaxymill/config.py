@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from galaxymill.catalog.settings import CatalogSettings
 from galaxymill.errors import UserError, unknown_name
@@ -12,14 +12,12 @@ from galaxymill.images.recipes import RECIPES
 from galaxymill.images.settings import RecipeSettings
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.models.settings import TrainSettings
-from galaxymill.settings import Settings, Strict, explain
+from galaxymill.settings import Choice, Name, Settings, Strict, explain
 from galaxymill.simulation.settings import SimulationSettings
 from galaxymill.surveys.base import Network, ServiceSettings
 from galaxymill.surveys.registry import SERVICES
-from galaxymill.votes.splits import SplitSettings
+from galaxymill.votes.settings import Labels
 from galaxymill.votes.tree import load_tree
-
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
 
 
 class Catalog(CatalogSettings):
@@ -40,27 +38,7 @@ class Partitions(Settings):
     )
 
 
-class _Choice(Strict):
-    """A name from a registry together with the settings that go with it."""
-
-    @staticmethod
-    def pick(plain: Any, key: str, registry: Mapping[str, Any]) -> dict[str, Any]:
-        if not isinstance(plain, dict) or key not in plain:
-            raise ValueError(f"key {key} is required; allowed: {', '.join(sorted(registry))}")
-        if isinstance(plain.get("settings"), Settings):
-            return plain
-        name = plain[key]
-        if name not in registry:
-            raise ValueError(str(unknown_name(key, str(name), registry, key)))
-        model: type[Settings] = registry[name].settings
-        try:
-            settings = model.model_validate({k: v for k, v in plain.items() if k != key})
-        except ValidationError as error:
-            raise ValueError(explain(error, model)) from error
-        return {key: name, "settings": settings}
-
-
-class Cutouts(_Choice):
+class Cutouts(Choice):
     """A cutout service by name, with its settings beside the name."""
 
     service: str = Field(description="a service")
@@ -76,7 +54,7 @@ class Cutouts(_Choice):
         return cls.pick(plain, "service", SERVICES)
 
 
-class Images(_Choice):
+class Images(Choice):
     """A recipe by name, with its settings beside the name."""
 
     recipe: str = Field(description="a recipe")
@@ -148,34 +126,16 @@ class Survey(Strict):
                 )
 
 
-class LabelImages(Strict):
-    """Where the images of labelled galaxies are: a survey, or a folder of files."""
-
-    survey: Name | None = Field(None, description="a survey of this config")
-    folder: Path | None = Field(None, description="folder that file_loc paths start from")
-    size: int = Field(424, ge=16, le=3000, description="size of a folder's images, in pixels")
-
-    @model_validator(mode="after")
-    def _one_of_two(self) -> Self:
-        if (self.survey is None) == (self.folder is None):
-            raise ValueError("give either survey or folder")
-        return self
-
-
-class Labels(Strict):
-    """A labelled set: votes on galaxies, the tree they answer, and the images."""
-
-    votes: Path = Field(description="table with object_id and a count column per answer")
-    object_id: str = Field("object_id", description="column of the unique identifier")
-    tree: str = Field(description="name of a tree in config/trees, or path of a tree file")
-    images: LabelImages
-    splits: SplitSettings = SplitSettings()
+def _several(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
 
 
 class Model(Strict):
     """A model: what it learns from and how."""
 
-    labels: Name = Field(description="labels of this config")
+    labels: Annotated[tuple[Name, ...], BeforeValidator(_several)] = Field(
+        description="labels of this config; several are learned jointly", min_length=1
+    )
     train: TrainSettings
 
 
@@ -207,11 +167,12 @@ class Config(Strict):
                 kind = "service" if among is SERVICES else place.rsplit(".", 1)[-1]
                 raise ValueError(str(unknown_name(place, name, among, kind)))
         for name, release in self.releases.items():
-            trained_on = self.labels[self.models[release.model].labels].images.survey
-            if trained_on != release.survey and not release.predict.allow_domain_shift:
+            surveys = self.image_surveys(release.model)
+            if release.survey not in surveys and not release.predict.allow_domain_shift:
+                told = ", ".join(survey or "none, a folder" for survey in surveys)
                 raise ValueError(
                     f"releases.{name}: model {release.model} learned from other images (survey: "
-                    f"{trained_on or 'none, a folder'}) than those of {release.survey}; set "
+                    f"{told}) than those of {release.survey}; set "
                     "predict: {allow_domain_shift: true} to flag every row, or train on this survey"
                 )
         seen: dict[tuple[str, str], tuple[str, PredictSettings]] = {}
@@ -227,7 +188,8 @@ class Config(Strict):
             if labels.images.survey is not None:
                 yield f"labels.{name}.images.survey", labels.images.survey, self.surveys
         for name, model in self.models.items():
-            yield f"models.{name}.labels", model.labels, self.labels
+            for one in model.labels:
+                yield f"models.{name}.labels", one, self.labels
         for name, release in self.releases.items():
             yield f"releases.{name}.survey", release.survey, self.surveys
             yield f"releases.{name}.model", release.model, self.models
@@ -239,6 +201,10 @@ class Config(Strict):
         cutouts = self.surveys[survey].cutouts
         limits = self.network.get(cutouts.service, Network()).limit_flags()
         return f"{cutouts.settings.operational_flags()} {limits}"
+
+    def image_surveys(self, model: str) -> list[str | None]:
+        """Surveys whose images a model learns from, by its labels; None for a folder of files."""
+        return [self.labels[name].images.survey for name in self.models[model].labels]
 
     def hosts(self) -> dict[str, int]:
         """Hosts that are asked, and how many jobs may ask each of them at once."""
@@ -257,9 +223,14 @@ class Config(Strict):
                 return release.predict
         return PredictSettings()
 
-    def tree_path(self, labels: str, trees: Path) -> Path:
-        """Path of the tree file of a labelled set; ``trees`` holds those known by name."""
+    def tree_path(self, labels: str, trees: Path) -> Path | None:
+        """Path of the tree file of a labelled set; ``trees`` holds those known by name.
+
+        None for classes and numbers.
+        """
         tree = self.labels[labels].tree
+        if tree is None:
+            return None
         return Path(tree) if "/" in tree or tree.endswith(".yaml") else trees / f"{tree}.yaml"
 
 
@@ -298,9 +269,11 @@ def load_config(plain: Mapping[str, Any], place: str, trees: Path) -> Config:
             raise UserError(f"{place}: {key}: no such folder: {folder} (looked in {Path.cwd()})")
     for name, labels in config.labels.items():
         tree = config.tree_path(name, trees)
+        if tree is None:
+            continue
         if not tree.is_file():
             known = [path.stem for path in trees.glob("*.yaml")]
-            raise unknown_name(f"{place}: labels.{name}.tree", labels.tree, known, "tree")
+            raise unknown_name(f"{place}: labels.{name}.tree", str(labels.tree), known, "tree")
         load_tree(tree)
     return config
 
@@ -321,11 +294,19 @@ def _input_files(config: Config) -> Iterator[tuple[str, Path]]:
         for key, path in survey.cutouts.settings.input_files().items():
             yield f"surveys.{name}.cutouts.{key}", path
     for name, labels in config.labels.items():
-        yield f"labels.{name}.votes", labels.votes
+        for path in labels.votes:
+            yield f"labels.{name}.votes", path
+        for key, path in labels.settings.input_files().items():
+            yield f"labels.{name}.{key}", path
+    for name, model in config.models.items():
+        if model.train.weights_file:
+            yield f"models.{name}.train.weights", model.train.weights_file
 
 
 def _is_made(config: Config, path: Path) -> bool:
-    """Tell whether the workflow itself makes this file: the tables of a simulated sky."""
+    """Tell whether the workflow itself makes this file: a simulated sky's table, a model."""
+    if str(path) in {f"results/models/{name}/model.yaml" for name in config.models}:
+        return True
     made = {f"results/simulations/{name}" for name in config.simulations}
     tables = ("catalog.parquet", "truth.parquet", "votes.parquet")
     return str(path.parent) in made and path.name in tables

@@ -5,8 +5,9 @@ Run as ``python -m galaxymill.config_docs FOLDER``; a test fails when they have 
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel
@@ -19,6 +20,9 @@ from galaxymill.simulation.settings import SimulationSettings
 from galaxymill.storage.atomic import atomic_file
 from galaxymill.surveys.base import Network
 from galaxymill.surveys.registry import SERVICES
+from galaxymill.votes.checks import CheckSettings
+from galaxymill.votes.formats import FORMATS
+from galaxymill.votes.settings import LabelImages, Labels
 from galaxymill.votes.splits import SplitSettings
 
 _HEAD = """# The config
@@ -54,7 +58,8 @@ network:
 
 A vote table has one row per galaxy and, for each answer of the tree, a column of whole numbers
 named `{question}_{answer}`, e.g. `smooth-or-featured-gz2_smooth`; the trees known by name are the
-files of `trees/`. With columns `ra` and `dec` galaxies are split by their place on the sky.
+files of `trees/`. With columns `ra` and `dec` galaxies are split by their place on the sky. Other
+layouts, Zooniverse's exports among them, are formats: see `docs/labels.md`.
 
 Columns of tables are checked when a table is read, in the first seconds of a run: `snakemake plan`
 does that much. Put targets before `--configfile`, which takes every word after it.
@@ -66,16 +71,31 @@ def schema() -> dict[str, Any]:
     plain = config.Config.model_json_schema()
     plain["$defs"]["Cutouts"] = _one_of("service", SERVICES)
     plain["$defs"]["Images"] = _one_of("recipe", RECIPES)
+    labels = plain["$defs"]["Labels"]
+    shared = {k: v for k, v in labels["properties"].items() if k not in ("format", "settings")}
+    required = [key for key in labels["required"] if key != "settings"]
+    plain["$defs"]["Labels"] = _one_of("format", FORMATS, shared, required, default="counts")
     return plain
 
 
-def _one_of(key: str, registry: Mapping[str, Any]) -> dict[str, Any]:
-    """Spell a choice from a registry: the name, with the settings that go with it."""
+def _one_of(
+    key: str,
+    registry: Mapping[str, Any],
+    shared: Mapping[str, Any] = MappingProxyType({}),
+    required: Sequence[str] = (),
+    default: str = "",
+) -> dict[str, Any]:
+    """Spell a choice from a registry: the name, with the settings that go with it.
+
+    ``shared`` are properties that all choices have, ``required`` those of them that must be
+    given; the choice ``default`` needs no name.
+    """
     choices = []
     for name, entry in registry.items():
         one = entry.settings.model_json_schema()
-        one["properties"] = {key: {"const": name}, **one["properties"]}
-        one["required"] = [key, *one.get("required", [])]
+        one["properties"] = {key: {"const": name}, **shared, **one["properties"]}
+        named = [] if name == default else [key]
+        one["required"] = [*named, *required, *one.get("required", [])]
         choices.append(one)
     return {"oneOf": choices}
 
@@ -96,9 +116,16 @@ def page() -> str:
         for name, entry in RECIPES.items()
     ]
     sections += [
-        ("labels.NAME", "Votes, the tree they answer, and the images.", config.Labels),
-        ("labels.NAME.images", "One of survey and folder.", config.LabelImages),
+        ("labels.NAME", "Files of labels; the keys of their format stand beside.", Labels),
+    ]
+    sections += [
+        (f"labels.NAME, format: {name}", _first_line(entry.settings), entry.settings)
+        for name, entry in FORMATS.items()
+    ]
+    sections += [
+        ("labels.NAME.images", "One of survey and folder.", LabelImages),
         ("labels.NAME.splits", "A hash decides who is learned from.", SplitSettings),
+        ("labels.NAME.checks", "What has too many votes is left out and told.", CheckSettings),
         ("models.NAME", "What is learned, and from what.", config.Model),
         ("models.NAME.train", "How it learns.", TrainSettings),
         ("releases.NAME", "A catalogue to publish.", config.Release),

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from galaxymill.storage.digest import VOLATILE
 from galaxymill.votes.splits import SPLITS
+from galaxymill.votes.task import Task
 from galaxymill.votes.tree import Tree
 
 CUTOUT_STATUSES = ("ok", "partial", "no_coverage", "invalid", "failed")
@@ -119,16 +120,35 @@ IMAGES = datasets_schema(
 )
 
 
-def votes(tree: Tree, with_positions: bool) -> pa.Schema:
-    """Schema of a vote table: one int column per answer, in the tree's order, and the split."""
-    counts = [
-        field(column, pa.int32(), f"volunteers who answered {answer!r} to {question.name}")
-        for question in tree.questions
-        for column, answer in zip(question.columns, question.answers, strict=True)
-    ]
+def votes(task: Task, with_positions: bool) -> pa.Schema:
+    """Schema of labels: the task's columns in their order, and the split.
+
+    Parameters
+    ----------
+    task : Task
+        Votes and classes have an int column per answer, a number has one float column.
+    with_positions : bool
+        Whether there are ``ra`` and ``dec``; null for a galaxy that has none.
+    """
     positions = [RA, DEC] if with_positions else []
     split = field("split", pa.string(), f"one of {', '.join(SPLITS)}")
-    return pa.schema([OBJECT_ID, *positions, *counts, split])
+    return pa.schema([OBJECT_ID, *positions, *_label_fields(task), split])
+
+
+def label_sources(task: Task) -> pa.Schema:
+    """Schema of what each file says of its galaxies, before any check."""
+    file = field("file", pa.string(), "the file, as named in the config")
+    return pa.schema([OBJECT_ID, file, *_label_fields(task)])
+
+
+def _label_fields(task: Task) -> list[pa.Field]:
+    if task.kind == "number":
+        return [field(task.number, pa.float64(), f"the galaxy's {task.number}")]
+    return [
+        field(column, pa.int32(), f"volunteers who answered {answer!r} to {question.name}")
+        for question in task.questions.questions
+        for column, answer in zip(question.columns, question.answers, strict=True)
+    ]
 
 
 def summary_fields(tree: Tree) -> list[pa.Field]:

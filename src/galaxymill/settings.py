@@ -1,13 +1,17 @@
 """Settings of a stage: frozen pydantic models that travel as ``--set key=value`` flags."""
 
+import json
 import re
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
 
-from galaxymill.errors import UserError
+from galaxymill.errors import UserError, unknown_name
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
+"""What a user calls a survey, a labelled set, a model or a release."""
 
 
 def _split_commas(value: Any) -> Any:
@@ -21,6 +25,19 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas)]
 
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_split_commas)]
 """Several numbers; on the command line they are separated by commas."""
+
+
+def _parse_object(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise ValueError("is not a JSON object of names") from error
+
+
+Pairs = Annotated[dict[str, str], BeforeValidator(_parse_object)]
+"""Names given to names; on the command line a JSON object."""
 
 
 class Strict(BaseModel):
@@ -41,13 +58,13 @@ class Settings(Strict):
 
     operational: ClassVar[frozenset[str]] = frozenset()
 
-    def to_flags(self) -> str:
+    def to_flags(self, option: str = "--set") -> str:
         """Spell what changes the product as command-line flags, sorted and quoted for a shell.
 
         Defaults are spelled out too, so that a default that changes in a later version makes
         the stage run again.
         """
-        return self._flags("--set", set(type(self).model_fields) - self.operational)
+        return self._flags(option, set(type(self).model_fields) - self.operational)
 
     def operational_flags(self) -> str:
         """Spell what changes no product."""
@@ -92,6 +109,27 @@ class Settings(Strict):
             raise UserError(f"{place}: {explain(error, cls)}") from error
 
 
+class Choice(Strict):
+    """A name from a registry together with the settings that go with it."""
+
+    @staticmethod
+    def pick(plain: Any, key: str, registry: Mapping[str, Any]) -> dict[str, Any]:
+        """Split a plain form in the name, under ``key``, and the settings that go with it."""
+        if not isinstance(plain, dict) or key not in plain:
+            raise ValueError(f"key {key} is required; allowed: {', '.join(sorted(registry))}")
+        if isinstance(plain.get("settings"), Settings):
+            return plain
+        name = plain[key]
+        if name not in registry:
+            raise ValueError(str(unknown_name(key, str(name), registry, key)))
+        model: type[Settings] = registry[name].settings
+        try:
+            settings = model.model_validate({k: v for k, v in plain.items() if k != key})
+        except ValidationError as error:
+            raise ValueError(explain(error, model)) from error
+        return {key: name, "settings": settings}
+
+
 _USER_INFO = re.compile(r"//[^/\s]*@")
 """A user and a password in an address: they must not be repeated in a message."""
 
@@ -99,6 +137,8 @@ _USER_INFO = re.compile(r"//[^/\s]*@")
 def _spell(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, dict):
+        return json.dumps(value, sort_keys=True)
     if isinstance(value, tuple | list):
         return ",".join(str(item) for item in value)
     return str(value)

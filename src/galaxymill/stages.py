@@ -10,9 +10,9 @@ STAGE_VERSIONS = {
     "partition": 1,
     "fetch": 3,
     "render": 3,
-    "labels": 3,
-    "train": 1,
-    "evaluate": 1,
+    "labels": 4,
+    "train": 2,
+    "evaluate": 2,
     "predict": 1,
     "release": 2,
 }

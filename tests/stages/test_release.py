@@ -18,10 +18,14 @@ import yaml
 from galaxymill import flags, products
 from galaxymill.catalog.partition import part_files, partition, read_partitions
 from galaxymill.errors import UserError
+from galaxymill.models.settings import TrainSettings
+from galaxymill.models.store import ModelCard, write_model
 from galaxymill.release import merge
 from galaxymill.release.merge import merge_release
+from galaxymill.release.sources import read_model
 from galaxymill.storage.origin import Origin, read_record
 from galaxymill.storage.parquet import write_product
+from galaxymill.votes.task import Task
 from galaxymill.votes.tree import parse_tree
 
 TREE = parse_tree(
@@ -86,10 +90,11 @@ class Survey:
     def write_model(self, digest="m" * 64, domain=DOMAIN):
         origin = Origin("train", {"encoder": "resnet18"}, {"votes": "v" * 64}, domain)
         card = {
-            "tree": TREE.to_dict(),
+            "task": Task("votes", TREE).to_dict(),
             "digest": digest,
             "origin": origin.to_dict(),
-            "encoder": "resnet18",
+            "encoder": {"architecture": "resnet18"},
+            "settings": {"encoder": "resnet18.a1_in1k"},
             "splits": {"train": 700, "val": 100, "test": 200},
         }
         self.model.write_text(yaml.safe_dump(card, sort_keys=False))
@@ -371,6 +376,7 @@ def test_the_readme_counts_and_quotes_the_evaluation(released):
     assert "| smooth-or-featured | 200 | 0.200 | 0.300 | 0.250 | 0.100 | 88% |" in text
     assert "no better than a constant on: smooth-or-featured." in text
     assert "700 train" in text
+    assert "- encoder: resnet18.a1_in1k\n" in text
     assert "domain shift" not in text.lower()
 
 
@@ -384,6 +390,15 @@ def test_a_release_that_another_process_has_just_made_serves(released, monkeypat
     before = (folder / "SHA256SUMS").stat().st_mtime_ns
     survey.release(folder / "SHA256SUMS", metrics=metrics)
     assert (folder / "SHA256SUMS").stat().st_mtime_ns == before
+
+
+def test_the_card_that_training_writes_is_read(tmp_path):
+    settings = TrainSettings(encoder="resnet18")
+    origin = Origin("train", domain=DOMAIN).to_dict()
+    card = ModelCard(Task("votes", TREE), settings, {}, "w" * 64, origin, {"train": 7})
+    write_model(tmp_path, card)
+    model = read_model(tmp_path / "model.yaml")
+    assert (model.tree, model.digest, model.domain) == (TREE, card.digest, DOMAIN)
 
 
 def test_a_domain_shift_is_warned_of(survey):

@@ -1,13 +1,15 @@
 """The config is checked whole before anything runs."""
 
+import shlex
 import subprocess
 import sys
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
 import yaml
 
-from galaxymill.config import load_config
+from galaxymill.config import Config, load_config
 from galaxymill.errors import UserError
 
 PLAIN = {
@@ -88,11 +90,11 @@ MISSPELT = [
         "z",
         "blue, fill, format, green, quality, red, reproj",
     ),
-    ("labels/votes/image", {}, "images, object_id, splits, tree, votes"),
+    ("labels/votes/image", {}, "checks, columns, dec, format, images, object_id, ra, splits"),
     ("labels/votes/images/dir", "x", "folder, size, survey"),
     ("labels/votes/splits", {"training": 0.7}, "salt, test, train, val"),
     ("models/net/label", "x", "labels, train"),
-    ("models/net/train/epoch", 3, "batch_size, concentrations, dropout, encoder, epochs"),
+    ("models/net/train/epoch", 3, "batch_size, cache_gb, calibrate, concentrations, devices"),
     ("releases/dr1/modle", "x", "galaxies_per_tile, model, predict, survey"),
     ("releases/dr1/predict", {"sample": 2}, "allow_domain_shift, samples"),
     (
@@ -119,6 +121,16 @@ WRONG = [
     ("labels/votes/votes", "no.csv", "labels.votes.votes: no such file: no.csv"),
     ("labels/votes/tree", "desy", "labels.votes.tree: unknown tree 'desy'; allowed: candels,"),
     ("labels/votes/tree", "my/tree.yaml", "unknown tree 'my/tree.yaml'"),
+    ("labels/votes/votes", ["votes.csv", "no.csv"], "labels.votes.votes: no such file: no.csv"),
+    ("labels/votes/votes", ["votes.csv", "votes.csv"], "votes: given twice: votes.csv"),
+    ("labels/votes/votes", [], "labels.votes.votes: Tuple should have at least 1 item"),
+    ("labels/votes/format", "gz3", "unknown format 'gz3'; allowed: classes, counts, fractions,"),
+    ("labels/votes/format", "classes", "column: this key is required"),
+    ("labels/votes/column", "ring", "column: unknown key; allowed: checks, columns, dec, format"),
+    ("labels/votes/tree", None, "tree: is required by format counts"),
+    ("labels/votes/checks", {"absolut": 3}, "unknown key; allowed: absolute, parents, relative"),
+    ("labels/votes/checks", False, "labels.votes.checks: Input should be a valid dictionary"),
+    ("labels/votes/settings", {}, "unknown key; allowed: "),
     ("labels/votes/images/survey", "fild", "unknown survey 'fild'; allowed: field"),
     ("labels/votes/images", {"folder": "no"}, "labels.votes.images.folder: no such folder: no"),
     ("labels/votes/images/folder", ".", "give either survey or folder"),
@@ -247,3 +259,55 @@ def test_a_folder_of_cutouts_that_is_not_there_is_refused(files, trees):
 
 def test_an_empty_config_is_refused(trees):
     assert "the config is empty" in refusal({}, trees)
+
+
+ZOONIVERSE = {"format": "panoptes", "tasks": "tasks.yaml"}
+
+
+def labels(files, trees, **changes):
+    plain = deepcopy(PLAIN)
+    plain["labels"]["votes"].update(changes)
+    return load_config(plain, "mine.yaml", trees).labels["votes"]
+
+
+def test_one_file_or_several(files, trees):
+    (files / "more.csv").touch()
+    assert [str(path) for path in labels(files, trees).votes] == ["votes.csv"]
+    several = labels(files, trees, votes=["votes.csv", "more.csv"])
+    assert [str(path) for path in several.votes] == ["votes.csv", "more.csv"]
+
+
+def test_settings_of_labels_travel_as_flags(files, trees):
+    chosen = labels(files, trees, columns={"a_b": "x,y=z"}, checks={"relative": 0.1})
+    words = shlex.split(chosen.to_flags())
+    sets = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
+    assert type(chosen.settings).from_flags(sets, "labels") == chosen.settings
+    assert words[:2] == ["--format", "counts"]
+    assert {"relative=0.1", "absolute=2.0", "test=0.2"} <= set(words)
+
+
+def test_a_file_of_tasks_is_an_input_and_no_param(files, trees):
+    with pytest.raises(UserError, match=r"labels.votes.tasks: no such file: tasks.yaml"):
+        labels(files, trees, **ZOONIVERSE)
+    (files / "tasks.yaml").touch()
+    chosen = labels(files, trees, **ZOONIVERSE)
+    assert "tasks.yaml" not in chosen.to_flags()
+    assert chosen.settings.operational_flags() == "--set tasks=tasks.yaml"
+
+
+def test_an_export_has_no_files_of_images(files, trees):
+    (files / "tasks.yaml").touch()
+    with pytest.raises(UserError, match="format panoptes has no column file_loc"):
+        labels(files, trees, **ZOONIVERSE, images={"folder": "."})
+
+
+def test_simple_labels_have_no_tree(files, trees):
+    with pytest.raises(UserError, match="tree: does not go with format number"):
+        labels(files, trees, format="number", column="z")
+
+
+def test_the_example_of_few_labels_is_allowed(root):
+    plain = yaml.safe_load((root / "config" / "few_labels.yaml").read_text())
+    config = Config.model_validate(plain)
+    assert config.models["mine"].train.members == 3
+    assert config.labels["mine"].votes == (Path("pictures/votes.csv"),)

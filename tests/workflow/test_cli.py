@@ -24,10 +24,16 @@ MISSING = {
     "partition": ["nowhere.parquet", "out.csv"],
     "fetch": ["nowhere.parquet", "out.parquet", "--service", "legacy"],
     "render": ["nowhere.parquet", "out.parquet", "--survey", "s", "--recipe", "decals"],
-    "labels": ["nowhere.csv", "nowhere.yaml", "out.parquet"],
-    "label-images": ["nowhere.csv", ".", "out.parquet", "--name", "n"],
-    "train": ["nowhere.parquet", "none.parquet", "m/model.yaml", "--set", "encoder=resnet10t"],
-    "evaluate": ["nowhere.parquet", "none.parquet", "nowhere.yaml", "e/metrics.json"],
+    "labels": ["out.parquet", "nowhere.csv", "--tree", "nowhere.yaml"],
+    "label-images": ["out.parquet", ".", "nowhere.csv", "--name", "n"],
+    "train": [
+        *["m/model.yaml", "--votes", "nowhere.parquet", "--images", "none.parquet"],
+        *["--set", "encoder=resnet10t"],
+    ],
+    "evaluate": [
+        *["e/metrics.json", "--votes", "nowhere.parquet", "--images", "none.parquet"],
+        *["--model", "nowhere.yaml"],
+    ],
     "predict": ["nowhere.parquet", "nowhere.yaml", "p.parquet", "e.parquet"],
     "release": [
         *["nowhere.csv", "r/SHA256SUMS", "--name", "r", "--model", "nowhere.yaml"],

@@ -37,6 +37,11 @@ CHANGES = {
         {"train": 0.6, "val": 0.2, "test": 0.2},
         {"collect_labels": 1, **AFTER_LABELS},
     ),
+    "tolerance of votes": (
+        "labels.volunteers.checks.absolute",
+        5,
+        {"collect_labels": 1, **AFTER_LABELS},
+    ),
     "samples": ("releases.mini.predict", {"samples": 3}, AFTER_PREDICTION),
     "galaxies per HATS tile": ("releases.mini.galaxies_per_tile", 50, {"merge_release": 1}),
 }
@@ -60,6 +65,14 @@ def test_votes_changed_run_from_labels_on(working_copy):
     more = pa.array([count + 1 for count in votes[column].to_pylist()], votes[column].type)
     pq.write_table(votes.set_column(votes.column_names.index(column), column, more), path)
     assert working_copy.dry() == {"collect_labels": 1, **AFTER_LABELS}
+
+
+def test_a_vote_file_more_runs_from_labels_on(working_copy, change, mini_config):
+    """Nothing is fetched or rendered again."""
+    votes = pq.read_table(working_copy.folder / "votes.parquet")
+    pq.write_table(votes.slice(0, 5), working_copy.folder / "more.parquet")
+    config = change(mini_config, "labels.volunteers.votes", ["votes.parquet", "more.parquet"])
+    assert working_copy.dry(config=config) == {"collect_labels": 1, **AFTER_LABELS}
 
 
 def test_a_second_model_trains_beside_the_first(finished, change, mini_config):

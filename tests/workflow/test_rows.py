@@ -118,7 +118,7 @@ def test_origins_chain_from_catalogue_to_embeddings(results, parts):
     """Each product names the digests of what it was made from, as their own footers say."""
     model = yaml.safe_load((results / "models/mini/model.yaml").read_text())
     votes = read_record(results / "labels/volunteers/votes.parquet")
-    assert model["origin"]["inputs"]["votes"] == votes.digest
+    assert model["origin"]["inputs"]["votes_1"] == votes.digest
     truth = read_record(results / "simulations/mini/truth.parquet")
     shared = set()
     for part in parts:

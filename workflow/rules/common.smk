@@ -1,4 +1,4 @@
-"""The config, checked, and the only helpers of the rules."""
+"""The config, checked, and what follows from it: targets, and slots a host."""
 
 import os
 import re
@@ -51,7 +51,7 @@ def paths(template, **wildcards):
 
 def tested(model):
     """Tell whether a model's labels keep galaxies for a test."""
-    return CFG.labels[CFG.models[model].labels].splits.test > 0
+    return any(CFG.labels[name].splits.test > 0 for name in CFG.models[model].labels)
 
 
 RELEASES = paths("<release>/SHA256SUMS", release=CFG.releases)
@@ -74,97 +74,3 @@ for host, jobs in CFG.hosts().items():
 def asks(host):
     """Make the resource function of one host: 1 for the surveys that ask it."""
     return lambda wildcards: int(CFG.surveys[wildcards.survey].cutouts.settings.host == host)
-
-
-def every_part(template):
-    """Make an input function: a release's file of each partition, once they are known."""
-
-    def files(wildcards):
-        chosen = CFG.releases[wildcards.release]
-        checkpoints.partition_catalog.get(survey=chosen.survey)
-        table = path("<catalog>/partitions.csv", survey=chosen.survey)
-        known = {"survey": chosen.survey, "model": chosen.model}
-        return [path(template, part=part, **known) for part in part_names(table)]
-
-    return files
-
-
-def release_metrics(wildcards):
-    """Metrics of a release's model; none when its labels keep no test galaxies."""
-    model = CFG.releases[wildcards.release].model
-    return path("<evaluation>/metrics.json", model=model) if tested(model) else []
-
-
-def release_folders(wildcards):
-    """Spell the folders of a release's products for the command line."""
-    chosen = CFG.releases[wildcards.release]
-    known = {"survey": chosen.survey, "model": chosen.model}
-    words = []
-    for option in ("cutouts", "images", "predictions"):
-        words += [f"--{option}", path(f"<{option}>", **known)]
-    metrics = release_metrics(wildcards)
-    return shlex.join(words + (["--metrics", metrics] if metrics else []))
-
-
-def image_survey(wildcards):
-    """Survey whose images a model learns from; None when they are a folder of files."""
-    return CFG.labels[CFG.models[wildcards.model].labels].images.survey
-
-
-def labelled_images(wildcards):
-    """What to wait for before a model's images are read; ancient for a survey's list, so that
-    new galaxies retrain nothing."""
-    survey = image_survey(wildcards)
-    if survey is None:
-        return path("<labels>/images.parquet", labels=CFG.models[wildcards.model].labels)
-    return ancient(path("<survey>/images.csv", survey=survey))
-
-
-def image_description(wildcards):
-    """How a model's images are made: not ancient, so that another recipe retrains."""
-    survey = image_survey(wildcards)
-    return [] if survey is None else path("<survey>/images.json", survey=survey)
-
-
-def image_arguments(wildcards):
-    """Spell the images of a model for the command line: one file, or a folder and its list."""
-    survey = image_survey(wildcards)
-    if survey is None:
-        return shlex.quote(labelled_images(wildcards))
-    folder, table = (path(t, survey=survey) for t in ("<images>", "<survey>/images.csv"))
-    return shlex.join([folder, "--partitions", table])
-
-
-def versions_of_images(survey):
-    """Spell the versions of the code that makes a survey's images."""
-    recipe = CFG.surveys[survey].images.version
-    return f"fetch {STAGE_VERSIONS['fetch']}, render {STAGE_VERSIONS['render']}, recipe {recipe}"
-
-
-def survey_images(wildcards):
-    """Images of every partition of a survey."""
-    checkpoints.partition_catalog.get(survey=wildcards.survey)
-    table = path("<catalog>/partitions.csv", survey=wildcards.survey)
-    template = "<images>/{part}.parquet"
-    return [path(template, survey=wildcards.survey, part=part) for part in part_names(table)]
-
-
-def votes_of(wildcards):
-    """Path of the votes that a model learns from."""
-    return path("<labels>/votes.parquet", labels=CFG.models[wildcards.model].labels)
-
-
-def tile(wildcards):
-    """Tile of one partition; it exists once the checkpoint has run."""
-    checkpoints.partition_catalog.get(survey=wildcards.survey)
-    return path("<tiles>/{part}.parquet", survey=wildcards.survey, part=wildcards.part)
-
-
-def cutout_files(wildcards):
-    """Files that a survey's cutouts depend on: a footprint, a table of tiles, a truth table."""
-    return list(map(str, CFG.surveys[wildcards.survey].cutouts.settings.input_files().values()))
-
-
-def tree_of(wildcards):
-    """Tree file of a labelled set."""
-    return str(CFG.tree_path(wildcards.labels, TREES))

@@ -1,51 +1,4 @@
-"""From votes to models: labels, training, evaluation."""
-
-
-rule collect_labels:
-    """Check a table of votes and split its galaxies."""
-    input:
-        votes=lambda wc: str(CFG.labels[wc.labels].votes),
-        tree=tree_of,
-    output:
-        votes="<labels>/votes.parquet",
-    log:
-        "<logs>/labels/{labels}.log",
-    benchmark:
-        "<benchmarks>/labels/{labels}.tsv"
-    resources:
-        mem_mb=2000,
-        runtime=30,
-    params:
-        stage_version=STAGE_VERSIONS["labels"],
-        object_id=lambda wc: CFG.labels[wc.labels].object_id,
-        splits=lambda wc: CFG.labels[wc.labels].splits.to_flags(),
-    shell:
-        "galaxymill labels {input.votes:q} {input.tree:q} {output.votes:q} "
-        "--object-id {params.object_id:q} {params.splits} > {log:q} 2>&1"
-
-
-rule collect_label_images:
-    """Gather the images of a labelled folder of files."""
-    input:
-        votes=lambda wc: str(CFG.labels[wc.labels].votes),
-    output:
-        images="<labels>/images.parquet",
-    log:
-        "<logs>/label_images/{labels}.log",
-    benchmark:
-        "<benchmarks>/label_images/{labels}.tsv"
-    resources:
-        mem_mb=2000,
-        runtime=60,
-    params:
-        stage_version=STAGE_VERSIONS["labels"],
-        folder=lambda wc: str(CFG.labels[wc.labels].images.folder),
-        object_id=lambda wc: CFG.labels[wc.labels].object_id,
-        size=lambda wc: CFG.labels[wc.labels].images.size,
-    shell:
-        "galaxymill label-images {input.votes:q} {params.folder:q} {output.images:q} "
-        "--name {wildcards.labels} --object-id {params.object_id:q} --set size={params.size} "
-        "> {log:q} 2>&1"
+"""From labels to models: training, evaluation."""
 
 
 rule train_model:
@@ -53,7 +6,8 @@ rule train_model:
     input:
         votes=votes_of,
         images=labelled_images,
-        description=image_description,
+        descriptions=image_descriptions,
+        weights=initial_model,
     output:
         model="<model>/model.yaml",
     log:
@@ -62,57 +16,52 @@ rule train_model:
         "<benchmarks>/train/{model}.tsv"
     threads: 16
     resources:
-        mem_mb=4000,
+        mem_mb=lambda wc: 4000 + int(2048 * CFG.models[wc.model].train.cache_gb),
         runtime=720,
     params:
         stage_version=STAGE_VERSIONS["train"],
-        images=image_arguments,
+        learned_from=learned_from,
         settings=lambda wc: CFG.models[wc.model].train.to_flags(),
+        tensorboard=lambda wc: path("<logs>/train/{model}", model=wc.model),
     shell:
-        "galaxymill train {input.votes:q} {params.images} {output.model:q} {params.settings} "
-        "--threads {threads} > {log:q} 2>&1"
+        "galaxymill train {output.model:q} {params.learned_from} {params.settings} "
+        "--threads {threads} --tensorboard {params.tensorboard:q} > {log:q} 2>&1"
 
 
 rule evaluate_model:
-    """Compare a model with the volunteers' votes on the test split."""
+    """Compare a model with the labels of galaxies that it has not learned from."""
     input:
         votes=votes_of,
         images=labelled_images,
-        description=image_description,
+        descriptions=image_descriptions,
         model="<model>/model.yaml",
+        catalogs=labelled_catalogs,
+        truth=simulated_truth,
     output:
         metrics="<evaluation>/metrics.json",
-        page=report(
-            "<evaluation>/report.html",
-            caption="../report/evaluation.rst",
-            category="Evaluation",
-            subcategory="{model}",
-            labels={"what": "the whole page"},
-        ),
-        gallery=report(
-            "<evaluation>/gallery.png",
-            caption="../report/gallery.rst",
-            category="Evaluation",
-            subcategory="{model}",
-            labels={"what": "galaxies, predicted and observed"},
-        ),
-        calibration=report(
-            "<evaluation>/calibration.png",
-            caption="../report/calibration.rst",
-            category="Evaluation",
-            subcategory="{model}",
-            labels={"what": "calibration"},
-        ),
+        page=shown("report.html", "evaluation", "1. the whole page"),
+        table=shown("metrics.csv", "metrics", "2. table of errors"),
+        errors=shown("errors.png", "errors", "3. errors and baselines"),
+        predictions=shown("predictions.png", "predictions", "4. predicted and observed"),
+        calibration=shown("calibration.png", "calibration", "5. calibration"),
+        errors_by=shown("errors_by.png", "errors_by", "6. errors by magnitude, size, votes"),
+        gallery=shown("gallery.png", "gallery", "7. galaxies at random"),
+        best=shown("gallery_best.png", "gallery", "8. galaxies predicted best"),
+        worst=shown("gallery_worst.png", "gallery", "9. galaxies predicted worst"),
+        uncertain=shown("gallery_uncertain.png", "gallery", "10. most uncertain galaxies"),
+        coverages="<evaluation>/calibration.csv",
+        errors_by_table="<evaluation>/errors_by.csv",
     log:
         "<logs>/evaluate/{model}.log",
     benchmark:
         "<benchmarks>/evaluate/{model}.tsv"
     resources:
         mem_mb=4000,
-        runtime=120,
+        runtime=240,
     params:
         stage_version=STAGE_VERSIONS["evaluate"],
-        images=image_arguments,
+        learned_from=learned_from,
+        known=what_is_known,
     shell:
-        "galaxymill evaluate {input.votes:q} {params.images} {input.model:q} {output.metrics:q} "
-        "> {log:q} 2>&1"
+        "galaxymill evaluate {output.metrics:q} {params.learned_from} --model {input.model:q} "
+        "{params.known} > {log:q} 2>&1"

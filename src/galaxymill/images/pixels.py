@@ -1,18 +1,20 @@
 """Rendered images as the arrays that a network takes."""
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from galaxymill.catalog.names import part_names
 from galaxymill.errors import UserError
 from galaxymill.storage.digest import sha256_json
 from galaxymill.storage.origin import read_record
-from galaxymill.storage.parquet import read_batches
 
 
 def to_pixels(image: bytes, size: int) -> npt.NDArray[np.uint8]:
@@ -39,15 +41,46 @@ def to_pixels(image: bytes, size: int) -> npt.NDArray[np.uint8]:
 
 
 @dataclass(frozen=True)
+class RowGroup:
+    """Galaxies that stand together in an images product: what is read at once.
+
+    Attributes
+    ----------
+    path : Path
+    number : int
+        Of the Parquet row group.
+    ids : frozenset of str
+        The wanted galaxies in it.
+    """
+
+    path: Path
+    number: int
+    ids: frozenset[str]
+
+    def read(self) -> list[tuple[str, bytes]]:
+        """Give ``object_id`` and image file of each wanted galaxy that has an image."""
+        with pq.ParquetFile(self.path, pre_buffer=False) as file:
+            table = file.read_row_group(self.number, columns=["object_id", "image"])
+        wanted = [key in self.ids for key in table["object_id"].to_pylist()]
+        rows = table.filter(pa.array(wanted, pa.bool_())).to_pylist()
+        return [
+            (row["object_id"], row["image"]["bytes"])
+            for row in rows
+            if row["image"] is not None and row["image"]["bytes"]
+        ]
+
+
+@dataclass(frozen=True)
 class ImageSource:
     """Images products taken together: those of all partitions of a survey, or of a folder.
 
     Attributes
     ----------
+    files : tuple of Path
     digest : str
         Over the contents of all of them.
     domain : dict
-        The survey and recipe that they share.
+        The survey and recipe that they share; for several, ``any_of`` lists them.
     """
 
     files: tuple[Path, ...]
@@ -55,23 +88,37 @@ class ImageSource:
     domain: dict[str, Any]
 
     @classmethod
-    def open(cls, files: Sequence[Path]) -> "ImageSource":
+    def open(cls, sets: Sequence[Path]) -> "ImageSource":
         """Read the footers of the products.
+
+        Parameters
+        ----------
+        sets : sequence of Path
+            See `image_files`; each is of one survey and recipe.
 
         Raises
         ------
         UserError
-            When they are of different surveys or recipes.
+            When the files of one set are of different surveys or recipes.
         """
-        records = [read_record(path) for path in files]
-        domains = [record.origin["domain"] for record in records]
-        for path, domain in zip(files, domains, strict=True):
-            if domain != domains[0]:
-                raise UserError(f"{path}: made by {domain}, but {files[0]} by {domains[0]}")
-        return cls(tuple(files), sha256_json([record.digest for record in records]), domains[0])
+        files: list[Path] = []
+        digests: list[str] = []
+        domains: list[dict[str, Any]] = []
+        for path in sets:
+            members = image_files(path)
+            records = [read_record(member) for member in members]
+            own = [record.origin["domain"] for record in records]
+            for member, domain in zip(members, own, strict=True):
+                if domain != own[0]:
+                    raise UserError(f"{member}: made by {domain}, but {members[0]} by {own[0]}")
+            files += members
+            digests += [record.digest for record in records]
+            domains += [domain for domain in own[:1] if domain not in domains]
+        shared = domains[0] if len(domains) == 1 else {"any_of": domains}
+        return cls(tuple(files), sha256_json(digests), shared)
 
-    def usable(self, wanted: Iterable[str], unfit: int) -> dict[str, bytes]:
-        """Find the images of galaxies, without those that are absent or unfit.
+    def find(self, wanted: Iterable[str], unfit: int) -> list[RowGroup]:
+        """Find where the images of galaxies are; only identifiers and flags are read.
 
         Parameters
         ----------
@@ -82,8 +129,8 @@ class ImageSource:
 
         Returns
         -------
-        dict of str to bytes
-            Sorted by ``object_id``, so that nothing depends on where a galaxy stood.
+        list of RowGroup
+            In the order of the files; galaxies without a fit image are in none.
 
         Raises
         ------
@@ -91,14 +138,44 @@ class ImageSource:
             When a galaxy is in two products.
         """
         keys = set(wanted)
-        found: dict[str, bytes] = {}
+        home: dict[str, Path] = {}
+        groups = []
         for path in self.files:
-            for batch in read_batches(path, ["object_id", "image", "flags"]):
-                for row in batch.to_pylist():
-                    key = row["object_id"]
-                    if key not in keys or row["image"] is None or row["flags"] & unfit:
-                        continue
-                    if key in found:
-                        raise UserError(f"{path}: {key!r} is in another images product too")
-                    found[key] = row["image"]["bytes"]
-        return dict(sorted(found.items()))
+            for number, table in _identities(path):
+                rows = zip(table["object_id"].to_pylist(), table["flags"].to_pylist(), strict=True)
+                here = {key for key, bits in rows if key in keys and not bits & unfit}
+                twice = here & home.keys()
+                if twice:
+                    key = min(twice)
+                    raise UserError(
+                        f"{path}: {key!r} is in another images product too: {home[key]}"
+                    )
+                home |= dict.fromkeys(here, path)
+                if here:
+                    groups.append(RowGroup(path, number, frozenset(here)))
+        return groups
+
+
+def _identities(path: Path) -> Iterator[tuple[int, pa.Table]]:
+    with pq.ParquetFile(path, pre_buffer=False) as file:
+        for number in range(file.num_row_groups):
+            yield number, file.read_row_group(number, columns=["object_id", "flags"])
+
+
+def image_files(path: Path) -> list[Path]:
+    """List the products that a set of images consists of.
+
+    Parameters
+    ----------
+    path : Path
+        One images product (of a labelled folder), or a survey's ``images.csv``: its products are
+        in the folder ``images`` beside it, one a partition.
+
+    Raises
+    ------
+    UserError
+        When there is no such file.
+    """
+    if path.suffix != ".csv":
+        return [path]
+    return [path.parent / "images" / f"{part}.parquet" for part in part_names(path)]

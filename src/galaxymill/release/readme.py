@@ -141,7 +141,7 @@ keep their row with null fractions. `flags` says what is known of each image (bi
 def _model(model: Model, metrics: Mapping[str, Any]) -> str:
     card, domain = model.card, model.domain
     told = {
-        "encoder": card.get("encoder"),
+        "encoder": _mapping(card.get("settings")).get("encoder"),
         "decision tree": f"{model.tree.name}, {len(model.tree.questions)} questions",
         "learned from": ", ".join(f"{key} {domain[key]}" for key in sorted(domain)),
         "galaxies with votes": _spell_counts(card.get("splits")),

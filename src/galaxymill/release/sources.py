@@ -73,7 +73,7 @@ def read_model(path: Path) -> Model:
     """
     try:
         card = yaml.safe_load(path.read_text(encoding="utf-8"))
-        tree, digest, origin = card["tree"], card["digest"], card["origin"]
+        tree, digest, origin = card["task"]["tree"], card["digest"], card["origin"]
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); train it first") from error
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:

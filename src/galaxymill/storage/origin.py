@@ -47,7 +47,7 @@ class Origin:
             "inputs": dict(self.inputs),
             "domain": dict(self.domain),
         }
-        normalised: dict[str, Any] = json.loads(json.dumps(plain, sort_keys=True))
+        normalised: dict[str, Any] = json.loads(json.dumps(plain))
         return normalised
 
 

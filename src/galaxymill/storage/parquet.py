@@ -43,7 +43,7 @@ class ProductWriter:
             "digest": self._digest.hexdigest(),
             "rows": self._digest.rows,
         }
-        self._writer.add_key_value_metadata({METADATA_KEY: json.dumps(record, sort_keys=True)})
+        self._writer.add_key_value_metadata({METADATA_KEY: json.dumps(record)})
         self._writer.close()
 
 

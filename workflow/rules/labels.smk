@@ -1,0 +1,51 @@
+"""From volunteers' votes to labels."""
+
+
+rule collect_labels:
+    """Check the votes of a labelled set, add them up and split its galaxies."""
+    input:
+        votes=label_files,
+        tree=tree_of,
+        files=label_settings_files,
+    output:
+        votes="<labels>/votes.parquet",
+        sources="<labels>/sources.parquet",
+        dropped="<labels>/dropped.csv",
+    log:
+        "<logs>/labels/{labels}.log",
+    benchmark:
+        "<benchmarks>/labels/{labels}.tsv"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+        operational=label_paths,
+    params:
+        stage_version=STAGE_VERSIONS["labels"],
+        settings=lambda wc: CFG.labels[wc.labels].to_flags(),
+    shell:
+        "galaxymill labels {output.votes:q} {input.votes:q} {resources.operational} "
+        "{params.settings} > {log:q} 2>&1"
+
+
+rule collect_label_images:
+    """Gather the images of a labelled folder of files."""
+    input:
+        votes=label_files,
+    output:
+        images="<labels>/images.parquet",
+    log:
+        "<logs>/label_images/{labels}.log",
+    benchmark:
+        "<benchmarks>/label_images/{labels}.tsv"
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        stage_version=STAGE_VERSIONS["labels"],
+        folder=lambda wc: str(CFG.labels[wc.labels].images.folder),
+        object_id=lambda wc: CFG.labels[wc.labels].settings.object_id,
+        size=lambda wc: CFG.labels[wc.labels].images.size,
+    shell:
+        "galaxymill label-images {output.images:q} {params.folder:q} {input.votes:q} "
+        "--name {wildcards.labels} --object-id {params.object_id:q} --set size={params.size} "
+        "> {log:q} 2>&1"
