@@ -290,20 +290,25 @@ def evaluate(
 @app.command()
 def predict(
     images: Path,
-    model: Path,
-    out: Path,
-    embeddings: Path,
+    model: Annotated[Path, typer.Option(help="model.yaml, or the folder that holds it")],
+    out: Annotated[Path, typer.Option(help="the predictions")],
+    embeddings: Annotated[Path | None, typer.Option(help="the encoder's features too")] = None,
     settings: Sets = [],  # noqa: B006
     device: Device = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16")] = "auto",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: all there are")] = 0,
 ) -> None:
     """Predict the posterior morphology of every galaxy of one partition.
 
-    Settings: samples (Monte-Carlo dropout), allow_domain_shift.
+    One row an image, in the same order, whatever became of it. A job that was killed goes on
+    where it was. Settings: samples (Monte-Carlo dropout), views, keep_views, keep (samples,
+    embeddings), unfit, allow_domain_shift, batch_size, compile.
     """
     from galaxymill.inference.predict import predict as run
 
+    where = [f"device={device}", f"precision={precision}"]
     chosen = _settings_of("inference.settings", "PredictSettings")
-    run(images, model, out, embeddings, chosen.from_flags(settings, "predict"), device)
+    run(images, model, out, embeddings, chosen.from_flags([*where, *settings], "predict"), threads)
 
 
 @app.command()

@@ -43,6 +43,7 @@ FLAGS = (
     Flag(2048, "saturated", "more than 1 % of the image are white"),
     Flag(4096, "off_centre", "the galaxy is off the middle by over 5 % of the image's width"),
     Flag(8192, "low_signal", "the middle is less than 5 times brighter than the noise"),
+    Flag(16384, "unreadable", "the rendered image could not be decoded for prediction"),
 )
 BITS = {flag.name: flag.bit for flag in FLAGS}
 
@@ -77,7 +78,7 @@ UNFIT = (
 """
 
 
-_WITHOUT_IMAGE = ("no_coverage", "fetch_failed", "invalid_payload")
+_WITHOUT_IMAGE = ("no_coverage", "fetch_failed", "invalid_payload", "unreadable")
 
 
 def unfit_bits(chosen: Iterable[str]) -> int:

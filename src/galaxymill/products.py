@@ -8,7 +8,7 @@ import pyarrow as pa
 from galaxymill.storage.digest import VOLATILE
 from galaxymill.votes.splits import SPLITS
 from galaxymill.votes.task import Task
-from galaxymill.votes.tree import Tree
+from galaxymill.votes.tree import Question
 
 CUTOUT_STATUSES = ("ok", "partial", "no_coverage", "invalid", "failed")
 
@@ -151,38 +151,74 @@ def _label_fields(task: Task) -> list[pa.Field]:
     ]
 
 
-def summary_fields(tree: Tree) -> list[pa.Field]:
-    """Columns that sum up a posterior: per answer, then per question."""
+def summary_fields(task: Task) -> list[pa.Field]:
+    """Columns that sum up a posterior: per answer, then per question; or of a number."""
+    if task.kind == "number":
+        return _number_fields(task.number)
     fields: list[pa.Field] = []
-    for question in tree.questions:
+    for question in task.questions.questions:
         for column, answer in zip(question.columns, question.answers, strict=True):
-            what = f"fraction of volunteers who would answer {answer!r} to {question.name}"
-            fields += [
-                field(f"{column}_fraction", pa.float32(), f"expected {what}"),
-                field(f"{column}_90pc-lower", pa.float32(), f"5th percentile of the {what}"),
-                field(f"{column}_90pc-upper", pa.float32(), f"95th percentile of the {what}"),
-            ]
+            fields += _answer_fields(task, question, column, answer)
         name = question.name
+        if task.kind == "votes":
+            asked = f"fraction of volunteers who would be asked {name}"
+            fields.append(field(f"{name}_proportion-asked", pa.float32(), asked))
+        one = "vote on" if task.kind == "votes" else "class of"
         fields += [
-            field(
-                f"{name}_proportion-asked",
-                pa.float32(),
-                f"fraction of volunteers who would be asked {name}",
-            ),
-            field(f"{name}_entropy", pa.float32(), f"entropy of one vote on {name}", "nat"),
+            field(f"{name}_entropy", pa.float32(), f"entropy of one {one} {name}", "nat"),
             field(f"{name}_mutual-information", pa.float32(), f"BALD score of {name}", "nat"),
         ]
     return fields
 
 
-def predictions(tree: Tree, samples: int) -> pa.Schema:
-    """Schema of predictions; nulls where the image is unfit."""
-    concentrations = field(
-        "concentrations",
-        pa.list_(pa.float32(), samples * len(tree.columns)),
-        f"Dirichlet concentrations, {samples} samples × {len(tree.columns)} answers",
-    )
-    return pa.schema([OBJECT_ID, FLAGS, concentrations, *summary_fields(tree)])
+def _answer_fields(task: Task, question: Question, column: str, answer: str) -> list[pa.Field]:
+    if task.kind == "class":
+        what = f"probability that {question.name} is {answer!r}"
+        return [field(f"{column}_probability", pa.float32(), what)]
+    what = f"fraction of volunteers who would answer {answer!r} to {question.name}"
+    return [
+        field(f"{column}_fraction", pa.float32(), f"expected {what}"),
+        field(f"{column}_90pc-lower", pa.float32(), f"5th percentile of the {what}"),
+        field(f"{column}_90pc-upper", pa.float32(), f"95th percentile of the {what}"),
+    ]
+
+
+def _number_fields(name: str) -> list[pa.Field]:
+    return [
+        field(f"{name}_mean", pa.float32(), f"expected {name}"),
+        field(f"{name}_std", pa.float32(), f"standard deviation of the predicted {name}"),
+        field(f"{name}_90pc-lower", pa.float32(), f"5th percentile of the {name}"),
+        field(f"{name}_90pc-upper", pa.float32(), f"95th percentile of the {name}"),
+    ]
+
+
+SAMPLES = {
+    "votes": ("concentrations", "Dirichlet concentrations, {} samples × {} answers"),
+    "class": ("probabilities", "probabilities, {} samples × {} classes"),
+    "number": ("gaussians", "{} samples × {} numbers: mean, standard deviation"),
+}
+"""By kind of task: the column that holds every sample of the posterior, and what it is."""
+
+
+def sample_field(task: Task, draws: int) -> pa.Field:
+    """Column of every sample of the posterior."""
+    name, what = SAMPLES[task.kind]
+    width = 2 if task.kind == "number" else len(task.columns)
+    return field(name, pa.list_(pa.float32(), draws * width), what.format(draws, width))
+
+
+def predictions(task: Task, draws: int) -> pa.Schema:
+    """Schema of predictions; nulls where the image is unfit.
+
+    Parameters
+    ----------
+    task : Task
+        Of the model.
+    draws : int
+        Samples of the posterior that are kept; 0: none are.
+    """
+    samples = [sample_field(task, draws)] if draws else []
+    return pa.schema([OBJECT_ID, FLAGS, *samples, *summary_fields(task)])
 
 
 def embeddings(dimension: int) -> pa.Schema:

@@ -13,6 +13,6 @@ STAGE_VERSIONS = {
     "labels": 4,
     "train": 2,
     "evaluate": 2,
-    "predict": 1,
+    "predict": 2,
     "release": 2,
 }

@@ -11,9 +11,9 @@ from PIL import Image
 
 from galaxymill import flags, products
 from galaxymill.errors import UserError
-from galaxymill.inference.posterior import summarise
 from galaxymill.inference.predict import predict
 from galaxymill.inference.settings import PredictSettings
+from galaxymill.inference.summary import summarise
 from galaxymill.models.network import Network, describe_encoder
 from galaxymill.models.settings import TrainSettings
 from galaxymill.models.store import ModelCard, write_model, write_weights
@@ -32,6 +32,7 @@ TREE = parse_tree(
     },
     "toy",
 )
+TASK = Task("votes", TREE)
 DOMAIN = {"survey": "toy", "recipe": "decals", "render_version": 1}
 ROWS = 300
 UNFIT = {4: "no_coverage", 17: "zero_or_nan_above_20pc", 290: "truncated"}
@@ -42,12 +43,12 @@ def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     torch.manual_seed(1)
     settings = TrainSettings(encoder="test_efficientnet", image_size=32)
-    task, encoder = Task("votes", TREE), describe_encoder(settings.encoder)
-    network = Network(encoder, task, settings)
+    encoder = describe_encoder(settings.encoder)
+    network = Network(encoder, TASK, settings)
     torch.nn.init.normal_(network.head.linear.weight, std=0.5)
     origin = Origin("train", domain=DOMAIN).to_dict()
     digest = write_weights(folder, [network])
-    write_model(folder, ModelCard(task, settings, encoder.to_dict(), digest, origin, {}))
+    write_model(folder, ModelCard(TASK, settings, encoder.to_dict(), digest, origin, {}))
     return folder / "model.yaml"
 
 
@@ -69,7 +70,8 @@ def write_images(path, domain=DOMAIN, rows=ROWS):
 
 def run(images, model, folder, **settings):
     out, embeddings = folder / "predictions.parquet", folder / "embeddings.parquet"
-    predict(images, model, out, embeddings, PredictSettings(**settings), "cpu")
+    chosen = PredictSettings(**{"device": "cpu", "precision": "fp32", **settings})
+    predict(images, model, out, embeddings, chosen)
     return pq.read_table(out), pq.read_table(embeddings)
 
 
@@ -86,7 +88,7 @@ def predicted(images, model, tmp_path_factory):
 def test_every_row_is_there_in_its_order(predicted):
     for table in predicted:
         assert table["object_id"].to_pylist() == [f"g{index:03d}" for index in range(ROWS)]
-    assert predicted[0].schema.equals(products.predictions(TREE, 3))
+    assert predicted[0].schema.equals(products.predictions(TASK, 3))
 
 
 def test_unfit_rows_are_null_with_their_flags(predicted):
@@ -103,7 +105,7 @@ def test_summaries_are_those_of_the_concentrations(predicted):
     fit = table.filter(table["concentrations"].is_valid())
     alpha = np.stack(fit["concentrations"].to_pylist()).reshape(-1, 3, 5)
     assert ((alpha >= 0.1) & (alpha <= 101)).all()
-    for name, values in summarise(alpha, TREE).items():
+    for name, values in summarise(alpha, TASK).items():
         np.testing.assert_allclose(fit[name].to_numpy(), values.to_numpy(), atol=1e-5)
 
 
@@ -131,7 +133,14 @@ def test_the_origin_names_images_and_model(predicted, images, model, tmp_path):
     assert record.origin["inputs"]["images"] == read_record(tmp_path / "i.parquet").digest
     assert len(record.origin["inputs"]["model"]) == 64
     assert record.origin["domain"] == DOMAIN
-    expected = {"samples": 1, "allow_domain_shift": False, "unfit": list(flags.UNFIT)}
+    expected = {
+        "samples": 1,
+        "views": "model",
+        "keep_views": False,
+        "keep": ["samples", "embeddings"],
+        "allow_domain_shift": False,
+        "unfit": list(flags.UNFIT),
+    }
     assert record.origin["parameters"] == expected
 
 
@@ -182,7 +191,7 @@ def test_predicting_again_gives_the_same_bytes(model, tmp_path):
 
 def test_command_line_refuses_with_one_message(galaxymill, model, tmp_path):
     images = write_images(tmp_path / "i.parquet", {**DOMAIN, "survey": "deep"}, rows=1)
-    done = galaxymill("predict", images, model, tmp_path / "p.parquet", tmp_path / "e.parquet")
+    done = galaxymill("predict", images, "--model", model, "--out", tmp_path / "p.parquet")
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert "survey: model 'toy', images 'deep'" in done.stderr

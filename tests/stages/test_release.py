@@ -41,6 +41,7 @@ TREE = parse_tree(
     },
     "toy",
 )
+TASK = Task("votes", TREE)
 SAMPLES = 3
 DOMAIN = {"survey": "toy_survey", "recipe": "decals", "render_version": 1}
 UNFIT_EVERY = 17
@@ -90,7 +91,7 @@ class Survey:
     def write_model(self, digest="m" * 64, domain=DOMAIN):
         origin = Origin("train", {"encoder": "resnet18"}, {"votes": "v" * 64}, domain)
         card = {
-            "task": Task("votes", TREE).to_dict(),
+            "task": TASK.to_dict(),
             "digest": digest,
             "origin": origin.to_dict(),
             "encoder": {"architecture": "resnet18"},
@@ -171,7 +172,7 @@ def image(object_id):
 
 
 def predictions(ids, shifted=False):
-    schema = products.predictions(TREE, SAMPLES)
+    schema = products.predictions(TASK, SAMPLES)
     return pa.Table.from_pylist([prediction(object_id, shifted) for object_id in ids], schema)
 
 
@@ -260,7 +261,7 @@ def test_columns_are_those_that_were_promised(released):
     own = ["object_id", "ra", "dec", "petro_r50", "mag_r"]
     assert friendly.names == [*own, *fractions, "status", "flags"]
     advanced = pq.read_schema(folder / "advanced.parquet")
-    summaries = [field.name for field in products.summary_fields(TREE)]
+    summaries = [field.name for field in products.summary_fields(TASK)]
     quality = [*(field.name for field in products.IMAGE_QUALITY), "status", "flags"]
     assert advanced.names == [*own, *summaries, "concentrations", *quality]
     assert all(friendly.field(name).type == pa.float32() for name in fractions)

@@ -12,6 +12,7 @@ from timm.models import save_for_hf
 
 from galaxymill.errors import UserError
 from galaxymill.inference.predictor import Predictor
+from galaxymill.inference.settings import PredictSettings
 from galaxymill.models.store import load_networks, read_card
 from galaxymill.training.optimiser import stages
 
@@ -114,11 +115,15 @@ def test_an_encoder_from_a_folder_outlives_the_folder(place, images, votes, tmp_
         epochs=1,
     )
     ids, files = pictures(images)
-    before = Predictor.load(out, 2, "cpu").predict(ids[:3], files[:3])
+    before = Predictor.load(out, PredictSettings(samples=2, device="cpu")).predict(
+        ids[:3], files[:3]
+    )
     for path in folder.iterdir():
         path.unlink()
     folder.rmdir()
-    after = Predictor.load(out, 2, "cpu").predict(ids[:3], files[:3])
+    after = Predictor.load(out, PredictSettings(samples=2, device="cpu")).predict(
+        ids[:3], files[:3]
+    )
     assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
 
 
@@ -126,7 +131,7 @@ def test_an_encoder_from_a_folder_outlives_the_folder(place, images, votes, tmp_
 def test_each_kind_of_label_is_learned(place, images, votes, kind):
     out = run(votes[kind], images, place / f"learned-{kind}", **LEARN)
     ids, files = pictures(images)
-    drawn, _ = Predictor.load(out, 1, "cpu").predict(ids, files)
+    drawn, _ = Predictor.load(out, PredictSettings(samples=1, device="cpu")).predict(ids, files)
     bright, told = brightness(N), drawn[:, 0, 0]
     if kind == "votes":
         told = drawn[:, 0, 0] / drawn[:, 0, :3].sum(1)
@@ -154,7 +159,9 @@ def test_a_joint_model_learns_both_trees(place, images, votes):
     ]
     for source, seed in ((images, 1), (more, 2)):
         ids, files = pictures(source)
-        drawn = Predictor.load(out, 1, "cpu").predict(ids, files)[0][:, 0]
+        drawn = Predictor.load(out, PredictSettings(samples=1, device="cpu")).predict(ids, files)[
+            0
+        ][:, 0]
         for start in (0, 5):
             told = drawn[:, start] / drawn[:, start : start + 3].sum(1)
             assert np.corrcoef(told, brightness(N, seed))[0, 1] > 0.7

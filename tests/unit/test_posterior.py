@@ -1,7 +1,6 @@
 """The catalogue's numbers against simulation, SciPy and trees walked by hand."""
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,9 +12,7 @@ from galaxymill.inference.posterior import (
     mutual_information,
     proportion_asked,
     sample_fractions,
-    summarise,
 )
-from galaxymill.products import summary_fields
 from galaxymill.votes.tree import load_tree, parse_tree
 
 TREE = parse_tree(
@@ -138,26 +135,3 @@ def test_mutual_information_is_the_mean_surprise(seed, samples):
 def test_one_sample_has_no_mutual_information():
     _, information = mutual_information(draw(5, 1, 10), TREE.questions[0])
     np.testing.assert_allclose(information, 0, atol=1e-12)
-
-
-def test_summary_has_the_product_s_columns():
-    columns = summarise(draw(4, 2, 10).astype(np.float32), TREE)
-    assert list(columns) == [field.name for field in summary_fields(TREE)]
-    for field in summary_fields(TREE):
-        assert columns[field.name].type == field.type == pa.float32()
-        assert columns[field.name].null_count == 0
-
-
-def test_summary_is_null_where_nothing_was_predicted():
-    alpha = draw(4, 2, 10).astype(np.float32)
-    whole = summarise(alpha, TREE)
-    alpha[[1, 3]] = np.nan
-    for name, values in summarise(alpha, TREE).items():
-        assert values.is_null().to_pylist() == [False, True, False, True]
-        assert values[0].as_py() == pytest.approx(whole[name][0].as_py(), abs=1e-6)
-        assert values[2].as_py() == pytest.approx(whole[name][2].as_py(), abs=1e-6)
-
-
-def test_summary_of_no_rows_is_empty():
-    columns = summarise(np.empty((0, 2, 10), np.float32), TREE)
-    assert {len(values) for values in columns.values()} == {0}

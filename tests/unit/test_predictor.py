@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from galaxymill.errors import UserError
-from galaxymill.inference import predictor as module
+from galaxymill.inference.engine import Engine
 from galaxymill.inference.predictor import Predictor, dropout_masks
+from galaxymill.inference.settings import PredictSettings
 from galaxymill.models.devices import choose_device
 from galaxymill.models.network import Network, describe_encoder
 from galaxymill.models.settings import TrainSettings
@@ -37,6 +38,15 @@ SETTINGS = TrainSettings(
 ENCODER = describe_encoder(SETTINGS.encoder)
 SAMPLES = 3
 IDS = [f"g{number}" for number in range(9)]
+
+
+def asked(samples, **others):
+    return PredictSettings(samples=samples, device="cpu", **others)
+
+
+def note(shown, pixels, network):
+    shown.append(tuple(pixels.shape))
+    return torch.zeros((len(pixels), network.encoder.num_features))
 
 
 def store(folder):
@@ -65,7 +75,7 @@ def fresh(tmp_path):
 
 @pytest.fixture(scope="module")
 def predictor(model):
-    return Predictor.load(model, SAMPLES, "cpu")
+    return Predictor.load(model, asked(SAMPLES))
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +108,7 @@ def test_shapes_and_range(predictor, whole):
 @given(st.lists(st.sampled_from(range(9)), min_size=1, unique=True), st.integers(1, 9))
 def test_order_subset_and_batch_do_not_matter(predictor, images, whole, chosen, batch):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "BATCH_SIZE", batch)
+        patch.setattr(predictor.engine, "batch_size", batch)
         alpha, features = predictor.predict([IDS[i] for i in chosen], [images[i] for i in chosen])
     np.testing.assert_allclose(alpha, whole[0][chosen], rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(features, whole[1][chosen], rtol=1e-4, atol=1e-5)
@@ -111,7 +121,7 @@ def test_no_galaxies_give_no_rows(predictor, whole):
 
 
 def test_another_process_predicts_the_same(model, images, whole):
-    again = Predictor.load(model / "model.yaml", SAMPLES, "cpu").predict(IDS, images)
+    again = Predictor.load(model / "model.yaml", asked(SAMPLES)).predict(IDS, images)
     np.testing.assert_allclose(again[0], whole[0], rtol=1e-6)
 
 
@@ -122,7 +132,7 @@ def test_the_id_seeds_the_samples(predictor, images):
 
 
 def test_more_samples_leave_the_first_as_they_are(model, images, whole):
-    more, _ = Predictor.load(model, SAMPLES + 4, "cpu").predict(IDS, images)
+    more, _ = Predictor.load(model, asked(SAMPLES + 4)).predict(IDS, images)
     np.testing.assert_allclose(more[:, :SAMPLES], whole[0], rtol=1e-5)
 
 
@@ -179,13 +189,13 @@ def test_tampered_weights_are_refused(fresh):
     content[-1] ^= 1
     weights.write_bytes(content)
     with pytest.raises(UserError, match="not the weights that"):
-        Predictor.load(fresh, 1, "cpu")
+        Predictor.load(fresh, asked(1))
 
 
 def test_absent_weights_are_refused(fresh):
     (fresh / "weights.safetensors").unlink()
     with pytest.raises(UserError, match="are missing"):
-        Predictor.load(fresh, 1, "cpu")
+        Predictor.load(fresh, asked(1))
 
 
 def test_weights_of_another_network_are_refused(fresh):
@@ -194,7 +204,7 @@ def test_weights_of_another_network_are_refused(fresh):
     plain["encoder"]["architecture"] = plain["settings"]["encoder"] = "test_resnet"
     card.write_text(yaml.safe_dump(plain), encoding="utf-8")
     with pytest.raises(UserError, match="does not fit test_resnet"):
-        Predictor.load(fresh, 1, "cpu")
+        Predictor.load(fresh, asked(1))
 
 
 @pytest.mark.parametrize(
@@ -222,7 +232,7 @@ def test_a_card_with_a_spoilt_key_is_refused(fresh, key, value):
 
 def test_absent_model_is_refused(tmp_path):
     with pytest.raises(UserError, match="no such model; train it first"):
-        Predictor.load(tmp_path, 1, "cpu")
+        Predictor.load(tmp_path, asked(1))
 
 
 def test_devices_by_name():
@@ -239,8 +249,11 @@ def test_any_zoom_that_is_allowed_fills_the_frame(tmp_path, images, zoom):
     except ValidationError:
         return
     network = Network(ENCODER, TASK, chosen).eval()
-    seen = []
-    network.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape))
     card = ModelCard(TASK, chosen, ENCODER.to_dict(), "", {}, {})
-    Predictor([network], card, 1, torch.device("cpu")).predict(["a"], images[:1])
-    assert seen == [(1, 3, 32, 32)]
+    shown = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            Engine, "features", lambda self, net, encoder, pixels: note(shown, pixels, net)
+        )
+        Predictor([network], card, asked(1), Engine(torch.device("cpu"))).predict(["a"], images[:1])
+    assert shown == [(1, 3, 32, 32)]

@@ -18,9 +18,11 @@ from galaxymill.release.readme import Facts, write_readme
 from galaxymill.release.rows import mask_unasked
 from galaxymill.release.sources import Model, read_model
 from galaxymill.storage.origin import Origin
+from galaxymill.votes.task import Task
 from galaxymill.votes.tree import parse_tree
 
 TREE = parse_tree({"name": "t", "questions": {"bar": {"answers": ["yes", "no"]}}}, "t")
+TASK = Task("votes", TREE)
 PIXELS = 12 * 4**HIGHEST_ORDER
 
 
@@ -56,7 +58,7 @@ def test_a_pixel_is_its_four_children(order, pixel):
 
 def test_every_column_is_described_and_stands_in_a_table():
     tile = products.objects(["petro_r50", "file_loc"], [products.field("mag", pa.float32(), "r")])
-    columns = release_columns(tile, TREE, samples=2)
+    columns = release_columns(tile, TASK, draws=2)
     assert all(column.description and column.tables for column in columns)
     assert "file_loc" not in schema_of(columns).names
     assert "_healpix_29" in schema_of(columns, "hats").names
@@ -68,13 +70,18 @@ def test_every_column_is_described_and_stands_in_a_table():
 def test_a_kept_column_may_not_hide_one_of_the_release(name):
     tile = products.objects(kept=[products.field(name, pa.float32(), "kept")])
     with pytest.raises(UserError, match=f"kept column {name} has the name"):
-        release_columns(tile, TREE, samples=2)
+        release_columns(tile, TASK, draws=2)
 
 
 @settings(max_examples=25)
 @given(st.lists(st.one_of(st.none(), st.floats(0, 1, width=32)), min_size=1, max_size=20))
 def test_the_mask_keeps_a_fraction_when_half_or_more_are_asked(asked):
-    schema = pa.schema([products.summary_fields(TREE)[0], products.summary_fields(TREE)[3]])
+    schema = pa.schema(
+        [
+            products.summary_fields(TASK)[0],
+            products.summary_fields(TASK)[3],
+        ]
+    )
     fractions = [field for field in schema if field.name.endswith("_fraction")]
     rows = pa.table(
         {
@@ -139,8 +146,8 @@ def test_a_file_that_is_no_model_is_refused(tmp_path, text):
 def test_the_readme_takes_any_metrics_and_any_card(tmp_path, metrics):
     census = Census({"ok": 1}, dict.fromkeys(flags.BITS, 0), 0)
     facts = Facts("dr1", 1, 1, census)
-    model = Model(tmp_path / "model.yaml", TREE, "d" * 64, {}, {})
-    columns = release_columns(products.objects(), TREE, samples=2)
+    model = Model(tmp_path / "model.yaml", TASK, "d" * 64, {}, {})
+    columns = release_columns(products.objects(), TASK, draws=2)
     write_readme(tmp_path / "R.md", facts, model, Origin("release"), columns, metrics)
     text = (tmp_path / "R.md").read_text()
     assert "not debiased for redshift" in text

@@ -34,7 +34,7 @@ MISSING = {
         *["e/metrics.json", "--votes", "nowhere.parquet", "--images", "none.parquet"],
         *["--model", "nowhere.yaml"],
     ],
-    "predict": ["nowhere.parquet", "nowhere.yaml", "p.parquet", "e.parquet"],
+    "predict": ["nowhere.parquet", "--model", "nowhere.yaml", "--out", "p.parquet"],
     "release": [
         *["nowhere.csv", "r/SHA256SUMS", "--name", "r", "--model", "nowhere.yaml"],
         *["--cutouts", "c", "--images", "i", "--predictions", "p"],

@@ -13,15 +13,18 @@ rule predict_partition:
         "<logs>/predict/{survey}/{model}/{part}.log",
     benchmark:
         "<benchmarks>/predict/{survey}/{model}/{part}.tsv"
+    threads: 16
     resources:
         mem_mb=2000,
         runtime=120,
+        operational=lambda wc: CFG.predict_settings(wc.survey, wc.model).operational_flags(),
     params:
         stage_version=STAGE_VERSIONS["predict"],
         settings=lambda wc: CFG.predict_settings(wc.survey, wc.model).to_flags(),
     shell:
-        "galaxymill predict {input.images:q} {input.model:q} {output.predictions:q} "
-        "{output.embeddings:q} {params.settings} > {log:q} 2>&1"
+        "galaxymill predict {input.images:q} --model {input.model:q} "
+        "--out {output.predictions:q} --embeddings {output.embeddings:q} {params.settings} "
+        "{resources.operational} --threads {threads} > {log:q} 2>&1"
 
 
 rule merge_release:

@@ -84,8 +84,9 @@ def evaluate(
         When nothing is left to evaluate on, or ``all`` asks for labels that were learned from.
     """
     from galaxymill.inference.predictor import Predictor
+    from galaxymill.inference.settings import PredictSettings
 
-    predictor = Predictor.load(model, samples=samples)
+    predictor = Predictor.load(model, PredictSettings(samples=samples))
     card = predictor.card
     sample = choose(votes, train, split, card.task, card.origin["inputs"])
     source = ImageSource.open(images)
@@ -136,7 +137,9 @@ def _initial_encoder(predictor: "Predictor", sample: Sample) -> tuple["InitialEn
     from galaxymill.evaluation.encoder import InitialEncoder
 
     try:
-        return InitialEncoder(predictor.card.settings, predictor.card.task, predictor.device), ""
+        return InitialEncoder(
+            predictor.card.settings, predictor.card.task, predictor.engine.device
+        ), ""
     except UserError as error:
         return None, f"The baseline on the frozen encoder is left out: {error}."
 

@@ -13,31 +13,57 @@ import pyarrow.parquet as pq
 
 from galaxymill.catalog.names import part_names
 from galaxymill.errors import UserError
+from galaxymill.images.decode import MAX_PIXELS
 from galaxymill.storage.digest import sha256_json
 from galaxymill.storage.origin import read_record
 
 
-def to_pixels(image: bytes, size: int) -> npt.NDArray[np.uint8]:
+def to_pixels(image: bytes, side: int) -> npt.NDArray[np.uint8]:
     """Decode one rendered image and bring it to a size.
 
     Parameters
     ----------
     image : bytes
         From the ``image`` column of an images product.
-    size : int
+    side : int
         Width and height of the result.
 
     Returns
     -------
-    ndarray, shape (3, size, size), uint8
+    ndarray, shape (3, side, side), uint8
+    """
+    return np.ascontiguousarray(central_pixels(image, side, side).transpose(2, 0, 1))
+
+
+def central_pixels(image: bytes, side: int, size: int) -> npt.NDArray[np.uint8]:
+    """Decode one rendered image, bring it to a size and crop its middle.
+
+    Parameters
+    ----------
+    image : bytes
+        From the ``image`` column of an images product.
+    side : int
+        Width and height of the whole image when resized.
+    size : int
+        Width and height of the middle that is wanted; the rest is never computed.
+
+    Returns
+    -------
+    ndarray, shape (size, size, 3), uint8
     """
     from PIL import Image
 
     with Image.open(io.BytesIO(image), formats=("JPEG", "PNG", "WEBP")) as opened:
+        if opened.width * opened.height > MAX_PIXELS:
+            raise ValueError(f"{opened.width}×{opened.height} pixels are too many")
         picture = opened.convert("RGB")
-    if picture.size != (size, size):
-        picture = picture.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=None)
-    return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
+    start = (side - size) // 2
+    box = (start, start, start + size, start + size)
+    if picture.size == (side, side):
+        return np.asarray(picture.crop(box))
+    across, down = picture.width / side, picture.height / side
+    window = (box[0] * across, box[1] * down, box[2] * across, box[3] * down)
+    return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR, window))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ question's vote fractions is the mixture of S Dirichlet distributions.
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from galaxymill.votes.tree import Question, Tree
 
@@ -155,37 +154,3 @@ def mutual_information(concentrations: Floats, question: Question) -> tuple[Floa
     predictive = entropy(fractions.mean(axis=1))
     information = predictive - entropy(fractions).mean(axis=1)
     return predictive, np.maximum(information, 0)
-
-
-def summarise(concentrations: Floats, tree: Tree) -> dict[str, pa.Array]:
-    """Compute every column of `galaxymill.products.summary_fields`.
-
-    Parameters
-    ----------
-    concentrations : ndarray, shape (n, S, A)
-        NaN in every place of a galaxy that was not predicted.
-    tree : Tree
-
-    Returns
-    -------
-    dict of str to pyarrow.Array of float32
-        Null where a galaxy was not predicted.
-    """
-    absent: npt.NDArray[np.bool_] = np.isnan(concentrations[:, 0, 0])
-    filled = np.where(absent[:, None, None], 1.0, concentrations)
-    fractions = mean_fractions(filled, tree)
-    bounds = intervals(filled, tree)
-    asked = proportion_asked(filled, tree)
-    columns: dict[str, Floats] = {}
-    for question in tree.questions:
-        for place, column in enumerate(question.columns, start=question.start):
-            columns[f"{column}_fraction"] = fractions[:, place]
-            columns[f"{column}_90pc-lower"] = bounds[:, place, 0]
-            columns[f"{column}_90pc-upper"] = bounds[:, place, 1]
-        predictive, information = mutual_information(filled, question)
-        columns[f"{question.name}_proportion-asked"] = asked[question.name]
-        columns[f"{question.name}_entropy"] = predictive
-        columns[f"{question.name}_mutual-information"] = information
-    return {
-        name: pa.array(values.astype(np.float32), mask=absent) for name, values in columns.items()
-    }

@@ -1,76 +1,99 @@
 """Stage ``predict``: the posterior morphology of every galaxy of one partition."""
 
 import logging
+import os
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 
-from galaxymill import flags, products
+from galaxymill import flags
 from galaxymill.errors import UserError
-from galaxymill.inference.posterior import summarise
+from galaxymill.inference.rows import Rows
 from galaxymill.inference.settings import PredictSettings
-from galaxymill.models.store import ModelCard, read_card
+from galaxymill.inference.stream import Chunk, ChunkStream
+from galaxymill.models.store import ModelCard, read_card, read_features
 from galaxymill.progress import progress
 from galaxymill.storage.atomic import exclusive
 from galaxymill.storage.origin import Origin, Record, is_made, read_record
-from galaxymill.storage.parquet import open_product, read_batches
+from galaxymill.storage.parquet import open_product
+from galaxymill.storage.records import RecordFile, open_records
+
+if TYPE_CHECKING:
+    from galaxymill.inference.predictor import Predictor
+
+UNDER_WAY = 2
+"""Chunks that the network has done and that are not written yet."""
 
 logger = logging.getLogger("galaxymill")
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What is asked of one call."""
+
+    images: Path
+    record: Record
+    model: Path
+    card: ModelCard
+    settings: PredictSettings
+    shifted: bool
+    threads: int
+
+    @property
+    def origin(self) -> Origin:
+        inputs = {"images": self.record.digest, "model": self.card.digest}
+        domain = self.record.origin["domain"]
+        return Origin("predict", self.settings.product_settings(), inputs, domain)
 
 
 def predict(
     images: Path,
     model: Path,
     out: Path,
-    embeddings: Path,
+    embeddings: Path | None,
     settings: PredictSettings,
-    device: str = "auto",
+    threads: int = 0,
 ) -> None:
-    """Predict one partition.
+    """Predict one partition; a job that was killed goes on after its last chunk.
 
     Parameters
     ----------
     images : Path
         From `galaxymill.images.render.render`.
     model : Path
-        ``model.yaml``.
-    out, embeddings : Path
-        The predictions and the embeddings: one row per row of the images, in their order;
-        nulls where the image is unfit.
+        ``model.yaml``, or the folder that holds it.
+    out : Path
+        The predictions: one row per row of the images, in their order; nulls where the image
+        is unfit or cannot be decoded.
+    embeddings : Path or None
+        The embeddings, likewise; None to write none.
     settings : PredictSettings
-    device : str
-        ``auto``, ``cpu`` or ``cuda``.
+    threads : int
+        Of the CPU; 0: as many as this process may use.
 
     Raises
     ------
     UserError
         When the model learned from another survey or recipe and that is not allowed.
     """
+    model = model / "model.yaml" if model.is_dir() else model
     record, card = read_record(images), read_card(model)
     shifted = _check_domain(images, record, model, card, settings)
-    inputs = {"images": record.digest, "model": card.digest}
-    origin = Origin("predict", settings.model_dump(mode="json"), inputs, record.origin["domain"])
-    with exclusive(out) as waited, exclusive(embeddings):
-        if waited and is_made(out, origin) and is_made(embeddings, origin):
+    threads = threads or len(os.sched_getaffinity(0))
+    request = _Request(images, record, model, card, settings, shifted, threads)
+    outs = [out, embeddings] if embeddings else [out]
+    with ExitStack() as locks:
+        waited = [locks.enter_context(exclusive(path)) for path in outs]
+        if any(waited) and all(is_made(path, request.origin) for path in outs):
             return
-        # torch takes seconds to import: only those who predict pay.
-        from galaxymill.inference.predictor import Predictor
-
-        predictor = Predictor.load(model, settings.samples, device)
-        schema = products.predictions(card.tree, predictor.draws)
-        unfit = flags.unfit_bits(settings.unfit)
-        with (
-            open_product(embeddings, products.embeddings(predictor.features), origin) as features,
-            open_product(out, schema, origin) as writer,
-            progress(f"predict {images.stem}", record.rows) as advance,
-        ):
-            for batch in read_batches(images, ["object_id", "image", "flags"]):
-                rows, embedded = _predict_rows(batch, predictor, unfit, shifted)
-                writer.write(rows)
-                features.write(embedded)
-                advance(batch.num_rows)
+        _write(request, out, embeddings)
 
 
 def _check_domain(
@@ -94,37 +117,113 @@ def _check_domain(
     return bool(differing)
 
 
-def _predict_rows(
-    batch: pa.Table, predictor: Any, unfit: int, shifted: bool
-) -> tuple[pa.Table, pa.Table]:
-    """Predict the fit galaxies of a batch and leave nulls for the others."""
-    rows = batch.to_pylist()
-    fit = [
-        place
-        for place, row in enumerate(rows)
-        if row["image"] is not None and not row["flags"] & unfit
-    ]
-    ids = [rows[place]["object_id"] for place in fit]
-    alpha, embedded = predictor.predict(ids, [rows[place]["image"]["bytes"] for place in fit])
-    tree = predictor.tree
-    concentrations = np.full((len(rows), predictor.draws, len(tree.columns)), np.nan, np.float32)
-    concentrations[fit] = alpha
-    absent = np.ones(len(rows), bool)
-    absent[fit] = False
-    bits = flags.BITS["domain_shift"] if shifted else 0
-    table = {
-        "object_id": batch["object_id"],
-        "flags": pa.array([row["flags"] | bits for row in rows], pa.int32()),
-        "concentrations": _vectors(concentrations.reshape(len(rows), -1), absent, pa.float32()),
-        **summarise(concentrations, tree),
+def _write(request: _Request, out: Path, embeddings: Path | None) -> None:
+    """Write the products; what a killed job had done is taken from the file beside them."""
+    key = {
+        "origin": request.origin.to_dict(),
+        "precision": request.settings.precision,
+        "embeddings": embeddings is not None,
     }
-    whole = np.zeros((len(rows), embedded.shape[1]), np.float16)
-    whole[fit] = embedded.astype(np.float16)
-    vectors = {"object_id": batch["object_id"], "embedding": _vectors(whole, absent, pa.float16())}
-    return pa.table(table), pa.table(vectors)
+    features = read_features(request.model) if embeddings else 0
+    rows = Rows(request.card, request.settings, request.shifted, features)
+    with ExitStack() as stack:
+        part = stack.enter_context(open_records(out, key))
+        # The last that is opened takes its place first: predictions come last.
+        writers = [
+            stack.enter_context(open_product(path, schema, request.origin))
+            for path, schema in ((out, rows.predictions), (embeddings, rows.embeddings))
+            if path is not None
+        ]
+        advance = stack.enter_context(
+            progress(f"predict {request.images.stem}", request.record.rows)
+        )
+
+        def keep(table: pa.Table) -> None:
+            for writer in writers:
+                writer.write(table.select(writer.names))
+            advance(table.num_rows)
+
+        done = _resume(part, keep)
+        for table in _tables(request, rows, done):
+            part.append({"rows": table.num_rows}, _to_bytes(table))
+            keep(table)
 
 
-def _vectors(values: np.ndarray, absent: np.ndarray, kind: pa.DataType) -> pa.Array:
-    """Rows of a matrix as a fixed-size list column, null where ``absent``."""
-    flat = pa.array(np.where(absent[:, None], 0, values).ravel(), kind)
-    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1], mask=pa.array(absent))
+def _resume(part: RecordFile, keep: Any) -> int:
+    """Take over what a killed job has done; give the number of rows."""
+    done = 0
+    for _, _, payload in part.records():
+        table = pa.ipc.open_stream(payload).read_all()
+        keep(table)
+        done += table.num_rows
+    if done:
+        logger.info("predict: goes on after %d galaxies", done)
+    return done
+
+
+def _to_bytes(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())
+
+
+def _tables(request: _Request, rows: Rows, done: int) -> Iterator[pa.Table]:
+    """Predict the rows from ``done`` on, chunk by chunk."""
+    if done >= request.record.rows > 0:
+        return
+    unfit = flags.unfit_bits(request.settings.unfit)
+    seen = request.card.settings
+    # The first images are decoded while torch is imported, which takes seconds.
+    with (
+        ChunkStream(request.images, seen, unfit, done, request.threads) as stream,
+        ThreadPoolExecutor(1, "tables") as pool,
+    ):
+        predictor = _load(request, request.record.rows - done)
+        timed = _Timed(iter(stream))
+        waiting: deque[Future[pa.Table]] = deque()
+        for chunk in timed:
+            outputs = predictor.predict_pixels(chunk.fit_ids, chunk.pixels)
+            waiting.append(pool.submit(rows.table, chunk, *outputs))
+            while len(waiting) > UNDER_WAY:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+        logger.info("predict: the network waited %.1f %% of its time for images", timed.share)
+
+
+def _load(request: _Request, images: int) -> "Predictor":
+    import torch
+
+    from galaxymill.inference.engine import Engine
+    from galaxymill.inference.predictor import Predictor
+
+    torch.set_num_threads(request.threads)
+    views = request.settings.seen_views(request.card.settings)
+    engine = Engine.choose(request.settings, images * views)
+    predictor = Predictor.load(request.model, request.settings, engine)
+    logger.info("predict: on %s", engine)
+    return predictor
+
+
+class _Timed:
+    """Iterates, and notes which share of the time that took."""
+
+    def __init__(self, chunks: Iterator[Chunk]) -> None:
+        self._chunks = chunks
+        self._waited = 0.0
+        self._start = time.monotonic()
+
+    def __iter__(self) -> Iterator[Chunk]:
+        while True:
+            begin = time.monotonic()
+            chunk = next(self._chunks, None)
+            self._waited += time.monotonic() - begin
+            if chunk is None:
+                return
+            yield chunk
+
+    @property
+    def share(self) -> float:
+        """Percent."""
+        return 100 * self._waited / max(time.monotonic() - self._start, 1e-9)

@@ -1,15 +1,53 @@
 """Settings of prediction."""
 
-from pydantic import Field
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, Field, field_validator
 
 from galaxymill import flags
-from galaxymill.settings import Settings
+from galaxymill.models.settings import TrainSettings
+from galaxymill.settings import Names, Settings
+
+OPTIONAL = ("samples", "embeddings")
+
+
+def _known(given: tuple[str, ...]) -> tuple[str, ...]:
+    for name in given:
+        if name not in OPTIONAL:
+            raise ValueError(f"{name!r} cannot be kept or left out; allowed: {', '.join(OPTIONAL)}")
+    return tuple(name for name in OPTIONAL if name in given)
 
 
 class PredictSettings(Settings):
-    """What a prediction holds."""
+    """What a prediction holds; where and how fast it is made changes nothing of it.
 
-    samples: int = Field(5, ge=1, le=100, description="Monte-Carlo dropout samples of the head")
+    Attributes
+    ----------
+    operational : frozenset of str
+        Where and how it is computed: all ways agree but for rounding.
+    """
+
+    operational: ClassVar[frozenset[str]] = frozenset(
+        {"device", "precision", "batch_size", "compile"}
+    )
+
+    samples: int = Field(
+        5, ge=1, le=100, description="Monte-Carlo dropout samples of the head, of each member"
+    )
+    views: Literal["model", 1, 8] = Field(
+        "model",
+        description="one view, the 8 quarter turns and reflections, or as many as the model says",
+    )
+    keep_views: bool = Field(
+        False,
+        description="views are members of the posterior, rather than averaged before the head",
+    )
+    keep: Annotated[Names, AfterValidator(_known)] = Field(
+        OPTIONAL,
+        description="what is kept beside the summary columns: samples (every one of the posterior, "
+        "such as concentrations), embeddings (features of the encoder); embeddings that are not "
+        "kept are null",
+    )
     unfit: flags.FlagNames = Field(
         flags.UNFIT,
         description="quality flags of images that are not predicted: null in every table",
@@ -17,3 +55,29 @@ class PredictSettings(Settings):
     allow_domain_shift: bool = Field(
         False, description="predict images of another survey or recipe than the model's"
     )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="auto: cuda where there is a GPU"
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="of the encoder; auto: bf16 where the processor computes in it"
+    )
+    batch_size: int = Field(
+        0, ge=0, le=4096, description="galaxies a step; 0: 16 on a CPU, 256 on a GPU"
+    )
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto", description="torch.compile; auto: when a partition is long enough to repay it"
+    )
+
+    @field_validator("views", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        return int(value) if isinstance(value, str) and value.isdigit() else value
+
+    def seen_views(self, model: TrainSettings) -> int:
+        """Views of each image."""
+        return model.views if self.views == "model" else self.views
+
+    def draws(self, model: TrainSettings) -> int:
+        """Posterior samples of each galaxy: those of all members, and of all views if kept."""
+        kept = self.seen_views(model) if self.keep_views else 1
+        return self.samples * model.members * kept

@@ -7,6 +7,7 @@ import torch
 from galaxymill.errors import UserError
 
 DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 logger = logging.getLogger("galaxymill")
 
@@ -41,8 +42,10 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     Raises
     ------
     UserError
-        For fp16 on a CPU, whose range training would leave.
+        When the precision is unknown; for fp16 on a CPU, whose range training would leave.
     """
+    if name not in PRECISIONS:
+        raise UserError(f"precision {name!r}: allowed: {', '.join(PRECISIONS)}")
     if name == "fp16" and device.type == "cpu":
         raise UserError("precision: fp16 is for CUDA devices; on a CPU give bf16, fp32 or auto")
     if name != "auto":

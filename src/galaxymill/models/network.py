@@ -99,10 +99,14 @@ class Network(nn.Module):
         self.register_buffer("mean", torch.tensor(encoder.mean).view(1, 3, 1, 1), False)
         self.register_buffer("std", torch.tensor(encoder.std).view(1, 3, 1, 1), False)
 
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """Scale images (n, 3, h, w), uint8 or float in 0–255, as the encoder takes them."""
+        scaled = (pixels.float() / 255 - self.mean) / self.std
+        return scaled.contiguous(memory_format=torch.channels_last)
+
     def features(self, pixels: Tensor) -> Tensor:
         """Pool the encoder's features of images (n, 3, h, w), uint8 or float in 0–255."""
-        scaled = (pixels.float() / 255 - self.mean) / self.std
-        pooled: Tensor = self.encoder(scaled.contiguous(memory_format=torch.channels_last))
+        pooled: Tensor = self.encoder(self.normalised(pixels))
         return pooled
 
     def forward(self, pixels: Tensor) -> Tensor:

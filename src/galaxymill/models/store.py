@@ -142,6 +142,24 @@ def read_card(path: Path) -> ModelCard:
         raise UserError(f"{path}: not a model of galaxymill ({error})") from error
 
 
+def read_features(path: Path) -> int:
+    """Read the length of a model's embeddings from the weights beside ``model.yaml``.
+
+    Raises
+    ------
+    UserError
+        When the weights are absent or are not a model's.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    weights = path.parent / WEIGHTS_FILE
+    try:
+        with safe_open(weights, framework="numpy") as file:
+            return int(file.get_slice("0.head.linear.weight").get_shape()[1])
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{weights}: not the weights of {path} ({error})") from error
+
+
 def load_networks(path: Path) -> tuple["list[Network]", ModelCard]:
     """Rebuild the members of a model from ``model.yaml`` and the weights beside it.
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from galaxymill import products
 from galaxymill.errors import UserError
-from galaxymill.votes.tree import Tree
+from galaxymill.votes.task import Task
 
 TABLES = ("friendly", "advanced", "hats")
 _FULL = ("advanced", "hats")
@@ -76,17 +76,17 @@ class Column:
         return str((self.field.metadata or {}).get(key, b"").decode())
 
 
-def release_columns(tile: pa.Schema, tree: Tree, samples: int) -> list[Column]:
+def release_columns(tile: pa.Schema, task: Task, draws: int) -> list[Column]:
     """List the columns of a release, in the tables' order.
 
     Parameters
     ----------
     tile : pyarrow.Schema
         Of the catalogue's tiles, as read from the file.
-    tree : Tree
-        The model's questions.
-    samples : int
-        Posterior samples a galaxy.
+    task : Task
+        Of the model.
+    draws : int
+        Posterior samples a galaxy that were kept; 0: none were.
 
     Raises
     ------
@@ -95,12 +95,13 @@ def release_columns(tile: pa.Schema, tree: Tree, samples: int) -> list[Column]:
     """
     columns = [Column(products.HEALPIX_29, "identity and position", ("hats",))]
     columns += [_catalogue_column(field) for field in tile if _is_released(field)]
-    for field in products.summary_fields(tree):
+    for field in products.summary_fields(task):
         group, tables = _SUMMARIES[field.name.rsplit("_", 1)[1]]
         columns.append(Column(field, group, tables))
-    concentrations = products.predictions(tree, samples).field("concentrations")
+    if draws:
+        samples = products.sample_field(task, draws)
+        columns.append(Column(samples, "concentrations", ("advanced",)))
     columns += [
-        Column(concentrations, "concentrations", ("advanced",)),
         *(Column(field, "quality", _FULL) for field in products.IMAGE_QUALITY),
         Column(products.CUTOUTS.field("status"), "quality", TABLES),
         Column(products.FLAGS, "quality", TABLES),

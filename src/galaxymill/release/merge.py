@@ -16,11 +16,12 @@ from galaxymill.release import hats_catalog, provenance
 from galaxymill.release.audit import audit, census, refuse_duplicates
 from galaxymill.release.columns import Column, release_columns, schema_of, write_columns
 from galaxymill.release.readme import Facts, write_readme
-from galaxymill.release.rows import check_part, mask_unasked, part_schemas, read_part
+from galaxymill.release.rows import check_part, kept_draws, mask_unasked, part_schemas, read_part
 from galaxymill.release.sources import Model, Part, read_model, read_parts
 from galaxymill.storage.atomic import atomic_tree, exclusive
 from galaxymill.storage.origin import Origin
 from galaxymill.storage.parquet import open_product
+from galaxymill.votes.task import Task
 from galaxymill.votes.tree import Tree
 
 logger = logging.getLogger("galaxymill")
@@ -73,7 +74,7 @@ def merge_release(
     with exclusive(out) as waited:
         if waited and provenance.is_released(out, origin):
             return
-        columns = _check(parts, card.tree, out.parent)
+        columns = _check(parts, card.task, out.parent)
         with atomic_tree(out.parent, out.name) as folder:
             facts = _write_data(folder, parts, card, columns, origin)
             write_columns(columns, folder / "columns.csv")
@@ -100,16 +101,15 @@ def _read_metrics(path: Path | None, model: Model) -> dict[str, Any]:
     return metrics
 
 
-def _check(parts: Sequence[Part], tree: Tree, scratch: Path) -> list[Column]:
+def _check(parts: Sequence[Part], task: Task, scratch: Path) -> list[Column]:
     """Prove that every galaxy is there once, before anything is written; list the columns."""
-    schemas = part_schemas(parts[0], tree)
+    schemas = part_schemas(parts[0], task)
     with progress("check", len(parts), "partitions") as advance:
         for part in parts:
             check_part(part, schemas)
             advance()
     refuse_duplicates([part.files["tile"] for part in parts], scratch)
-    values = schemas["predictions"].field("concentrations").type.list_size
-    return release_columns(schemas["tile"], tree, values // len(tree.columns))
+    return release_columns(schemas["tile"], task, kept_draws(parts[0], task))
 
 
 def _write_data(

@@ -12,38 +12,39 @@ import pyarrow.parquet as pq
 from galaxymill import products
 from galaxymill.errors import UserError
 from galaxymill.release.sources import MAKERS, Part
+from galaxymill.votes.task import Task
 from galaxymill.votes.tree import Tree
 
 ASKED = 0.5
 SUM_TOLERANCE = 1e-4
 
 
-def part_schemas(part: Part, tree: Tree) -> dict[str, pa.Schema]:
+def part_schemas(part: Part, task: Task) -> dict[str, pa.Schema]:
     """Schema that each file of every partition must have, by role.
 
     Parameters
     ----------
     part : Part
         Any partition: it tells the catalogue's columns and the number of samples.
-    tree : Tree
-        The model's questions.
-
-    Raises
-    ------
-    UserError
-        When its predictions have no concentrations.
+    task : Task
+        Of the model.
     """
-    predicted = pq.read_schema(part.files["predictions"])
-    index = predicted.get_field_index("concentrations")
-    if index < 0 or not pa.types.is_fixed_size_list(predicted.field(index).type):
-        raise UserError(f"{part.files['predictions']}: no concentrations; run predict again")
-    samples = predicted.field(index).type.list_size // len(tree.columns)
     return {
         "tile": pq.read_schema(part.files["tile"]),
         "cutouts": products.CUTOUTS,
         "images": products.IMAGES,
-        "predictions": products.predictions(tree, samples),
+        "predictions": products.predictions(task, kept_draws(part, task)),
     }
+
+
+def kept_draws(part: Part, task: Task) -> int:
+    """Count the posterior samples a galaxy that the predictions keep; 0 when they keep none."""
+    predicted = pq.read_schema(part.files["predictions"])
+    name = products.SAMPLES[task.kind][0]
+    kept = predicted.field(name).type if name in predicted.names else None
+    if not isinstance(kept, pa.FixedSizeListType):
+        return 0
+    return int(kept.list_size) // len(task.columns)
 
 
 def check_part(part: Part, schemas: Mapping[str, pa.Schema]) -> None:

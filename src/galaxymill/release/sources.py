@@ -11,7 +11,8 @@ from galaxymill import flags
 from galaxymill.catalog.partition import Partition, read_partitions
 from galaxymill.errors import UserError
 from galaxymill.storage.origin import Record, read_record
-from galaxymill.votes.tree import Tree, parse_tree
+from galaxymill.votes.task import Task, parse_task
+from galaxymill.votes.tree import Tree
 
 ROLES = ("tile", "cutouts", "images", "predictions")
 MAKERS = {"tile": "partition", "cutouts": "fetch", "images": "render", "predictions": "predict"}
@@ -41,8 +42,8 @@ class Model:
     ----------
     path : Path
         The file.
-    tree : Tree
-        The questions it answers.
+    task : Task
+        What it predicts: votes.
     digest : str
         Content digest of the model.
     origin : dict
@@ -52,10 +53,15 @@ class Model:
     """
 
     path: Path
-    tree: Tree
+    task: Task
     digest: str
     origin: dict[str, Any]
     card: dict[str, Any]
+
+    @property
+    def tree(self) -> Tree:
+        """The questions it answers."""
+        return self.task.questions
 
     @property
     def domain(self) -> dict[str, Any]:
@@ -69,16 +75,19 @@ def read_model(path: Path) -> Model:
     Raises
     ------
     UserError
-        When it cannot be read or lacks its tree, digest or origin.
+        When it cannot be read, lacks its task, digest or origin, or predicts no votes.
     """
     try:
         card = yaml.safe_load(path.read_text(encoding="utf-8"))
-        tree, digest, origin = card["task"]["tree"], card["digest"], card["origin"]
+        plain, digest, origin = card["task"], card["digest"], card["origin"]
+        task = parse_task(plain, f"{path}: task")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); train it first") from error
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not a model's card: {error!r}") from error
-    return Model(path, parse_tree(tree, f"{path}: tree"), str(digest), dict(origin), card)
+    if task.kind != "votes":
+        raise UserError(f"{path}: predicts a {task.kind}; releases are made of votes' fractions")
+    return Model(path, task, str(digest), dict(origin), card)
 
 
 def read_parts(partitions: Path, folders: Mapping[str, Path], model: Model) -> list[Part]:

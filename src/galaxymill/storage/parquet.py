@@ -30,6 +30,11 @@ class ProductWriter:
             path, schema, compression="zstd", use_dictionary=chosen, write_statistics=chosen
         )
 
+    @property
+    def names(self) -> list[str]:
+        """Names of the product's columns."""
+        return list(self._schema.names)
+
     def write(self, rows: pa.Table) -> None:
         """Append ``rows`` as one row group; their schema must be the product's."""
         table = rows.cast(self._schema)

@@ -1,40 +1,24 @@
-"""What has been fetched so far: a file to append to, that survives a killed job.
+"""What has been fetched so far: one record a galaxy, in the order of the answers."""
 
-One record a galaxy, in the order of the answers. A record that was cut off by a kill is found by
-its checksum and dropped; all before it counts.
-"""
-
-import json
-import os
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from struct import Struct
 from typing import Any
 
-from galaxymill.errors import UserError
+from galaxymill.storage.records import RecordFile, open_records
 from galaxymill.surveys.base import Cutout, Target
-
-_FORMAT = 1
-_HEAD = Struct("<III")
-"""Length of the description, length of the payload, CRC-32 of both."""
-_MAX_RECORD_BYTES = 100_000_000
-"""Twice what a payload may be, and more; a length beyond is no length."""
 
 
 class PartFile:
     """Cutouts of one partition, kept as they come; see `open_part`."""
 
-    def __init__(self, path: Path, file: int, key: Mapping[str, Any]) -> None:
-        self._path, self._file = path, file
+    def __init__(self, records: RecordFile) -> None:
+        self._records = records
         self._places: dict[str, tuple[int, str, int]] = {}
-        self._end = 0
-        key = {"format": _FORMAT, "key": key}
-        if not self._resume(key):
-            self._cut(0)
-            self._append(key, b"")
+        for place, plain, _ in records.records():
+            if not self._count(place, plain):
+                records.cut(place)
 
     def __contains__(self, object_id: str) -> bool:
         return object_id in self._places
@@ -85,10 +69,7 @@ class PartFile:
 
     def read(self, object_id: str) -> Cutout:
         """Read one cutout back."""
-        record = self._record(self._places[object_id][0])
-        if record is None:
-            raise UserError(f"{self._path}: was changed while it was read; remove it")
-        plain, payload, _ = record
+        plain, payload = self._records.read(self._places[object_id][0])
         values = dict(plain["cutout"])
         kept = None if values.pop("empty") else payload
         time = values.pop("fetched_at")
@@ -100,62 +81,7 @@ class PartFile:
         return Cutout(**values)
 
     def _append(self, plain: Mapping[str, Any], payload: bytes) -> int:
-        place = self._end
-        text = json.dumps(plain).encode()
-        checksum = zlib.crc32(payload, zlib.crc32(text))
-        try:
-            self._write(_HEAD.pack(len(text), len(payload), checksum) + text)
-            self._write(payload)
-        except OSError as error:
-            with suppress(OSError):
-                self._cut(place)
-            raise UserError(
-                f"{self._path}: cannot be written ({error.strerror}); {len(self)} galaxies are "
-                "kept: make room, then run again to go on from there"
-            ) from error
-        return place
-
-    def _write(self, data: bytes) -> None:
-        rest = memoryview(data)
-        while rest:
-            written = os.pwrite(self._file, rest, self._end)
-            self._end += written
-            rest = rest[written:]
-
-    def _cut(self, place: int) -> None:
-        os.ftruncate(self._file, place)
-        self._end = place
-
-    def _record(self, place: int) -> tuple[dict[str, Any], bytes, int] | None:
-        """Description, payload and end of the record at ``place``; None when it is not whole."""
-        head = os.pread(self._file, _HEAD.size, place)
-        if len(head) < _HEAD.size:
-            return None
-        text_bytes, payload_bytes, checksum = _HEAD.unpack(head)
-        start, length = place + _HEAD.size, text_bytes + payload_bytes
-        # A damaged length must not be taken for one: nothing of it is allocated.
-        if length > min(_MAX_RECORD_BYTES, os.fstat(self._file).st_size - start):
-            return None
-        text = os.pread(self._file, text_bytes, start)
-        payload = os.pread(self._file, payload_bytes, start + text_bytes)
-        if zlib.crc32(payload, zlib.crc32(text)) != checksum:
-            return None
-        try:
-            plain: dict[str, Any] = json.loads(text)
-        except (ValueError, RecursionError):
-            return None
-        return plain, payload, start + length
-
-    def _resume(self, key: Mapping[str, Any]) -> bool:
-        """Find what is here; False when it answers another request, or nothing is here."""
-        record = self._record(0)
-        if record is None or record[0] != key:
-            return False
-        place = record[2]
-        while (record := self._record(place)) is not None and self._count(place, record[0]):
-            place = record[2]
-        self._cut(place)
-        return True
+        return self._records.append(plain, payload, kept=f"{len(self)} galaxies are kept")
 
     def _count(self, place: int, plain: Mapping[str, Any]) -> bool:
         """Take note of the record at ``place``; False when it is none of ours."""
@@ -196,12 +122,5 @@ def open_part(product: Path, key: Mapping[str, Any]) -> Iterator[PartFile]:
     UserError
         When the disk takes no more.
     """
-    product.parent.mkdir(parents=True, exist_ok=True)
-    path = product.parent / f".{product.name}.part"
-    # Without a buffer: what could not be written must not come later, and out of place.
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        yield PartFile(path, file, key)
-    finally:
-        os.close(file)
-    path.unlink()
+    with open_records(product, key) as records:
+        yield PartFile(records)

@@ -192,11 +192,14 @@ def _calibrate(
     import numpy as np
     import torch
 
+    from galaxymill.inference.engine import Engine
     from galaxymill.inference.predictor import Predictor
+    from galaxymill.inference.settings import PredictSettings
     from galaxymill.training.calibrate import fit_log_scale
 
     whole = [network.to(machine.device).eval() for network in networks]
-    predictor = Predictor(whole, card, CALIBRATION_SAMPLES, machine.device)
+    asked = PredictSettings(samples=CALIBRATION_SAMPLES)
+    predictor = Predictor(whole, card, asked, Engine(machine.device))
     keys: list[str] = []
     samples = []
     for group in val.groups:
