@@ -126,6 +126,7 @@ def our_settings(chosen: argparse.Namespace, seed: int) -> TrainSettings:
 def run_ours(galaxies: Galaxies, chosen: argparse.Namespace, seed: int, out: Path) -> None:
     """Train as the example says, and predict; more minutes than allowed are a failure."""
     from galaxymill.inference.predictor import Predictor
+    from galaxymill.inference.settings import PredictSettings
 
     settings = our_settings(chosen, seed)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
@@ -133,7 +134,7 @@ def run_ours(galaxies: Galaxies, chosen: argparse.Namespace, seed: int, out: Pat
         train(galaxies, settings, Path(folder, "model"))
         minutes = (time.monotonic() - start) / 60
         figure(f"accuracy_minutes_{seed}", minutes, "minutes", at_most=chosen.minutes)
-        predictor = Predictor.load(Path(folder, "model"), SAMPLES)
+        predictor = Predictor.load(Path(folder, "model"), PredictSettings(samples=SAMPLES))
         ids = list(galaxies.test["object_id"])
         samples, _ = predictor.predict(ids, galaxies.pictures(ids))
     n, s, width = samples.shape

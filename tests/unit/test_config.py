@@ -96,7 +96,7 @@ MISSPELT = [
     ("models/net/label", "x", "labels, train"),
     ("models/net/train/epoch", 3, "batch_size, cache_gb, calibrate, concentrations, devices"),
     ("releases/dr1/modle", "x", "galaxies_per_tile, model, predict, survey"),
-    ("releases/dr1/predict", {"sample": 2}, "allow_domain_shift, samples"),
+    ("releases/dr1/predict", {"sample": 2}, "allow_domain_shift, batch_size, compile"),
     (
         "network/legacy/rate",
         1,

@@ -176,7 +176,7 @@ def _tables(request: _Request, rows: Rows, done: int) -> Iterator[pa.Table]:
     seen = request.card.settings
     # The first images are decoded while torch is imported, which takes seconds.
     with (
-        ChunkStream(request.images, seen, unfit, done, request.threads) as stream,
+        ChunkStream(request.images, seen, unfit, rows.at_once, done, request.threads) as stream,
         ThreadPoolExecutor(1, "tables") as pool,
     ):
         predictor = _load(request, request.record.rows - done)

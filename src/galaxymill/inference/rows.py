@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from galaxymill import flags, products
 from galaxymill.inference.settings import PredictSettings
-from galaxymill.inference.stream import Chunk
+from galaxymill.inference.stream import Chunk, chunk_rows
 from galaxymill.inference.summary import summarise
 from galaxymill.models.store import ModelCard
 
@@ -32,8 +32,10 @@ class Rows:
         self._task, self._shifted, self._embedded = card.task, shifted, features > 0
         self._keeps_embeddings = "embeddings" in settings.keep
         self._keeps_samples = "samples" in settings.keep
-        draws = settings.draws(card.settings) if self._keeps_samples else 0
-        self.predictions = products.predictions(card.task, draws)
+        draws = settings.draws(card.settings)
+        width = products.sample_field(card.task, draws).type.list_size
+        self.at_once = chunk_rows(card.settings.image_size, 4 * width + 2 * features)
+        self.predictions = products.predictions(card.task, draws if self._keeps_samples else 0)
         self.embeddings = products.embeddings(max(features, 1))
 
     def table(self, chunk: Chunk, outputs: Any, embedded: Any) -> pa.Table:

@@ -65,18 +65,25 @@ class ChunkStream:
         Of the model: what it is to see.
     unfit : int
         Bits of `galaxymill.flags` that an image must not have.
+    rows : int
+        Most galaxies of a chunk; see `chunk_rows`.
     skip : int
-        Rows at the beginning that are not needed.
+        Galaxies at the beginning that are not needed.
     threads : int
         Images that are decoded at a time.
     """
 
     def __init__(
-        self, images: Path, settings: TrainSettings, unfit: int, skip: int, threads: int
+        self,
+        images: Path,
+        settings: TrainSettings,
+        unfit: int,
+        rows: int,
+        skip: int,
+        threads: int,
     ) -> None:
         self._settings, self._unfit = settings, unfit
         self._pool = ThreadPoolExecutor(threads, "decode")
-        rows = chunk_rows(settings.image_size)
         self._batches = _skipped(read_batches(images, _COLUMNS, rows), skip)
         self._waiting: deque[_Decoding] = deque()
         self._fill()
@@ -138,9 +145,17 @@ def _decode(object_id: str, image: Any, settings: TrainSettings, out: Pixels) ->
     return True
 
 
-def chunk_rows(size: int) -> int:
-    """Rows of a chunk: fewer when images are large."""
-    return max(16, min(ROWS_PER_GROUP, _CHUNK_BYTES // (3 * size * size)))
+def chunk_rows(size: int, result_bytes: int) -> int:
+    """Choose the rows of a chunk: fewer when images, or what is kept of each, are large.
+
+    Parameters
+    ----------
+    size : int
+        Width and height of images.
+    result_bytes : int
+        What is kept of a galaxy.
+    """
+    return max(16, min(ROWS_PER_GROUP, _CHUNK_BYTES // (3 * size * size + result_bytes)))
 
 
 def _skipped(batches: Iterator[pa.Table], rows: int) -> Iterator[pa.Table]:

@@ -53,13 +53,15 @@ def _pairs(encoder: nn.Module, example: Tensor) -> list[tuple[nn.Conv2d, nn.Batc
     """Convolutions whose very output a batch normalisation takes, and no other module does."""
     made: list[tuple[Tensor, nn.Conv2d]] = []
     takers: dict[int, list[nn.Module]] = {}
+    # All tensors are kept, so that none takes the place of another in memory.
+    kept: list[Any] = []
 
     def before(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        kept.extend(inputs)
         for taken in inputs:
             takers.setdefault(id(taken), []).append(module)
 
     def after(module: nn.Module, _: Any, output: Tensor) -> None:
-        # Outputs are kept, so that no other tensor takes their place in memory.
         made.append((output, cast(nn.Conv2d, module)))
 
     hooks = [module.register_forward_pre_hook(before) for module in encoder.modules()]

@@ -60,6 +60,8 @@ class RecordFile:
         ------
         UserError
             When the disk takes no more; what was kept before stays.
+        ValueError
+            When the record is larger than that.
         """
         text = json.dumps(plain).encode()
         if len(text) + len(payload) > _MAX_RECORD_BYTES:

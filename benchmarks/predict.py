@@ -1,0 +1,220 @@
+"""Galaxies a second that are predicted on this machine's cores, beside Zoobot 2.9's own predict().
+
+Whole processes as a user runs them, start-up included, from JPEGs of 424 pixels to files; turn by
+turn, the best of two rounds counts. Ours gives 5 samples, their summary columns and embeddings,
+Zoobot one pass of its network as a CSV. Its older versions drew samples by as many passes:
+``gain_of_five`` is derived, five times the time of its one pass over ours. Zoobot computes in 32
+bits, 64 images a batch, and reads them in one process more. Weights are random, and only ours are
+read from a file. Peak memory is that of a run's largest process: Zoobot's reader is not added.
+"""
+
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Hashable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import peer
+import pyarrow as pa
+from figures import SHORT, figure
+from pyarrow import csv as arrow_csv
+from train import REAL, TREES, simulate
+
+from galaxymill import products
+from galaxymill.storage.origin import Origin
+from galaxymill.storage.parquet import ROWS_PER_GROUP, open_product, read_batches
+
+GALAXIES, FEW, SIZE, ROUNDS, REPEATS = (32, 4, 64, 1, 1) if SHORT else (2000, 400, 224, 2, 5)
+GOALS = {"efficientnet_b0": (4, 15), "convnext_nano": (2.2, 9)}
+"""By encoder: times as fast as Zoobot's one pass, and as five."""
+
+if SHORT:
+    GOALS = {"test_efficientnet": (4, 15)}
+DOMAIN = {"survey": "bench", "recipe": "passthrough", "render_version": 1}
+
+
+class Run(NamedTuple):
+    """What a process took."""
+
+    seconds: float
+    peak_mb: float
+
+
+def measure(command: list[object]) -> Run:
+    """Run a process to its end."""
+    words = list(map(str, command))
+    with tempfile.TemporaryFile() as told:
+        start = time.perf_counter()
+        child = subprocess.Popen(words, stdout=told, stderr=told, env=peer.ENVIRONMENT)
+        _, status, used = os.wait4(child.pid, 0)
+        seconds = time.perf_counter() - start
+        child.returncode = os.waitstatus_to_exitcode(status)
+        if child.returncode:
+            told.seek(0)
+            raise SystemExit(told.read().decode())
+    return Run(seconds, used.ru_maxrss / 1000)
+
+
+def turn_by_turn(runs: Mapping[Hashable, Callable[[], Run]]) -> dict[Hashable, Run]:
+    """Run each once a round; give the least time and the highest peak of each."""
+    rounds = [{name: run() for name, run in runs.items()} for _ in range(ROUNDS)]
+    return {
+        name: Run(min(r[name].seconds for r in rounds), max(r[name].peak_mb for r in rounds))
+        for name in runs
+    }
+
+
+def apart(function: Callable, *arguments: object):
+    """Call in another process: a child's peak starts at its parent's, so this one stays small."""
+    if SHORT:
+        return function(*arguments)
+    with ProcessPoolExecutor(1, get_context("spawn")) as other:
+        return other.submit(function, *arguments).result()
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Both sides' commands: on what is in ``folder``, from the ``votes.csv`` of ``source``."""
+
+    folder: Path
+    source: Path
+    tree: Path
+
+    def collect(self, count: int) -> None:
+        """Repeat the pictures under other ids: a Parquet for ours, a table for Zoobot."""
+        votes = arrow_csv.read_csv(self.source / "votes.csv")
+        ids = pa.array([f"g{number:05d}" for number in range(count)])
+        table = votes.take(np.arange(count) % len(votes))
+        table = table.set_column(table.schema.get_field_index("object_id"), "object_id", ids)
+        arrow_csv.write_csv(table, self.folder / f"{count}.csv")
+        origin, out = Origin("render", domain=DOMAIN), self.folder / f"{count}.parquet"
+        with open_product(out, products.IMAGES, origin) as writer:
+            for start in range(0, count, ROWS_PER_GROUP):
+                rows = map(self._image, table.slice(start, ROWS_PER_GROUP).to_pylist())
+                writer.write(pa.Table.from_pylist(list(rows), products.IMAGES))
+
+    def _image(self, row: dict) -> dict:
+        image = {"bytes": (self.source / row["file_loc"]).read_bytes(), "path": None}
+        return {"object_id": row["object_id"], "image": image, "flags": 0}
+
+    def ours(self, encoder: str, count: int, *words: str) -> Run:
+        """Predict with our command."""
+        program = Path(sys.executable).with_name("galaxymill")
+        given = self.folder / f"{count}.parquet", "--model", self.folder / encoder
+        with tempfile.TemporaryDirectory(dir=self.folder) as out:
+            files = "--out", Path(out, "p.parquet"), "--embeddings", Path(out, "e.parquet")
+            how = "--device", "cpu", "--set", "samples=5", *words
+            return measure([program, "predict", *given, *files, *how])
+
+    def zoobot(self, encoder: str, count: int, precision: str) -> Run:
+        """Let Zoobot predict."""
+        files = {"catalog": self.folder / f"{count}.csv", "out": self.folder / "zoobot.csv"}
+        how = {"tree": self.tree, "encoder": encoder, "size": SIZE, "precision": precision}
+        return measure(peer.command("zoobot_predict.py", images=self.source, **files, **how))
+
+
+def write_models(folder: Path, tree: Path) -> bool:
+    """Write models with random weights; tell whether this processor computes in bfloat16."""
+    import torch
+
+    from galaxymill.models.devices import has_bfloat16
+    from galaxymill.models.network import Network, describe_encoder
+    from galaxymill.models.settings import TrainSettings
+    from galaxymill.models.store import ModelCard, write_model, write_weights
+    from galaxymill.votes.task import Task
+    from galaxymill.votes.tree import load_tree
+
+    torch.manual_seed(1)
+    task, origin = Task("votes", load_tree(tree)), Origin("train", domain=DOMAIN).to_dict()
+    for name in GOALS:
+        settings, encoder = TrainSettings(encoder=name, image_size=SIZE), describe_encoder(name)
+        (folder / name).mkdir()
+        digest = write_weights(folder / name, [Network(encoder, task, settings)])
+        card = ModelCard(task, settings, encoder.to_dict(), digest, origin, {})
+        write_model(folder / name, card)
+    return has_bfloat16(torch.device("cpu"))
+
+
+def compare(sides: Sides, encoder: str, has_bfloat16: bool) -> None:
+    """Print the figures of an encoder."""
+    name = f"predict_{encoder}"
+    runs = {
+        "": partial(sides.ours, encoder, GALAXIES),
+        "_zoobot": partial(sides.zoobot, encoder, GALAXIES, "32-true"),
+    }
+    if has_bfloat16:
+        # Without it ours computes in float32 anyway, and imitating it takes seven times as long.
+        runs["_fp32"] = partial(sides.ours, encoder, GALAXIES, "--precision", "fp32")
+        runs["_zoobot_bf16"] = partial(sides.zoobot, encoder, GALAXIES, "bf16-mixed")
+    if SHORT and not peer.is_installed():
+        runs = {which: run for which, run in runs.items() if "zoobot" not in which}
+    best = turn_by_turn(runs)
+    for which, run in best.items():
+        figure(f"{name}{which}", GALAXIES / run.seconds, "galaxies/s")
+    figure(f"{name}_peak_memory", best[""].peak_mb, "MB", at_most=1600)
+    if "_zoobot" in best:
+        figure(f"{name}_zoobot_peak_memory", best["_zoobot"].peak_mb, "MB")
+        gain = best["_zoobot"].seconds / best[""].seconds
+        figure(f"{name}_gain", gain, "times", at_least=GOALS[encoder][0])
+        figure(f"{name}_gain_of_five", 5 * gain, "times", at_least=GOALS[encoder][1])
+
+
+def thirty_samples(model: Path, images: Path) -> float:
+    """Give how many % longer 30 samples take than one, the interval columns left aside."""
+    from galaxymill.inference import posterior
+    from galaxymill.inference.engine import Engine
+    from galaxymill.inference.predictor import Predictor
+    from galaxymill.inference.settings import PredictSettings
+
+    rows = [row for batch in read_batches(images) for row in batch.to_pylist()]
+    ids, files = [row["object_id"] for row in rows], [row["image"]["bytes"] for row in rows]
+    asked = [PredictSettings(samples=samples, device="cpu") for samples in (1, 30)]
+    predictors = [Predictor.load(model, each, Engine.choose(each, len(ids))) for each in asked]
+    tree, best = predictors[0].card.tree, [math.inf] * 2
+    for _ in range(REPEATS):
+        for place, predictor in enumerate(predictors):
+            start = time.perf_counter()
+            alpha, _ = predictor.predict(ids, files)
+            posterior.mean_fractions(alpha, tree)
+            posterior.proportion_asked(alpha, tree)
+            for question in tree.questions:
+                posterior.mutual_information(alpha, question)
+            best[place] = min(best[place], time.perf_counter() - start)
+    return 100 * (best[1] / best[0] - 1)
+
+
+def main() -> None:
+    """Measure."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder, source, tree = Path(temporary), REAL, TREES / "gz2.yaml"
+        if SHORT or not REAL.is_dir():
+            source, tree = folder, TREES / "decals_dr5.yaml"
+            simulate(folder)
+        sides = Sides(folder, source, tree)
+        for count in (GALAXIES, FEW, 10 * FEW):
+            sides.collect(count)
+        has_bfloat16 = apart(write_models, folder, tree)
+        if not has_bfloat16:
+            print("the goals are for processors that compute in bfloat16; this one does not")
+        for encoder in GOALS:
+            compare(sides, encoder, has_bfloat16)
+        first = next(iter(GOALS))
+        runs = {count: partial(sides.ours, first, count) for count in (FEW, 10 * FEW)}
+        few, many = (run.peak_mb for run in turn_by_turn(runs).values())
+        figure("predict_memory_of_ten_times", 100 * (many / few - 1), "%", at_most=5)
+        # In this process, hence last.
+        slower = thirty_samples(folder / first, folder / f"{FEW}.parquet")
+        figure("predict_thirty_samples", slower, "%", at_most=5)
+
+
+if __name__ == "__main__":
+    main()
