@@ -1,6 +1,7 @@
 """A prediction for every row, or nulls and the reason; models serve the images they know."""
 
 import io
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,9 @@ from PIL import Image
 
 from galaxymill import flags, products
 from galaxymill.errors import UserError
+from galaxymill.inference import stream
 from galaxymill.inference.predict import predict
+from galaxymill.inference.rows import Rows
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.inference.summary import summarise
 from galaxymill.models.network import Network, describe_encoder
@@ -35,6 +38,7 @@ TREE = parse_tree(
 TASK = Task("votes", TREE)
 DOMAIN = {"survey": "toy", "recipe": "decals", "render_version": 1}
 ROWS = 300
+decode = stream._decode
 UNFIT = {4: "no_coverage", 17: "zero_or_nan_above_20pc", 290: "truncated"}
 
 
@@ -195,3 +199,181 @@ def test_command_line_refuses_with_one_message(galaxymill, model, tmp_path):
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert "survey: model 'toy', images 'deep'" in done.stderr
+
+
+def spoil(path, images, places):
+    """Copy an images product in which the files at some places are damaged."""
+    table = pq.read_table(images)
+    plain = table["image"].to_pylist()
+    for place, damage in places.items():
+        plain[place]["bytes"] = damage(plain[place]["bytes"])
+    table = table.set_column(1, "image", pa.array(plain, products.IMAGES.field("image").type))
+    write_product(path, table.cast(products.IMAGES), Origin("render", domain=DOMAIN), products.IMAGES)
+    return path
+
+
+def test_an_image_that_cannot_be_decoded_is_a_row_with_a_flag(images, predicted, model, tmp_path):
+    damages = {
+        0: lambda _: b"",
+        3: lambda file: file[:300],
+        70: lambda _: b"GIF89a",
+        299: lambda file: file[:40] + b"\xff" * 200 + file[240:],
+    }
+    spoilt = spoil(tmp_path / "i.parquet", images, damages)
+    table, embeddings = run(spoilt, model, tmp_path, samples=3)
+    for place, row in enumerate(table.to_pylist()):
+        told = flags.names(row["flags"])
+        if place in damages:
+            assert told == ["unreadable"]
+            assert {value for key, value in row.items() if key not in ("object_id", "flags")} == {None}
+            assert embeddings["embedding"][place].as_py() is None
+        else:
+            assert told == ([UNFIT[place]] if place in UNFIT else [])
+            expected = predicted[0]["bar_yes_fraction"][place].as_py()
+            assert row["bar_yes_fraction"] == (expected and pytest.approx(expected, abs=1e-5))
+
+
+class Killed(BaseException):
+    """As a signal would, it passes all handlers."""
+
+
+@pytest.mark.parametrize("done", [0, 1, 4])
+def test_a_killed_job_goes_on_where_it_was(images, model, tmp_path, monkeypatch, caplog, done):
+    monkeypatch.setattr(stream, "_CHUNK_BYTES", 64 * (3 * 32 * 32 + 5 * 3 * 4 + 2 * 256))
+    whole = tmp_path / "whole"
+    expected = run(images, model, whole, samples=3)
+    rows = len(expected[0]) // 5 + 1
+    seen = []
+
+    def cut_off(self, *arguments):
+        if len(seen) == done:
+            raise Killed
+        seen.append(arguments)
+        return table(self, *arguments)
+
+    table = Rows.table
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Rows, "table", cut_off)
+        run(images, model, tmp_path, samples=3)
+    assert not (tmp_path / "predictions.parquet").exists()
+    assert not (tmp_path / "embeddings.parquet").exists()
+    decoded = []
+    monkeypatch.setattr(stream, "_decode", lambda *given: decoded.append(given[0]) or decode(*given))
+    with caplog.at_level("INFO", "galaxymill"):
+        run(images, model, tmp_path, samples=3)
+    told = f"goes on after {done * rows} galaxies"
+    assert (told in caplog.text) == (done > 0)
+    assert f"g{done * rows:03d}" in decoded
+    assert not [key for key in decoded if key < f"g{done * rows:03d}"]
+    for name in ("predictions.parquet", "embeddings.parquet"):
+        assert (tmp_path / name).read_bytes() == (whole / name).read_bytes()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_what_was_done_for_another_request_is_not_taken_over(images, model, tmp_path, monkeypatch):
+    def cut_off(self, *arguments):
+        made = table(self, *arguments)
+        if len(made) < 256:
+            raise Killed
+        return made
+
+    table = Rows.table
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Rows, "table", cut_off)
+        run(images, model, tmp_path, samples=3)
+    assert list(tmp_path.glob(".*.part"))
+    again, _ = run(images, model, tmp_path, samples=2)
+    assert again.schema.equals(products.predictions(TASK, 2))
+    assert len(again) == ROWS
+
+
+def test_samples_that_are_not_kept_are_not_there(predicted, images, model, tmp_path):
+    table, embeddings = run(images, model, tmp_path, samples=3, keep=())
+    assert table.schema.equals(products.predictions(TASK, 0))
+    assert table.equals(predicted[0].drop_columns(["concentrations"]))
+    assert embeddings["embedding"].null_count == ROWS
+    assert embeddings["object_id"].equals(predicted[1]["object_id"])
+
+
+def test_embeddings_need_not_be_written(model, tmp_path):
+    images = write_images(tmp_path / "i.parquet", rows=3)
+    predict(images, model.parent, tmp_path / "p.parquet", None, PredictSettings(device="cpu"))
+    assert {path.name for path in tmp_path.iterdir()} == {"i.parquet", "p.parquet"}
+
+
+def test_views_are_averaged_or_kept(model, tmp_path):
+    images = write_images(tmp_path / "i.parquet", rows=4)
+    averaged, features = run(images, model, tmp_path, samples=2, views=8)
+    kept, same = run(images, model, tmp_path, samples=2, views=8, keep_views=True)
+    assert averaged.schema.equals(products.predictions(TASK, 2))
+    assert kept.schema.equals(products.predictions(TASK, 16))
+    assert features.equals(same)
+    alpha = np.stack(kept["concentrations"].to_pylist()[:4]).reshape(4, 8, 2, 5)
+    assert alpha.std(axis=1).min() > 0
+    # The views of a turned image are those of the image, in another order.
+    table = pq.read_table(images).to_pylist()
+    for row in table:
+        with Image.open(io.BytesIO(row["image"]["bytes"])) as opened:
+            file = io.BytesIO()
+            opened.transpose(Image.Transpose.ROTATE_90).save(file, "PNG")
+        row["image"]["bytes"] = file.getvalue()
+    turned = pa.Table.from_pylist(table, products.IMAGES)
+    write_product(images, turned, Origin("render", domain=DOMAIN), products.IMAGES)
+    again, _ = run(images, model, tmp_path, samples=2, views=8)
+    np.testing.assert_allclose(again["bar_yes_fraction"], averaged["bar_yes_fraction"], atol=1e-4)
+
+
+RINGS = parse_tree({"name": "r", "questions": {"ring": {"answers": ["yes", "no"]}}}, "r")
+
+
+@pytest.mark.parametrize("task", [Task("class", RINGS), Task("number", None, "redshift")])
+def test_classes_and_numbers_are_predicted_by_an_ensemble(task, tmp_path, monkeypatch):
+    torch.manual_seed(2)
+    settings = TrainSettings(encoder="test_efficientnet", image_size=32, members=2)
+    encoder = describe_encoder(settings.encoder)
+    networks = [Network(encoder, task, settings).eval() for _ in range(2)]
+    for network in networks:
+        torch.nn.init.normal_(network.head.linear.weight, std=0.5)
+    digest = write_weights(tmp_path, networks)
+    origin = Origin("train", domain=DOMAIN).to_dict()
+    write_model(tmp_path, ModelCard(task, settings, encoder.to_dict(), digest, origin, {}))
+    decoded = []
+    monkeypatch.setattr(stream, "_decode", lambda *given: decoded.append(given[0]) or decode(*given))
+    images = write_images(tmp_path / "i.parquet", rows=6)
+    table, embeddings = run(images, tmp_path / "model.yaml", tmp_path, samples=3)
+    assert table.schema.equals(products.predictions(task, 6))
+    assert sorted(decoded) == ["g000", "g001", "g002", "g003", "g005"]
+    (column,) = [name for name in table.column_names if name in ("probabilities", "gaussians")]
+    drawn = np.stack([row for row in table[column].to_pylist() if row]).reshape(5, 2, 3, 2)
+    assert np.abs(drawn[:, 0].mean(1) - drawn[:, 1].mean(1)).min() > 0
+    mean = drawn.mean(axis=(1, 2))
+    name = "ring_yes_probability" if task.kind == "class" else "redshift_mean"
+    values = [value for value in table[name].to_pylist() if value is not None]
+    np.testing.assert_allclose(values, mean[:, 0], rtol=1e-5, atol=1e-5)
+    assert embeddings["embedding"].null_count == 1
+
+
+def test_the_share_of_time_that_the_network_waits_is_told(model, tmp_path, caplog):
+    images = write_images(tmp_path / "i.parquet", rows=3)
+    with caplog.at_level("INFO", "galaxymill"):
+        run(images, model, tmp_path)
+    assert "on cpu in float32, 16 images a step" in caplog.text
+    assert re.search(r"the network waited \d+\.\d % of its time for images", caplog.text)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--precision", "fp8"], "fp32"),
+        (["--device", "tpu"], "cuda"),
+        (["--set", "keep=everything"], "samples, embeddings"),
+        (["--set", "views=3"], "views"),
+    ],
+)
+def test_command_line_names_what_is_allowed(galaxymill, model, tmp_path, words, told):
+    images = write_images(tmp_path / "i.parquet", rows=1)
+    out = "--model", model.parent, "--out", tmp_path / "p.parquet"
+    done = galaxymill("predict", images, *out, *words)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
