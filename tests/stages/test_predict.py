@@ -208,7 +208,9 @@ def spoil(path, images, places):
     for place, damage in places.items():
         plain[place]["bytes"] = damage(plain[place]["bytes"])
     table = table.set_column(1, "image", pa.array(plain, products.IMAGES.field("image").type))
-    write_product(path, table.cast(products.IMAGES), Origin("render", domain=DOMAIN), products.IMAGES)
+    write_product(
+        path, table.cast(products.IMAGES), Origin("render", domain=DOMAIN), products.IMAGES
+    )
     return path
 
 
@@ -225,7 +227,9 @@ def test_an_image_that_cannot_be_decoded_is_a_row_with_a_flag(images, predicted,
         told = flags.names(row["flags"])
         if place in damages:
             assert told == ["unreadable"]
-            assert {value for key, value in row.items() if key not in ("object_id", "flags")} == {None}
+            assert {value for key, value in row.items() if key not in ("object_id", "flags")} == {
+                None
+            }
             assert embeddings["embedding"][place].as_py() is None
         else:
             assert told == ([UNFIT[place]] if place in UNFIT else [])
@@ -252,13 +256,16 @@ def test_a_killed_job_goes_on_where_it_was(images, model, tmp_path, monkeypatch,
         return table(self, *arguments)
 
     table = Rows.table
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch:
         patch.setattr(Rows, "table", cut_off)
-        run(images, model, tmp_path, samples=3)
+        with pytest.raises(Killed):
+            run(images, model, tmp_path, samples=3)
     assert not (tmp_path / "predictions.parquet").exists()
     assert not (tmp_path / "embeddings.parquet").exists()
     decoded = []
-    monkeypatch.setattr(stream, "_decode", lambda *given: decoded.append(given[0]) or decode(*given))
+    monkeypatch.setattr(
+        stream, "_decode", lambda *given: decoded.append(given[0]) or decode(*given)
+    )
     with caplog.at_level("INFO", "galaxymill"):
         run(images, model, tmp_path, samples=3)
     told = f"goes on after {done * rows} galaxies"
@@ -278,9 +285,10 @@ def test_what_was_done_for_another_request_is_not_taken_over(images, model, tmp_
         return made
 
     table = Rows.table
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch:
         patch.setattr(Rows, "table", cut_off)
-        run(images, model, tmp_path, samples=3)
+        with pytest.raises(Killed):
+            run(images, model, tmp_path, samples=3)
     assert list(tmp_path.glob(".*.part"))
     again, _ = run(images, model, tmp_path, samples=2)
     assert again.schema.equals(products.predictions(TASK, 2))
@@ -338,7 +346,9 @@ def test_classes_and_numbers_are_predicted_by_an_ensemble(task, tmp_path, monkey
     origin = Origin("train", domain=DOMAIN).to_dict()
     write_model(tmp_path, ModelCard(task, settings, encoder.to_dict(), digest, origin, {}))
     decoded = []
-    monkeypatch.setattr(stream, "_decode", lambda *given: decoded.append(given[0]) or decode(*given))
+    monkeypatch.setattr(
+        stream, "_decode", lambda *given: decoded.append(given[0]) or decode(*given)
+    )
     images = write_images(tmp_path / "i.parquet", rows=6)
     table, embeddings = run(images, tmp_path / "model.yaml", tmp_path, samples=3)
     assert table.schema.equals(products.predictions(task, 6))

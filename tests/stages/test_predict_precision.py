@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from galaxymill.images.pixels import to_pixels
+from galaxymill.images.settings import RecipeSettings
 from galaxymill.inference.posterior import mean_fractions
 from galaxymill.inference.predict import predict
 from galaxymill.inference.predictor import dropout_masks
@@ -18,7 +19,6 @@ from galaxymill.training.train import train
 from galaxymill.votes.checks import CheckSettings
 from galaxymill.votes.counts import CountSettings
 from galaxymill.votes.images import collect_images
-from galaxymill.images.settings import RecipeSettings
 from galaxymill.votes.labels import LabelSettings, collect_labels
 from galaxymill.votes.splits import SplitSettings
 

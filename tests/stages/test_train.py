@@ -80,10 +80,12 @@ def test_what_is_written(model):
 
 def test_an_ensemble_predicts_as_its_members_together(model, images):
     ids, files = pictures(images)
-    whole = Predictor.load(model, 3, "cpu")
+    settings = PredictSettings(samples=3, device="cpu")
+    whole = Predictor.load(model, settings)
     drawn, embedded = whole.predict(ids, files)
     assert drawn.shape == (N, 6, 5)
-    single = [Predictor([net], whole.card, 6, whole.device) for net in whole.networks]
+    twice = PredictSettings(samples=6, device="cpu")
+    single = [Predictor([net], whole.card, twice, whole.engine) for net in whole.networks]
     apart = [one.predict(ids, files) for one in single]
     np.testing.assert_allclose(drawn[:, :3], apart[0][0][:, :3], rtol=1e-5)
     np.testing.assert_allclose(drawn[:, 3:], apart[1][0][:, 3:], rtol=1e-5)

@@ -64,12 +64,12 @@ class StandIn:
     """Knows each galaxy's truth from the last digits of its name."""
 
     task, learned = VOTES, {}
-    device, digest = torch.device("cpu"), "0" * 64
+    engine, digest = SimpleNamespace(device=torch.device("cpu")), "0" * 64
 
     @classmethod
-    def load(cls, model, samples, device="auto"):
+    def load(cls, model, settings):
         predictor = cls()
-        predictor.samples = samples
+        predictor.samples = settings.samples
         settings = TrainSettings(encoder="test_efficientnet_gn", image_size=32)
         origin = {"inputs": cls.learned}
         predictor.card = SimpleNamespace(settings=settings, task=cls.task, origin=origin)

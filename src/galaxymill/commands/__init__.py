@@ -1,0 +1,1 @@
+"""The command line, by subject: what each module adds to the one program."""

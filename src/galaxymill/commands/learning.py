@@ -1,0 +1,106 @@
+"""From votes to a model: labels, train, evaluate."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from galaxymill.commands.options import Device, ImagesFiles, Sets, VotesFiles, chosen_settings
+
+app = typer.Typer()
+
+
+@app.command()
+def labels(
+    out: Path,
+    sources: Annotated[list[Path], typer.Argument(help="files of one format; they add up")],
+    kind: Annotated[str, typer.Option("--format", help="docs/labels.md shows each")] = "counts",
+    tree: Annotated[Path | None, typer.Option(help="the tree that was asked")] = None,
+    settings: Sets = [],  # noqa: B006
+    split: Annotated[list[str], typer.Option(help="KEY=VALUE: train, val, test, salt")] = [],  # noqa: B006
+    check: Annotated[list[str], typer.Option(help="KEY=VALUE: parents, absolute, relative")] = [],  # noqa: B006
+) -> None:
+    """Check labels and split them; OUT is votes.parquet.
+
+    Beside it, sources.parquet tells what each file says and dropped.csv what was left out.
+    Formats: counts, fractions, gz2, gz_decals, panoptes, classes, number. Settings of all:
+    object_id, ra, dec. counts, fractions, gz_decals: columns. classes, number: column. classes:
+    classes. panoptes: tasks, retired, already_seen.
+    """
+    from galaxymill.votes.checks import CheckSettings
+    from galaxymill.votes.formats import FORMATS
+    from galaxymill.votes.labels import LabelSettings, collect_labels
+    from galaxymill.votes.splits import SplitSettings
+
+    own = chosen_settings(FORMATS, "format", kind).from_flags(settings, f"labels --format {kind}")
+    splits = SplitSettings.from_flags(split, "--split")
+    checks = CheckSettings.from_flags(check, "--check")
+    collect_labels(sources, tree, out, LabelSettings(kind, own, splits, checks))
+
+
+@app.command()
+def label_images(
+    out: Path,
+    folder: Path,
+    sources: Annotated[list[Path], typer.Argument(help="the files of labels")],
+    name: Annotated[str, typer.Option(help="name of the labelled set, kept with the images")],
+    object_id: Annotated[str, typer.Option(help="column of the identifier")] = "object_id",
+    settings: Sets = [],  # noqa: B006
+) -> None:
+    """Gather the images that the column file_loc of SOURCES names, from FOLDER, into one product.
+
+    Settings: size, format (jpeg, png, webp), quality.
+    """
+    from galaxymill.images.settings import RecipeSettings
+    from galaxymill.votes.images import collect_images as run
+
+    model = RecipeSettings.from_flags(settings, "label-images")
+    run(sources, folder, out, name, object_id, model)
+
+
+@app.command()
+def train(
+    out: Path,
+    votes: VotesFiles,
+    images: ImagesFiles,
+    settings: Sets = [],  # noqa: B006
+    device: Device = "auto",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 is torch's default")] = 0,
+    tensorboard: Annotated[Path | None, typer.Option(help="folder for TensorBoard")] = None,
+) -> None:
+    """Train a model; OUT is model.yaml, the weights and history.csv lie beside it.
+
+    A training that was killed goes on after its last epoch. Settings: encoder (any timm name),
+    weights, trainable, image_size, zoom, views, epochs, batch_size, learning_rate, dropout,
+    members, seed and more: config/README.md explains each.
+    """
+    from galaxymill.models.settings import TrainSettings
+    from galaxymill.training.train import Resources
+    from galaxymill.training.train import train as run
+
+    chosen = TrainSettings.from_flags(settings, "train")
+    resources = Resources(device=device, threads=threads, tensorboard=tensorboard)
+    run(votes, images, out, chosen, resources)
+
+
+@app.command()
+def evaluate(
+    out: Path,
+    votes: VotesFiles,
+    images: ImagesFiles,
+    model: Annotated[Path, typer.Option(help="model.yaml")],
+    samples: Annotated[int, typer.Option(min=1, help="Monte-Carlo dropout samples")] = 5,
+    catalog: Annotated[list[Path], typer.Option(help="objects.parquet; repeatable")] = [],  # noqa: B006
+    truth: Annotated[Path | None, typer.Option(help="truth.parquet of a simulated sky")] = None,
+    split: Annotated[str, typer.Option(help="test, val, or all of labels kept apart")] = "test",
+    train: Annotated[
+        list[Path], typer.Option(help="with --split all: votes.parquet for the baselines")
+    ] = [],  # noqa: B006
+) -> None:
+    """Compare a model with labels of galaxies it has not learned from; OUT is metrics.json.
+
+    Tables, plots and the page report.html lie beside it; docs/evaluation.md explains each number.
+    """
+    from galaxymill.evaluation.evaluate import evaluate as run
+
+    run(votes, images, model, out, samples, catalog, truth, split, train)

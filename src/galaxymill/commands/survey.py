@@ -1,0 +1,171 @@
+"""From a catalogue to images: simulate, ingest, partition, fetch, render, and their lists."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from galaxymill.commands.options import Sets, chosen_settings
+
+app = typer.Typer()
+
+
+@app.command()
+def simulate(folder: Path, tree: Path, settings: Sets = []) -> None:  # noqa: B006
+    """Make a sky with known truth and simulated volunteers.
+
+    FOLDER receives catalog.parquet, truth.parquet and votes.parquet; TREE is the DECaLS tree.
+    Settings: n_galaxies, seed, votes_per_galaxy, labelled.
+    """
+    from galaxymill.simulation.settings import SimulationSettings
+    from galaxymill.simulation.stage import simulate as run
+
+    run(folder, tree, SimulationSettings.from_flags(settings, "simulate"))
+
+
+@app.command()
+def ingest(source: Path, out: Path, settings: Sets = []) -> None:  # noqa: B006
+    """Check a catalogue (CSV, Parquet, FITS) and write it as objects.parquet.
+
+    Settings name the columns: object_id, ra, dec, petro_r50, petro_r90, file_loc, as in --set ra=RA
+    --set dec=DEC; keep=a,b,c carries further ones into the release. Bad contents are refused with
+    their row.
+    """
+    from galaxymill.catalog.ingest import ingest as run
+    from galaxymill.catalog.settings import CatalogSettings
+
+    run(source, out, CatalogSettings.from_flags(settings, "ingest"))
+
+
+@app.command()
+def partition(
+    objects: Path,
+    out: Path,
+    galaxies_per_partition: Annotated[int, typer.Option(help="at most so many a tile")] = 4000,
+) -> None:
+    """Cut objects.parquet into HEALPix tiles; OUT is partitions.csv, the tiles lie beside it.
+
+    Tiles that exist keep their members; galaxies that are new form tiles of a new generation.
+    """
+    from galaxymill.catalog.partition import partition as run
+
+    run(objects, out, galaxies_per_partition)
+
+
+@app.command()
+def plan(
+    partitions: Path,
+    service: Annotated[str, typer.Option(help="a service, as for fetch")],
+    settings: Sets = [],  # noqa: B006
+    network: Annotated[
+        list[str], typer.Option(metavar="KEY=VALUE", help="limits the time is counted at")
+    ] = [],  # noqa: B006
+) -> None:
+    """Count partitions, requests, bytes and hours of a survey before anything is asked."""
+    from galaxymill.surveys.base import Network
+    from galaxymill.surveys.plan import plan as run
+    from galaxymill.surveys.registry import SERVICES
+
+    model = chosen_settings(SERVICES, "service", service)
+    limits = Network.from_flags(network, "--network")
+    typer.echo(run(partitions, service, model.from_flags(settings, "plan"), limits))
+
+
+@app.command()
+def fetch(
+    tile: Path,
+    out: Path,
+    service: Annotated[str, typer.Option(help="config/README.md lists services and settings")],
+    settings: Sets = [],  # noqa: B006
+    network: Annotated[
+        list[str], typer.Option(metavar="KEY=VALUE", help="limits; they change no product")
+    ] = [],  # noqa: B006
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="ask again for the failed rows of OUT")
+    ] = False,
+) -> None:
+    """Fetch the cutouts of one tile: one row a galaxy, whatever became of it.
+
+    A job that was killed goes on where it was. With --retry-failed, OUT is a finished product
+    (or TILE and OUT are the folders of all of them): only its failed galaxies are asked for.
+    Common settings: pixel_scale (arcsec/pixel, or gz_decals), size, bands, footprint. Limits:
+    requests_per_second, connections, timeout_s, attempts, stop_after, contact.
+    """
+    from galaxymill.surveys.base import Network
+    from galaxymill.surveys.registry import SERVICES
+
+    model = chosen_settings(SERVICES, "service", service)
+    limits = Network.from_flags(network, "--network")
+    chosen = model.from_flags(settings, f"fetch --service {service}")
+    if retry_failed:
+        from galaxymill.surveys.retry import retry_failed as run
+    else:
+        from galaxymill.surveys.fetch import fetch as run
+    run(tile, out, service, chosen, limits)
+
+
+@app.command()
+def index_tiles(
+    folder: Path,
+    out: Path,
+    pattern: Annotated[
+        str,
+        typer.Option(
+            help="paths below FOLDER with {tile} and {band}, such as "
+            "'*/{tile}/legacysurvey-{tile}-image-{band}.fits.fz'; *, ? and ** as in a shell"
+        ),
+    ],
+    hdu: Annotated[str, typer.Option(help="number or EXTNAME; default: the first image")] = "",
+    skip_broken: Annotated[
+        bool, typer.Option("--skip-broken", help="leave out files that cannot be used")
+    ] = False,
+) -> None:
+    """Write the table that --service tiles needs, from the headers of the tiles in FOLDER."""
+    from galaxymill.surveys.mosaics.tile_index import index_tiles as run
+
+    run(folder, out, pattern, hdu, skip_broken)
+
+
+@app.command()
+def render(
+    cutouts: Path,
+    out: Path,
+    survey: Annotated[str, typer.Option(help="name of the survey, kept with the images")],
+    recipe: Annotated[str, typer.Option(help="asinh, decals, euclid, hsc, lupton or passthrough")],
+    settings: Sets = [],  # noqa: B006
+    threads: Annotated[int, typer.Option(min=1, help="galaxies drawn at a time")] = 1,
+) -> None:
+    """Render the images of one partition's cutouts, with quality flags.
+
+    Common settings: size, format (jpeg, png, webp), quality; but for passthrough also reproject
+    and fill. decals and lupton: red, green, blue (names of bands). lupton: stretch, q, minimum.
+    asinh, euclid, hsc: bands (blue to red), scales, percentile.
+    """
+    from galaxymill.images.recipes import RECIPES
+    from galaxymill.images.render import render as run
+
+    model = chosen_settings(RECIPES, "recipe", recipe)
+    chosen = model.from_flags(settings, f"render --recipe {recipe}")
+    run(cutouts, out, survey, recipe, chosen, threads)
+
+
+@app.command()
+def list_images(partitions: Path, folder: Path, out: Path) -> None:
+    """List a survey's images products, one FOLDER/{part}.parquet a partition, as a CSV table."""
+    from galaxymill.images.index import list_images as run
+
+    run(partitions, folder, out)
+
+
+@app.command()
+def describe_images(
+    out: Path,
+    survey: Annotated[str, typer.Option(help="name of the survey")],
+    cutouts: Annotated[str, typer.Option(help="service and settings, as fetch takes them")],
+    images: Annotated[str, typer.Option(help="recipe and settings, as render takes them")],
+    versions: Annotated[str, typer.Option(help="versions of the code that makes them")],
+) -> None:
+    """Write down how a survey's images are made; models that learned from others are retrained."""
+    from galaxymill.images.index import describe_images as run
+
+    run(out, survey, cutouts, images, versions)
