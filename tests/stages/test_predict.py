@@ -245,8 +245,8 @@ class Killed(BaseException):
 def test_a_killed_job_goes_on_where_it_was(images, model, tmp_path, monkeypatch, caplog, done):
     monkeypatch.setattr(stream, "_CHUNK_BYTES", 64 * (3 * 32 * 32 + 5 * 3 * 4 + 2 * 256))
     whole = tmp_path / "whole"
-    expected = run(images, model, whole, samples=3)
-    rows = len(expected[0]) // 5 + 1
+    run(images, model, whole, samples=3)
+    rows = 64
     seen = []
 
     def cut_off(self, *arguments):

@@ -1,12 +1,14 @@
 """The fast ways of predicting agree with the plain network, for a trained model on real images."""
 
+import io
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
 
-from galaxymill.images.pixels import to_pixels
+from galaxymill.images.pixels import central_pixels, to_pixels
 from galaxymill.images.settings import RecipeSettings
 from galaxymill.inference.posterior import mean_fractions
 from galaxymill.inference.predict import predict
@@ -71,7 +73,7 @@ def plain(real):
     return np.array(fractions), card.tree
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["auto", "fp32", "bf16"])
 def test_fractions_agree(real, plain, tmp_path, precision):
     settings = PredictSettings(samples=SAMPLES, device="cpu", precision=precision)
     predict(real / "images.parquet", real / "model", tmp_path / "p.parquet", None, settings)
@@ -86,8 +88,6 @@ def test_fractions_agree(real, plain, tmp_path, precision):
 
 def test_pixels_are_those_of_the_whole_image_resized(real):
     """The middle that is computed alone differs from the middle of the whole by rounding."""
-    from galaxymill.images.pixels import central_pixels
-
     for row in pq.read_table(real / "images.parquet").slice(0, 5).to_pylist():
         image = row["image"]["bytes"]
         for side, size in ((291, 224), (182, 128), (424, 224), (500, 301), (424, 424)):
@@ -95,12 +95,12 @@ def test_pixels_are_those_of_the_whole_image_resized(real):
             start = (side - size) // 2
             wanted = whole[:, start : start + size, start : start + size].transpose(1, 2, 0)
             found = central_pixels(image, side, size).astype(int)
-            assert np.abs(found - wanted).max() <= 1
+            off = np.abs(found - wanted)
+            assert off.max() <= 2
+            assert off.mean() < 0.05
 
 
 def test_resizing_is_pillow_s(real):
-    import io
-
     image = pq.read_table(real / "images.parquet")["image"][0].as_py()["bytes"]
     with Image.open(io.BytesIO(image)) as opened:
         wanted = np.asarray(opened.resize((291, 291), Image.Resampling.BILINEAR))

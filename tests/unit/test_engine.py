@@ -1,5 +1,6 @@
 """Ways of computing agree; what the device cannot do is told, or done in smaller steps."""
 
+import copy
 import logging
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from galaxymill.errors import UserError
 from galaxymill.inference import engine as module
 from galaxymill.inference.engine import Engine
+from galaxymill.inference.probes import COUNT, probe_images, shift
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.models.network import Network, describe_encoder
 from galaxymill.models.settings import TrainSettings
@@ -123,3 +125,54 @@ def test_no_memory_for_one_image_is_told(network, pixels):
 def test_half_precision_on_a_cpu_is_refused():
     with pytest.raises(UserError, match="on a CPU give bf16, fp32 or auto"):
         Engine.choose(PredictSettings(device="cpu", precision="fp16"), 1)
+
+
+def trained(name, settings):
+    """Make a network whose fractions differ from galaxy to galaxy."""
+    torch.manual_seed(3)
+    network = Network(describe_encoder(name), Task("votes", TREE), settings).eval()
+    torch.nn.init.normal_(network.head.linear.weight, std=0.3)
+    return network
+
+
+def chosen_precision(network, encoder, precision=torch.bfloat16):
+    engine = Engine(CPU, precision)
+    engine.check_precision(network, encoder, Task("votes", TREE), SIZE)
+    return engine.precision
+
+
+def test_bfloat16_stays_where_it_changes_nothing():
+    network = trained("test_vit", TrainSettings(encoder="test_vit", image_size=SIZE))
+    torch.nn.init.normal_(network.head.linear.weight, std=1e-3)
+    assert chosen_precision(network, network.encoder) == torch.bfloat16
+
+
+def test_rounding_that_changes_predictions_is_seen(caplog):
+    settings = TrainSettings(encoder="test_efficientnet", image_size=SIZE)
+    network = trained(settings.encoder, settings)
+    coarse = copy.deepcopy(network.encoder)
+    with torch.no_grad():
+        for weights in coarse.parameters():
+            weights.mul_(1.05)
+    with caplog.at_level(logging.INFO, "galaxymill"):
+        assert chosen_precision(network, coarse) == torch.float32
+    assert "bfloat16 would shift this model's predictions by" in caplog.text
+
+
+def test_the_probes_are_always_the_same_galaxies_on_a_dark_sky():
+    images = probe_images(64)
+    assert images.shape == (COUNT, 3, 64, 64)
+    assert torch.equal(images, probe_images(64))
+    assert images[:, :, :8, :8].float().mean() < 20
+    assert images[:, :, 28:36, 28:36].float().mean() > 60
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [(Task("votes", TREE), 0.25), (Task("class", TREE), 0.25), (Task("number", None, "z"), 0.5)],
+)
+def test_a_shift_is_that_of_what_is_predicted(task, expected):
+    outputs = {0: torch.tensor([[1.0, 1.0]]), 1: torch.tensor([[1.5, 0.5]])}
+    if task.kind == "number":
+        outputs = {0: torch.tensor([[1.0, 2.0]]), 1: torch.tensor([[2.0, 2.0]])}
+    assert shift(outputs.get, task, 0, 1) == pytest.approx(expected)

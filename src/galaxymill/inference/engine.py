@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from galaxymill.errors import UserError
+from galaxymill.inference.probes import TOLERANCE, probe_images, shift
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.models.devices import choose_device, choose_precision
 from galaxymill.models.fold import folded
 from galaxymill.models.network import Network
+from galaxymill.votes.task import Task
 
 BATCH_SIZES = {"cpu": 16, "cuda": 256}
 """On a CPU, what a step works on stays in its caches: 64 images are a tenth slower than 16."""
@@ -31,7 +33,7 @@ class Engine:
     ----------
     device : torch.device
     precision : torch.dtype
-        Of the encoder: float32, or what autocast takes.
+        Of the encoder: float32, or what autocast takes; see `check_precision`.
     batch_size : int
         Images a step; halved for good when the device has no memory for it.
     compiled : bool
@@ -45,12 +47,10 @@ class Engine:
         batch_size: int = 0,
         compiled: bool = False,
     ) -> None:
-        self.device, self.precision = device, precision
+        self.device = device
+        self._compute_in(precision)
         self.batch_size = batch_size or BATCH_SIZES[device.type]
         self.compiled = compiled
-        if device.type == "cuda" and precision == torch.float32:
-            # float32 is to mean float32: TensorFloat-32 has 10 bits.
-            torch.backends.cudnn.allow_tf32 = False
 
     @classmethod
     def choose(cls, settings: PredictSettings, images: int) -> "Engine":
@@ -89,7 +89,41 @@ class Engine:
             From normalised images (n, 3, size, size) to features (n, f).
         """
         encoder = folded(network.encoder, size).to(self.device)
-        encoder = encoder.to(memory_format=torch.channels_last)
+        return encoder.to(memory_format=torch.channels_last)
+
+    def check_precision(self, network: Network, encoder: nn.Module, task: Task, size: int) -> None:
+        """Compute more precisely, for good, where rounding would change predictions.
+
+        Parameters
+        ----------
+        network : Network
+        encoder : nn.Module
+            Its own, from `prepare`.
+        task : Task
+            What the network predicts.
+        size : int
+            Width and height of images.
+        """
+        images = probe_images(size).to(self.device)
+        while self.precision != torch.float32:
+            with torch.inference_mode():
+                plain = network.features(images)
+                off = shift(network.head, task, plain, self.features(network, encoder, images))
+            if off <= TOLERANCE:
+                return
+            told = f"{self.precision} would shift this model's predictions by {off:.1g}"
+            logger.info("predict: %s: not used", told.removeprefix("torch."))
+            finer = self.device.type == "cuda" and self.precision == torch.bfloat16
+            self._compute_in(torch.float16 if finer else torch.float32)
+
+    def _compute_in(self, precision: torch.dtype) -> None:
+        self.precision = precision
+        if self.device.type == "cuda" and precision == torch.float32:
+            # float32 is to mean float32: TensorFloat-32 has 10 bits.
+            torch.backends.cudnn.allow_tf32 = False
+
+    def compile(self, encoder: nn.Module, size: int) -> nn.Module:
+        """Compile a prepared encoder, if that is chosen and can be done."""
         return self._compile(encoder, size) if self.compiled else encoder
 
     def _compile(self, encoder: nn.Module, size: int) -> nn.Module:

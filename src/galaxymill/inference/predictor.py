@@ -48,7 +48,10 @@ class Predictor:
         self._views = settings.seen_views(card.settings)
         self._kept = self._views if settings.keep_views else 1
         size = card.settings.image_size
-        self._encoders = [engine.prepare(network, size) for network in networks]
+        encoders = [engine.prepare(network, size) for network in networks]
+        for network, encoder in zip(networks, encoders, strict=True):
+            engine.check_precision(network, encoder, card.task, size)
+        self._encoders = [engine.compile(encoder, size) for encoder in encoders]
 
     @classmethod
     def load(

@@ -33,11 +33,13 @@ def folded(encoder: nn.Module, size: int) -> nn.Module:
     -------
     nn.Module
         A copy that gives the same features but for rounding; the encoder itself where that
-        cannot be shown.
+        cannot be shown, or nothing is to be folded.
     """
     example = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(1))
-    result = copy.deepcopy(encoder)
     with torch.no_grad():
+        if not _pairs(encoder, example):
+            return encoder
+        result = copy.deepcopy(encoder)
         wanted = encoder(example)
         for convolution, norm in _pairs(result, example):
             _fold(result, convolution, norm)
