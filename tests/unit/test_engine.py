@@ -42,7 +42,8 @@ def plain(network, pixels):
 
 def features(engine, network, pixels):
     with torch.inference_mode():
-        return engine.features(network, engine.prepare(network, SIZE), pixels)
+        encoder = engine.compile(engine.prepare(network, SIZE), SIZE)
+        return engine.features(network, encoder, pixels)
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 16, 64])
@@ -142,7 +143,8 @@ def chosen_precision(network, encoder, precision=torch.bfloat16):
 
 
 def test_bfloat16_stays_where_it_changes_nothing():
-    network = trained("test_vit", TrainSettings(encoder="test_vit", image_size=SIZE))
+    settings = TrainSettings(encoder="test_convnext", image_size=SIZE)
+    network = trained(settings.encoder, settings)
     torch.nn.init.normal_(network.head.linear.weight, std=1e-3)
     assert chosen_precision(network, network.encoder) == torch.bfloat16
 
