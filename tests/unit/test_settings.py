@@ -150,7 +150,8 @@ def test_defaults_are_spelled_and_none_is_left_out():
         (
             PredictSettings,
             "sample=5",
-            r"predict: sample: unknown key; allowed: allow_domain_shift, .*samples",
+            "predict: sample: unknown key; allowed: allow_domain_shift, batch_size, compile, "
+            "device, keep, keep_views, precision, samples, unfit, views",
         ),
         (PredictSettings, "samples=0", r"samples: .*greater than or equal to 1 \(given: '0'\)"),
         (PredictSettings, "samples=few", r"samples: .*valid integer.*\(given: 'few'\)"),

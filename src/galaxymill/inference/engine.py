@@ -104,10 +104,13 @@ class Engine:
         size : int
             Width and height of images.
         """
+        if self.precision == torch.float32:
+            return
         images = probe_images(size).to(self.device)
+        with torch.inference_mode():
+            plain = network.features(images)
         while self.precision != torch.float32:
             with torch.inference_mode():
-                plain = network.features(images)
                 off = shift(network.head, task, plain, self.features(network, encoder, images))
             if off <= TOLERANCE:
                 return

@@ -2,8 +2,7 @@
 
 What 8 bits of mantissa do to a prediction depends on the network. One with batch normalisation
 adds the same error in every pixel of dark sky, and may shift a fraction by 0.1; one with layer
-normalisation does not. So it is tried on drawn galaxies, the same for
-every partition.
+normalisation does not. So it is tried on drawn galaxies, the same for every partition.
 """
 
 import numpy as np

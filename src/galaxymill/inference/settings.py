@@ -59,7 +59,8 @@ class PredictSettings(Settings):
         "auto", description="auto: cuda where there is a GPU"
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="of the encoder; auto: bf16 where the processor computes in it"
+        "auto",
+        description="of the encoder; auto: bf16 where the processor has it and predictions keep",
     )
     batch_size: int = Field(
         0, ge=0, le=4096, description="galaxies a step; 0: 16 on a CPU, 256 on a GPU"

@@ -16,6 +16,8 @@ logger = logging.getLogger("galaxymill")
 def choose_device(name: str) -> torch.device:
     """Resolve ``auto`` to cuda where there is one, else cpu with a note in the log.
 
+    A process that is to compute on the CPU keeps the memory that it frees, from then on.
+
     Raises
     ------
     UserError
@@ -37,7 +39,7 @@ def _keep_freed_memory() -> None:
     """Have the C library keep what tensors free, to give it to the next ones.
 
     glibc maps every block above 32 MB anew, and unmaps it when it is freed: filling such pages with
-    zeros was 40 % of a network's time. Elsewhere than on glibc this does nothing.
+    zeros was 20 to 40 % of a network's time. Elsewhere than on glibc this does nothing.
     """
     m_trim_threshold, m_mmap_max = -1, -4  # malloc.h
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

@@ -37,11 +37,12 @@ def folded(encoder: nn.Module, size: int) -> nn.Module:
     """
     example = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        if not _pairs(encoder, example):
-            return encoder
         result = copy.deepcopy(encoder)
+        pairs = _pairs(result, example)
+        if not pairs:
+            return encoder
         wanted = encoder(example)
-        for convolution, norm in _pairs(result, example):
+        for convolution, norm in pairs:
             _fold(result, convolution, norm)
         difference = (result(example) - wanted).abs().max() / wanted.abs().max().clamp_min(1e-30)
     # A convolution whose output also goes elsewhere would show here.
