@@ -17,8 +17,9 @@ demo: setup
 	@echo "report:  results/evaluations/demo/report.html"
 
 # A module's tests run in one process and share its fixtures; the longest module comes first.
+# OpenMP threads that spin while they wait would starve those of the other processes.
 test: setup
-	pytest -n $(CORES) --dist loadscope --no-loadscope-reorder \
+	OMP_WAIT_POLICY=PASSIVE pytest -n $(CORES) --dist loadscope --no-loadscope-reorder \
 		tests/workflow/test_real_galaxies.py tests/workflow tests/unit tests/stages
 
 lint: setup
