@@ -9,7 +9,12 @@ from scipy.special import logsumexp
 from scipy.stats import dirichlet_multinomial, norm
 
 from galaxymill.models.heads import DirichletHead, GaussianHead, SoftmaxHead
-from galaxymill.training.calibrate import fit_log_scale, mixture_nll
+from galaxymill.training.calibrate import (
+    PRIOR_CENTRE,
+    PRIOR_WIDTH,
+    fit_log_scale,
+    mixture_nll,
+)
 from galaxymill.votes.tree import parse_tree
 
 TREE = parse_tree(
@@ -54,7 +59,7 @@ def test_few_galaxies_change_little():
     many = fit_log_scale(VOTES, *galaxies(3000, [5, 1])).numpy()
     assert abs(few[0]) < 0.6 * abs(many[0])
     nobody = galaxies(5, [5, 1], votes=0)
-    assert fit_log_scale(VOTES, *nobody).abs().max() < 1e-6
+    assert fit_log_scale(VOTES, *nobody).tolist() == pytest.approx([PRIOR_CENTRE] * 2)
     none = fit_log_scale(VOTES, torch.empty(0, 1, 5), torch.empty(0, 5))
     assert none.tolist() == [0, 0]
 
@@ -65,7 +70,7 @@ def test_the_optimum_is_where_the_penalised_likelihood_is_flat():
 
     def target(scale):
         nll = mixture_nll(VOTES, VOTES.rescaled(samples, scale), votes).sum()
-        return (nll + (scale**2).sum() / (2 * 0.7**2)).item()
+        return (nll + ((scale - PRIOR_CENTRE) ** 2).sum() / (2 * PRIOR_WIDTH**2)).item()
 
     for axis in torch.eye(2, dtype=torch.float64):
         assert target(best) < min(target(best + 0.02 * axis), target(best - 0.02 * axis))

@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -32,8 +33,14 @@ class Head(nn.Module, ABC):
         Length of ``log_scale``, which calibration fits after training (zero before).
     dropout : float
         Share of features dropped, in training and in Monte-Carlo samples.
+
+    Attributes
+    ----------
+    surer : int
+        1 where a larger scale is more belief, −1 where it is less.
     """
 
+    surer: ClassVar[int] = 1
     log_scale: Tensor
 
     def __init__(self, features: int, outputs: int, scales: int, dropout: float) -> None:
@@ -144,6 +151,7 @@ class GaussianHead(Head):
         See `Head`.
     """
 
+    surer: ClassVar[int] = -1
     centre: Tensor
     spread: Tensor
 
