@@ -1,13 +1,15 @@
 """Stage ``ingest``: a user's catalogue becomes the survey's table of objects."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from galaxymill import products
 from galaxymill.catalog.healpix import INDEX_ORDER, healpix_pixels
-from galaxymill.catalog.settings import CatalogSettings
+from galaxymill.catalog.settings import CatalogSettings, Range
 from galaxymill.errors import UserError
 from galaxymill.storage.atomic import exclusive
 from galaxymill.storage.digest import sha256_file
@@ -28,13 +30,13 @@ def ingest(source: Path, out: Path, settings: CatalogSettings) -> None:
     out : Path
         ``objects.parquet``.
     settings : CatalogSettings
-        Names of the columns.
+        Names of the columns, and which rows to take.
 
     Raises
     ------
     UserError
-        When a column is absent, an identifier is unfit or given twice, or a position is NaN or
-        out of range.
+        When a column is absent, an identifier is unfit or given twice, a position is NaN or
+        out of range, or no row is selected.
     """
     require_file(source)
     inputs = {"catalog": sha256_file(source)}
@@ -61,7 +63,8 @@ def _objects(source: Path, settings: CatalogSettings) -> pa.Table:
             f"{source}: keep: {', '.join(clash)} is in the product anyway; leave it out"
         )
     texts = [settings.object_id, *([settings.file_loc] if settings.file_loc else [])]
-    wanted = list(dict.fromkeys([*own.values(), *settings.keep]))
+    select = settings.select or {}
+    wanted = list(dict.fromkeys([*own.values(), *settings.keep, *select]))
     table = read_table(source, wanted, texts)
     if table.num_rows == 0:
         raise UserError(f"{source}: the catalogue has no rows")
@@ -79,7 +82,28 @@ def _objects(source: Path, settings: CatalogSettings) -> pa.Table:
     kept = [_kept_field(table.schema.field(name)) for name in settings.keep]
     schema = products.objects(optional, kept)
     objects = pa.Table.from_arrays(columns, names=schema.names).cast(schema)
+    if select:
+        objects = objects.filter(_inside(source, table, select))
     return objects.sort_by([("_healpix_29", "ascending"), ("object_id", "ascending")])
+
+
+def _inside(source: Path, table: pa.Table, select: Mapping[str, Range]) -> pa.ChunkedArray:
+    """Tell of each row whether it lies in every range; null where a value is."""
+    inside = pa.chunked_array([pa.repeat(True, table.num_rows)])
+    for column, (low, high) in select.items():
+        values = as_numbers(source, table[column], column)
+        if low is not None:
+            inside = pc.and_(inside, pc.greater_equal(values, low))
+        if high is not None:
+            inside = pc.and_(inside, pc.less_equal(values, high))
+    taken = pc.sum(inside).as_py() or 0
+    if taken == 0:
+        raise UserError(
+            f"{source}: select: none of {table.num_rows} galaxies lies in the ranges of "
+            f"{', '.join(select)}; give wider ones"
+        )
+    logger.info("ingest: select takes %d of %d galaxies", taken, table.num_rows)
+    return inside
 
 
 def _kept_field(column: pa.Field) -> pa.Field:

@@ -1,8 +1,24 @@
 """Settings of a catalogue."""
 
-from pydantic import Field
+from typing import Annotated
 
-from galaxymill.settings import Names, Settings
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from galaxymill.settings import Names, Settings, parse_json
+
+
+def _is_range(bounds: tuple[float | None, float | None]) -> tuple[float | None, float | None]:
+    low, high = bounds
+    if low is None and high is None:
+        raise ValueError("give a lower bound, an upper bound, or both")
+    if low is not None and high is not None and low > high:
+        raise ValueError("the lower bound comes first")
+    return bounds
+
+
+Bound = Annotated[float, Field(allow_inf_nan=False)] | None
+Range = Annotated[tuple[Bound, Bound], AfterValidator(_is_range)]
+"""Two numbers that belong to the range themselves; None for no bound."""
 
 
 class CatalogSettings(Settings):
@@ -14,4 +30,9 @@ class CatalogSettings(Settings):
     petro_r50: str | None = Field(None, description="column of the half-light radius, arcsec")
     petro_r90: str | None = Field(None, description="column of the 90 % radius, arcsec")
     file_loc: str | None = Field(None, description="column of image paths, for service files")
+    select: Annotated[dict[str, Range], BeforeValidator(parse_json)] | None = Field(
+        None,
+        description="rows to take: {column: [low, high]}, null for no bound; all must hold, and a "
+        "value that is absent is outside",
+    )
     keep: Names = Field((), description="further columns carried into the release")

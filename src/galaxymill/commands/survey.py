@@ -1,4 +1,4 @@
-"""From a catalogue to images: simulate, ingest, partition, fetch, render, and their lists."""
+"""From a catalogue to images: download, simulate, ingest, partition, fetch, render, lists."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +8,26 @@ import typer
 from galaxymill.commands.options import Sets, chosen_settings
 
 app = typer.Typer()
+
+
+@app.command()
+def download(
+    url: str,
+    out: Path,
+    md5: Annotated[str, typer.Option(help="refuse a file of another MD5")] = "",
+    sha256: Annotated[str, typer.Option(help="refuse a file of another SHA-256")] = "",
+    bytes: Annotated[int, typer.Option(help="refuse a longer file")] = 10_000_000_000,
+) -> None:
+    """Bring a published file here, whole and as it is served.
+
+    What broke off goes on where it was, if the server serves ranges.
+    """
+    from galaxymill.downloads.download import download as run
+    from galaxymill.downloads.settings import DownloadSettings
+
+    given = {"url": url, "md5": md5, "sha256": sha256, "bytes": bytes}
+    flags = [f"{key}={value}" for key, value in given.items() if value != ""]
+    run(DownloadSettings.from_flags(flags, "download"), out)
 
 
 @app.command()

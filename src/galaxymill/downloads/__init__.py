@@ -1,0 +1,1 @@
+"""Files that others have published, brought here whole and as they were served."""

@@ -1,0 +1,200 @@
+"""Stage ``download``: a published file, resumed where it broke off, checked, never half there."""
+
+import hashlib
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from galaxymill.downloads.part import Part
+from galaxymill.downloads.settings import DownloadSettings
+from galaxymill.errors import UserError
+from galaxymill.progress import progress
+from galaxymill.storage.atomic import atomic_file, exclusive
+from galaxymill.surveys.base import Network
+from galaxymill.surveys.http import Answer, Http, TryAgain
+
+if TYPE_CHECKING:
+    import httpx
+
+logger = logging.getLogger("galaxymill")
+
+_MB = 1_000_000
+_WORTHWHILE_BYTES = _MB
+"""An attempt that brought so much was not in vain: tries are counted anew after it."""
+_COMPRESSED = (".gz", ".tgz", ".fz", ".bz2", ".xz", ".zip")
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+
+
+def download(source: DownloadSettings, out: Path) -> None:
+    """Bring a file here.
+
+    What came before a kill or a broken connection is not asked for again where the server
+    serves ranges. A file that is there already, with the checksum that is asked for, stays.
+
+    Parameters
+    ----------
+    source : DownloadSettings
+        Address, checksum where known, and upper limit of the size.
+    out : Path
+        Where the file goes, byte by byte as it was served.
+
+    Raises
+    ------
+    UserError
+        When the server does not send it, or the file is too long or has another checksum.
+    """
+    with exclusive(out):
+        if source.checksum and out.is_file() and _digest(out, source) == source.checksum[1]:
+            logger.info("download: %s is there already", out)
+            return
+        part = Part(out, source.url, checked=source.checksum is not None)
+        http = Http(Network())
+        try:
+            while not part.whole and not _ask(http, source, part):
+                pass
+        finally:
+            http.close()
+        _verify(part, source)
+        size = part.size
+        with atomic_file(out) as temporary:
+            part.path.replace(temporary)
+        part.discard()
+    logger.info("download: %s, %d bytes", out, size)
+
+
+def _ask(http: Http, source: DownloadSettings, part: Part) -> bool:
+    """Ask until something comes of it; tell whether the file is whole."""
+    try:
+        for attempt in http.retries():
+            with attempt:
+                return _attempt(http, source, part)
+    except TryAgain as last:
+        raise UserError(
+            f"{source.url}: {last.answer.reason} in the last of {http.network.attempts} tries; "
+            "what has come is kept: run again later"
+        ) from last
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _attempt(http: Http, source: DownloadSettings, part: Part) -> bool:
+    """Make one request; see `_ask`. Raises TryAgain when another one may bring more."""
+    import httpx
+
+    before = part.size
+    try:
+        with http.stream("GET", source.url, headers=part.conditions()) as response:
+            answer = http.head(response, source.url)
+            if not answer.reason:
+                if _receive(response, answer, source, part):
+                    return True
+                answer = replace(answer, http_status=None, reason="another part than was asked for")
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+        answer = Answer(b"", None, type(error).__name__, source.url, datetime.now(UTC))
+    if answer.http_status == 416 and before:
+        # No part of the file that is there now.
+        part.discard()
+    elif not answer.transient:
+        raise UserError(f"{source.url}: {answer.reason}; see whether the address is right")
+    elif part.size >= before + _WORTHWHILE_BYTES:
+        return False
+    raise TryAgain(answer)
+
+
+def _receive(
+    response: "httpx.Response", answer: Answer, source: DownloadSettings, part: Part
+) -> bool:
+    """Write the body of a good answer to the part; tell whether the file is whole."""
+    _refuse_compressed(answer.headers, source)
+    start, total = _place(answer)
+    if total is not None and total > source.bytes:
+        raise _too_long(source, part)
+    if start == 0:
+        part.begin(answer.headers, total)
+    elif start != part.size:
+        part.discard()
+        return False
+    part.append(_shown(_bounded(response.iter_raw(), source, part), start, total, source))
+    return total is None or part.size == total
+
+
+def _place(answer: Answer) -> tuple[int, int | None]:
+    """Tell where in the file an answer begins, and how long the file is, if that is known."""
+    if answer.http_status == 206:
+        sent = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
+        if sent is None:
+            return -1, None
+        return int(sent[1]), int(sent[2]) if sent[2].isdigit() else None
+    length = answer.headers.get("content-length", "")
+    return 0, int(length) if length.isdigit() else None
+
+
+def _refuse_compressed(headers: Mapping[str, str], source: DownloadSettings) -> None:
+    """Refuse what a server has compressed on its own account: its bytes are not the file's."""
+    encoding = headers.get("content-encoding", "identity")
+    name = source.url.split("?")[0].lower()
+    if encoding not in ("identity", "") and not name.endswith(_COMPRESSED):
+        raise UserError(
+            f"{source.url}: the server sends it as {encoding}, though the file was asked for as "
+            "it is; take another mirror"
+        )
+
+
+def _bounded(pieces: Iterable[bytes], source: DownloadSettings, part: Part) -> Iterator[bytes]:
+    size = part.size
+    for piece in pieces:
+        size += len(piece)
+        if size > source.bytes:
+            raise _too_long(source, part)
+        yield piece
+
+
+def _too_long(source: DownloadSettings, part: Part) -> UserError:
+    part.discard()
+    return UserError(
+        f"{source.url}: is longer than {source.bytes} bytes; if it is meant, allow more (bytes in "
+        "the config, --bytes on the command line)"
+    )
+
+
+def _shown(
+    pieces: Iterable[bytes], start: int, total: int | None, source: DownloadSettings
+) -> Iterator[bytes]:
+    """Pass pieces on, and show in MB how much of the file has come."""
+    if total is None:
+        yield from pieces
+        return
+    name = source.url.split("?")[0].rsplit("/", 1)[-1]
+    with progress(f"download {name}", -(-total // _MB), "MB") as advance:
+        size, told = start, 0
+        for piece in pieces:
+            size += len(piece)
+            done = -(-total // _MB) if size == total else size // _MB
+            if done > told:
+                advance(done - told)
+                told = done
+            yield piece
+
+
+def _digest(path: Path, source: DownloadSettings) -> str:
+    kind = source.checksum[0] if source.checksum else "sha256"
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, kind).hexdigest()
+
+
+def _verify(part: Part, source: DownloadSettings) -> None:
+    """Compare the whole with its checksum; without one, tell the user what to write down."""
+    digest = _digest(part.path, source)
+    if source.checksum is None:
+        logger.info("download: no checksum was given; this file has sha256: %s", digest)
+        return
+    kind, expected = source.checksum
+    if digest != expected:
+        part.discard()
+        raise UserError(
+            f"{source.url}: its {kind} is {digest}, but {expected} is expected; the file was not "
+            "kept. Run again if it was damaged on its way; else see which of the two is right"
+        )
