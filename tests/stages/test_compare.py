@@ -1,0 +1,333 @@
+"""``compare``: published catalogues, ours and HATS folders, beside each other."""
+
+import json
+
+import astropy.units as u
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from astropy.coordinates import SkyCoord
+from PIL import Image
+from scipy.stats import spearmanr
+from typer.testing import CliRunner
+
+from galaxymill.commands import comparing
+from galaxymill.comparison.compare import compare
+from galaxymill.errors import UserError
+
+N = 300
+ANSWERS = {
+    "smooth-or-featured": ("smooth", "featured-or-disk", "artifact"),
+    "bar": ("strong", "weak", "no"),
+}
+COLUMNS = [f"{question}_{answer}" for question, answers in ANSWERS.items() for answer in answers]
+
+
+def draw_fractions(seed):
+    """Fractions of N galaxies; the question of the bar is null for a third of them."""
+    generator = np.random.default_rng(seed)
+    parts = [generator.dirichlet([1.0] * 3, N) for _ in ANSWERS]
+    parts[1][generator.random(N) < 1 / 3] = np.nan
+    return pd.DataFrame(np.hstack(parts), columns=COLUMNS)
+
+
+def draw_sky(seed=0):
+    generator = np.random.default_rng(seed)
+    return SkyCoord(generator.uniform(-5, 5, N), generator.uniform(-5, 5, N), unit="deg")
+
+
+def suffixed(fractions, suffix):
+    return fractions.add_suffix(suffix).to_dict("list")
+
+
+IDS = [f"{330_000 + i}_{i % 977}" for i in range(N)]
+SKY = draw_sky()
+PLACES = {"ra": SKY.ra.deg, "dec": SKY.dec.deg}
+OURS, THEIRS = draw_fractions(1), draw_fractions(2)
+
+
+def nulls(columns):
+    """NaN as null, as published tables have it."""
+    return {
+        name: pa.array(values, from_pandas=True) if "_fraction" in name else values
+        for name, values in columns.items()
+    }
+
+
+@pytest.fixture
+def release(tmp_path):
+    """A release of ours: friendly nulls where few are asked, advanced has all."""
+    folder = tmp_path / "dr1"
+    folder.mkdir()
+    unmasked = OURS.fillna(0.25)
+    for name, fractions in (("friendly", OURS), ("advanced", unmasked)):
+        columns = {"object_id": IDS, **PLACES, "dr8_id": IDS, **suffixed(fractions, "_fraction")}
+        if name == "advanced":
+            columns |= {f"{question}_proportion-asked": [0.5] * N for question in ANSWERS}
+        pq.write_table(pa.table(nulls(columns)), folder / f"{name}.parquet")
+    return folder
+
+
+@pytest.fixture
+def gz_desi(write_table):
+    """In another order, and without the last ten galaxies."""
+    fractions, order = suffixed(THEIRS, "_fraction"), np.random.default_rng(3).permutation(N - 10)
+    columns = {"dr8_id": IDS, "brickid": range(N), "objid": range(N), **PLACES, **fractions}
+    return write_table(
+        {
+            name: pa.array(list(values), from_pandas=True).take(order)
+            for name, values in columns.items()
+        },
+        ".parquet",
+        "gz_desi",
+    )
+
+
+def scores_of(a, b):
+    both = pd.DataFrame({"a": a, "b": b}, dtype=np.float32).astype(float)
+    good = both.dropna()
+    difference = good.a - good.b
+    return {
+        "n": len(good),
+        "null_only_a": int((both.a.isna() & both.b.notna()).sum()),
+        "null_only_b": int((both.b.isna() & both.a.notna()).sum()),
+        "bias": difference.mean(),
+        "rmse": np.sqrt((difference**2).mean()),
+        "max_difference": difference.abs().max(),
+        "spearman": spearmanr(good.a, good.b).statistic,
+    }
+
+
+def test_a_release_beside_gz_desi(release, gz_desi, tmp_path):
+    out = tmp_path / "out"
+    told = compare(release, gz_desi, out=out)
+    found = json.loads((out / "comparison.json").read_text())
+    assert found["a"] == {
+        "path": str(release / "advanced.parquet"),
+        "layout": "galaxymill",
+        "galaxies": N,
+    }
+    assert (found["b"]["layout"], found["b"]["galaxies"]) == ("gz_desi", N - 10)
+    assert (found["matched"], found["match"]) == (N - 10, "by object_id = dr8_id")
+    assert [row["column_a"] for row in found["columns"]] == [f"{name}_fraction" for name in COLUMNS]
+    for name, row in zip(COLUMNS, found["columns"], strict=True):
+        wanted = scores_of(OURS.fillna(0.25)[name][: N - 10], THEIRS[name][: N - 10])
+        assert {key: row[key] for key in wanted} == pytest.approx(wanted, abs=1e-7)
+    for question, answers in ANSWERS.items():
+        names = [f"{question}_{answer}" for answer in answers]
+        both = THEIRS[names][: N - 10].dropna()
+        ours = OURS.fillna(0.25).loc[both.index, names].idxmax(axis=1)
+        (row,) = [row for row in found["questions"] if row["question"] == question]
+        assert row["n"] == len(both)
+        assert row["agreement"] == pytest.approx((ours == both.idxmax(axis=1)).mean())
+    assert "290 by object_id = dr8_id" in told
+    for name in ("columns", "questions"):
+        table = pd.read_csv(out / f"{name}.csv")
+        assert table.to_dict("list").keys() == found[name][0].keys()
+        assert len(table) == len(found[name])
+    pictures = sorted(path.name for path in (out / "plots").glob("*.png"))
+    assert pictures == ["01-smooth-or-featured.png", "02-bar.png"]
+    for name in pictures:
+        with Image.open(out / "plots" / name) as picture:
+            assert picture.width > 700
+
+
+def test_the_friendly_table_serves_where_there_is_no_other(release, gz_desi):
+    (release / "advanced.parquet").unlink()
+    told = compare(release, gz_desi)
+    assert "friendly.parquet: 300 galaxies" in told
+
+
+def test_a_catalogue_is_itself(release, tmp_path):
+    compare(release, release, out=tmp_path / "out")
+    found = json.loads((tmp_path / "out/comparison.json").read_text())
+    for row in found["columns"]:
+        assert (row["bias"], row["rmse"], row["max_difference"]) == (0, 0, 0)
+        assert row["spearman"] == pytest.approx(1)
+    for row in found["questions"]:
+        assert (row["agreement"], row["kappa"]) == (1, 1)
+
+
+def test_counts_and_debiased_fractions_of_gz_decals_are_paired_by_a_map(
+    release, write_table, tmp_path
+):
+    names = [f"J{i:06d}.00+000000.0" for i in range(N)]
+    b = {"iauname": names, "dr8_id": IDS, **PLACES}
+    for name in COLUMNS:
+        b |= {name: [7] * N, f"{name}_fraction": THEIRS[name], f"{name}_debiased": OURS[name]}
+    b |= {f"{question}_total-votes": [21] * N for question in ANSWERS}
+    table = write_table(nulls(b), ".csv.gz", "gz_decals")
+    mapped = tmp_path / "map.yaml"
+    mapped.write_text("".join(f"{name}_fraction: {name}_debiased\n" for name in COLUMNS))
+    with pytest.raises(UserError, match="may be gz_desi or gz_decals; say which with --layout-b"):
+        compare(release, table)
+    told = compare(
+        *(release, table, "dr8_id", None, mapped, tmp_path / "out"), layouts=(None, "gz_decals")
+    )
+    found = json.loads((tmp_path / "out/comparison.json").read_text())
+    assert found["match"] == "by dr8_id"
+    assert {row["answers"] for row in found["questions"]} == {3}
+    assert max(row["max_difference"] for row in found["columns"]) == pytest.approx(0, abs=1e-6)
+    assert "bar_no_{fraction, debiased}" in told
+
+
+@pytest.mark.parametrize("kind", [".fits", ".parquet"])
+def test_euclid_is_matched_by_position(release, write_table, tmp_path, kind):
+    moved = SKY.directional_offset_by(30 * u.deg, np.linspace(0, 2, N) * u.arcsec)
+    columns = {
+        "object_id": np.arange(N) - 10**18,
+        "right_ascension": moved.ra.deg,
+        "declination": moved.dec.deg,
+        **{f"{name}_fraction": THEIRS[name].to_numpy() for name in COLUMNS},
+        **{f"{name}_dirichlet": np.full(N, 3.0) for name in COLUMNS},
+    }
+    table = write_table(columns, kind, "euclid")
+    told = compare(release, table, sky="1arcsec", out=tmp_path / "out")
+    found = json.loads((tmp_path / "out/comparison.json").read_text())
+    assert found["b"]["layout"] == "euclid_q1"
+    nearest, separation, _ = SKY.match_to_catalog_sky(moved)
+    near = separation.arcsec <= 1
+    assert found["matched"] == near.sum() == len(set(nearest[near]))
+    assert found["median_separation_arcsec"] == pytest.approx(np.median(separation.arcsec[near]))
+    wanted = scores_of(OURS.fillna(0.25)[COLUMNS[0]][near], THEIRS[COLUMNS[0]].iloc[nearest[near]])
+    assert {key: found["columns"][0][key] for key in wanted} == pytest.approx(wanted, abs=1e-7)
+    assert f"{near.sum()} within 1 arcsec, median separation" in told
+    with pytest.raises(UserError, match="no galaxy is in both"):
+        compare(release, table)
+
+
+def test_a_hats_catalogue_is_read_by_its_columns(release, gz_desi, tmp_path):
+    import lsdb
+
+    columns = {"object_id": IDS, **PLACES, **suffixed(THEIRS, "_fraction")}
+    frame = pd.DataFrame(columns)
+    catalogue = lsdb.from_dataframe(frame, catalog_name="sky", partition_rows=100)
+    assert catalogue.npartitions > 1
+    catalogue.write_catalog(tmp_path / "sky", progress_bar=False, as_collection=False)
+    catalogue.write_catalog(tmp_path / "collection", progress_bar=False, as_collection=True)
+    for folder in (tmp_path / "sky", tmp_path / "collection"):
+        for sky in (None, "0.1arcsec"):
+            told = compare(folder, gz_desi, sky=sky, out=tmp_path / "out")
+            found = json.loads((tmp_path / "out/comparison.json").read_text())
+            assert (found["matched"], found["a"]["galaxies"]) == (N - 10, N)
+            assert {row["max_difference"] for row in found["columns"]} == {0}
+            assert "layout galaxymill" in told
+    with pytest.raises(UserError, match=r"unknown column 'objectid'; allowed: .*object_id"):
+        compare(folder, gz_desi, on="objectid")
+
+
+def test_a_second_comparison_takes_the_firsts_place(release, gz_desi, tmp_path):
+    out = tmp_path / "out"
+    compare(release, gz_desi, out=out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    compare(release, gz_desi, out=out)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    mapped = tmp_path / "map.yaml"
+    mapped.write_text("bar_no_fraction: ra\nsmooth-or-featured_smooth_fraction: dec\n")
+    told = compare(release, gz_desi, columns=mapped, out=out)
+    assert len(list((out / "plots").glob("*.png"))) == 2
+    assert "{bar_no_fraction, ra}" in told
+    assert not [path for path in out.iterdir() if path.name.startswith(".")]
+
+
+def test_columns_of_no_question_have_scores_and_a_figure(release, gz_desi, tmp_path):
+    mapped = tmp_path / "map.yaml"
+    mapped.write_text("ra: ra\ndec: dec\n")
+    compare(release, gz_desi, columns=mapped, out=tmp_path / "out")
+    found = json.loads((tmp_path / "out/comparison.json").read_text())
+    assert [row["question"] for row in found["columns"]][:2] == [None, None]
+    assert [row["question"] for row in found["questions"]] == [*ANSWERS]
+    assert (tmp_path / "out/plots/01-other-columns.png").is_file()
+
+
+def test_answers_of_one_alone_and_columns_without_values_are_told(write_table, tmp_path):
+    a, b = (suffixed(fractions.iloc[:, 3:], "_fraction") for fractions in (OURS, THEIRS))
+    b["bar_no_fraction"] = pa.nulls(N, pa.float32())
+    b["bar_unsure_fraction"] = b.pop("bar_weak_fraction")
+    size = {"size": [7.0] * N}
+    tables = [
+        write_table(nulls({"object_id": IDS, **PLACES, **columns, **size}), ".parquet", name)
+        for name, columns in (("a", a), ("b", b))
+    ]
+    mapped = tmp_path / "map.yaml"
+    mapped.write_text("size: size\n")
+    told = compare(*tables, columns=mapped, out=tmp_path / "out")
+    assert "left out: bar (A alone: weak); bar (B alone: unsure)." in told
+    found = json.loads((tmp_path / "out/comparison.json").read_text())
+    (bar,) = found["questions"]
+    assert (bar["answers"], bar["n"], bar["agreement"]) == (2, 0, None)
+    empty, constant = found["columns"][1:]
+    assert (empty["n"], empty["bias"], empty["spearman"]) == (0, None, None)
+    assert (constant["n"], constant["bias"], constant["spearman"]) == (N, 0, None)
+    assert len(list((tmp_path / "out/plots").glob("*.png"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"on": "ra", "sky": "1arcsec"}, "--on ra and --sky 1arcsec: give one of them"),
+        ({"on": "ra"}, "ra holds decimal numbers"),
+        ({"sky": "2arcmin"}, "--sky: '2arcmin' is 120 arcsec; allowed: above 0 and at most 60"),
+        ({"layouts": ("gz_dezi", None)}, "--layout-a: unknown layout 'gz_dezi'; allowed"),
+        ({"layouts": (None, "gz_decals")}, "gz_desi.parquet: unknown column 'iauname'; allowed"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(release, gz_desi, tmp_path, options, message):
+    with pytest.raises(UserError, match=message):
+        compare(release, gz_desi, out=tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_columns_that_are_no_numbers_are_refused(release, write_table):
+    words = write_table({"object_id": IDS, **PLACES, "bar_no_fraction": ["few"] * N}, ".csv")
+    with pytest.raises(UserError, match=r"galaxies.csv: column bar_no_fraction is not numeric"):
+        compare(release, words)
+
+
+def test_folders_and_files_that_are_no_catalogue_are_refused(release, tmp_path):
+    with pytest.raises(UserError, match=r"neither a release .* nor a HATS catalogue"):
+        compare(tmp_path, release)
+    with pytest.raises(UserError, match=r"nowhere.parquet: no such file"):
+        compare(release, tmp_path / "nowhere.parquet")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "hats.properties").write_text("obs_collection=x\n")
+    with pytest.raises(UserError, match="broken: is no HATS catalogue"):
+        compare(tmp_path / "broken", release)
+
+
+def test_the_command_prints_the_tables(release, gz_desi):
+    done = CliRunner().invoke(comparing.app, [str(release), str(gz_desi)])
+    assert done.exit_code == 0, done.output
+    assert "smooth-or-featured_smooth_fraction" in done.stdout
+    assert "same answer" in done.stdout
+    refused = CliRunner().invoke(comparing.app, [str(release), "nowhere.csv"])
+    assert isinstance(refused.exception, UserError)
+
+
+def test_debiased_fractions_of_galaxy_zoo_2(shared_data, tmp_path):
+    table = shared_data / "gz2_stripe82_votes" / "table5.csv.gz"
+    if not table.is_file():
+        pytest.skip("no published GZ2 table beside the checkout")
+    frame = pd.read_csv(table, dtype={"objid": str})
+    stems = [
+        name.removesuffix("_fraction")
+        for name in frame.columns
+        if name.endswith("_fraction") and not name.endswith("_weighted_fraction")
+    ]
+    mapped = tmp_path / "map.yaml"
+    mapped.write_text("".join(f"{stem}_fraction: {stem}_debiased\n" for stem in stems))
+    compare(*(table, table, "objid", None, mapped, tmp_path / "out"), layouts=("gz2", "gz2"))
+    found = json.loads((tmp_path / "out/comparison.json").read_text())
+    assert found["matched"] == len(frame) == 19_761
+    assert len(found["questions"]) == 11
+    for stem, row in zip(stems, found["columns"], strict=True):
+        wanted = scores_of(frame[f"{stem}_fraction"], frame[f"{stem}_debiased"])
+        assert {key: row[key] for key in wanted} == pytest.approx(wanted, abs=1e-7)
+    smooth = [stem for stem in stems if stem.startswith("t01_")]
+    tops = [
+        frame[[f"{stem}_{kind}" for stem in smooth]].to_numpy().argmax(axis=1)
+        for kind in ("fraction", "debiased")
+    ]
+    assert found["questions"][0]["agreement"] == pytest.approx((tops[0] == tops[1]).mean())

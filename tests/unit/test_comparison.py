@@ -1,0 +1,370 @@
+"""Layouts, pairs, matches and statistics of a comparison, against references not ours."""
+
+import astropy.units as u
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import scipy.stats
+import yaml
+from astropy.coordinates import SkyCoord
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from galaxymill.catalog.healpix import healpix_pixels
+from galaxymill.comparison import match as matching
+from galaxymill.comparison.catalogue import Catalogue
+from galaxymill.comparison.layouts import LAYOUTS, find_layout
+from galaxymill.comparison.match import match_ids, match_positions, parse_radius
+from galaxymill.comparison.pairs import by_question, pair_columns, read_map
+from galaxymill.comparison.statistics import column_scores, question_scores
+from galaxymill.errors import UserError
+from galaxymill.votes.tree import load_tree
+
+FRACTIONS = ("bar_yes_fraction", "bar_no_fraction")
+
+
+@pytest.fixture
+def catalogue(tmp_path):
+    """A function that writes columns as Parquet and opens them."""
+
+    def make(columns, name="a", layout=None):
+        path = tmp_path / f"{name}.parquet"
+        pq.write_table(pa.table(columns), path)
+        return Catalogue.open(path, layout, f"--layout-{name}")
+
+    return make
+
+
+def named(*columns, layout="galaxymill"):
+    """A catalogue that is nothing but names."""
+    return Catalogue(None, layout, columns)
+
+
+# Layouts
+
+
+@pytest.mark.parametrize(
+    ("layout", "columns"),
+    [
+        ("galaxymill", "object_id ra dec bar_yes_fraction bar_proportion-asked status flags"),
+        ("gz_desi", "dr8_id brickid objid ra dec bar_yes_fraction bar_yes_fraction_90pc-lower"),
+        ("gz_decals", "iauname ra dec bar_yes bar_yes_fraction bar_yes_debiased bar_total-votes"),
+        ("euclid_q1", "object_id tile_index right_ascension declination bar_yes_dirichlet"),
+        ("gz2", "dr7objid ra dec t03_bar_a06_bar_fraction"),
+    ],
+)
+def test_a_layout_is_told_by_its_columns(layout, columns):
+    assert find_layout("f", columns.split(), None, "--layout-a") == layout
+
+
+def test_columns_that_tell_nothing_or_too_much_need_the_option():
+    with pytest.raises(UserError, match=r"f: .*no layout known.*iauname, ra, dec.*--layout-a"):
+        find_layout("f", ["iauname", "bar_yes_fraction"], None, "--layout-a")
+    with pytest.raises(UserError, match=r"gz_desi or gz_decals.*--layout-b"):
+        find_layout("f", ["dr8_id", "iauname", "ra", "dec"], None, "--layout-b")
+    assert find_layout("f", ["iauname"], "gz_decals", "--layout-a") == "gz_decals"
+    with pytest.raises(UserError, match=r"--layout-a: unknown layout 'gz1'; allowed: .*gz_desi"):
+        find_layout("f", ["iauname"], "gz1", "--layout-a")
+
+
+def test_columns_of_every_tree_are_split_into_question_and_answer(trees):
+    for path in trees.glob("*.yaml"):
+        for question in load_tree(path).questions:
+            for column, answer in zip(question.columns, question.answers, strict=True):
+                for kind in ("fraction", "debiased"):
+                    found = LAYOUTS["gz_decals"].label(f"{column}_{kind}")
+                    assert found == (question.name, answer)
+
+
+def test_names_of_galaxy_zoo_2_hold_underscores():
+    layout = LAYOUTS["gz2"]
+    column = "t01_smooth_or_features_a02_features_or_disk"
+    assert layout.label(f"{column}_debiased") == ("t01_smooth_or_features", "a02_features_or_disk")
+    assert layout.is_fraction(f"{column}_fraction")
+    assert not layout.is_fraction(f"{column}_debiased")
+    assert layout.label(f"{column}_weighted_fraction") is None
+
+
+# Pairs
+
+
+def test_fractions_of_one_name_pair_and_others_by_the_map(tmp_path):
+    a = named("object_id", "ra", *FRACTIONS, "ring_yes_fraction", "mag_r", "bar_yes_90pc-lower")
+    b = named("object_id", "ra", *FRACTIONS, "ring_ja_fraction", "r", "bar_yes_90pc-lower")
+    path = tmp_path / "map.yaml"
+    path.write_text("ring_yes_fraction: ring_ja_fraction\nmag_r: r\n")
+    pairs = pair_columns(a, b, read_map(path, a, b))
+    assert [(pair.a, pair.b) for pair in pairs] == [
+        *((name, name) for name in FRACTIONS),
+        ("ring_yes_fraction", "ring_ja_fraction"),
+        ("mag_r", "r"),
+    ]
+    assert [question.name for question in by_question(pairs, a, b)] == ["bar", "ring", ""]
+
+
+def test_answers_without_a_counterpart_are_named():
+    a = named("q_yes_fraction", "q_no_fraction", "q_maybe_fraction", "q_maybe_debiased", "p_no")
+    b = named("q_yes_fraction", "q_no_fraction", "q_unsure_fraction")
+    (question,) = by_question(pair_columns(a, b, {}), a, b)
+    assert (question.unpaired_a, question.unpaired_b) == (("maybe",), ("unsure",))
+
+
+def test_the_map_goes_before_equal_names():
+    a, b = named(*FRACTIONS), named(*FRACTIONS)
+    pairs = pair_columns(a, b, {FRACTIONS[0]: FRACTIONS[1]})
+    assert [(pair.a, pair.b) for pair in pairs] == [FRACTIONS]
+
+
+def test_no_pair_is_refused_with_what_each_has():
+    a, b = named("object_id", "bar_yes_fraction"), named("object_id", "bar_yes_debiased")
+    with pytest.raises(UserError, match=r"A has bar_yes_fraction; B has none .*--map"):
+        pair_columns(a, b, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no map of columns"),
+        ("[a, b]", "no map of columns"),
+        ("bar_yes_fraction: no", "column of B is of type bool.*quotes"),
+        ("bar_yes_fraction: {a: b}", "column of B is of type dict"),
+        ("bar_yess_fraction: bar_no_fraction", "unknown column of A 'bar_yess_fraction'.*allowed"),
+        ("bar_yes_fraction: bar_nein_fraction", "unknown column of B 'bar_nein_fraction'"),
+        ("bar_yes_fraction: x\nbar_yes_fraction: y", "given twice: bar_yes_fraction"),
+        ("{bar_yes_fraction: x, bar_no_fraction: x}", "column of B given twice: x"),
+        ("a: !!python/object:os.system x", "not valid YAML"),
+        ("#" * 1_000_001, "too large for a map of columns"),
+    ],
+)
+def test_a_bad_map_is_refused(tmp_path, text, message):
+    path = tmp_path / "map.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_map(path, named(*FRACTIONS), named(*FRACTIONS, "x", "y"))
+
+
+plain_yaml = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text() | st.sampled_from(FRACTIONS),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(FRACTIONS), inner),
+    max_leaves=6,
+)
+
+
+@given(plain=plain_yaml)
+@example(plain={FRACTIONS[0]: FRACTIONS[1]})
+def test_any_yaml_is_a_map_or_a_user_error(tmp_path_factory, plain):
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_text(yaml.safe_dump(plain))
+    try:
+        found = read_map(path, named(*FRACTIONS), named(*FRACTIONS))
+    except UserError:
+        return
+    assert found == plain
+    assert {*found, *found.values()} <= set(FRACTIONS)
+
+
+# The radius
+
+
+@pytest.mark.parametrize("text", ["1arcsec", "1 arcsec", "0.5 arcmin", "1arcmin", "0.0001 deg"])
+def test_a_radius_is_read_as_astropy_does(text):
+    assert parse_radius(text) == pytest.approx(u.Quantity(text).to_value("arcsec"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1", "", "0arcsec", "-1arcsec", "1.01arcmin", "nan arcsec", "inf arcsec", "1m", "1e999arcsec"],
+)
+def test_what_is_no_small_angle_is_refused(text):
+    with pytest.raises(UserError, match=r"--sky: .*at most 60 arcsec"):
+        parse_radius(text)
+
+
+@given(
+    st.text()
+    | st.builds("{}{}".format, st.floats(), st.sampled_from(["arcsec", " arcmin", "deg", "s", ""]))
+)
+def test_any_text_is_a_radius_in_range_or_a_user_error(text):
+    try:
+        radius = parse_radius(text)
+    except UserError:
+        return
+    assert 0 < radius <= 60
+
+
+# Statistics
+
+fractions = st.lists(
+    st.tuples(*[st.none() | st.sampled_from([0, 0.25, 0.5, 1]) | st.floats(0, 1, width=32)] * 2),
+    max_size=30,
+)
+
+
+@given(fractions)
+def test_scores_of_a_column_are_those_of_pandas_and_scipy(rows):
+    frame = pd.DataFrame(rows, columns=["a", "b"], dtype=float)
+    scores = column_scores(*frame.to_numpy(np.float32).T)
+    both = frame.dropna()
+    assert scores["n"] == len(both)
+    assert scores["null_only_a"] == (frame.a.isna() & frame.b.notna()).sum()
+    assert scores["null_only_b"] == (frame.b.isna() & frame.a.notna()).sum()
+    if both.empty:
+        assert [scores[key] for key in ("bias", "rmse", "max_difference")] == [None] * 3
+    else:
+        difference = both.a - both.b
+        assert scores["bias"] == pytest.approx(difference.mean(), abs=1e-12)
+        assert scores["rmse"] == pytest.approx(np.sqrt((difference**2).mean()), abs=1e-12)
+        assert scores["max_difference"] == pytest.approx(difference.abs().max(), abs=1e-12)
+    if both.nunique().min() > 1:
+        # pandas ranks and correlates without scipy.
+        expected = both.a.rank().corr(both.b.rank())
+        assert scores["spearman"] == pytest.approx(expected, abs=1e-9)
+        assert expected == pytest.approx(scipy.stats.spearmanr(both.a, both.b)[0], abs=1e-9)
+    else:
+        assert scores["spearman"] is None
+
+
+def test_the_same_answer_is_the_same_largest_fraction():
+    generator = np.random.default_rng(3)
+    a, b = generator.dirichlet([1, 1, 1], (2, 500)).astype(np.float32)
+    b = np.where(generator.random((500, 1)) < 0.5, a, b)
+    a[:40, 1], b[20:60, 2], a[60:70] = np.nan, np.nan, 0
+    scores = question_scores([*a.T], [*b.T])
+    one, other = pd.DataFrame(a)[70:].idxmax(axis=1), pd.DataFrame(b)[70:].idxmax(axis=1)
+    assert scores["n"] == 430
+    assert scores["agreement"] == pytest.approx((one == other).mean())
+    table = pd.crosstab(one, other, normalize=True).to_numpy()
+    chance = table.sum(axis=0) @ table.sum(axis=1)
+    assert scores["kappa"] == pytest.approx((np.trace(table) - chance) / (1 - chance))
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "scores"),
+    [
+        ([[0.4]], [[0.6]], (1, None, None)),
+        ([[0.4], [np.nan]], [[0.4], [0.6]], (0, None, None)),
+        ([[0.4], [0.6]], [[0.1], [0.9]], (1, 1.0, None)),
+        ([[0.5], [0.5]], [[0.1], [0.9]], (1, 0.0, 0.0)),
+    ],
+)
+def test_what_cannot_be_scored_is_none(a, b, scores):
+    found = question_scores(*(np.array(side, np.float32) for side in (a, b)))
+    assert tuple(found.values()) == scores
+
+
+# Matches
+
+
+def test_identifiers_match_as_pandas_merges(catalogue):
+    generator = np.random.default_rng(4)
+    ids = [generator.choice(3000, 1000, replace=False) for _ in "ab"]
+    a = catalogue({"object_id": ids[0], "ra": ids[0], "dec": ids[0]})
+    # Whole numbers and text are the same identifiers.
+    b = catalogue({"dr8_id": ids[1].astype(str), "ra": ids[1], "dec": ids[1]}, "b")
+    found = match_ids(a, b)
+    sides = [pd.DataFrame({"id": side, "row": range(1000)}) for side in ids]
+    merged = sides[0].merge(sides[1], on="id")
+    assert found.rows_a.tolist() == merged.row_x.tolist()
+    assert found.rows_b.tolist() == merged.row_y.tolist()
+    assert found.how == "by object_id = dr8_id"
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (["x", "y", "x", "z", "y"], r"b.parquet: 2 values of object_id are given twice: x, y;"),
+        (["x", None], r"row 2: object_id is empty"),
+        ([1.0, 2.0], r"object_id holds decimal numbers"),
+        (["p", "q"], r"no galaxy is in both.*e.g. 'x'.*e.g. 'p'.*--sky 1arcsec"),
+        (pa.array([], pa.string()), r"no galaxy is in both.*no galaxy"),
+    ],
+)
+def test_identifiers_that_do_not_serve_are_refused(catalogue, ids, message):
+    place = pa.array([1.0] * len(ids), pa.float64())
+    a = catalogue({"object_id": ["x"], "ra": [1.0], "dec": [1.0]})
+    with pytest.raises(UserError, match=message):
+        match_ids(a, catalogue({"object_id": ids, "ra": place, "dec": place}, "b"))
+
+
+def test_another_column_may_identify(catalogue):
+    plain = {"ra": [1.0, 2.0], "dec": [1.0, 2.0], "survey_id": ["s", "t"]}
+    a = catalogue({"object_id": ["x", "y"], **plain})
+    b = catalogue({"object_id": ["p", "q"], **plain}, "b")
+    assert match_ids(a, b, "survey_id").rows_b.tolist() == [0, 1]
+    with pytest.raises(UserError, match=r"unknown column 'surveyid'; allowed: .*survey_id"):
+        match_ids(a, b, "surveyid")
+
+
+def hard_places(generator, n=400):
+    """Where matches go wrong: right ascension 0, the poles, borders of HEALPix tiles."""
+    near = generator.normal(0, 3 / 3600, (6, n))
+    ra = generator.uniform(0, 360, (4, n))
+    # Base tiles meet at right ascensions of 90 degrees' steps, and at sin(dec) = 2/3.
+    corner = np.degrees(np.arcsin(2 / 3))
+    ras = [near[0], ra[0], ra[1], 90 * generator.integers(0, 4, n) + near[1]]
+    decs = [generator.uniform(-80, 80, n), 90 - abs(near[2]), -90 + abs(near[3]), corner + near[4]]
+    ras += [45 + near[5], ra[2]]
+    decs += [near[4], np.degrees(np.arcsin(generator.uniform(-1, 1, n)))]
+    return np.concatenate(ras) % 360, np.concatenate(decs)
+
+
+@pytest.mark.parametrize("tile_rows", [500_000, 150])
+@pytest.mark.parametrize("radius", [0.7, 2.5])
+def test_positions_match_as_astropy_says(catalogue, monkeypatch, tile_rows, radius):
+    monkeypatch.setattr(matching, "_TILE_ROWS", tile_rows)
+    generator = np.random.default_rng(5)
+    ra, dec = hard_places(generator)
+    sky = SkyCoord(ra, dec, unit="deg")
+    moved = sky.directional_offset_by(
+        generator.uniform(0, 360, len(ra)) * u.deg, generator.uniform(0, 1.5, len(ra)) * u.arcsec
+    )[generator.permutation(len(ra))[: len(ra) * 4 // 5]]
+    number = [np.arange(len(side)) for side in (sky, moved)]
+    a = catalogue({"object_id": number[0], "ra": ra, "dec": dec})
+    places = {"right_ascension": moved.ra.deg, "declination": moved.dec.deg}
+    b = catalogue({"object_id": number[1], **places}, "b")
+    found = match_positions(a, b, radius)
+    nearest, separation, _ = sky.match_to_catalog_sky(moved)
+    wanted = pd.DataFrame({"a": number[0], "b": nearest, "arcsec": separation.arcsec})
+    wanted = wanted[wanted.arcsec <= radius]
+    kept = wanted.sort_values(["arcsec", "a"]).drop_duplicates("b").sort_values("a")
+    assert found.rows_a.tolist() == kept.a.tolist()
+    assert found.rows_b.tolist() == kept.b.tolist()
+    assert found.doubles == len(wanted) - len(kept) > 10
+    assert found.separation_arcsec == pytest.approx(kept.arcsec.to_numpy(), abs=1e-6)
+
+
+def test_a_match_across_a_border_beyond_which_b_is_empty_is_found(catalogue):
+    # Around the poles base tiles meet at right ascensions of 90 degrees' steps.
+    step = 0.1 / 3600
+    a = catalogue({"object_id": ["x", "y"], "ra": [90 - step, 200.0], "dec": [60.0, 10.0]})
+    b = catalogue({"object_id": ["p"], "ra": [90 + step], "dec": [60.0]}, "b")
+    assert healpix_pixels(np.array([90 - step, 90 + step]), np.full(2, 60.0), 0).tolist() == [0, 1]
+    found = match_positions(a, b, 1.0)
+    assert (found.rows_a.tolist(), found.rows_b.tolist()) == ([0], [0])
+
+
+def test_of_two_galaxies_with_one_counterpart_the_nearest_is_kept(catalogue):
+    a = catalogue({"object_id": ["far", "near"], "ra": [10 + 1 / 3600, 10.0], "dec": [0.0, 0.0]})
+    b = catalogue({"object_id": ["p"], "ra": [10 + 0.3 / 3600], "dec": [0.0]}, "b")
+    found = match_positions(a, b, 1.0)
+    assert (found.rows_a.tolist(), found.rows_b.tolist(), found.doubles) == ([1], [0], 1)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"object_id": ["p"], "ra": [200.0]}, "no two galaxies within 1 arcsec"),
+        ({"object_id": ["p"], "ra": [361.0]}, "row 1: ra is 361; allowed: 0 to 360"),
+        ({"object_id": ["p"], "ra": [None]}, "row 1: ra is nan; allowed"),
+        ({"object_id": ["p", "p"], "ra": [1.0, 2.0]}, "object_id are given twice: p"),
+        ({"object_id": pa.array([], "string"), "ra": pa.array([], "double")}, "no two galaxies"),
+    ],
+)
+def test_positions_that_do_not_serve_are_refused(catalogue, columns, message):
+    columns["ra"] = pa.array(columns["ra"], pa.float64())
+    a = catalogue({"object_id": ["x"], "ra": [10.0], "dec": [0.0]})
+    b = catalogue({**columns, "dec": pa.array([0.0] * len(columns["ra"]), pa.float64())}, "b")
+    with pytest.raises(UserError, match=message):
+        match_positions(a, b, 1.0)
