@@ -15,6 +15,7 @@ if not config and not workflow.config_settings.configfiles:
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/inputs.smk"
+include: "workflow/rules/downloads.smk"
 include: "workflow/rules/survey.smk"
 include: "workflow/rules/labels.smk"
 include: "workflow/rules/learn.smk"
@@ -30,6 +31,7 @@ localrules:
     plan_survey,
     list_images,
     describe_images,
+    record_run,
 
 
 rule all:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from galaxymill.commands import catalogue, images, learning, survey
+from galaxymill.commands import catalogue, comparing, images, learning, survey
 from galaxymill.errors import UserError
 
 app = typer.Typer(
@@ -16,8 +16,8 @@ app = typer.Typer(
         "From a sky survey to a catalogue of galaxy morphology.\n\n"
         "Each command is one stage: it reads files, writes one product atomically, and knows "
         "nothing of the workflow. Snakemake decides when to call which; see ARCHITECTURE.md. "
-        "Stages in order: ingest, partition, fetch, render, labels, train, evaluate, predict, "
-        "release."
+        "Stages in order: download, ingest, partition, fetch, render, labels, train, evaluate, "
+        "predict, release."
     ),
     no_args_is_help=True,
     invoke_without_command=True,
@@ -25,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (survey, learning, catalogue):
+for part in (survey, learning, catalogue, comparing):
     app.add_typer(part.app)
 app.add_typer(images.app, name="images")
 

@@ -7,17 +7,21 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from galaxymill.catalog.settings import CatalogSettings
+from galaxymill.downloads.settings import DownloadSettings, FileName
 from galaxymill.errors import UserError, unknown_name
 from galaxymill.images.recipes import RECIPES
 from galaxymill.images.settings import RecipeSettings
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.models.settings import TrainSettings
+from galaxymill.release.settings import ReleaseSettings
 from galaxymill.settings import Choice, Name, Settings, Strict, explain
 from galaxymill.simulation.settings import SimulationSettings
 from galaxymill.surveys.base import Network, ServiceSettings
 from galaxymill.surveys.registry import SERVICES
 from galaxymill.votes.settings import Labels
 from galaxymill.votes.tree import load_tree
+
+_DOWNLOADS = Path("results/downloads")
 
 
 class Catalog(CatalogSettings):
@@ -139,18 +143,24 @@ class Model(Strict):
     train: TrainSettings
 
 
-class Release(Strict):
+class Release(ReleaseSettings):
     """A catalogue to publish: one survey seen by one model."""
 
     survey: Name = Field(description="a survey of this config")
     model: Name = Field(description="a model of this config")
     predict: PredictSettings = PredictSettings()
-    galaxies_per_tile: int = Field(100_000, ge=10, description="most galaxies in a HATS tile")
+
+    def settings(self) -> ReleaseSettings:
+        """All that is the release's own."""
+        return ReleaseSettings(**self.model_dump(exclude={"survey", "model", "predict"}))
 
 
 class Config(Strict):
     """Everything that a run needs to know."""
 
+    downloads: dict[FileName, DownloadSettings] = Field(
+        {}, description="files to download, by name; others name them as results/downloads/NAME"
+    )
     simulations: dict[Name, SimulationSettings] = Field({}, description="skies to make")
     surveys: dict[Name, Survey] = Field({}, description="surveys by name")
     labels: dict[Name, Labels] = Field({}, description="labelled sets by name")
@@ -261,10 +271,15 @@ def load_config(plain: Mapping[str, Any], place: str, trees: Path) -> Config:
         config = Config.model_validate(plain)
     except ValidationError as error:
         raise UserError(f"{place}: {explain(error, Config)}") from error
-    for key, path in _input_files(config):
-        if not path.is_file() and not _is_made(config, path):
+    for key, path in input_files(config):
+        if path.parent == _DOWNLOADS and path.name not in config.downloads:
+            raise UserError(
+                f"{place}: {key}: {path}: the config downloads no such file; downloads has: "
+                f"{', '.join(sorted(config.downloads)) or 'none'}"
+            )
+        if not path.is_file() and not is_made(config, path):
             raise UserError(f"{place}: {key}: no such file: {path} (looked in {Path.cwd()})")
-    for key, folder in _input_folders(config):
+    for key, folder in input_folders(config):
         if not folder.is_dir():
             raise UserError(f"{place}: {key}: no such folder: {folder} (looked in {Path.cwd()})")
     for name, labels in config.labels.items():
@@ -278,7 +293,8 @@ def load_config(plain: Mapping[str, Any], place: str, trees: Path) -> Config:
     return config
 
 
-def _input_folders(config: Config) -> Iterator[tuple[str, Path]]:
+def input_folders(config: Config) -> Iterator[tuple[str, Path]]:
+    """List the folders that a config names, each with its key."""
     for name, survey in config.surveys.items():
         folder = getattr(survey.cutouts.settings, "folder", None)
         if folder is not None:
@@ -288,7 +304,8 @@ def _input_folders(config: Config) -> Iterator[tuple[str, Path]]:
             yield f"labels.{name}.images.folder", labels.images.folder
 
 
-def _input_files(config: Config) -> Iterator[tuple[str, Path]]:
+def input_files(config: Config) -> Iterator[tuple[str, Path]]:
+    """List the files that a config names, each with its key; see `is_made`."""
     for name, survey in config.surveys.items():
         yield f"surveys.{name}.catalog.path", survey.catalog.path
         for key, path in survey.cutouts.settings.input_files().items():
@@ -303,8 +320,10 @@ def _input_files(config: Config) -> Iterator[tuple[str, Path]]:
             yield f"models.{name}.train.weights", model.train.weights_file
 
 
-def _is_made(config: Config, path: Path) -> bool:
-    """Tell whether the workflow itself makes this file: a simulated sky's table, a model."""
+def is_made(config: Config, path: Path) -> bool:
+    """Tell whether the workflow makes this file: a download, a simulated sky's table, a model."""
+    if path.parent == _DOWNLOADS:
+        return path.name in config.downloads
     if str(path) in {f"results/models/{name}/model.yaml" for name in config.models}:
         return True
     made = {f"results/simulations/{name}" for name in config.simulations}

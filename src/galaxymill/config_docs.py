@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from galaxymill import config
+from galaxymill.downloads.settings import DownloadSettings
 from galaxymill.images.recipes import RECIPES
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.models.settings import TrainSettings
@@ -103,6 +104,11 @@ def _one_of(
 def page() -> str:
     """Build the page that explains every key."""
     sections: list[tuple[str, str, type[BaseModel]]] = [
+        (
+            "downloads.NAME",
+            "A published file; others name it as results/downloads/NAME.",
+            DownloadSettings,
+        ),
         ("simulations.NAME", "A sky with known truth.", SimulationSettings),
         ("surveys.NAME.catalog", "A table of galaxies: CSV, Parquet or FITS.", config.Catalog),
         ("surveys.NAME.partitions", "The unit of every later job.", config.Partitions),

@@ -4,6 +4,7 @@ Snakemake knows these templates as pathvars: a rule writes ``<cutouts>/{part}.pa
 """
 
 PATHVARS = {
+    "downloads": "<results>/downloads",
     "simulation": "<results>/simulations/{simulation}",
     "survey": "<results>/surveys/{survey}",
     "catalog": "<survey>/catalog",
@@ -15,6 +16,7 @@ PATHVARS = {
     "evaluation": "<results>/evaluations/{model}",
     "predictions": "<results>/predictions/{survey}/{model}",
     "embeddings": "<results>/embeddings/{survey}/{model}",
+    "run": "<results>/runs/{release}",
     "release": "<results>/releases/{release}",
     "logs": "<results>/logs",
     "benchmarks": "<results>/benchmarks",

@@ -27,16 +27,17 @@ Numbers = Annotated[tuple[float, ...], BeforeValidator(_split_commas)]
 """Several numbers; on the command line they are separated by commas."""
 
 
-def _parse_object(value: Any) -> Any:
+def parse_json(value: Any) -> Any:
+    """Read a value that the command line gives as JSON, an empty list as nothing; others pass."""
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
+        return json.loads(value or "[]")
     except (ValueError, RecursionError) as error:
-        raise ValueError("is not a JSON object of names") from error
+        raise ValueError("is not JSON") from error
 
 
-Pairs = Annotated[dict[str, str], BeforeValidator(_parse_object)]
+Pairs = Annotated[dict[str, str], BeforeValidator(parse_json)]
 """Names given to names; on the command line a JSON object."""
 
 
@@ -137,7 +138,9 @@ _USER_INFO = re.compile(r"//[^/\s]*@")
 def _spell(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, dict):
+    if isinstance(value, dict) or (
+        isinstance(value, tuple | list) and any(isinstance(item, dict) for item in value)
+    ):
         return json.dumps(value, sort_keys=True)
     if isinstance(value, tuple | list):
         return ",".join(str(item) for item in value)

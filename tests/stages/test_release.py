@@ -1,5 +1,6 @@
 """A release holds every galaxy once, opens everywhere, and refuses what does not belong."""
 
+import io
 import json
 import subprocess
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from astropy.io import votable
 
 from galaxymill import flags, products
 from galaxymill.catalog.partition import part_files, partition, read_partitions
@@ -21,7 +23,8 @@ from galaxymill.errors import UserError
 from galaxymill.models.settings import TrainSettings
 from galaxymill.models.store import ModelCard, write_model
 from galaxymill.release import merge
-from galaxymill.release.merge import merge_release
+from galaxymill.release.merge import Request, merge_release
+from galaxymill.release.settings import ReleaseSettings
 from galaxymill.release.sources import read_model
 from galaxymill.storage.origin import Origin, read_record
 from galaxymill.storage.parquet import write_product
@@ -135,17 +138,19 @@ class Survey:
         origin = Origin(stage, parameters, found | inputs, {} if folder == "cutouts" else domain)
         write_product(self.path(folder, part), table, origin, table.schema)
 
-    def release(self, out=None, galaxies_per_tile=150, metrics=None):
+    def release(self, out=None, metrics=None, **settings):
         out = out or self.root / "releases" / "dr1" / "SHA256SUMS"
-        merge_release(
-            self.partitions,
+        settings = {"galaxies_per_tile": 150, "date": "2026-01-01", **settings}
+        request = Request(
+            name="toy_dr1",
+            partitions=self.partitions,
             **self.folders,
             model=self.model,
             metrics=metrics,
             out=out,
-            name="toy_dr1",
-            galaxies_per_tile=galaxies_per_tile,
+            settings=ReleaseSettings(**settings),
         )
+        merge_release(request)
         return out.parent
 
 
@@ -308,8 +313,22 @@ def test_the_hats_catalog_is_valid_and_answers_a_cone_search(released):
     assert max(pq.read_metadata(path).num_rows for path in hats_files(folder)) <= 150
 
 
+def test_cross_matches_find_their_like_across_tiles(released):
+    import lsdb
+
+    _, folder, _ = released
+    catalog = lsdb.open_catalog(folder / "hats")
+    assert catalog.margin.hc_structure.catalog_info.margin_threshold == 5
+    moved = pq.read_table(folder / "friendly.parquet", columns=["object_id", "ra", "dec"])
+    moved = moved.to_pandas().assign(dec=lambda rows: rows["dec"] + 4 / 3600)
+    other = lsdb.from_dataframe(moved, ra_column="ra", dec_column="dec", margin_threshold=10)
+    pairs = other.crossmatch(catalog, radius_arcsec=5, suffixes=("_a", "_b")).compute()
+    same = pairs["object_id_a"] == pairs["object_id_b"]
+    assert same.sum() == 400
+
+
 def hats_files(folder):
-    return sorted((folder / "hats" / "dataset").rglob("Npix=*.parquet"))
+    return sorted((folder / "hats" / "toy_dr1" / "dataset").rglob("Npix=*.parquet"))
 
 
 def test_duckdb_pandas_and_pyarrow_read_the_same(released):
@@ -325,6 +344,111 @@ def test_duckdb_pandas_and_pyarrow_read_the_same(released):
     assert pandas["bar_yes_fraction"].isna().sum() == arrow["bar_yes_fraction"].null_count
 
 
+def test_fits_and_coverage_are_of_the_same_galaxies(released):
+    from astropy.table import Table
+    from mocpy import MOC
+
+    _, folder, _ = released
+    advanced = pq.read_table(folder / "advanced.parquet")
+    table = Table.read(folder / "catalog.fits", hdu=1)
+    assert table.colnames == [name for name in advanced.column_names if name != "concentrations"]
+    for name in ("object_id", "ra", "bar_yes_90pc-lower", "flags", "status"):
+        assert table[name].tolist() == advanced[name].to_pylist()
+    moc = MOC.load(folder / "coverage.moc.fits", format="fits")
+    ra, dec = (table[name].quantity for name in ("ra", "dec"))
+    assert moc.contains_lonlat(ra, dec).all()
+    assert moc.sky_fraction < 1e-3
+
+
+def test_the_parquet_tables_carry_a_votable_header(released):
+    from astropy.table import Table
+
+    _, folder, _ = released
+    table = Table.read(folder / "friendly.parquet", format="parquet.votable")
+    assert len(table) == 400
+    assert table["mag_r"].unit == "mag"
+    assert table["bar_yes_fraction"].meta["ucd"] == "stat.probability;src.morph.type"
+    # astropy cannot read the rows of a list column with nulls, hence the header alone.
+    metadata = pq.read_metadata(folder / "advanced.parquet").metadata
+    assert metadata[b"IVOA.VOTable-Parquet.version"] == b"1.0"
+    header = io.BytesIO(metadata[b"IVOA.VOTable-Parquet.content"])
+    fields = votable.parse(header, verify="exception").get_first_table().fields
+    assert [f.name for f in fields] == pq.read_schema(folder / "advanced.parquet").names
+
+
+def test_machines_find_what_it_holds(released):
+    import mlcroissant
+    from datasets import load_dataset
+    from rocrate.rocrate import ROCrate
+
+    _, folder, _ = released
+    croissant = mlcroissant.Dataset(jsonld=folder / "croissant.json")
+    assert not croissant.metadata.issues.errors
+    first = next(iter(croissant.records("friendly")))
+    rows = pq.read_table(folder / "friendly.parquet")
+    assert first["friendly/object_id"].decode() == rows["object_id"][0].as_py()
+    crate = ROCrate(folder)
+    assert crate.root_dataset["datePublished"].startswith("2026-01-01")
+    action = crate.get("#run")
+    assert {entity.id for entity in action["result"]} > {"friendly.parquet", "hats/"}
+    pictures = {f"pictures/{name}.png" for name in ("sky", "fractions", "examples")}
+    assert pictures <= {entity.id for entity in crate.get_entities()}
+    loaded = load_dataset("parquet", data_files=str(folder / "friendly.parquet"), split="train")
+    assert loaded["object_id"][:] == rows["object_id"].to_pylist()
+
+
+SPIRALS = {
+    "description": "barred discs",
+    "source": "Willett et al. 2013, table 3",
+    "made_for": "debiased fractions",
+    "cuts": [
+        {"column": "smooth-or-featured_featured_fraction", "at_least": 0.3},
+        {"column": "bar_yes_fraction", "at_least": 0.4, "at_most": 0.9},
+    ],
+}
+
+
+def test_selections_are_boolean_columns_with_their_source(survey):
+    folder = survey.release(selections={"bars": SPIRALS})
+    rows = pd.read_parquet(folder / "advanced.parquet")
+    wanted = (rows["smooth-or-featured_featured_fraction"] >= np.float32(0.3)) & rows[
+        "bar_yes_fraction"
+    ].between(np.float32(0.4), np.float32(0.9))
+    assert 0 < wanted.sum() < len(rows)
+    for table in ("friendly", "advanced"):
+        assert pd.read_parquet(folder / f"{table}.parquet")["bars"].tolist() == wanted.tolist()
+    text = (folder / "README.md").read_text()
+    assert "Willett et al. 2013, table 3 | debiased fractions" in text
+    assert "take other galaxies" in text
+    listed = pd.read_csv(folder / "columns.csv").set_index("name")
+    assert "debiased fractions, which these are not" in listed.loc["bars", "description"]
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "message"),
+    [
+        ("bars", "bar_yes_fractoin", "selections.bars.cuts: unknown column 'bar_yes_fractoin'"),
+        ("bars", "status", "unknown column 'status'"),
+        ("flags", "bar_yes_fraction", "two columns would be called flags"),
+    ],
+)
+def test_a_selection_that_cannot_be_made_is_refused(survey, name, column, message):
+    cuts = [{"column": column, "at_least": 0.5}]
+    with pytest.raises(UserError, match=message):
+        survey.release(selections={name: {**SPIRALS, "cuts": cuts}})
+
+
+def test_licence_and_citation_say_who_and_how(survey):
+    creators = [{"name": "Ada Lovelace", "orcid": "0000-0002-1825-0097", "affiliation": "Earth"}]
+    folder = survey.release(creators=creators, title="Toys", doi="10.5281/zenodo.1", license="MIT")
+    citation = yaml.safe_load((folder / "CITATION.cff").read_text())
+    assert citation["title"] == "Toys"
+    assert citation["authors"][0]["orcid"] == "https://orcid.org/0000-0002-1825-0097"
+    assert citation["date-released"] == "2026-01-01"
+    assert "https://spdx.org/licenses/MIT.html" in (folder / "LICENSE").read_text()
+    assert (folder / "README.md").read_text().startswith("# Toys\n")
+
+
 def test_checksums_verify_and_name_every_file(released):
     _, folder, _ = released
     command = ["sha256sum", "--strict", "--quiet", "-c", "SHA256SUMS"]
@@ -334,7 +458,7 @@ def test_checksums_verify_and_name_every_file(released):
     present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     assert named == sorted(named)
     assert set(named) == present - {"SHA256SUMS"}
-    assert {"friendly.parquet", "hats/hats.properties", "README.md"} <= set(named)
+    assert {"friendly.parquet", "hats/collection.properties", "README.md"} <= set(named)
 
 
 def test_a_rerun_gives_the_same_bytes(released, tmp_path):
@@ -355,7 +479,7 @@ def test_no_file_of_the_release_tells_where_it_was_made(released):
 
 def test_provenance_holds_the_whole_chain(released):
     survey, folder, _ = released
-    provenance = json.loads((folder / "provenance.json").read_text())
+    provenance = json.loads((folder / "provenance" / "release.json").read_text())
     listed = {entry["part"]: entry for entry in provenance["partitions"]}
     for part in read_partitions(survey.partitions):
         for folder_name in ("cutouts", "images", "predictions"):
@@ -474,6 +598,41 @@ def test_rows_that_are_not_the_tiles_are_refused(survey, folder, change, message
     assert not list((survey.root / "releases" / "dr1").iterdir())
 
 
+@pytest.mark.parametrize("folder", ["tiles", "predictions"])
+def test_one_value_that_has_changed_is_refused(survey, folder):
+    """Somebody changes a number, and keeps the footer."""
+    part = read_partitions(survey.partitions)[0].part
+    path = survey.path(folder, part)
+    table, metadata = pq.read_table(path), pq.read_metadata(path).metadata
+    name = "mag_r" if folder == "tiles" else "bar_entropy"
+    values = table[name].to_pylist()
+    values[1] = 0.25
+    place = table.schema.get_field_index(name)
+    field = table.schema.field(name)
+    table = table.set_column(place, field, pa.array(values, field.type))
+    with pq.ParquetWriter(path, table.schema) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({b"galaxymill": metadata[b"galaxymill"]})
+    with pytest.raises(UserError, match="its rows have changed since it was made") as error:
+        survey.release()
+    assert str(path) in str(error.value)
+
+
+def test_a_value_out_of_range_is_refused_by_galaxy_and_column(survey):
+    def impossible(table):
+        name = "bar_yes_90pc-upper"
+        values = [None if value is None else 1.5 for value in table[name].to_pylist()]
+        place = table.schema.get_field_index(name)
+        return table.set_column(place, table.schema.field(name), [pa.array(values, pa.float32())])
+
+    tamper(survey, "predictions", impossible)
+    message = (
+        r"galaxy 'g\d+': bar_yes_90pc-upper is 1.5; allowed: at least 0 and at most 1, or null"
+    )
+    with pytest.raises(UserError, match=message):
+        survey.release()
+
+
 def test_a_galaxy_in_two_partitions_is_refused(survey):
     first, second = read_partitions(survey.partitions)[:2]
     twin = pq.read_table(survey.path("tiles", second.part))
@@ -581,11 +740,19 @@ def test_an_old_release_is_replaced_whole_and_a_failed_one_leaves_it(survey):
     survey.release(galaxies_per_tile=60)
     subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=folder, check=True)
     assert sorted(path.name for path in folder.iterdir()) == [
+        "CITATION.cff",
+        "LICENSE",
         "README.md",
         "SHA256SUMS",
         "advanced.parquet",
+        "catalog.fits",
         "columns.csv",
+        "coverage.moc.fits",
+        "coverage.moc.json",
+        "croissant.json",
         "friendly.parquet",
         "hats",
-        "provenance.json",
+        "pictures",
+        "provenance",
+        "ro-crate-metadata.json",
     ]

@@ -80,7 +80,7 @@ def test_a_good_config_loads(files, trees):
 
 
 MISSPELT = [
-    ("survey", {}, "labels, models, network, releases, simulations, surveys"),
+    ("survey", {}, "downloads, labels, models, network, releases, simulations, surveys"),
     ("surveys/field/catalogue", {}, "catalog, cutouts, images, partitions"),
     ("surveys/field/catalog/radec", "x", "dec, file_loc, keep, object_id, path"),
     ("surveys/field/partitions", {"galaxies": 5}, "galaxies_per_partition"),
@@ -95,7 +95,11 @@ MISSPELT = [
     ("labels/votes/splits", {"training": 0.7}, "salt, test, train, val"),
     ("models/net/label", "x", "labels, train"),
     ("models/net/train/epoch", 3, "batch_size, cache_gb, calibrate, concentrations, devices"),
-    ("releases/dr1/modle", "x", "galaxies_per_tile, model, predict, survey"),
+    (
+        "releases/dr1/modle",
+        "x",
+        "creators, date, description, doi, galaxies_per_tile",
+    ),
     ("releases/dr1/predict", {"sample": 2}, "allow_domain_shift, batch_size, compile"),
     (
         "network/legacy/rate",

@@ -1,5 +1,7 @@
 """Every stage is a command that explains itself and refuses politely."""
 
+import json
+
 import pytest
 from typer.testing import CliRunner
 
@@ -17,8 +19,22 @@ COMMANDS = [
     "release",
     "plan",
 ]
-OTHERS = ["simulate", "label-images"]
+OTHERS = ["simulate", "label-images", "compare", "record-run", "reproduce"]
+NOWHERE = json.dumps(
+    {
+        "surveys": {
+            "s": {
+                "catalog": {"path": "nowhere.csv"},
+                "cutouts": {"service": "legacy"},
+                "images": {"recipe": "decals"},
+            }
+        }
+    }
+)
 MISSING = {
+    "compare": ["nowhere.parquet", "none.csv"],
+    "reproduce": ["nowhere", "--work", "work"],
+    "record-run": ["config.yaml", "--release", "r", "--config", NOWHERE, "--workflow", "."],
     "simulate": ["out", "nowhere.yaml"],
     "ingest": ["nowhere.csv", "out.parquet"],
     "partition": ["nowhere.parquet", "out.csv"],

@@ -16,6 +16,7 @@ from galaxymill.stages import STAGE_VERSIONS
 
 TARGETS = {"all", "release", "evaluate", "images", "plan"}
 STAGE_OF = {
+    "download_file": "download",
     "simulate_sky": "simulate",
     "ingest_catalog": "ingest",
     "partition_catalog": "partition",
@@ -28,7 +29,7 @@ STAGE_OF = {
     "predict_partition": "predict",
     "merge_release": "release",
 }
-SMALL = {"plan_survey", "list_images", "describe_images"}
+SMALL = {"plan_survey", "list_images", "describe_images", "record_run"}
 BEFORE_CHECKPOINT = {
     "simulate_sky": 1,
     "ingest_catalog": 1,
@@ -38,6 +39,7 @@ BEFORE_CHECKPOINT = {
     "describe_images": 1,
     "train_model": 1,
     "evaluate_model": 1,
+    "record_run": 1,
     "merge_release": 1,
 }
 DESCRIBE = """
@@ -86,7 +88,7 @@ def test_jobs_before_the_checkpoint(new_mill):
 
 @pytest.mark.parametrize(
     ("target", "missing"),
-    [("release", set()), ("evaluate", {"merge_release"})],
+    [("release", set()), ("evaluate", {"merge_release", "record_run"})],
 )
 def test_jobs_of_a_target(new_mill, target, missing):
     expected = {rule: n for rule, n in BEFORE_CHECKPOINT.items() if rule not in missing}

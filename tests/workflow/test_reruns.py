@@ -11,10 +11,11 @@ AFTER_LABELS = {
     "train_model": 1,
     "evaluate_model": 1,
     "predict_partition": PARTS,
+    "record_run": 1,
     "merge_release": 1,
 }
 AFTER_IMAGES = {"render_images": PARTS, "list_images": 1, "describe_images": 1, **AFTER_LABELS}
-AFTER_PREDICTION = {"predict_partition": PARTS, "merge_release": 1}
+AFTER_PREDICTION = {"predict_partition": PARTS, "record_run": 1, "merge_release": 1}
 
 CHANGES = {
     "nothing": ("models.mini.train.epochs", 2, {}),
@@ -43,7 +44,11 @@ CHANGES = {
         {"collect_labels": 1, **AFTER_LABELS},
     ),
     "samples": ("releases.mini.predict", {"samples": 3}, AFTER_PREDICTION),
-    "galaxies per HATS tile": ("releases.mini.galaxies_per_tile", 50, {"merge_release": 1}),
+    "galaxies per HATS tile": (
+        "releases.mini.galaxies_per_tile",
+        50,
+        {"record_run": 1, "merge_release": 1},
+    ),
 }
 
 
@@ -110,6 +115,7 @@ def test_new_galaxies_run_only_their_own_partition(working_copy, grow):
         "render_images",
         "list_images",
         "predict_partition",
+        "record_run",
         "merge_release",
     }
     after = _stamps(working_copy, old)

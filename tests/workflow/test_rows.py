@@ -67,7 +67,7 @@ def test_a_stage_has_the_rows_of_its_tile_in_order(results, parts, stage):
         assert ids == _ids(_tile(results, part))
 
 
-@pytest.mark.parametrize("table", ["friendly.parquet", "advanced.parquet", "hats"])
+@pytest.mark.parametrize("table", ["friendly.parquet", "advanced.parquet", "hats/mini"])
 def test_a_release_has_each_galaxy_once(results, catalogue, table):
     path = results / "releases/mini" / table
     files = sorted((path / "dataset").rglob("*.parquet")) if path.is_dir() else [path]

@@ -10,6 +10,7 @@ from galaxymill.catalog.names import part_names
 from galaxymill.config import load_config
 from galaxymill.errors import UserError
 from galaxymill.paths import PATHVARS
+from galaxymill.release.closure import describe_run
 from galaxymill.stages import STAGE_VERSIONS
 
 
@@ -54,6 +55,7 @@ def tested(model):
     return any(CFG.labels[name].splits.test > 0 for name in CFG.models[model].labels)
 
 
+RUNS = {name: describe_run(config, CFG, name) for name in CFG.releases}
 RELEASES = paths("<release>/SHA256SUMS", release=CFG.releases)
 EVALUATIONS = paths("<evaluation>/metrics.json", model=filter(tested, CFG.models))
 IMAGES = paths("<survey>/images.csv", survey=CFG.surveys)

@@ -27,6 +27,29 @@ rule predict_partition:
         "{resources.operational} --threads {threads} > {log:q} 2>&1"
 
 
+rule record_run:
+    """Write down what a release is made from; the config itself changes no table."""
+    input:
+        partitions=lambda wc: ancient(
+            path("<catalog>/partitions.csv", survey=CFG.releases[wc.release].survey)
+        ),
+        files=lambda wc: list(map(str, RUNS[wc.release].files)),
+    output:
+        config="<run>/config.yaml",
+    log:
+        "<logs>/record_run/{release}.log",
+    resources:
+        mem_mb=1000,
+        runtime=30,
+        config=lambda wc: RUNS[wc.release].config,
+    params:
+        settings=lambda wc: RUNS[wc.release].settings,
+        workflow=workflow.basedir,
+    shell:
+        "galaxymill record-run {output.config:q} --release {wildcards.release} "
+        "--config {resources.config:q} --workflow {params.workflow:q} > {log:q} 2>&1"
+
+
 rule merge_release:
     """Merge a survey's products into a release; its checksums are written last."""
     input:
@@ -38,20 +61,23 @@ rule merge_release:
         predictions=every_part("<predictions>/{part}.parquet"),
         model=lambda wc: path("<model>/model.yaml", model=CFG.releases[wc.release].model),
         metrics=release_metrics,
+        run="<run>/config.yaml",
     output:
         sums="<release>/SHA256SUMS",
     log:
         "<logs>/release/{release}.log",
     benchmark:
         "<benchmarks>/release/{release}.tsv"
+    threads: 2
     resources:
         mem_mb=4000,
         runtime=120,
     params:
         stage_version=STAGE_VERSIONS["release"],
         folders=release_folders,
-        most=lambda wc: CFG.releases[wc.release].galaxies_per_tile,
+        settings=lambda wc: CFG.releases[wc.release].settings().to_flags(),
+        benchmarks=path("<benchmarks>"),
     shell:
         "galaxymill release {input.partitions:q} {output.sums:q} --name {wildcards.release} "
-        "--model {input.model:q} {params.folders} --galaxies-per-tile {params.most} "
-        "> {log:q} 2>&1"
+        "--model {input.model:q} {params.folders} --run {input.run:q} "
+        "--benchmarks {params.benchmarks:q} {params.settings} --threads {threads} > {log:q} 2>&1"

@@ -44,24 +44,70 @@ def release(
     predictions: Annotated[Path, typer.Option(help="folder, one file a partition")],
     model: Annotated[Path, typer.Option(help="model.yaml")],
     metrics: Annotated[Path | None, typer.Option(help="metrics.json of the model")] = None,
-    galaxies_per_tile: Annotated[int, typer.Option(help="at most so many a HATS tile")] = 100_000,
+    run: Annotated[Path | None, typer.Option(help="config.yaml of record-run")] = None,
+    benchmarks: Annotated[Path | None, typer.Option(help="folder of Snakemake's")] = None,
+    settings: Sets = [],  # noqa: B006
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads")] = 2,
 ) -> None:
     """Merge a survey's products into a release; OUT is its SHA256SUMS, written last.
 
     Refuses when a galaxy is missing, twice or unknown, or products are not of one making.
+    Settings: galaxies_per_tile, margin_arcsec, selections, title, description, version, date,
+    creators, license, url, doi.
     """
-    from galaxymill.release.merge import merge_release
+    from galaxymill.release.merge import Request, merge_release
+    from galaxymill.release.settings import ReleaseSettings
 
-    tiles = partitions.parent / "tiles"
-    merge_release(
-        partitions,
-        tiles,
-        cutouts,
-        images,
-        predictions,
-        model,
-        metrics,
-        out,
-        name,
-        galaxies_per_tile,
+    request = Request(
+        name=name,
+        partitions=partitions,
+        tiles=partitions.parent / "tiles",
+        cutouts=cutouts,
+        images=images,
+        predictions=predictions,
+        model=model,
+        out=out,
+        settings=ReleaseSettings.from_flags(settings, "release"),
+        metrics=metrics,
+        run=run,
+        benchmarks=benchmarks,
+        threads=threads,
     )
+    merge_release(request)
+
+
+@app.command()
+def record_run(
+    out: Path,
+    release: Annotated[str, typer.Option(help="name of the release")],
+    config: Annotated[str, typer.Option(help="its part of the config, as JSON")],
+    workflow: Annotated[Path, typer.Option(help="folder of the Snakefile")],
+) -> None:
+    """Write down what a release is made from; OUT is its config.yaml, written last.
+
+    Beside it: the user's files by their sha256, the rules, and their graph.
+    """
+    from galaxymill.release.run import record_run as run
+
+    run(config, release, workflow, out)
+
+
+@app.command()
+def reproduce(
+    release: Path,
+    work: Annotated[Path, typer.Option(help="folder to run the workflow in")],
+    inputs: Annotated[
+        Path | None, typer.Option(help="folder of the files that provenance/inputs.json names")
+    ] = None,
+    cores: Annotated[int, typer.Option(min=0, help="CPU cores; 0: all there are")] = 0,
+    tolerance: Annotated[float, typer.Option(min=0, help="of numbers")] = 0.0,
+) -> None:
+    """Make a release again from its own provenance, and compare the two.
+
+    Ids, flags and every other column: prints a table of differences, and ends with 0 when
+    there are none beyond the tolerance, else with 1. What WORK holds already is taken over.
+    """
+    from galaxymill.release.reproduce import reproduce as run
+
+    if not run(release, work, inputs, cores, tolerance):
+        raise typer.Exit(1)

@@ -144,12 +144,18 @@ def _check_data(payload: bytes, start: int, size: int, datasum: int | None) -> N
         not following or following.startswith(b"XTENSION=")
     ):
         raise PayloadError("FITS data do not end where the header says")
-    if datasum is not None and datasum != _ones_complement_sum(payload[start:end]):
+    if datasum is not None and datasum != ones_complement_sum(payload[start:end]):
         raise PayloadError("FITS data do not add up to their DATASUM")
 
 
-def _ones_complement_sum(data: bytes) -> int:
-    """Sum of 32-bit words with end-around carry (FITS standard 4.0, appendix J)."""
+def ones_complement_sum(data: bytes) -> int:
+    """Sum of big-endian 32-bit words with end-around carry (FITS standard 4.0, appendix J).
+
+    Parameters
+    ----------
+    data : bytes
+        Zeros are added up to a multiple of four.
+    """
     words = np.frombuffer(data + b"\0" * (-len(data) % 4), ">u4")
     total = int(words.sum(dtype=np.uint64))
     while total >> 32:

@@ -41,7 +41,7 @@ class Census:
 
 
 @contextmanager
-def _database(scratch: Path) -> Iterator[Any]:
+def open_database(scratch: Path) -> Iterator[Any]:
     """Open an in-memory database that spills into ``scratch``."""
     import duckdb
 
@@ -72,7 +72,7 @@ def refuse_duplicates(tiles: Sequence[Path], scratch: Path) -> None:
         FROM read_parquet($tiles, filename = true, hive_partitioning = false)
         GROUP BY object_id HAVING count(*) > 1 ORDER BY object_id LIMIT 1
     """
-    with _database(scratch) as database:
+    with open_database(scratch) as database:
         twice = database.execute(query, {"tiles": [str(tile) for tile in tiles]}).fetchone()
     if twice:
         object_id, files, galaxies = twice
@@ -111,7 +111,7 @@ def audit(
                (SELECT count(*) FROM released ANTI JOIN catalogue USING (object_id))
     """
     audits = {}
-    with _database(scratch) as database:
+    with open_database(scratch) as database:
         for name, files in tables.items():
             paths = {"tiles": [str(path) for path in tiles], "table": [str(path) for path in files]}
             audits[name] = Audit(*database.execute(query, paths).fetchone())
@@ -124,7 +124,7 @@ def audit(
 def census(advanced: Path, unfit_bits: int, scratch: Path) -> Census:
     """Count the galaxies of the advanced table by status and by flag."""
     table = {"table": str(advanced)}
-    with _database(scratch) as database:
+    with open_database(scratch) as database:
         by_status = database.execute(
             "SELECT status, count(*) FROM read_parquet($table) GROUP BY status", table
         ).fetchall()

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from galaxymill import products
 from galaxymill.errors import UserError
+from galaxymill.release.settings import Selection
 from galaxymill.votes.task import Task
 
 TABLES = ("friendly", "advanced", "hats")
@@ -24,6 +25,7 @@ GROUPS = {
     "uncertainty": "entropy of one vote; mutual information of votes and model (BALD)",
     "concentrations": "Dirichlet concentrations, sample after sample, answers in the tree's order",
     "quality": "what became of the cutout, and the quality flags",
+    "selections": "galaxies that meet some cuts; false where a value is null",
 }
 
 # What follows the last underscore of a summary column → its group and its tables.
@@ -35,6 +37,37 @@ _SUMMARIES = {
     "entropy": ("uncertainty", _FULL),
     "mutual-information": ("uncertainty", _FULL),
 }
+_UCDS = {
+    "_healpix_29": "pos.healpix",
+    "object_id": "meta.id;meta.main",
+    "ra": "pos.eq.ra;meta.main",
+    "dec": "pos.eq.dec;meta.main",
+    "petro_r50": "phys.angSize;src",
+    "petro_r90": "phys.angSize;src",
+    "rotation": "pos.posAng",
+    "centre_offset": "pos.angDistance",
+    "peak_snr": "stat.snr",
+    "status": "meta.code",
+    "flags": "meta.code.qual",
+}
+_GROUP_UCDS = {
+    "vote fractions": "stat.probability;src.morph.type",
+    "credible intervals": "stat.param;src.morph.type",
+    "proportions asked": "stat.probability",
+    "uncertainty": "stat.param",
+    "concentrations": "stat.param",
+    "quality": "meta.code.qual",
+    "selections": "meta.code",
+}
+_RANGES: dict[str, tuple[float | None, float | None]] = {
+    "ra": (0, 360),
+    "dec": (-90, 90),
+    "vote fractions": (0, 1),
+    "credible intervals": (0, 1),
+    "proportions asked": (0, 1),
+    "concentrations": (0, None),
+}
+_ALWAYS = {"_healpix_29", "object_id", "ra", "dec", "status", "flags"}
 # A place on the disk of those who made the release says nothing to those who read it.
 _LEFT_OUT = {"file_loc"}
 
@@ -68,6 +101,21 @@ class Column:
         return self._metadata(b"unit")
 
     @property
+    def ucd(self) -> str:
+        """What the values are, in the IVOA's words (UCD1+); empty for a column of the user's."""
+        return _UCDS.get(self.name) or _GROUP_UCDS.get(self.group, "")
+
+    @property
+    def range(self) -> tuple[float | None, float | None]:
+        """Lowest and highest value there can be; None for no bound."""
+        return _RANGES.get(self.name) or _RANGES.get(self.group, (None, None))
+
+    @property
+    def nullable(self) -> bool:
+        """Whether there are galaxies without it."""
+        return self.name not in _ALWAYS and self.group != "selections"
+
+    @property
     def description(self) -> str:
         """What the values are."""
         return self._metadata(b"description")
@@ -76,7 +124,9 @@ class Column:
         return str((self.field.metadata or {}).get(key, b"").decode())
 
 
-def release_columns(tile: pa.Schema, task: Task, draws: int) -> list[Column]:
+def release_columns(
+    tile: pa.Schema, task: Task, draws: int, selections: Mapping[str, Selection]
+) -> list[Column]:
     """List the columns of a release, in the tables' order.
 
     Parameters
@@ -87,11 +137,13 @@ def release_columns(tile: pa.Schema, task: Task, draws: int) -> list[Column]:
         Of the model.
     draws : int
         Posterior samples a galaxy that were kept; 0: none were.
+    selections : mapping of str to Selection
+        Of the release, by name.
 
     Raises
     ------
     UserError
-        When a kept column of the catalogue has the name of a column of the release.
+        When a kept column of the catalogue, or a selection, has the name of another column.
     """
     columns = [Column(products.HEALPIX_29, "identity and position", ("hats",))]
     columns += [_catalogue_column(field) for field in tile if _is_released(field)]
@@ -106,12 +158,15 @@ def release_columns(tile: pa.Schema, task: Task, draws: int) -> list[Column]:
         Column(products.CUTOUTS.field("status"), "quality", TABLES),
         Column(products.FLAGS, "quality", TABLES),
     ]
+    for name, selection in selections.items():
+        flag = products.field(name, pa.bool_(), selection.meaning)
+        columns.append(Column(flag, "selections", TABLES))
     names = [column.name for column in columns]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UserError(
-            f"catalogue: kept column {', '.join(twice)} has the name of a column of the release; "
-            "rename it in the catalogue, or leave it out of keep"
+            f"release: two columns would be called {', '.join(twice)}; rename the catalogue's or "
+            "leave it out of keep, or rename the selection"
         )
     return columns
 
@@ -135,11 +190,12 @@ def schema_of(columns: Sequence[Column], table: str | None = None) -> pa.Schema:
 
 
 def write_columns(columns: Sequence[Column], path: Path) -> None:
-    """Write ``columns.csv``: name, dtype, unit, description, group, tables (by spaces)."""
+    """Write ``columns.csv``: name, dtype, unit, ucd, description, group, tables (by spaces)."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("name", "dtype", "unit", "description", "group", "tables"))
+    writer.writerow(("name", "dtype", "unit", "ucd", "description", "group", "tables"))
     for column in columns:
         dtype, tables = str(column.field.type), " ".join(column.tables)
-        writer.writerow((column.name, dtype, column.unit, column.description, column.group, tables))
+        told = column.unit, column.ucd, column.description, column.group
+        writer.writerow((column.name, dtype, *told, tables))
     path.write_text(text.getvalue(), encoding="utf-8")

@@ -1,8 +1,9 @@
-"""The HATS catalog of a release: adaptive HEALPix tiles that LSDB opens."""
+"""The HATS collection of a release: adaptive HEALPix tiles that LSDB opens, and their margin."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 
 from galaxymill.catalog.healpix import HIGHEST_ORDER, INDEX_ORDER, Pixel, count_pixels
 from galaxymill.errors import UserError
+from galaxymill.release.margin import Margin
 from galaxymill.release.sources import Part
 
 SKYMAP_ORDER = 8
@@ -52,8 +54,70 @@ def _coarsen(counts: Histogram, order: int) -> Histogram:
     return coarse
 
 
-def write_tile(folder: Path, tile: Pixel, rows: pa.Table) -> None:
-    """Write the rows of one tile, sorted by ``_healpix_29``, into the catalog at ``folder``."""
+class Collection:
+    """A HATS collection under way: `add` its tiles in order, then `finish` it.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it is to be.
+    name : str
+        Of the catalog; of the release.
+    tiles : sequence of Pixel
+        All that will be added, in the order of the sky.
+    margin_arcsec : float
+        Galaxies so near to a tile are in its margin: cross-matches need them.
+    """
+
+    def __init__(
+        self, folder: Path, name: str, tiles: Sequence[Pixel], margin_arcsec: float
+    ) -> None:
+        self._folder, self._name, self._tiles = folder, name, tiles
+        self._margin = Margin(tiles, margin_arcsec)
+        self._arcsec = margin_arcsec
+
+    def add(self, tile: Pixel, rows: pa.Table) -> None:
+        """Write the rows of one tile, sorted by ``_healpix_29``."""
+        _write_tile(self._folder / self._name, tile, rows)
+        self._margin.add(tile, rows)
+
+    def finish(self, counts: Histogram, default_columns: Sequence[str]) -> None:
+        """Write what turns the tiles into a collection: margin, metadata, maps, properties.
+
+        Parameters
+        ----------
+        counts : ndarray
+            From `count_galaxies`.
+        default_columns : sequence of str
+            Those that readers load when they are not asked for others.
+        """
+        known: dict[str, Any] = {"default_columns": list(default_columns)}
+        _finish(self._folder / self._name, self._name, self._tiles, counts, "object", known)
+        margin = f"{self._name}_{self._arcsec:g}arcs"
+        found = self._margin.tables()
+        for tile, rows in found.items():
+            _write_tile(self._folder / margin, tile, rows)
+        if found:
+            index = [rows["_healpix_29"].to_numpy() for rows in found.values()]
+            known |= {"primary_catalog": self._name, "margin_threshold": self._arcsec}
+            inside = count_pixels(np.concatenate(index))
+            _finish(self._folder / margin, margin, list(found), inside, "margin", known)
+        self._write_properties([margin] if found else [])
+
+    def _write_properties(self, margins: list[str]) -> None:
+        from hats.catalog.dataset.collection_properties import CollectionProperties
+
+        properties = CollectionProperties(
+            name=self._name,
+            hats_primary_table_url=self._name,
+            all_margins=margins or None,
+            default_margin=margins[0] if margins else None,
+            **_made_by(self._folder),
+        )
+        properties.to_properties_file(self._folder)
+
+
+def _write_tile(folder: Path, tile: Pixel, rows: pa.Table) -> None:
     from hats.io import file_io, paths
     from hats.pixel_math.healpix_pixel import HealpixPixel
 
@@ -61,20 +125,14 @@ def write_tile(folder: Path, tile: Pixel, rows: pa.Table) -> None:
     pq.write_table(rows, str(path), **file_io.get_parquet_write_table_kwargs(rows.schema))
 
 
-def finish_catalog(folder: Path, name: str, tiles: Sequence[Pixel], counts: Histogram) -> None:
-    """Write what turns the tiles at ``folder`` into a catalog: metadata, maps, properties.
-
-    Parameters
-    ----------
-    folder : Path
-        The catalog.
-    name : str
-        Name of the release.
-    tiles : sequence of Pixel
-        Those that were written.
-    counts : ndarray
-        From `count_galaxies`.
-    """
+def _finish(
+    folder: Path,
+    name: str,
+    tiles: Sequence[Pixel],
+    counts: Histogram,
+    kind: str,
+    known: Mapping[str, Any],
+) -> None:
     from hats.catalog.partition_info import PartitionInfo
     from hats.io import file_io, paths
     from hats.io.parquet_metadata import write_parquet_metadata
@@ -89,29 +147,35 @@ def finish_catalog(folder: Path, name: str, tiles: Sequence[Pixel], counts: Hist
     file_io.write_fits_image(skymap, paths.get_point_map_file_pointer(folder))
     write_skymap(skymap, folder)
     covered = float(f"{np.mean(skymap > 0):.5g}")
-    _write_properties(folder, name, tiles, order, covered)
+    maps = {"skymap_order": order, "moc_sky_fraction": covered}
+    _write_properties(folder, name, tiles, kind, {**known, **maps})
 
 
 def _write_properties(
-    folder: Path, name: str, tiles: Sequence[Pixel], skymap_order: int, covered: float
+    folder: Path, name: str, tiles: Sequence[Pixel], kind: str, known: Mapping[str, Any]
 ) -> None:
     from hats.catalog.dataset.table_properties import TableProperties
 
-    made = TableProperties.new_provenance_dict(folder, f"galaxymill v{version('galaxymill')}")
-    # A release made again from the same inputs is the same, byte by byte.
-    del made["hats_creation_date"]
     properties = TableProperties(
         catalog_name=name,
-        catalog_type="object",
+        catalog_type=kind,
         total_rows=sum(tile.rows for tile in tiles),
         ra_column="ra",
         dec_column="dec",
         healpix_column="_healpix_29",
         healpix_order=INDEX_ORDER,
-        skymap_order=skymap_order,
-        moc_sky_fraction=covered,
         hats_order=max(tile.order for tile in tiles),
         hats_max_rows=max(tile.rows for tile in tiles),
-        **made,
+        **known,
+        **_made_by(folder),
     )
     properties.to_properties_file(folder)
+
+
+def _made_by(folder: Path) -> dict[str, Any]:
+    from hats.catalog.dataset.table_properties import TableProperties
+
+    made = TableProperties.new_provenance_dict(folder, f"galaxymill v{version('galaxymill')}")
+    # A release made again from the same inputs is the same, byte by byte.
+    del made["hats_creation_date"]
+    return dict(made)

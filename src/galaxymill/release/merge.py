@@ -2,62 +2,93 @@
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from galaxymill.catalog.healpix import Pixel, cut_sky
+from galaxymill.catalog.healpix import cut_sky
 from galaxymill.errors import UserError
 from galaxymill.progress import progress
-from galaxymill.release import hats_catalog, provenance
 from galaxymill.release.audit import audit, census, refuse_duplicates
-from galaxymill.release.columns import Column, release_columns, schema_of, write_columns
+from galaxymill.release.checksums import checksums, write_checksums
+from galaxymill.release.citation import write_citation, write_license
+from galaxymill.release.columns import Column, release_columns, write_columns
+from galaxymill.release.coverage import write_coverage
+from galaxymill.release.crate import write_crate
+from galaxymill.release.croissant import write_croissant
+from galaxymill.release.hats_catalog import Collection, count_galaxies
+from galaxymill.release.pictures import draw_pictures
+from galaxymill.release.provenance import is_released, release_origin, write_provenance
 from galaxymill.release.readme import Facts, write_readme
-from galaxymill.release.rows import check_part, kept_draws, mask_unasked, part_schemas, read_part
+from galaxymill.release.rows import check_part, kept_draws, part_schemas
+from galaxymill.release.selections import check_selections
+from galaxymill.release.settings import ReleaseSettings
 from galaxymill.release.sources import Model, Part, read_model, read_parts
+from galaxymill.release.tables import Merge
 from galaxymill.storage.atomic import atomic_tree, exclusive
 from galaxymill.storage.origin import Origin
-from galaxymill.storage.parquet import open_product
 from galaxymill.votes.task import Task
-from galaxymill.votes.tree import Tree
 
 logger = logging.getLogger("galaxymill")
 
 
-def merge_release(
-    partitions: Path,
-    tiles: Path,
-    cutouts: Path,
-    images: Path,
-    predictions: Path,
-    model: Path,
-    metrics: Path | None,
-    out: Path,
-    name: str,
-    galaxies_per_tile: int,
-) -> None:
-    """Merge all partitions of a survey into one release.
+@dataclass(frozen=True)
+class Request:
+    """What is to be released, and where to.
 
-    Parameters
+    Attributes
     ----------
+    name : str
+        Of the release.
     partitions : Path
         ``partitions.csv``.
     tiles, cutouts, images, predictions : Path
         Folders with ``{part}.parquet`` for each row of it.
     model : Path
         ``model.yaml`` of the model that predicted.
-    metrics : Path or None
-        ``metrics.json`` of its evaluation, for the README.
     out : Path
         ``SHA256SUMS``, written last; the release is its folder.
-    name : str
-        Of the release.
-    galaxies_per_tile : int
-        At most so many galaxies a tile of the HATS catalog. Memory grows with it: the tables
-        are merged one such tile at a time.
+    settings : ReleaseSettings
+        Memory grows with ``galaxies_per_tile``: one tile at a time is merged.
+    metrics : Path or None
+        ``metrics.json`` of the model's evaluation, for the README.
+    run : Path or None
+        ``config.yaml`` of `galaxymill.release.run.record_run`; without it the release cannot be
+        reproduced from itself.
+    benchmarks : Path or None
+        Folder of Snakemake's benchmarks.
+    threads : int
+    """
+
+    name: str
+    partitions: Path
+    tiles: Path
+    cutouts: Path
+    images: Path
+    predictions: Path
+    model: Path
+    out: Path
+    settings: ReleaseSettings = field(default_factory=ReleaseSettings)
+    metrics: Path | None = None
+    run: Path | None = None
+    benchmarks: Path | None = None
+    threads: int = 2
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """Folder of each role."""
+        return {
+            "tile": self.tiles,
+            "cutouts": self.cutouts,
+            "images": self.images,
+            "predictions": self.predictions,
+        }
+
+
+def merge_release(request: Request) -> None:
+    """Merge all partitions of a survey into one release.
 
     Raises
     ------
@@ -65,22 +96,20 @@ def merge_release(
         When a galaxy is missing, there twice or of no tile, or when the files do not belong
         together (a stale one, two models, two recipes). Nothing is written then.
     """
-    card = read_model(model)
-    folders = {"tile": tiles, "cutouts": cutouts, "images": images, "predictions": predictions}
-    parts = read_parts(partitions, folders, card)
-    evaluation = _read_metrics(metrics, card)
-    parameters = {"name": name, "galaxies_per_tile": galaxies_per_tile}
-    origin = provenance.release_origin(parts, card, metrics, parameters)
+    model = read_model(request.model)
+    parts = read_parts(request.partitions, request.folders, model)
+    evaluation = _read_metrics(request.metrics, model)
+    parameters = {"name": request.name, **request.settings.product_settings()}
+    origin = release_origin(parts, model, request.metrics, parameters)
+    out = request.out
     with exclusive(out) as waited:
-        if waited and provenance.is_released(out, origin):
+        if waited and is_released(out, origin):
             return
-        columns = _check(parts, card.task, out.parent)
+        columns = _check(parts, model.task, request)
         with atomic_tree(out.parent, out.name) as folder:
-            facts = _write_data(folder, parts, card, columns, origin)
-            write_columns(columns, folder / "columns.csv")
-            write_readme(folder / "README.md", facts, card, origin, columns, evaluation)
-            provenance.write_checksums(folder, out.name)
-    logger.info("release %s: %d galaxies in %d tiles", name, facts.galaxies, facts.tiles)
+            facts = _write_data(folder, request, parts, model, columns, origin)
+            _write_documents(folder, request, facts, model, columns, origin, evaluation)
+    logger.info("release %s: %d galaxies in %d tiles", request.name, facts.galaxies, facts.tiles)
 
 
 def _read_metrics(path: Path | None, model: Model) -> dict[str, Any]:
@@ -101,77 +130,68 @@ def _read_metrics(path: Path | None, model: Model) -> dict[str, Any]:
     return metrics
 
 
-def _check(parts: Sequence[Part], task: Task, scratch: Path) -> list[Column]:
+def _check(parts: Sequence[Part], task: Task, request: Request) -> list[Column]:
     """Prove that every galaxy is there once, before anything is written; list the columns."""
     schemas = part_schemas(parts[0], task)
+    selections = request.settings.selections
+    columns = release_columns(schemas["tile"], task, kept_draws(parts[0], task), selections)
+    check_selections(selections, columns)
     with progress("check", len(parts), "partitions") as advance:
         for part in parts:
             check_part(part, schemas)
             advance()
-    refuse_duplicates([part.files["tile"] for part in parts], scratch)
-    return release_columns(schemas["tile"], task, kept_draws(parts[0], task))
+    refuse_duplicates([part.files["tile"] for part in parts], request.out.parent)
+    return columns
 
 
 def _write_data(
-    folder: Path, parts: Sequence[Part], model: Model, columns: Sequence[Column], origin: Origin
+    folder: Path,
+    request: Request,
+    parts: Sequence[Part],
+    model: Model,
+    columns: Sequence[Column],
+    origin: Origin,
 ) -> Facts:
-    """Write the tables, the HATS catalog and the provenance; count what is in them."""
-    counts = hats_catalog.count_galaxies(parts)
-    tiles = cut_sky(counts, origin.parameters["galaxies_per_tile"], "galaxies_per_tile")
-    _write_tables(folder, parts, tiles, columns, model.tree, origin)
-    name = origin.parameters["name"]
-    hats_catalog.finish_catalog(folder / "hats", name, tiles, counts)
+    """Write the tables, the HATS collection, the coverage and the provenance; count rows."""
+    settings, name = request.settings, request.name
+    counts = count_galaxies(parts)
+    tiles = cut_sky(counts, settings.galaxies_per_tile, "galaxies_per_tile")
+    collection = Collection(folder / "hats", name, tiles, settings.margin_arcsec)
+    merge = Merge(parts, tiles, columns, model.tree, settings, request.threads)
+    merge.write(folder, collection, origin, name)
+    collection.finish(counts, [c.name for c in columns if {"friendly", "hats"} <= set(c.tables)])
+    write_coverage(folder, counts)
+    draw_pictures(folder, parts, model.tree, counts)
     tables = {
         "friendly": [folder / "friendly.parquet"],
         "advanced": [folder / "advanced.parquet"],
-        "hats": sorted((folder / "hats" / "dataset").rglob("*.parquet")),
+        "hats": sorted((folder / "hats" / name / "dataset").rglob("Npix=*.parquet")),
     }
     audits = audit([part.files["tile"] for part in parts], tables, folder)
-    provenance.write_provenance(folder, parts, model, origin, audits)
+    write_provenance(folder, parts, model, origin, audits, request.run, request.benchmarks)
     found = census(folder / "advanced.parquet", parts[0].unfit, folder)
     return Facts(name, audits["advanced"].released_rows, len(tiles), found)
 
 
-def _write_tables(
+def _write_documents(
     folder: Path,
-    parts: Sequence[Part],
-    tiles: Sequence[Pixel],
+    request: Request,
+    facts: Facts,
+    model: Model,
     columns: Sequence[Column],
-    tree: Tree,
     origin: Origin,
+    evaluation: dict[str, Any],
 ) -> None:
-    """Write the three tables in one pass over the tiles, in the order of ``_healpix_29``."""
-    schemas = {table: schema_of(columns, table) for table in ("friendly", "advanced", "hats")}
-    total = sum(tile.rows for tile in tiles)
-    with (
-        open_product(folder / "friendly.parquet", schemas["friendly"], origin) as friendly,
-        open_product(folder / "advanced.parquet", schemas["advanced"], origin) as advanced,
-        progress("release", total) as advance,
-    ):
-        for tile in tiles:
-            rows = _tile_rows(parts, tile, schema_of(columns), tree)
-            friendly.write(mask_unasked(rows, tree, schemas["friendly"]))
-            advanced.write(rows.select(schemas["advanced"].names))
-            hats_catalog.write_tile(folder / "hats", tile, rows.select(schemas["hats"].names))
-            advance(tile.rows)
-
-
-def _tile_rows(parts: Sequence[Part], tile: Pixel, schema: pa.Schema, tree: Tree) -> pa.Table:
-    """Rows of one tile: partitions of several generations may overlap it."""
-    rows = pa.concat_tables(_overlaps(parts, tile, schema, tree))
-    if rows.num_rows != tile.rows:
-        raise RuntimeError(f"{tile}: {rows.num_rows} rows found; was the catalogue changed?")
-    # The id settles the order of galaxies in one order-29 pixel.
-    return rows.sort_by([("_healpix_29", "ascending"), ("object_id", "ascending")])
-
-
-def _overlaps(
-    parts: Sequence[Part], tile: Pixel, schema: pa.Schema, tree: Tree
-) -> Iterator[pa.Table]:
-    low, high = tile.range
-    for part in parts:
-        first, end = Pixel(part.partition.order, part.partition.pixel, 0).range
-        if first < high and low < end:
-            rows = read_part(part, schema, tree)
-            index = rows["_healpix_29"]
-            yield rows.filter(pc.and_(pc.greater_equal(index, low), pc.less(index, high)))
+    """Write what explains the tables; checksums last."""
+    settings, title = request.settings, request.settings.title or request.name
+    if settings.date is None:
+        settings = settings.model_copy(update={"date": date.today().isoformat()})
+    write_columns(columns, folder / "columns.csv")
+    write_license(folder / "LICENSE", title, settings)
+    write_citation(folder / "CITATION.cff", title, settings)
+    write_readme(folder / "README.md", facts, model, origin, columns, settings, evaluation)
+    sums = checksums(folder)
+    write_croissant(folder / "croissant.json", title, settings, columns, sums)
+    told = {name: digest for name, digest in sums.items() if not name.startswith("hats/")}
+    write_crate(folder, title, settings, origin, told)
+    write_checksums(folder, request.out.name, sums)

@@ -1,6 +1,7 @@
-"""Where a release comes from: ``provenance.json``, and the checksums of its files."""
+"""Where a release comes from: the folder ``provenance``."""
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -8,11 +9,25 @@ from pathlib import Path
 from typing import Any
 
 from galaxymill.release.audit import Audit
+from galaxymill.release.run import environment, write_costs
 from galaxymill.release.sources import MADE_FROM, MAKERS, ROLES, Model, Part
 from galaxymill.storage.digest import sha256_file, sha256_json
 from galaxymill.storage.origin import Origin, read_record
 
 TABLES = ("friendly", "advanced")
+RELEASE = "provenance/release.json"
+COSTS = {
+    "simulate": "simulate/*.tsv",
+    "ingest": "ingest/{survey}.tsv",
+    "partition": "partition/{survey}.tsv",
+    "fetch": "fetch/{survey}/*.tsv",
+    "render": "render/{survey}/*.tsv",
+    "labels": "labels/*.tsv",
+    "train": "train/{model}.tsv",
+    "evaluate": "evaluate/{model}.tsv",
+    "predict": "predict/{survey}/{model}/*.tsv",
+}
+"""Snakemake's benchmarks of what a release is made by."""
 
 
 def release_origin(
@@ -31,19 +46,47 @@ def release_origin(
 def is_released(out: Path, origin: Origin) -> bool:
     """Tell whether the release that ``out`` names already answers ``origin``."""
     try:
-        provenance = json.loads((out.parent / "provenance.json").read_text(encoding="utf-8"))
+        provenance = json.loads((out.parent / RELEASE).read_text(encoding="utf-8"))
         return out.exists() and bool(provenance["origin"] == origin.to_dict())
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
 def write_provenance(
-    folder: Path, parts: Sequence[Part], model: Model, origin: Origin, audits: Mapping[str, Audit]
+    folder: Path,
+    parts: Sequence[Part],
+    model: Model,
+    origin: Origin,
+    audits: Mapping[str, Audit],
+    run: Path | None,
+    benchmarks: Path | None,
 ) -> None:
-    """Write ``provenance.json``: every stage's request and every partition's digests.
+    """Write the folder ``provenance``.
 
-    It holds no times and no places, so that the same inputs give the same file.
+    ``release.json`` holds every stage's request and every partition's digests, and neither times
+    nor places: the same inputs give the same file. What computed, and how long, is apart from
+    it, in ``environment.json`` and ``costs.csv``.
+
+    Parameters
+    ----------
+    folder : Path
+        The release.
+    parts : sequence of Part
+    model : Model
+    origin : Origin
+        Of the release.
+    audits : mapping of str to Audit
+        Of each table.
+    run : Path or None
+        ``config.yaml`` of the run; all that stands beside it is taken over.
+    benchmarks : Path or None
+        Folder of Snakemake's benchmarks.
     """
+    place = folder / "provenance"
+    if run is not None:
+        # The lock of another run may come and go there.
+        shutil.copytree(run.parent, place, ignore=shutil.ignore_patterns(".*"))
+    place.mkdir(exist_ok=True)
     name = origin.parameters["name"]
     provenance = {
         "name": name,
@@ -58,8 +101,17 @@ def write_provenance(
             for part in parts
         ],
     }
-    text = json.dumps(provenance, indent=1, sort_keys=True, ensure_ascii=False)
-    (folder / "provenance.json").write_text(text + "\n", encoding="utf-8")
+    _write_json(folder / RELEASE, provenance)
+    _write_json(place / "environment.json", environment())
+    if benchmarks is not None:
+        survey, trained = origin.domain.get("survey", "*"), model.path.parent.name
+        patterns = {stage: p.format(survey=survey, model=trained) for stage, p in COSTS.items()}
+        write_costs(benchmarks, patterns, place / "costs.csv")
+
+
+def _write_json(path: Path, value: Any) -> None:
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 def _requests(parts: Sequence[Part], role: str) -> list[dict[str, Any]]:
@@ -75,12 +127,3 @@ def _requests(parts: Sequence[Part], role: str) -> list[dict[str, Any]]:
         known = requests.setdefault(sha256_json(request), {**request, "partitions": 0})
         known["partitions"] += 1
     return list(requests.values())
-
-
-def write_checksums(folder: Path, name: str) -> None:
-    """Write the sha256 of every file below ``folder`` as ``sha256sum -c`` reads them."""
-    files = sorted(
-        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
-    )
-    lines = [f"{sha256_file(folder / file)}  {file}\n" for file in files if file != name]
-    (folder / name).write_text("".join(lines), encoding="utf-8")

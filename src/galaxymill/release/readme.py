@@ -9,6 +9,7 @@ from galaxymill import flags
 from galaxymill.release.audit import Census
 from galaxymill.release.columns import GROUPS, Column
 from galaxymill.release.rows import ASKED
+from galaxymill.release.settings import ReleaseSettings, Selection
 from galaxymill.release.sources import Model
 from galaxymill.storage.origin import Origin
 
@@ -41,6 +42,7 @@ def write_readme(
     model: Model,
     origin: Origin,
     columns: Sequence[Column],
+    settings: ReleaseSettings,
     metrics: Mapping[str, Any],
 ) -> None:
     """Write ``README.md``.
@@ -57,18 +59,22 @@ def write_readme(
         Of the release.
     columns : sequence of Column
         The registry.
+    settings : ReleaseSettings
+        What the release says of itself; with a date.
     metrics : mapping
         The model's evaluation; empty when there is none.
     """
     sections = [
-        _introduction(facts, origin),
+        _introduction(facts, origin, settings),
         _warning(facts, model, origin),
         _selection(facts),
+        _flagged(settings.selections),
         _model(model, metrics),
         _LIMITS,
         _columns(columns),
         _OPENING,
         _reproducing(origin),
+        _citing(settings),
     ]
     path.write_text("\n\n".join(filter(None, sections)) + "\n", encoding="utf-8")
 
@@ -78,9 +84,12 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
 
 
-def _introduction(facts: Facts, origin: Origin) -> str:
+def _introduction(facts: Facts, origin: Origin, settings: ReleaseSettings) -> str:
     domain = origin.domain
-    return f"""# {facts.name}
+    told = f"\n\n{settings.description}" if settings.description else ""
+    return f"""# {settings.title or facts.name}
+
+Version {settings.version}, {settings.date}.{told}
 
 Visual morphology of {facts.galaxies:,} galaxies of the survey `{domain.get("survey", "?")}`, as \
 predicted by a neural network that learned from volunteers' votes: for every question, the \
@@ -90,10 +99,17 @@ fraction of volunteers who would give each answer, with its uncertainty.
 be asked the question, or where there is no usable image. Start here.
 - `advanced.parquet`: all fractions unmasked, 90 % credible intervals, the proportion asked, \
 uncertainties, and the concentrations of the Dirichlet posterior.
-- `hats/`: the advanced columns without concentrations as a HATS catalog of {facts.tiles} tiles, \
-for cone searches and cross-matches.
-- `columns.csv`: every column's type, unit and meaning.
-- `provenance.json`: what made this release."""
+- `hats/`: the advanced columns without concentrations as a HATS collection of {facts.tiles} \
+tiles with a margin of {settings.margin_arcsec:g}", for cone searches and cross-matches.
+- `catalog.fits`: the same columns as a FITS binary table; above ten million galaxies \
+`catalog/`, a table a tile.
+- `coverage.moc.fits`, `coverage.moc.json`: where on the sky they are, as a multi-order \
+coverage map.
+- `columns.csv`: every column's type, unit, UCD and meaning.
+- `provenance/`: what made this release; `galaxymill reproduce` makes it again.
+- `croissant.json`, `ro-crate-metadata.json`, `CITATION.cff`, `LICENSE`: for machines and lawyers.
+
+![where the galaxies are](pictures/sky.png)"""
 
 
 def _warning(facts: Facts, model: Model, origin: Origin) -> str:
@@ -136,6 +152,34 @@ keep their row with null fractions. `flags` says what is known of each image (bi
 {flagged}
 
 {states}"""
+
+
+def _flagged(selections: Mapping[str, Selection]) -> str:
+    """Tell the boolean columns, each with the source of its cuts."""
+    if not selections:
+        return ""
+    rows = [
+        (
+            f"`{name}`",
+            chosen.description,
+            "; ".join(map(str, chosen.cuts)),
+            chosen.source,
+            chosen.made_for,
+        )
+        for name, chosen in selections.items()
+    ]
+    warning = ""
+    if any(chosen.made_for == "debiased fractions" for chosen in selections.values()):
+        warning = """
+
+Cuts that were made for **debiased** fractions take other galaxies from these, which are not: \
+more at low redshift, fewer at high. Use such a column as a starting point."""
+    return f"""## Selections
+
+Boolean columns of every table, false where a value is null; the cuts are in the unmasked \
+fractions of the advanced table.
+
+{_table(("column", "galaxies", "all of", "source", "made for"), rows)}{warning}"""
 
 
 def _model(model: Model, metrics: Mapping[str, Any]) -> str:
@@ -218,6 +262,10 @@ def _columns(columns: Sequence[Column]) -> str:
 Names are `{{question}}_{{answer}}_…`, as in the Galaxy Zoo catalogues. Null says "not \
 applicable"; there are no NaNs.
 
+![fractions of each question](pictures/fractions.png)
+
+The galaxies that most surely get each answer: [pictures/examples.png](pictures/examples.png).
+
 {_table(("group", "meaning", "columns", "name", "tables"), rows)}"""
 
 
@@ -240,7 +288,7 @@ import pandas
 friendly = pandas.read_parquet("friendly.parquet")
 
 import lsdb
-catalog = lsdb.open_catalog("hats")
+catalog = lsdb.open_catalog("hats")  # with its margin
 cone = catalog.cone_search(ra=180.0, dec=0.0, radius_arcsec=3600).compute()
 
 import duckdb
@@ -256,7 +304,16 @@ def _reproducing(origin: Origin) -> str:
     return f"""## Reproducibility
 
 `sha256sum -c SHA256SUMS` checks the files. The same inputs give the same files, byte by byte, \
-with the same library versions. `provenance.json` holds every stage's parameters and the digests \
-of every partition; the footers of the Parquet tables hold the digest of their rows.
+with the same library versions. `provenance/release.json` holds every stage's parameters and the \
+digests of every partition, `provenance/config.yaml` the config; the footers of the Parquet tables \
+hold the digest of their rows. `galaxymill reproduce` this folder runs the workflow again and \
+compares.
 
 {digests}"""
+
+
+def _citing(settings: ReleaseSettings) -> str:
+    doi = f" https://doi.org/{settings.doi}." if settings.doi else ""
+    return f"""## Citation and licence
+
+`CITATION.cff` says how to cite this catalogue.{doi} Licence: {settings.license}, see `LICENSE`."""

@@ -11,7 +11,10 @@ import pyarrow.parquet as pq
 
 from galaxymill import products
 from galaxymill.errors import UserError
+from galaxymill.release.selections import select
+from galaxymill.release.settings import Selection
 from galaxymill.release.sources import MAKERS, Part
+from galaxymill.storage.digest import TableDigest
 from galaxymill.votes.task import Task
 from galaxymill.votes.tree import Tree
 
@@ -104,7 +107,9 @@ def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
         return file.read(columns=columns)
 
 
-def read_part(part: Part, schema: pa.Schema, tree: Tree) -> pa.Table:
+def read_part(
+    part: Part, schema: pa.Schema, tree: Tree, selections: Mapping[str, Selection]
+) -> pa.Table:
     """Join the files of one partition that `check_part` has passed.
 
     Parameters
@@ -114,6 +119,8 @@ def read_part(part: Part, schema: pa.Schema, tree: Tree) -> pa.Table:
         All columns of the release.
     tree : Tree
         The model's questions.
+    selections : mapping of str to Selection
+        Boolean columns of the release.
 
     Returns
     -------
@@ -124,21 +131,41 @@ def read_part(part: Part, schema: pa.Schema, tree: Tree) -> pa.Table:
     Raises
     ------
     UserError
-        When a fit galaxy's fractions do not add up to 1, or an unfit galaxy has any.
+        When rows are not those that were written, a fit galaxy's fractions do not add up to 1,
+        or an unfit galaxy has any.
     """
     measured = [field.name for field in products.IMAGE_QUALITY]
     images = _read(part.files["images"], ["flags", *measured])
-    predictions = _read(part.files["predictions"])
+    tile, predictions = (_read_whole(part, role) for role in ("tile", "predictions"))
     values = {
-        **_columns(_read(part.files["tile"])),
+        **_columns(tile),
         **_columns(predictions),
         **{name: images[name] for name in measured},
         "status": _read(part.files["cutouts"], ["status"])["status"],
         "flags": pc.bit_wise_or(images["flags"], predictions["flags"]),
     }
+    for name, selection in selections.items():
+        values[name] = select(values, selection)
     rows = pa.table([_nan_to_null(values[name]) for name in schema.names], schema=schema)
     _check_fractions(rows, tree, part.unfit, part.files["predictions"])
     return rows
+
+
+def _read_whole(part: Part, role: str) -> pa.Table:
+    """Read a product and see that its rows are those that were written.
+
+    Cutouts and images are not: that would be to read every picture of the survey again.
+    """
+    table = _read(part.files[role])
+    digest = TableDigest(table.schema)
+    digest.update(table)
+    if digest.hexdigest() != part.records[role].digest:
+        raise UserError(
+            f"{part.files[role]}: its rows have changed since it was made: their digest is "
+            f"{digest.hexdigest()}, recorded is {part.records[role].digest}; remove the file and "
+            f"run {MAKERS[role]} again"
+        )
+    return table
 
 
 def _columns(table: pa.Table) -> dict[str, pa.ChunkedArray]:

@@ -91,7 +91,8 @@ class _ColumnDigest:
         self._lengths.update(counts.astype(np.int64).tobytes())
 
     def hexdigests(self) -> list[Any]:
-        own = [str(self._kind)]
+        # Parquet calls "element" what Arrow calls "item".
+        own = [str(self._kind).replace("<element: ", "<item: ")]
         own += [stream.hexdigest() for stream in (self._validity, self._lengths, self._values)]
         return [*own, *(child.hexdigests() for child in self._children)]
 

@@ -1,0 +1,159 @@
+"""The part of a config that a release comes from, and the user's files that it names."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from galaxymill.config import Config, input_files, input_folders, is_made
+from galaxymill.settings import Settings
+
+Plain = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the workflow needs to know to write down a release's run.
+
+    Attributes
+    ----------
+    config : str
+        The release's part of the config, as JSON.
+    settings : str
+        What of it changes products, as JSON.
+    files : list of Path
+        The user's own files.
+    """
+
+    config: str
+    settings: str
+    files: list[Path]
+
+
+def describe_run(plain: Mapping[str, Any], config: Config, release: str) -> Run:
+    """Describe the run that a release comes from; see `closure`."""
+    own = closure(plain, config, release)
+    checked = Config.model_validate(own)
+    settings = product_settings(checked)
+    files = [path for path in own_files(checked).values() if path.is_file()]
+    return Run(json.dumps(own), json.dumps(settings, sort_keys=True), files)
+
+
+def closure(plain: Mapping[str, Any], config: Config, release: str) -> Plain:
+    """Take from a config what one release needs: itself, its survey, its model, their labels.
+
+    Parameters
+    ----------
+    plain : mapping
+        As read from YAML.
+    config : Config
+        The same, checked.
+    release : str
+        Its name.
+
+    Returns
+    -------
+    dict
+        A config of its own, in the words of the first. Contacts are left out.
+    """
+    models = _models(config, config.releases[release].model)
+    labels = {name for model in models for name in config.models[model].labels}
+    surveys = {config.releases[release].survey}
+    surveys |= {config.labels[name].images.survey for name in labels} - {None}  # type: ignore[arg-type]
+    services = {config.surveys[name].cutouts.service for name in surveys}
+    wanted = {
+        "surveys": surveys,
+        "labels": labels,
+        "models": models,
+        "releases": {release},
+        "network": services,
+    }
+    result = {key: _only(plain.get(key), names) for key, names in wanted.items()}
+    made = _made_files(config, surveys, labels, models)
+    result["simulations"] = _only(plain.get("simulations"), {path.parent.name for path in made})
+    result["downloads"] = _only(plain.get("downloads"), {path.name for path in made})
+    for limits in result["network"].values():
+        limits.pop("contact", None)
+    return {key: value for key, value in result.items() if value}
+
+
+def _made_files(config: Config, *names: set[str]) -> list[Path]:
+    """Files that the workflow makes first, of some surveys, labels and models."""
+    wanted = set().union(*names)
+    return [
+        path
+        for key, path in input_files(config)
+        if key.split(".")[1] in wanted and is_made(config, path)
+    ]
+
+
+def _only(section: Any, names: set[str]) -> Plain:
+    return {name: _copy(value) for name, value in (section or {}).items() if name in names}
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _copy(item) for key, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, list) else value
+
+
+def _models(config: Config, name: str) -> set[str]:
+    """A model, and those whose weights it starts from."""
+    found: set[str] = set()
+    while name not in found:
+        found.add(name)
+        file = config.models[name].train.weights_file
+        name = next((m for m in config.models if file and is_model(file, m)), name)
+    return found
+
+
+def is_model(file: Path, name: str) -> bool:
+    """Tell whether a file is that of a model of the config."""
+    return str(file) == f"results/models/{name}/model.yaml"
+
+
+def product_settings(config: BaseModel) -> Plain:
+    """Plain form of a config without what changes no product (`Settings.operational`)."""
+    left_out = config.operational if isinstance(config, Settings) else frozenset[str]()
+    kept = set(type(config).model_fields) - left_out - {"network"}
+    return {key: _product_value(getattr(config, key)) for key in sorted(kept)}
+
+
+def _product_value(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return product_settings(value)
+    if isinstance(value, Mapping):
+        return {key: _product_value(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_product_value(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def own_files(config: Config) -> dict[str, Path]:
+    """The user's own files and folders that a config names, by the key that names them."""
+    files = {key: path for key, path in input_files(config) if not is_made(config, path)}
+    trees = {
+        f"labels.{name}.tree": Path(labels.tree)
+        for name, labels in config.labels.items()
+        if labels.tree and Path(labels.tree).is_file()
+    }
+    return files | trees | dict(input_folders(config))
+
+
+def renamed(plain: Any, names: Mapping[str, str]) -> Any:
+    """Replace paths in a config, wherever they stand.
+
+    Parameters
+    ----------
+    plain : anything that YAML holds
+    names : mapping of str to str
+        The new path of each.
+    """
+    if isinstance(plain, Mapping):
+        return {key: renamed(value, names) for key, value in plain.items()}
+    if isinstance(plain, list):
+        return [renamed(value, names) for value in plain]
+    return names.get(plain, plain) if isinstance(plain, str) else plain

@@ -1,0 +1,130 @@
+"""The release as a Workflow Run RO-Crate: what was run, on what, with what result."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from galaxymill.release.citation import license_url
+from galaxymill.release.settings import ReleaseSettings
+from galaxymill.storage.origin import Origin
+
+_PROFILES = (
+    "https://w3id.org/ro/wfrun/process/0.1",
+    "https://w3id.org/ro/wfrun/workflow/0.1",
+)
+_WORKFLOW = "provenance/workflow/Snakefile"
+_FORMATS = {
+    ".parquet": "application/vnd.apache.parquet",
+    ".fits": "application/fits",
+    ".json": "application/json",
+    ".csv": "text/csv",
+    ".md": "text/markdown",
+    ".yaml": "application/yaml",
+    ".png": "image/png",
+}
+
+
+def write_crate(
+    folder: Path, title: str, settings: ReleaseSettings, origin: Origin, sums: Mapping[str, str]
+) -> None:
+    """Write ``ro-crate-metadata.json`` for the files of a release.
+
+    Parameters
+    ----------
+    folder : Path
+        The release. Without the workflow's rules in ``provenance/``, it is a Process Run Crate.
+    title : str
+        Of the release.
+    settings : ReleaseSettings
+        With a date.
+    origin : Origin
+        Digests of what it is made from.
+    sums : mapping of str to str
+        Sha256 of each file that is to be told; those of ``hats/`` are told as one folder.
+    """
+    with warnings.catch_warnings():
+        # rocrate warns of folders and files that it is not asked to copy.
+        warnings.simplefilter("ignore")
+        _write(folder, title, settings, origin, sums)
+
+
+def _write(
+    folder: Path, title: str, settings: ReleaseSettings, origin: Origin, sums: Mapping[str, str]
+) -> None:
+    from rocrate.model.entity import Entity
+    from rocrate.rocrate import ROCrate
+
+    crate = ROCrate()
+    has_workflow = _WORKFLOW in sums
+    root = crate.root_dataset
+    root["name"] = title
+    root["description"] = settings.description or f"{title}: visual morphology of galaxies"
+    root["datePublished"] = settings.date
+    root["license"] = {"@id": license_url(settings.license)}
+    profiles = _PROFILES if has_workflow else _PROFILES[:1]
+    root["conformsTo"] = [
+        crate.add(Entity(crate, url, {"@type": "CreativeWork"})) for url in profiles
+    ]
+    people = [_creator(crate, number, settings) for number in range(len(settings.creators))]
+    if people:
+        root["creator"] = people
+    files = [_file(crate, name, digest) for name, digest in sums.items() if name != _WORKFLOW]
+    results = [file for file in files if file.id.endswith((".parquet", ".fits"))]
+    results.append(crate.add_dataset(dest_path="hats", properties={"name": "HATS collection"}))
+    instrument = _workflow(crate, sums) if has_workflow else _software(crate)
+    objects = _objects(crate, origin)
+    action = {
+        "@type": "CreateAction",
+        "name": f"made {title}",
+        "instrument": instrument,
+        "object": objects,
+        "result": results,
+        "endTime": settings.date,
+    } | ({"agent": people} if people else {})
+    root["mentions"] = crate.add(Entity(crate, "#run", action))
+    crate.metadata.write(folder)
+
+
+def _file(crate: Any, name: str, digest: str) -> Any:
+    known = {"name": name, "sha256": digest}
+    kind = _FORMATS.get(Path(name).suffix)
+    return crate.add_file(
+        dest_path=name, properties=known | ({"encodingFormat": kind} if kind else {})
+    )
+
+
+def _creator(crate: Any, number: int, settings: ReleaseSettings) -> Any:
+    from rocrate.model.entity import Entity
+
+    creator = settings.creators[number]
+    name = f"https://orcid.org/{creator.orcid}" if creator.orcid else f"#creator-{number + 1}"
+    known = {"@type": "Person" if creator.orcid else "Organization", "name": creator.name}
+    if creator.affiliation:
+        known["affiliation"] = creator.affiliation
+    return crate.add(Entity(crate, name, known))
+
+
+def _objects(crate: Any, origin: Origin) -> Sequence[Any]:
+    from rocrate.model.entity import Entity
+
+    return [
+        crate.add(Entity(crate, f"#{role}", {"@type": "Dataset", "name": role, "sha256": digest}))
+        for role, digest in sorted(origin.inputs.items())
+    ]
+
+
+def _workflow(crate: Any, sums: Mapping[str, str]) -> Any:
+    known = {"name": "Galaxymill", "sha256": sums[_WORKFLOW]}
+    return crate.add_workflow(
+        dest_path=_WORKFLOW, main=True, lang="snakemake", properties=known, gen_cwl=False
+    )
+
+
+def _software(crate: Any) -> Any:
+    from rocrate.model.entity import Entity
+
+    from galaxymill import __version__
+
+    known = {"@type": "SoftwareApplication", "name": "Galaxymill", "softwareVersion": __version__}
+    return crate.add(Entity(crate, "#galaxymill", known))

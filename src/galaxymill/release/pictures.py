@@ -1,0 +1,200 @@
+"""Pictures of a release: where it is on the sky, what its galaxies look like, their fractions."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+
+from galaxymill.catalog.healpix import HIGHEST_ORDER
+from galaxymill.release.audit import open_database
+from galaxymill.release.rows import ASKED
+from galaxymill.release.sources import Part
+from galaxymill.votes.tree import Tree
+
+EXAMPLES, BINS = 6, 20
+_WIDE_DEG = 60
+Counts = npt.NDArray[np.int64]
+
+
+def draw_pictures(folder: Path, parts: Sequence[Part], tree: Tree, counts: Counts) -> None:
+    """Draw ``pictures/sky.png``, ``fractions.png`` and ``examples.png`` of a release.
+
+    Parameters
+    ----------
+    folder : Path
+        The release, its tables written.
+    parts : sequence of Part
+        The images are theirs; those of the few that are shown are read.
+    tree : Tree
+        The model's questions.
+    counts : ndarray of int64, shape (12 · 4^HIGHEST_ORDER,)
+        Galaxies in each pixel of the sky.
+    """
+    from galaxymill.evaluation.plots import own_style
+
+    out = folder / "pictures"
+    out.mkdir()
+    with own_style():
+        _save(_sky(counts), out / "sky.png")
+        _save(_fractions(folder / "friendly.parquet", tree), out / "fractions.png")
+        examples = find_examples(folder, tree)
+        images = _images(folder, parts, examples)
+        _save(_examples(examples, tree, images), out / "examples.png")
+
+
+def _save(figure: Any, path: Path) -> None:
+    figure.savefig(path, dpi=110, facecolor="white", metadata={"Software": None})
+
+
+def _sky(counts: Counts) -> Any:
+    """Where the galaxies are: the whole sky, or the part of it that they are in."""
+    from cdshealpix.nested import healpix_to_lonlat
+    from matplotlib.figure import Figure
+
+    pixels = np.flatnonzero(counts)
+    lon, lat = healpix_to_lonlat(pixels.astype(np.uint64), HIGHEST_ORDER)
+    ra, dec = lon.to_value("deg"), lat.to_value("deg")
+    middle = np.angle(np.exp(1j * np.radians(ra)).mean(), deg=True)
+    east = (ra - middle + 180) % 360 - 180
+    wide = max(np.ptp(east), np.ptp(dec)) > _WIDE_DEG
+    figure = Figure(figsize=(8, 4.5 if wide else 6), layout="constrained")
+    axes = figure.add_subplot(projection="mollweide" if wide else None)
+    shown: dict[str, Any] = {
+        "c": counts[pixels],
+        "s": 4 if wide else 12,
+        "cmap": "viridis",
+        "linewidths": 0,
+    }
+    if wide:
+        points = axes.scatter(-np.radians((ra + 180) % 360 - 180), np.radians(dec), **shown)
+        axes.set_xticklabels([f"{-angle % 360}°" for angle in range(-150, 180, 30)])
+    else:
+        points = axes.scatter(middle + east, dec, **shown)
+        axes.invert_xaxis()
+        axes.set_aspect(1 / max(np.cos(np.radians(dec.mean())), 0.05))
+        axes.set_xlabel("right ascension (degrees)")
+        axes.set_ylabel("declination (degrees)")
+    axes.grid(alpha=0.3)
+    figure.colorbar(points, label="galaxies in 11.8 square arcmin", shrink=0.7)
+    return figure
+
+
+def _fractions(friendly: Path, tree: Tree) -> Any:
+    """How the fractions of each question are distributed, where it would be asked."""
+    from matplotlib.figure import Figure
+
+    edges = np.linspace(0, 1, BINS + 1)
+    totals = {column: np.zeros(BINS) for column in tree.columns}
+    with pq.ParquetFile(friendly, memory_map=False) as file:
+        for group in range(file.num_row_groups):
+            rows = file.read_row_group(group, [f"{column}_fraction" for column in tree.columns])
+            for column in tree.columns:
+                values = rows[f"{column}_fraction"].drop_null().to_numpy()
+                totals[column] += np.histogram(values, edges)[0]
+    lines = -(-len(tree.questions) // 3)
+    figure = Figure(figsize=(12, 2.6 * lines), layout="constrained")
+    for number, question in enumerate(tree.questions, 1):
+        axes = figure.add_subplot(lines, 3, number)
+        for column, answer in zip(question.columns, question.answers, strict=True):
+            axes.stairs(totals[column], edges, label=answer)
+        axes.set_title(question.name, fontsize=9)
+        axes.set_xlim(0, 1)
+        axes.set_ylim(bottom=0)
+        axes.tick_params(labelsize=7)
+        axes.legend(fontsize=6, frameon=False)
+    figure.supxlabel("expected fraction of the votes", fontsize=9)
+    figure.supylabel("galaxies that would be asked", fontsize=9)
+    return figure
+
+
+Example = tuple[str, float]
+"""A galaxy's id, and the fraction of votes for an answer."""
+
+
+def find_examples(folder: Path, tree: Tree) -> dict[str, list[Example]]:
+    """Find the galaxies that most surely get each answer, by the answer's column.
+
+    Parameters
+    ----------
+    folder : Path
+        The release.
+    tree : Tree
+        The model's questions.
+    """
+    found = {}
+    table = {"table": str(folder / "advanced.parquet")}
+    with open_database(folder) as database:
+        for question in tree.questions:
+            for column in question.columns:
+                query = f"""
+                    SELECT object_id, "{column}_fraction" FROM read_parquet($table)
+                    WHERE "{question.name}_proportion-asked" >= {ASKED}
+                    ORDER BY "{column}_90pc-lower" DESC, object_id LIMIT {EXAMPLES}
+                """
+                found[column] = database.execute(query, table).fetchall()
+    return found
+
+
+def _images(
+    folder: Path, parts: Sequence[Part], examples: Mapping[str, list[Example]]
+) -> dict[str, npt.NDArray[np.uint8]]:
+    """Read the images of some galaxies; those that cannot be decoded are left out."""
+    from galaxymill.images.decode import PayloadError, read_raster
+
+    wanted = {object_id for chosen in examples.values() for object_id, _ in chosen}
+    tiles = {str(part.files["tile"]): part for part in parts}
+    query = """
+        SELECT DISTINCT filename
+        FROM read_parquet($tiles, filename = true, hive_partitioning = false)
+        WHERE object_id IN (SELECT unnest($wanted)) ORDER BY filename
+    """
+    with open_database(folder) as database:
+        given = {"tiles": list(tiles), "wanted": sorted(wanted)}
+        holders = database.execute(query, given).fetchall()
+    pictures = {}
+    for (tile,) in holders:
+        for object_id, payload in _payloads(tiles[tile].files["images"], wanted):
+            try:
+                pictures[object_id] = read_raster(payload)
+            except PayloadError:
+                continue
+    return pictures
+
+
+def _payloads(images: Path, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
+    """Read those row groups that hold any of some galaxies."""
+    with pq.ParquetFile(images, memory_map=False) as file:
+        for group in range(file.num_row_groups):
+            ids = file.read_row_group(group, ["object_id"])["object_id"].to_pylist()
+            places = [place for place, object_id in enumerate(ids) if object_id in wanted]
+            if places:
+                found = file.read_row_group(group, ["image"])["image"].take(places).to_pylist()
+                for place, image in zip(places, found, strict=True):
+                    if image is not None:
+                        yield ids[place], image["bytes"]
+
+
+def _examples(
+    examples: Mapping[str, list[Example]], tree: Tree, images: Mapping[str, npt.NDArray[np.uint8]]
+) -> Any:
+    """One line an answer."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 1.35 * len(tree.columns)), layout="constrained")
+    grid = figure.subplots(len(tree.columns), EXAMPLES + 1, squeeze=False)
+    answers = [
+        (q, *pair) for q in tree.questions for pair in zip(q.columns, q.answers, strict=True)
+    ]
+    for (question, column, answer), line in zip(answers, grid, strict=True):
+        for axes in line:
+            axes.axis("off")
+        told = f"{question.name}:\n{answer}"
+        line[0].text(1, 0.5, told, fontsize=7, ha="right", va="center")
+        for axes, (object_id, fraction) in zip(line[1:], examples[column], strict=False):
+            if object_id in images:
+                axes.imshow(images[object_id])
+            axes.set_title(f"{fraction:.0%}", fontsize=7, pad=2)
+    return figure

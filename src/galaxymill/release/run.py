@@ -1,0 +1,171 @@
+"""The record of a run: what the workflow knows of itself, kept for its releases.
+
+A release that is made by hand has none; then it cannot be reproduced from itself.
+"""
+
+import csv
+import json
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.metadata import distributions
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
+
+from galaxymill.config import load_config
+from galaxymill.errors import UserError
+from galaxymill.release.closure import own_files, renamed
+from galaxymill.settings import parse_json
+from galaxymill.storage.atomic import atomic_tree
+from galaxymill.storage.digest import sha256_file
+
+CONFIG, INPUTS, GRAPH = "config.yaml", "inputs.json", "rulegraph.mmd"
+
+
+def record_run(text: str, release: str, workflow: Path, out: Path) -> None:
+    """Write down what a release is made from: its config, the user's files, the workflow.
+
+    Parameters
+    ----------
+    text : str
+        The release's part of the config as JSON, see `galaxymill.release.closure.closure`.
+    release : str
+        Its name.
+    workflow : Path
+        The folder of the Snakefile.
+    out : Path
+        ``config.yaml``, written last; the user's own files are named ``inputs/…`` in it.
+        Beside it: ``inputs.json`` tells them by their sha256, ``rulegraph.mmd`` is the graph of
+        the rules, ``workflow/`` holds the rules themselves.
+    """
+    plain = parse_json(text)
+    config = load_config(plain, "config", workflow / "config" / "trees")
+    files = own_files(config)
+    names = _new_names(files)
+    inputs = [
+        {"key": key, "name": names[str(path)], **_describe(path)} for key, path in files.items()
+    ]
+    with atomic_tree(out.parent, out.name) as folder:
+        (folder / INPUTS).write_text(json.dumps(inputs, indent=1) + "\n", encoding="utf-8")
+        (folder / GRAPH).write_text(_rule_graph(plain, release, workflow), encoding="utf-8")
+        _copy_workflow(workflow, folder / "workflow")
+        told = yaml.safe_dump(renamed(plain, names), sort_keys=False, allow_unicode=True)
+        (folder / CONFIG).write_text(told, encoding="utf-8")
+
+
+def _new_names(files: Mapping[str, Path]) -> dict[str, str]:
+    """Name the user's files without their folders; two of one name get numbers."""
+    names: dict[str, str] = {}
+    for path in files.values():
+        name = path.name
+        if f"inputs/{name}" in names.values() and str(path) not in names:
+            name = f"{len(names)}-{name}"
+        names.setdefault(str(path), f"inputs/{name}")
+    return names
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    if path.is_dir():
+        return {"folder": True}
+    return {"sha256": sha256_file(path), "bytes": path.stat().st_size}
+
+
+def _rule_graph(plain: Mapping[str, Any], release: str, workflow: Path) -> str:
+    """Ask Snakemake for the graph of the rules that make a release."""
+    with TemporaryDirectory() as temporary:
+        config = Path(temporary, CONFIG)
+        config.write_text(yaml.safe_dump(dict(plain)), encoding="utf-8")
+        target = f"results/releases/{release}/SHA256SUMS"
+        program = [sys.executable, "-m", "snakemake", "--snakefile", str(workflow / "Snakefile")]
+        options = [
+            "--forceall",
+            "--nolock",
+            "--rulegraph",
+            "mermaid-js",
+            "--configfile",
+            str(config),
+        ]
+        done = subprocess.run([*program, target, *options], capture_output=True, text=True)
+    if done.returncode:
+        raise UserError(f"{workflow / 'Snakefile'}: no rule graph: {done.stderr.strip()[-500:]}")
+    return done.stdout
+
+
+def _copy_workflow(workflow: Path, out: Path) -> None:
+    for path in [workflow / "Snakefile", *sorted((workflow / "workflow").rglob("*"))]:
+        place = path.relative_to(workflow)
+        if path.is_file() and not any(part.startswith((".", "__")) for part in place.parts):
+            copy = out / place
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+
+
+def environment() -> dict[str, Any]:
+    """Describe what computes: Python, machine, packages, and the commit of this code if known."""
+    packages = {found.name: found.version for found in distributions()}
+    return {
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "git_commit": _commit(),
+        "packages": dict(sorted(packages.items(), key=lambda item: item[0].lower())),
+    }
+
+
+def _commit() -> str | None:
+    """Commit of the checkout that this code stands in; None for an installed package."""
+    root = Path(__file__).resolve().parents[3]
+    if not (root / ".git").exists():
+        return None
+    git = ["git", "-C", str(root)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
+        changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True)
+    except OSError:
+        return None
+    changes = " with changes" if changed.stdout.strip() else ""
+    return f"{commit.stdout.strip()}{changes}" if commit.returncode == 0 else None
+
+
+def write_costs(benchmarks: Path, names: Mapping[str, str], out: Path) -> None:
+    """Write ``costs.csv``: jobs, wall and CPU time and memory of each stage.
+
+    Parameters
+    ----------
+    benchmarks : Path
+        Folder of Snakemake's benchmarks.
+    names : mapping of str to str
+        Files of each stage below it, as a pattern, in the order of the stages.
+    out : Path
+    """
+    rows = []
+    for stage, pattern in names.items():
+        runs = [run for path in sorted(benchmarks.glob(pattern)) for run in _runs(path)]
+        if runs:
+            wall, cpu = (sum(run[key] for run in runs) for key in ("s", "cpu_time"))
+            memory = max(run["max_rss"] for run in runs)
+            rows.append((stage, len(runs), f"{wall:.1f}", f"{cpu:.1f}", f"{memory:.0f}"))
+    with out.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("stage", "jobs", "wall_s", "cpu_s", "max_rss_mb"))
+        writer.writerows(rows)
+
+
+def _runs(path: Path) -> list[dict[str, float]]:
+    """Read a benchmark; what Snakemake did not measure (a short job) counts nothing."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return [
+            {key: _number(row.get(key)) for key in ("s", "cpu_time", "max_rss")}
+            for row in csv.DictReader(file, delimiter="\t")
+        ]
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text or 0)
+    except ValueError:
+        return 0.0

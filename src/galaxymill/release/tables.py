@@ -1,0 +1,172 @@
+"""The tables of a release, written side by side, tile by tile."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from galaxymill.catalog.healpix import Pixel
+from galaxymill.progress import progress
+from galaxymill.release.columns import Column, schema_of
+from galaxymill.release.fits_table import MOST_ROWS, FitsTable, is_text, open_fits
+from galaxymill.release.hats_catalog import Collection
+from galaxymill.release.rows import mask_unasked, read_part
+from galaxymill.release.settings import ReleaseSettings
+from galaxymill.release.sources import Part
+from galaxymill.release.validation import Validator
+from galaxymill.release.votable import described_schema
+from galaxymill.storage.origin import Origin
+from galaxymill.storage.parquet import ProductWriter, open_product
+from galaxymill.votes.tree import Tree
+
+_ORDER = [("_healpix_29", "ascending"), ("object_id", "ascending")]
+
+
+class Merge:
+    """Partitions on their way to the tables; `write` does it.
+
+    Parameters
+    ----------
+    parts : sequence of Part
+        That `galaxymill.release.rows.check_part` has passed.
+    tiles : sequence of Pixel
+        Of the HATS catalog, in the order of the sky: one at a time is merged.
+    columns : sequence of Column
+        The registry.
+    tree : Tree
+        The model's questions.
+    settings : ReleaseSettings
+    threads : int
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        tiles: Sequence[Pixel],
+        columns: Sequence[Column],
+        tree: Tree,
+        settings: ReleaseSettings,
+        threads: int,
+    ) -> None:
+        self._parts, self._tiles, self._tree = parts, tiles, tree
+        self._columns, self._settings, self._threads = columns, settings, threads
+        self._schema = schema_of(columns)
+        self._validator = Validator(columns)
+        places = [Pixel(p.partition.order, p.partition.pixel, 0).range for p in parts]
+        self._first, self._end = np.array(places, np.int64).reshape(-1, 2).T
+
+    def write(self, folder: Path, collection: Collection, origin: Origin, name: str) -> None:
+        """Write the tables below ``folder``, and the tiles of the collection.
+
+        Parameters
+        ----------
+        folder : Path
+        collection : Collection
+            Tiles are added to it.
+        origin : Origin
+            Of the release.
+        name : str
+            Of the release.
+        """
+        total = sum(tile.rows for tile in self._tiles)
+        widths = _widths(self._parts, self._columns)
+        schemas = {t: described_schema(self._columns, t, widths) for t in _PARQUET}
+        hats = schema_of(self._columns, "hats").names
+        with (
+            open_product(folder / "friendly.parquet", schemas["friendly"], origin) as friendly,
+            open_product(folder / "advanced.parquet", schemas["advanced"], origin) as advanced,
+            self._fits(folder, name, total, widths) as fits,
+            ThreadPoolExecutor(self._threads) as pool,
+            progress("release", total) as advance,
+        ):
+            for tile, rows in self._read_ahead(pool):
+                done = [
+                    pool.submit(advanced.write, rows.select(advanced.names)),
+                    pool.submit(collection.add, tile, rows.select(hats)),
+                    pool.submit(fits, tile, rows),
+                    pool.submit(self._validator.check, rows),
+                    pool.submit(self._write_friendly, friendly, rows, schemas["friendly"]),
+                ]
+                for task in done:
+                    task.result()
+                advance(tile.rows)
+
+    def _write_friendly(self, writer: ProductWriter, rows: pa.Table, schema: pa.Schema) -> None:
+        writer.write(mask_unasked(rows, self._tree, schema))
+
+    def _read_ahead(self, pool: ThreadPoolExecutor) -> Iterator[tuple[Pixel, pa.Table]]:
+        """Read the rows of each tile; the next is read while one is written."""
+        waiting = [pool.submit(self._read, tile) for tile in self._tiles[:1]]
+        for place, tile in enumerate(self._tiles):
+            rows = waiting.pop().result()
+            waiting += [pool.submit(self._read, t) for t in self._tiles[place + 1 : place + 2]]
+            yield tile, rows
+
+    def _read(self, tile: Pixel) -> pa.Table:
+        """Rows of one tile: partitions of several generations may overlap it."""
+        low, high = tile.range
+        pieces = []
+        for place in np.flatnonzero((self._first < high) & (self._end > low)).tolist():
+            part = self._parts[place]
+            rows = read_part(part, self._schema, self._tree, self._settings.selections)
+            index = rows["_healpix_29"]
+            if self._first[place] < low or self._end[place] > high:
+                rows = rows.filter(pc.and_(pc.greater_equal(index, low), pc.less(index, high)))
+            pieces.append(rows)
+        table = pa.concat_tables(pieces)
+        if table.num_rows != tile.rows:
+            raise RuntimeError(f"{tile}: {table.num_rows} rows found; was the catalogue changed?")
+        # The id settles the order of galaxies in one order-29 pixel.
+        return table.sort_by(_ORDER)
+
+    @contextmanager
+    def _fits(
+        self, folder: Path, name: str, total: int, widths: Mapping[str, int]
+    ) -> Iterator[Callable[[Pixel, pa.Table], None]]:
+        """Write one FITS table, or one a tile where that would be too long."""
+        columns = fits_columns(self._columns)
+        with ExitStack() as stack:
+            one: FitsTable | None = None
+            if total <= MOST_ROWS:
+                path = folder / "catalog.fits"
+                one = stack.enter_context(open_fits(path, columns, widths, total, name))
+
+            def write(tile: Pixel, rows: pa.Table) -> None:
+                if one is not None:
+                    one.write(rows)
+                    return
+                path = folder / "catalog" / f"k{tile.order}-p{tile.pixel}.fits"
+                with open_fits(path, columns, widths, tile.rows, name) as table:
+                    table.write(rows)
+
+            yield write
+
+
+_PARQUET = ("friendly", "advanced")
+
+
+def fits_columns(columns: Sequence[Column]) -> list[Column]:
+    """Those of the advanced table that are no lists."""
+    return [
+        column
+        for column in columns
+        if "advanced" in column.tables and not pa.types.is_fixed_size_list(column.field.type)
+    ]
+
+
+def _widths(parts: Sequence[Part], columns: Sequence[Column]) -> Mapping[str, int]:
+    """Most bytes of each column of texts."""
+    widths = {column.name: 1 for column in columns if is_text(column.field.type)}
+    for part in parts:
+        for role in ("tile", "cutouts"):
+            with pq.ParquetFile(part.files[role], memory_map=False) as file:
+                wanted = [name for name in file.schema_arrow.names if name in widths]
+                for name, column in zip(wanted, file.read(wanted).columns, strict=True):
+                    longest = pc.max(pc.binary_length(column)).as_py() or 1
+                    widths[name] = max(widths[name], longest)
+    return widths

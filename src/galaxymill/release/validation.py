@@ -1,0 +1,78 @@
+"""What the registry says of each column, checked on the rows of every tile."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from galaxymill.errors import UserError
+from galaxymill.release.columns import Column
+
+
+class Validator:
+    """Checks tables of a release against the registry: ranges, and nulls where none may be.
+
+    Parameters
+    ----------
+    columns : sequence of Column
+        The registry.
+    """
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        import pandera.pandas as pandera
+
+        self._columns = {column.name: column for column in columns}
+        self._lists = [c.name for c in columns if pa.types.is_fixed_size_list(c.field.type)]
+        checked = {
+            column.name: pandera.Column(checks=_checks(column), nullable=column.nullable)
+            for column in columns
+            if column.name not in self._lists
+        }
+        self._schema = pandera.DataFrameSchema(checked)
+
+    def check(self, rows: pa.Table) -> None:
+        """Check some rows with all columns.
+
+        Raises
+        ------
+        UserError
+            With the galaxy, the column, the value and the values allowed.
+        """
+        from pandera.errors import SchemaErrors
+
+        try:
+            self._schema.validate(rows.drop_columns(self._lists).to_pandas(), lazy=True)
+        except SchemaErrors as error:
+            first = error.failure_cases.iloc[0]
+            raise self._refused(rows, str(first["column"]), int(first["index"])) from None
+        for name in self._lists:
+            values = rows[name].combine_chunks()
+            low = self._columns[name].range[0]
+            bad = pc.less(values.flatten(), low)
+            if pc.any(bad).as_py():
+                row = pc.index(bad, True).as_py() // values.type.list_size
+                valid = pc.indices_nonzero(values.is_valid())
+                raise self._refused(rows, name, valid[row].as_py())
+
+    def _refused(self, rows: pa.Table, name: str, row: int) -> UserError:
+        low, high = self._columns[name].range
+        bounds = [f"at least {low}"] * (low is not None) + [f"at most {high}"] * (high is not None)
+        values = " and ".join(bounds) or "any value"
+        null = ", or null" if self._columns[name].nullable else ", not null"
+        return UserError(
+            f"galaxy {rows['object_id'][row].as_py()!r}: {name} is {rows[name][row].as_py()}; "
+            f"allowed: {values}{null}; run the stage that makes it again"
+        )
+
+
+def _checks(column: Column) -> list[Any]:
+    import pandera.pandas as pandera
+
+    low, high = column.range
+    checks = []
+    if low is not None:
+        checks.append(pandera.Check.ge(low))
+    if high is not None:
+        checks.append(pandera.Check.le(high))
+    return checks

@@ -1,0 +1,81 @@
+"""What each column is, in the Virtual Observatory's words: a VOTable header without rows."""
+
+import io
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+
+from galaxymill.errors import UserError
+from galaxymill.release.columns import Column, schema_of
+
+_DATATYPES = {
+    pa.bool_(): "boolean",
+    pa.uint8(): "unsignedByte",
+    pa.int8(): "short",
+    pa.int16(): "short",
+    pa.uint16(): "int",
+    pa.int32(): "int",
+    pa.uint32(): "long",
+    pa.int64(): "long",
+    pa.float32(): "float",
+    pa.float64(): "double",
+    pa.string(): "char",
+    pa.large_string(): "char",
+}
+
+
+def described_schema(columns: Sequence[Column], table: str, widths: Mapping[str, int]) -> pa.Schema:
+    """Schema of a table with its VOTable header in the metadata (VOParquet 1.0).
+
+    Parameters
+    ----------
+    columns : sequence of Column
+        The registry.
+    table : str
+        One of ``galaxymill.release.columns.TABLES``.
+    widths : mapping of str to int
+        Most bytes of each column of texts.
+    """
+    header = votable_header([c for c in columns if table in c.tables], table, widths)
+    return schema_of(columns, table).with_metadata(
+        {"IVOA.VOTable-Parquet.version": "1.0", "IVOA.VOTable-Parquet.content": header}
+    )
+
+
+def votable_header(columns: Sequence[Column], name: str, widths: Mapping[str, int]) -> bytes:
+    """Write a VOTable 1.4 document with a FIELD a column and no data.
+
+    Raises
+    ------
+    UserError
+        When a column kept from the catalogue has a type that a VOTable has no word for.
+    """
+    from astropy.io.votable import tree
+
+    document = tree.VOTableFile(version="1.4")
+    resource = tree.Resource(name="galaxymill")
+    table = tree.TableElement(document, name=name)
+    document.resources.append(resource)
+    resource.tables.append(table)
+    for column in columns:
+        field = tree.Field(document, name=column.name, **_kind(column, widths))
+        field.description = column.description or None
+        table.fields.append(field)
+    text = io.BytesIO()
+    document.to_xml(text)
+    return text.getvalue()
+
+
+def _kind(column: Column, widths: Mapping[str, int]) -> dict[str, str | None]:
+    kind, size = column.field.type, None
+    if isinstance(kind, pa.FixedSizeListType):
+        kind, size = kind.value_type, str(kind.list_size)
+    if kind not in _DATATYPES:
+        raise UserError(
+            f"catalogue: kept column {column.name!r} is of type {kind}, which no VOTable has; "
+            f"allowed: {', '.join(map(str, _DATATYPES))}; leave it out of keep"
+        )
+    if _DATATYPES[kind] == "char":
+        size = f"{max(widths[column.name], 1)}*"
+    words = {"datatype": _DATATYPES[kind], "arraysize": size}
+    return {**words, "unit": column.unit or None, "ucd": column.ucd or None}

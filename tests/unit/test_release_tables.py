@@ -1,0 +1,155 @@
+"""FITS and VOTable forms of a release, read by those who define them."""
+
+import io
+import warnings
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from astropy.io import fits, votable
+from astropy.io.votable.ucd import parse_ucd
+from astropy.table import Table
+from astropy.units import deg as DEG
+from astropy_healpix import HEALPix
+from mocpy import MOC
+
+from galaxymill import products
+from galaxymill.errors import UserError
+from galaxymill.release import fits_table
+from galaxymill.release.columns import Column, release_columns
+from galaxymill.release.coverage import ORDER, write_coverage
+from galaxymill.release.fits_table import ascii_only, open_fits
+from galaxymill.release.votable import described_schema, votable_header
+from galaxymill.votes.task import Task
+from galaxymill.votes.tree import parse_tree
+
+TREE = parse_tree({"name": "t", "questions": {"bar": {"answers": ["yes", "no"]}}}, "t")
+KEPT = {
+    "mag": pa.float32(),
+    "n": pa.int64(),
+    "small": pa.uint8(),
+    "good": pa.bool_(),
+    "Nom": pa.string(),
+}
+TILE = products.objects(["petro_r50"], [products.field(*kept, "kept") for kept in KEPT.items()])
+COLUMNS = release_columns(TILE, Task("votes", TREE), 2, {})
+FLAT = [c for c in COLUMNS if "advanced" in c.tables and c.group != "concentrations"]
+WIDTHS = {column.name: 14 for column in COLUMNS if column.field.type == pa.string()}
+VALUES = {
+    pa.float32(): [0.25, None, -1e30, 3.5],
+    pa.float64(): [1 / 3, None, 359.5, -90.0],
+    pa.int32(): [5, None, -(2**31) + 1, 0],
+    pa.int64(): [7, None, 2**62, 0],
+    pa.uint8(): [255, None, 0, 3],
+    pa.bool_(): [True, None, False, True],
+    pa.string(): ["a", None, "Ωmega", "longest of all"],
+}
+
+
+@pytest.fixture
+def table():
+    schema = pa.schema([column.field for column in FLAT])
+    return pa.table([VALUES[field.type] for field in schema], schema=schema)
+
+
+def write_fits(table, out):
+    with open_fits(out, FLAT, WIDTHS, table.num_rows, "toy") as fits_table:
+        for start in range(0, table.num_rows, 3):
+            fits_table.write(table.slice(start, 3))
+
+
+def test_every_column_has_a_word_that_the_ivoa_knows():
+    for column in COLUMNS:
+        if column.name not in KEPT:
+            assert parse_ucd(column.ucd, check_controlled_vocabulary=True), column.name
+
+
+def test_the_header_is_a_votable_that_names_every_column():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        parsed = votable.parse(
+            io.BytesIO(votable_header(COLUMNS, "advanced", WIDTHS)), verify="exception"
+        )
+    fields = parsed.get_first_table().fields
+    assert [field.name for field in fields] == [column.name for column in COLUMNS]
+    known = {field.name: field for field in fields}
+    assert known["concentrations"].arraysize == "4"
+    assert known["object_id"].datatype == "char"
+    assert str(known["ra"].unit) == "deg"
+    assert known["ra"].ucd == "pos.eq.ra;meta.main"
+    assert all(field.description for field in fields)
+
+
+def test_a_type_that_no_votable_has_is_refused_by_name():
+    odd = Column(products.field("when", pa.timestamp("ms"), "kept"), "catalogue", ("advanced",))
+    with pytest.raises(UserError, match=r"kept column 'when' is of type timestamp\[ms\]"):
+        votable_header([odd], "advanced", {})
+
+
+def test_a_parquet_file_carries_its_header(tmp_path):
+    schema = described_schema(COLUMNS, "friendly", WIDTHS)
+    row = {"object_id": "a", "Nom": "b", "status": "ok", "good": True}
+    pq.write_table(pa.Table.from_pylist([row], schema), tmp_path / "f.parquet")
+    read = Table.read(tmp_path / "f.parquet", format="parquet.votable")
+    assert read.colnames == schema.names
+    assert read["bar_yes_fraction"].meta["ucd"] == "stat.probability;src.morph.type"
+    assert read["ra"].unit == "deg"
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 100])
+def test_fits_holds_what_the_parquet_holds(table, tmp_path, monkeypatch, at_once):
+    monkeypatch.setattr(fits_table, "ROWS_AT_ONCE", at_once)
+    out = tmp_path / "catalog.fits"
+    write_fits(table, out)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with fits.open(out, checksum=True) as hdus:
+            hdus.verify("exception")
+            assert {"CHECKSUM", "DATASUM"} <= set(hdus[1].header)
+            header, data = hdus["toy"].header, hdus["toy"].data
+            for number, column in enumerate(FLAT, 1):
+                assert header[f"TTYPE{number}"] == column.name
+                assert header.get(f"TUCD{number}", "") == column.ucd
+                assert header[f"TCOMM{number}"] == ascii_only(column.description)
+            assert header["TUNIT2"] == "deg"
+            assert len(data) == 4
+    found = Table.read(out, hdu=1)
+    for column in FLAT:
+        wanted = VALUES[column.field.type]
+        for value, expected in zip(found[column.name], wanted, strict=True):
+            if isinstance(expected, str):
+                assert str(value) == expected.replace("Ω", "?")
+            elif expected is None:
+                # astropy gives no mask to booleans.
+                empty = (
+                    value is np.ma.masked
+                    or value is np.False_
+                    or value == ""
+                    or np.isnan(float(value))
+                )
+                assert empty, column.name
+            elif isinstance(expected, float):
+                assert value == column.field.type.to_pandas_dtype()(expected)
+            else:
+                assert value == expected
+
+
+def test_fits_written_again_is_the_same(table, tmp_path):
+    for name in ("a.fits", "b.fits"):
+        write_fits(table, tmp_path / name)
+    assert (tmp_path / "a.fits").read_bytes() == (tmp_path / "b.fits").read_bytes()
+
+
+def test_coverage_is_where_the_galaxies_are(tmp_path):
+    sky = HEALPix(nside=2**ORDER, order="nested")
+    pixels = sky.lonlat_to_healpix([10, 180.5] * DEG, [-5, 60] * DEG)
+    counts = np.zeros(12 * 4**ORDER, np.int64)
+    counts[pixels] = 3, 1
+    write_coverage(tmp_path, counts)
+    for kind in ("fits", "json"):
+        moc = MOC.load(tmp_path / f"coverage.moc.{kind}", format=kind)
+        assert moc.max_order == ORDER
+        assert moc.sky_fraction == pytest.approx(2 / len(counts))
+        inside = moc.contains_lonlat([10, 180.5, 20] * DEG, [-5, 60, 0] * DEG)
+        assert inside.tolist() == [True, True, False]
