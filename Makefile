@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= 2
-BENCHMARKS := dag fetch posterior predict render train
+BENCHMARKS := dag fetch merge posterior predict render train
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: demo test lint format dag report clean setup bench schema

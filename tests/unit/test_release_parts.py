@@ -16,6 +16,7 @@ from galaxymill.release.audit import Audit, Census, audit, census, refuse_duplic
 from galaxymill.release.columns import TABLES, release_columns, schema_of
 from galaxymill.release.readme import Facts, write_readme
 from galaxymill.release.rows import mask_unasked
+from galaxymill.release.settings import ReleaseSettings
 from galaxymill.release.sources import Model, read_model
 from galaxymill.storage.origin import Origin
 from galaxymill.votes.task import Task
@@ -58,7 +59,7 @@ def test_a_pixel_is_its_four_children(order, pixel):
 
 def test_every_column_is_described_and_stands_in_a_table():
     tile = products.objects(["petro_r50", "file_loc"], [products.field("mag", pa.float32(), "r")])
-    columns = release_columns(tile, TASK, draws=2)
+    columns = release_columns(tile, TASK, 2, {})
     assert all(column.description and column.tables for column in columns)
     assert "file_loc" not in schema_of(columns).names
     assert "_healpix_29" in schema_of(columns, "hats").names
@@ -69,8 +70,8 @@ def test_every_column_is_described_and_stands_in_a_table():
 @pytest.mark.parametrize("name", ["flags", "status", "bar_yes_fraction"])
 def test_a_kept_column_may_not_hide_one_of_the_release(name):
     tile = products.objects(kept=[products.field(name, pa.float32(), "kept")])
-    with pytest.raises(UserError, match=f"kept column {name} has the name"):
-        release_columns(tile, TASK, draws=2)
+    with pytest.raises(UserError, match=f"two columns would be called {name}"):
+        release_columns(tile, TASK, 2, {})
 
 
 @settings(max_examples=25)
@@ -147,8 +148,9 @@ def test_the_readme_takes_any_metrics_and_any_card(tmp_path, metrics):
     census = Census({"ok": 1}, dict.fromkeys(flags.BITS, 0), 0)
     facts = Facts("dr1", 1, 1, census)
     model = Model(tmp_path / "model.yaml", TASK, "d" * 64, {}, {})
-    columns = release_columns(products.objects(), TASK, draws=2)
-    write_readme(tmp_path / "R.md", facts, model, Origin("release"), columns, metrics)
+    columns = release_columns(products.objects(), TASK, 2, {})
+    told = ReleaseSettings(date="2026-01-01")
+    write_readme(tmp_path / "R.md", facts, model, Origin("release"), columns, told, metrics)
     text = (tmp_path / "R.md").read_text()
     assert "not debiased for redshift" in text
     assert "None" not in text

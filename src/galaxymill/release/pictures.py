@@ -53,6 +53,7 @@ def _sky(counts: Counts) -> Any:
     """Where the galaxies are: the whole sky, or the part of it that they are in."""
     from cdshealpix.nested import healpix_to_lonlat
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     pixels = np.flatnonzero(counts)
     lon, lat = healpix_to_lonlat(pixels.astype(np.uint64), HIGHEST_ORDER)
@@ -78,7 +79,9 @@ def _sky(counts: Counts) -> Any:
         axes.set_xlabel("right ascension (degrees)")
         axes.set_ylabel("declination (degrees)")
     axes.grid(alpha=0.3)
-    figure.colorbar(points, label="galaxies in 11.8 square arcmin", shrink=0.7)
+    bar = figure.colorbar(points, label="galaxies in 11.8 square arcmin", shrink=0.7)
+    bar.locator = MaxNLocator(integer=True)
+    bar.update_ticks()
     return figure
 
 
