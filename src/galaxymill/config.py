@@ -320,11 +320,16 @@ def input_files(config: Config) -> Iterator[tuple[str, Path]]:
             yield f"models.{name}.train.weights", model.train.weights_file
 
 
+def model_file(name: str) -> Path:
+    """Path of a model that the workflow makes."""
+    return Path(f"results/models/{name}/model.yaml")
+
+
 def is_made(config: Config, path: Path) -> bool:
     """Tell whether the workflow makes this file: a download, a simulated sky's table, a model."""
     if path.parent == _DOWNLOADS:
         return path.name in config.downloads
-    if str(path) in {f"results/models/{name}/model.yaml" for name in config.models}:
+    if path in map(model_file, config.models):
         return True
     made = {f"results/simulations/{name}" for name in config.simulations}
     tables = ("catalog.parquet", "truth.parquet", "votes.parquet")

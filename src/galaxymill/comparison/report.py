@@ -105,8 +105,11 @@ def _names(row: Row) -> str:
 
 
 def _table(columns: Mapping[str, Callable[[Row], str]], rows: Sequence[Row]) -> str:
-    """Align cells: the first column to the left, the others to the right."""
-    cells = [list(columns), *([cell(row) for cell in columns.values()] for row in rows)]
+    return aligned([list(columns), *([cell(row) for cell in columns.values()] for row in rows)])
+
+
+def aligned(cells: Sequence[Sequence[str]]) -> str:
+    """Align the cells of some lines: the first column to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = []
     for first, *others in cells:

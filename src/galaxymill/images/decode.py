@@ -157,7 +157,11 @@ def ones_complement_sum(data: bytes) -> int:
         Zeros are added up to a multiple of four.
     """
     words = np.frombuffer(data + b"\0" * (-len(data) % 4), ">u4")
-    total = int(words.sum(dtype=np.uint64))
+    return carried(int(words.sum(dtype=np.uint64)))
+
+
+def carried(total: int) -> int:
+    """Add what is beyond 32 bits to their end."""
     while total >> 32:
         total = (total & 0xFFFFFFFF) + (total >> 32)
     return total

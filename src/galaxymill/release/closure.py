@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from galaxymill.config import Config, input_files, input_folders, is_made
+from galaxymill.config import Config, input_files, input_folders, is_made, model_file
 from galaxymill.settings import Settings
 
 Plain = dict[str, Any]
@@ -91,13 +92,7 @@ def _made_files(config: Config, *names: set[str]) -> list[Path]:
 
 
 def _only(section: Any, names: set[str]) -> Plain:
-    return {name: _copy(value) for name, value in (section or {}).items() if name in names}
-
-
-def _copy(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _copy(item) for key, item in value.items()}
-    return [_copy(item) for item in value] if isinstance(value, list) else value
+    return {name: deepcopy(value) for name, value in (section or {}).items() if name in names}
 
 
 def _models(config: Config, name: str) -> set[str]:
@@ -106,13 +101,8 @@ def _models(config: Config, name: str) -> set[str]:
     while name not in found:
         found.add(name)
         file = config.models[name].train.weights_file
-        name = next((m for m in config.models if file and is_model(file, m)), name)
+        name = next((m for m in config.models if file == model_file(m)), name)
     return found
-
-
-def is_model(file: Path, name: str) -> bool:
-    """Tell whether a file is that of a model of the config."""
-    return str(file) == f"results/models/{name}/model.yaml"
 
 
 def product_settings(config: BaseModel) -> Plain:

@@ -13,7 +13,10 @@ from galaxymill.errors import UserError
 from galaxymill.release.settings import Selection
 from galaxymill.votes.task import Task
 
-TABLES = ("friendly", "advanced", "hats")
+PARQUET = ("friendly", "advanced")
+"""Tables that are one Parquet file."""
+
+TABLES = (*PARQUET, "hats")
 _FULL = ("advanced", "hats")
 
 GROUPS = {
@@ -109,6 +112,11 @@ class Column:
     def range(self) -> tuple[float | None, float | None]:
         """Lowest and highest value there can be; None for no bound."""
         return _RANGES.get(self.name) or _RANGES.get(self.group, (None, None))
+
+    @property
+    def is_list(self) -> bool:
+        """Whether there are several values a galaxy, for which FITS and others have no place."""
+        return bool(pa.types.is_fixed_size_list(self.field.type))
 
     @property
     def nullable(self) -> bool:

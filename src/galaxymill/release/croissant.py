@@ -10,10 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from galaxymill.release.citation import license_url
-from galaxymill.release.columns import Column
+from galaxymill.release.columns import PARQUET, Column
 from galaxymill.release.settings import ReleaseSettings
-
-TABLES = ("friendly", "advanced")
 
 
 def write_croissant(
@@ -42,7 +40,7 @@ def write_croissant(
     # It warns of everything that is merely recommended.
     logging.getLogger("absl").setLevel(logging.ERROR)
     files, records = [], []
-    for table in TABLES:
+    for table in PARQUET:
         name = f"{table}.parquet"
         files.append(
             mlcroissant.FileObject(
@@ -56,7 +54,7 @@ def write_croissant(
         fields = [
             _field(table, name, column)
             for column in columns
-            if table in column.tables and not pa.types.is_fixed_size_list(column.field.type)
+            if table in column.tables and not column.is_list
         ]
         records.append(mlcroissant.RecordSet(id=table, name=table, fields=fields, key=fields[0].id))
     creators = [mlcroissant.Organization(name=creator.name) for creator in settings.creators]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from galaxymill.images.decode import ones_complement_sum
+from galaxymill.images.decode import carried, ones_complement_sum
 from galaxymill.release.columns import Column
 
 MOST_ROWS = 10_000_000
@@ -19,7 +19,7 @@ MOST_ROWS = 10_000_000
 ROWS_AT_ONCE = 4096
 """A table is put together row by row, in the processor's cache."""
 
-_BLOCK, _CARD = 2880, 80
+_BLOCK = 2880
 _NULL = {"I": -(2**15), "J": -(2**31), "K": -(2**63)}
 _CODES = {
     pa.bool_(): "L",
@@ -110,7 +110,7 @@ class FitsTable:
 
     def _add(self, data: bytes) -> None:
         whole = len(data) - len(data) % 4
-        self._sum = _carry(self._sum + ones_complement_sum(data[:whole]))
+        self._sum = carried(self._sum + ones_complement_sum(data[:whole]))
         self._tail = data[whole:]
 
     def _to_bytes(self, batch: pa.RecordBatch) -> bytes:
@@ -129,7 +129,7 @@ class FitsTable:
         """
         if self._rows:
             raise RuntimeError(f"FITS table: {self._rows} rows of those promised are missing")
-        self._sum = _carry(self._sum + ones_complement_sum(self._tail))
+        self._sum = carried(self._sum + ones_complement_sum(self._tail))
         self._file.write(bytes(-self._file.tell() % _BLOCK))
         _set_sums(self._header, self._sum)
         self._file.seek(self._start)
@@ -140,18 +140,12 @@ def _code(column: Column) -> str:
     return _CODES[column.field.type]
 
 
-def _carry(total: int) -> int:
-    while total >> 32:
-        total = (total & 0xFFFFFFFF) + (total >> 32)
-    return total
-
-
 def _set_sums(header: Any, data: int) -> None:
     """Set DATASUM, and CHECKSUM so that the HDU adds up to -0."""
     header["DATASUM"] = str(data)
     header["CHECKSUM"] = "0" * 16
     total = ones_complement_sum(header.tostring().encode("ascii"))
-    header["CHECKSUM"] = _encode(0xFFFFFFFF - _carry(total + data))
+    header["CHECKSUM"] = _encode(0xFFFFFFFF - carried(total + data))
 
 
 def _encode(value: int) -> str:

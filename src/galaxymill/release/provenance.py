@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from galaxymill.release.audit import Audit
+from galaxymill.release.columns import PARQUET
 from galaxymill.release.run import environment, write_costs
 from galaxymill.release.sources import MADE_FROM, MAKERS, ROLES, Model, Part
 from galaxymill.storage.digest import sha256_file, sha256_json
 from galaxymill.storage.origin import Origin, read_record
 
-TABLES = ("friendly", "advanced")
 RELEASE = "provenance/release.json"
 COSTS = {
     "simulate": "simulate/*.tsv",
@@ -92,7 +92,7 @@ def write_provenance(
         "name": name,
         "galaxymill_version": version("galaxymill"),
         "origin": origin.to_dict(),
-        "tables": {table: read_record(folder / f"{table}.parquet").digest for table in TABLES},
+        "tables": {table: read_record(folder / f"{table}.parquet").digest for table in PARQUET},
         "audit": {table: asdict(found) for table, found in audits.items()},
         "model": {"digest": model.digest, "origin": model.origin},
         "stages": {MAKERS[role]: _requests(parts, role) for role in ROLES},

@@ -14,7 +14,7 @@ import yaml
 from galaxymill.errors import UserError
 from galaxymill.release.differences import Difference, compare_releases
 from galaxymill.release.provenance import RELEASE
-from galaxymill.release.run import CONFIG, INPUTS, environment
+from galaxymill.release.run import CHECKOUT, CONFIG, INPUTS, environment, release_target
 from galaxymill.storage.digest import sha256_file
 
 MAX_BYTES = 10_000_000
@@ -64,7 +64,7 @@ def reproduce(release: Path, work: Path, inputs: Path | None, cores: int, tolera
     work.mkdir(parents=True, exist_ok=True)
     _place_inputs(release, work, inputs)
     (work / CONFIG).write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-    target = f"results/releases/{name}/SHA256SUMS"
+    target = release_target(name)
     _run_workflow(release / "provenance" / "workflow", work, target, cores)
     differences = compare_releases(release, (work / target).parent, tolerance)
     typer.echo(_table(differences))
@@ -127,8 +127,7 @@ def _place_inputs(release: Path, work: Path, inputs: Path | None) -> None:
 
 def _run_workflow(workflow: Path, work: Path, target: str, cores: int) -> None:
     """Run this installation's workflow; a release's own copy of it is for reading."""
-    checkout = Path(__file__).resolve().parents[3]
-    snakefile = checkout / "Snakefile"
+    snakefile = CHECKOUT / "Snakefile"
     if not snakefile.is_file():
         raise UserError(
             f"{snakefile}: no such file: galaxymill is installed without its workflow; install "

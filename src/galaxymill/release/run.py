@@ -26,6 +26,14 @@ from galaxymill.storage.digest import sha256_file
 
 CONFIG, INPUTS, GRAPH = "config.yaml", "inputs.json", "rulegraph.mmd"
 
+CHECKOUT = Path(__file__).resolve().parents[3]
+"""Where the workflow lies beside the package; elsewhere when the package was installed alone."""
+
+
+def release_target(name: str) -> str:
+    """What the workflow is asked for to make a release."""
+    return f"results/releases/{name}/SHA256SUMS"
+
 
 def record_run(text: str, release: str, workflow: Path, out: Path) -> None:
     """Write down what a release is made from: its config, the user's files, the workflow.
@@ -80,7 +88,6 @@ def _rule_graph(plain: Mapping[str, Any], release: str, workflow: Path) -> str:
     with TemporaryDirectory() as temporary:
         config = Path(temporary, CONFIG)
         config.write_text(yaml.safe_dump(dict(plain)), encoding="utf-8")
-        target = f"results/releases/{release}/SHA256SUMS"
         program = [sys.executable, "-m", "snakemake", "--snakefile", str(workflow / "Snakefile")]
         options = [
             "--forceall",
@@ -90,7 +97,8 @@ def _rule_graph(plain: Mapping[str, Any], release: str, workflow: Path) -> str:
             "--configfile",
             str(config),
         ]
-        done = subprocess.run([*program, target, *options], capture_output=True, text=True)
+        call = [*program, release_target(release), *options]
+        done = subprocess.run(call, capture_output=True, text=True)
     if done.returncode:
         raise UserError(f"{workflow / 'Snakefile'}: no rule graph: {done.stderr.strip()[-500:]}")
     return done.stdout
@@ -118,10 +126,9 @@ def environment() -> dict[str, Any]:
 
 def _commit() -> str | None:
     """Commit of the checkout that this code stands in; None for an installed package."""
-    root = Path(__file__).resolve().parents[3]
-    if not (root / ".git").exists():
+    if not (CHECKOUT / ".git").exists():
         return None
-    git = ["git", "-C", str(root)]
+    git = ["git", "-C", str(CHECKOUT)]
     try:
         commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
         changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from galaxymill.catalog.healpix import Pixel
 from galaxymill.progress import progress
-from galaxymill.release.columns import Column, schema_of
+from galaxymill.release.columns import PARQUET, Column, schema_of
 from galaxymill.release.fits_table import MOST_ROWS, FitsTable, is_text, open_fits
 from galaxymill.release.hats_catalog import Collection
 from galaxymill.release.rows import mask_unasked, read_part
@@ -75,7 +75,7 @@ class Merge:
         """
         total = sum(tile.rows for tile in self._tiles)
         widths = _widths(self._parts, self._columns)
-        schemas = {t: described_schema(self._columns, t, widths) for t in _PARQUET}
+        schemas = {t: described_schema(self._columns, t, widths) for t in PARQUET}
         hats = schema_of(self._columns, "hats").names
         with (
             open_product(folder / "friendly.parquet", schemas["friendly"], origin) as friendly,
@@ -129,7 +129,7 @@ class Merge:
         self, folder: Path, name: str, total: int, widths: Mapping[str, int]
     ) -> Iterator[Callable[[Pixel, pa.Table], None]]:
         """Write one FITS table, or one a tile where that would be too long."""
-        columns = fits_columns(self._columns)
+        columns = [c for c in self._columns if "advanced" in c.tables and not c.is_list]
         with ExitStack() as stack:
             one: FitsTable | None = None
             if total <= MOST_ROWS:
@@ -145,18 +145,6 @@ class Merge:
                     table.write(rows)
 
             yield write
-
-
-_PARQUET = ("friendly", "advanced")
-
-
-def fits_columns(columns: Sequence[Column]) -> list[Column]:
-    """Those of the advanced table that are no lists."""
-    return [
-        column
-        for column in columns
-        if "advanced" in column.tables and not pa.types.is_fixed_size_list(column.field.type)
-    ]
 
 
 def _widths(parts: Sequence[Part], columns: Sequence[Column]) -> Mapping[str, int]:

@@ -23,11 +23,11 @@ class Validator:
         import pandera.pandas as pandera
 
         self._columns = {column.name: column for column in columns}
-        self._lists = [c.name for c in columns if pa.types.is_fixed_size_list(c.field.type)]
+        self._lists = [column.name for column in columns if column.is_list]
         checked = {
             column.name: pandera.Column(checks=_checks(column), nullable=column.nullable)
             for column in columns
-            if column.name not in self._lists
+            if not column.is_list
         }
         self._schema = pandera.DataFrameSchema(checked)
 
