@@ -56,8 +56,8 @@ def test_a_release_that_somebody_changed_is_told_by_its_columns(finished, given)
     done = reproduce(finished, given, release="changed")
     assert done.returncode == 1, done.stdout + done.stderr[-3000:]
     lines = [line.split() for line in done.stdout.splitlines()]
-    assert ["advanced", name, "1", "0.25"] in [line[:4] for line in lines]
-    assert len([line for line in lines if line[:1] == ["advanced"]]) == 1
+    assert [name, "advanced", "1", "0.25"] in [line[:4] for line in lines]
+    assert len([line for line in lines if line[1:2] == ["advanced"]]) == 1
 
 
 def test_other_votes_are_refused_by_name(finished, given):
@@ -100,6 +100,25 @@ def test_without_its_inputs_a_release_says_what_is_needed(finished, given):
     assert done.returncode == 2
     assert "catalog.csv" in done.stderr
     assert "--inputs FOLDER" in done.stderr
+
+
+def test_a_name_that_leaves_its_folder_is_refused(finished, given):
+    shutil.copytree(given / "release", given / "astray")
+    path = given / "astray" / "provenance" / "release.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"name": "../../x"}))
+    done = reproduce(finished, given, release="astray")
+    assert done.returncode == 2
+    assert "name '../../x' is not that of a release" in done.stderr
+
+
+@pytest.mark.parametrize("text", ["{", "3", '[{"key": 1}]', "[2]"])
+def test_a_list_of_inputs_that_is_none_is_refused(finished, given, tmp_path, text):
+    shutil.copytree(given / "release", tmp_path / "release")
+    (tmp_path / "release" / "provenance" / "inputs.json").write_text(text)
+    done = reproduce(finished, given, release=tmp_path / "release")
+    assert done.returncode == 2
+    assert "inputs.json: not a list of inputs" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_nothing_in_a_release_tells_the_machine(finished):

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 import typer
 import yaml
 
+from galaxymill.comparison.report import aligned
 from galaxymill.errors import UserError
 from galaxymill.release.differences import Difference, compare_releases
 from galaxymill.release.provenance import RELEASE
@@ -52,14 +54,17 @@ def reproduce(release: Path, work: Path, inputs: Path | None, cores: int, tolera
         When the release has no record of its run, an input is absent or another file, or the
         workflow fails.
     """
-    name = str(_read_json(release / RELEASE)["name"])
+    name = _name(release / RELEASE)
     record = release / "provenance" / CONFIG
     if not record.is_file():
         raise UserError(
             f"{record}: no such file: this release was made by hand, not by the workflow, and "
             "cannot be reproduced from itself"
         )
-    config = yaml.safe_load(_read(record))
+    try:
+        config = yaml.safe_load(_read(record))
+    except yaml.YAMLError as error:
+        raise UserError(f"{record}: not a config: {error}") from error
     _tell_environment(release)
     work.mkdir(parents=True, exist_ok=True)
     _place_inputs(release, work, inputs)
@@ -78,6 +83,25 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); name a release") from error
+
+
+def _name(path: Path) -> str:
+    """Name of a release; it becomes a part of a path."""
+    name = str(_read_json(path).get("name"))
+    if not re.fullmatch(r"[\w-]+", name):
+        raise UserError(f"{path}: name {name!r} is not that of a release")
+    return name
+
+
+def _inputs(path: Path) -> list[tuple[str, str, str | None]]:
+    """Key, name and sha256 of each of the user's files."""
+    try:
+        return [
+            (str(entry["key"]), Path(str(entry["name"])).name, entry.get("sha256"))
+            for entry in json.loads(_read(path))
+        ]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{path}: not a list of inputs: {error!r}") from error
 
 
 def _read_json(path: Path) -> dict[str, object]:
@@ -106,18 +130,17 @@ def _tell_environment(release: Path) -> None:
 def _place_inputs(release: Path, work: Path, inputs: Path | None) -> None:
     """Link the user's files to where the config names them; each must be the same as it was."""
     path = release / "provenance" / INPUTS
-    for entry in json.loads(_read(path)):
-        name = Path(str(entry["name"])).name
+    for key, name, digest in _inputs(path):
         if inputs is None or not (inputs / name).exists():
             raise UserError(
-                f"{path}: {entry['key']} was the user's file {name}, which is not in the release; "
+                f"{path}: {key} was the user's file {name}, which is not in the release; "
                 f"put it in a folder and give --inputs FOLDER (looked in {inputs or 'none'})"
             )
         found = inputs / name
-        if found.is_file() and sha256_file(found) != entry.get("sha256"):
+        if found.is_file() and sha256_file(found) != digest:
             raise UserError(
                 f"{found}: not the file that the release was made from: its sha256 is "
-                f"{sha256_file(found)}, recorded is {entry.get('sha256')}"
+                f"{sha256_file(found)}, recorded is {digest}"
             )
         link = work / "inputs" / name
         link.parent.mkdir(exist_ok=True)
@@ -147,12 +170,7 @@ def _table(differences: Sequence[Difference]) -> str:
     columns, rows = len(differences), max((d.rows for d in differences), default=0)
     if not off:
         return f"identical: {columns} columns of {rows:,} galaxies"
-    lines = [("table", "column", "rows beyond", "largest", "RMS")]
-    lines += [(d.table, d.column, f"{d.beyond:,}", f"{d.largest:.3g}", f"{d.rms:.3g}") for d in off]
-    widths = [max(len(line[place]) for line in lines) for place in range(5)]
-    told = [
-        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    ]
+    lines = [("column", "table", "rows beyond", "largest", "RMS")]
+    lines += [(d.column, d.table, f"{d.beyond:,}", f"{d.largest:.3g}", f"{d.rms:.3g}") for d in off]
     same = columns - len(off)
-    return "\n".join([*told, f"{same} of {columns} columns are identical; {rows:,} galaxies"])
+    return f"{aligned(lines)}\n{same} of {columns} columns are identical; {rows:,} galaxies"
