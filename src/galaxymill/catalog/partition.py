@@ -9,12 +9,14 @@ import io
 import logging
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from galaxymill.catalog.healpix import Pixel, count_pixels, cut_sky
+from galaxymill.catalog.healpix import Integers, Pixel, count_pixels, cut_sky
 from galaxymill.errors import UserError
 from galaxymill.storage.atomic import atomic_file, exclusive
 from galaxymill.storage.digest import TableDigest
@@ -49,6 +51,11 @@ class Partition:
     def generation(self) -> int:
         """Which addition to the catalogue it came with; 0 is the first."""
         return int(self.part.split("-")[0].removeprefix("g"))
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """First and one past the last order-29 pixel of its tile."""
+        return Pixel(self.order, self.pixel, self.n_rows).range
 
 
 def read_partitions(path: Path) -> list[Partition]:
@@ -96,26 +103,32 @@ def partition(objects: Path, out: Path, galaxies_per_partition: int) -> None:
     """
     with exclusive(out):
         record = read_record(objects, "ingest")
-        table = pq.read_table(objects)
-        parameters = {"galaxies_per_partition": galaxies_per_partition}
+        # Whole row groups read ahead would take as much memory again as the table.
+        table = pq.read_table(objects, pre_buffer=False)
+        origin = _origin(record.origin, galaxies_per_partition)
         folder = out.parent / "tiles"
         known = read_partitions(out) if out.exists() else _recover(folder)
-        rest = table
-        for tile in known:
-            rows = _existing_members(folder / f"{tile.part}.parquet", table, objects)
-            _write_tile(folder / f"{tile.part}.parquet", rows, record.origin, parameters)
-            rest = rest.filter(pc.invert(pc.is_in(rest["object_id"], rows["object_id"])))
-        generation = 1 + max((tile.generation for tile in known), default=-1)
-        new = _new_tiles(
-            rest, generation, galaxies_per_partition, folder, record.origin, parameters
-        )
-        _write_table(out, sorted([*known, *new], key=_place))
+        rows = _existing_members(known, folder, table, objects)
+        new = _new_tiles(table, _others(rows, table.num_rows), known, galaxies_per_partition)
+        for tile, members in [*zip(known, rows, strict=True), *new]:
+            _write_tile(folder / f"{tile.part}.parquet", _take(table, members), origin)
+        _write_table(out, sorted([*known, *(tile for tile, _ in new)], key=_place))
     logger.info("partition: %d partitions, %d of them new", len(known) + len(new), len(new))
+
+
+def _origin(ingested: dict[str, Any], galaxies_per_partition: int) -> Origin:
+    """Say what a tile is made from.
+
+    It depends on its own rows alone: the digest of the whole catalogue would change every
+    tile's origin whenever one galaxy is added elsewhere.
+    """
+    parameters = {"galaxies_per_partition": galaxies_per_partition}
+    return Origin("partition", {**parameters, "columns": ingested["parameters"]})
 
 
 def _place(tile: Partition) -> tuple[int, int]:
     """Sort key: generations follow each other, each in the order of the sky."""
-    return tile.generation, Pixel(tile.order, tile.pixel, tile.n_rows).range[0]
+    return tile.generation, tile.range[0]
 
 
 def _recover(folder: Path) -> list[Partition]:
@@ -128,56 +141,81 @@ def _recover(folder: Path) -> list[Partition]:
     return tiles
 
 
-def _existing_members(tile: Path, table: pa.Table, objects: Path) -> pa.Table:
-    """Today's rows of an existing tile's members."""
-    members = pq.read_table(tile, columns=["object_id"])["object_id"]
-    rows = table.filter(pc.is_in(table["object_id"], members))
-    if rows.num_rows != len(members):
-        gone = set(members.to_pylist()) - set(rows["object_id"].to_pylist())
-        raise UserError(
-            f"{objects}: {len(gone)} galaxies of {tile.name} are gone from the catalogue, e.g. "
-            f"{sorted(gone)[0]!r}; partitions never lose members: put them back, or name the "
-            "survey anew to start over"
-        )
+def _existing_members(
+    known: list[Partition], folder: Path, table: pa.Table, objects: Path
+) -> list[Integers]:
+    """Row numbers, in today's catalogue, of the members of each tile that exists.
+
+    They are looked for where they were, and elsewhere only when they are not found there.
+    """
+    index, ids = table["_healpix_29"].to_numpy(), table["object_id"]
+    rows = []
+    for tile in known:
+        path = folder / f"{tile.part}.parquet"
+        members = pq.read_table(path, columns=["object_id"])["object_id"]
+        low, high = np.searchsorted(index, tile.range)
+        found = low + _matching(ids.slice(low, high - low), members)
+        if len(found) < len(members):
+            found = _matching(ids, members)
+        if len(found) < len(members):
+            gone = set(members.to_pylist()) - set(ids.take(pa.array(found)).to_pylist())
+            raise UserError(
+                f"{objects}: {len(gone)} galaxies of {path.name} are gone from the catalogue, "
+                f"e.g. {sorted(gone)[0]!r}; partitions never lose members: put them back, or "
+                "name the survey anew to start over"
+            )
+        rows.append(found)
     return rows
 
 
+def _matching(ids: pa.ChunkedArray, members: pa.ChunkedArray) -> Integers:
+    """Places of ``ids`` that are among the members."""
+    return np.flatnonzero(pc.is_in(ids, members).to_numpy())
+
+
+def _others(rows: list[Integers], count: int) -> Integers:
+    """Row numbers that no tile has."""
+    free = np.ones(count, bool)
+    for taken in rows:
+        free[taken] = False
+    return np.flatnonzero(free)
+
+
 def _new_tiles(
-    rest: pa.Table,
-    generation: int,
-    threshold: int,
-    folder: Path,
-    ingested: dict[str, object],
-    parameters: dict[str, int],
-) -> list[Partition]:
-    """Cut the galaxies that are in no tile yet."""
-    if rest.num_rows == 0:
+    table: pa.Table, rest: Integers, known: list[Partition], most: int
+) -> list[tuple[Partition, Integers]]:
+    """Cut the galaxies that are in no tile yet, the rows ``rest``; each tile with its rows."""
+    if len(rest) == 0:
         return []
-    index = rest["_healpix_29"].to_numpy()
+    generation = 1 + max((tile.generation for tile in known), default=-1)
+    # The catalogue is in the order of the sky: a pixel's galaxies follow each other.
+    index = table["_healpix_29"].to_numpy()[rest]
     tiles = []
-    for place in cut_sky(count_pixels(index), threshold, "galaxies_per_partition"):
+    for place in cut_sky(count_pixels(index), most, "galaxies_per_partition"):
+        low, high = np.searchsorted(index, place.range)
         name = f"g{generation}-k{place.order}-p{place.pixel}"
-        low, high = place.range
-        rows = rest.filter(pa.array((index >= low) & (index < high)))
-        tiles.append(Partition(name, place.order, place.pixel, rows.num_rows))
-        _write_tile(folder / f"{name}.parquet", rows, ingested, parameters)
-    if sum(tile.n_rows for tile in tiles) != rest.num_rows:
+        tile = Partition(name, place.order, place.pixel, int(high - low))
+        tiles.append((tile, rest[low:high]))
+    if sum(tile.n_rows for tile, _ in tiles) != len(rest):
         raise AssertionError("tiles do not add up to the catalogue")
     return tiles
 
 
-def _write_tile(
-    path: Path, rows: pa.Table, ingested: dict[str, object], parameters: dict[str, int]
-) -> None:
+def _take(table: pa.Table, rows: Integers) -> pa.Table:
+    """Take rows, in their order; those that follow each other are not copied."""
+    first, last = int(rows[0]), int(rows[-1])
+    whole = table.slice(first, last + 1 - first)
+    return whole if whole.num_rows == len(rows) else whole.take(pa.array(rows - first))
+
+
+def _write_tile(path: Path, rows: pa.Table, origin: Origin) -> None:
     """Write a tile unless one with the same rows is there: its time stamp then stays."""
-    digest = TableDigest(rows.schema)
-    digest.update(rows)
-    if path.exists() and read_record(path).digest == digest.hexdigest():
-        return
-    # The tile depends on its own rows alone: the digest of the whole catalogue would change
-    # every tile's origin whenever one galaxy is added elsewhere.
-    columns = {"columns": ingested["parameters"]}
-    write_product(path, rows, Origin("partition", {**parameters, **columns}), rows.schema)
+    if path.exists():
+        digest = TableDigest(rows.schema)
+        digest.update(rows)
+        if read_record(path).digest == digest.hexdigest():
+            return
+    write_product(path, rows, origin, rows.schema)
 
 
 def _write_table(out: Path, tiles: list[Partition]) -> None:
