@@ -18,13 +18,20 @@ rule train_model:
     resources:
         mem_mb=lambda wc: 4000 + int(2048 * CFG.models[wc.model].train.cache_gb),
         runtime=720,
+        nodes=lambda wc: CFG.models[wc.model].train.nodes,
+        tasks=lambda wc: CFG.models[wc.model].train.tasks,
+        tasks_per_node=lambda wc: CFG.models[wc.model].train.tasks_per_node,
+        tasks_per_gpu=0,  # not said: else the SLURM plugin takes tasks for it
+        mpi=lambda wc, threads: CFG.models[wc.model].train.launcher(threads),
+        operational=lambda wc: CFG.models[wc.model].train.operational_flags(),
     params:
         stage_version=STAGE_VERSIONS["train"],
         learned_from=learned_from,
         settings=lambda wc: CFG.models[wc.model].train.to_flags(),
         tensorboard=lambda wc: path("<logs>/train/{model}", model=wc.model),
     shell:
-        "galaxymill train {output.model:q} {params.learned_from} {params.settings} "
+        "{resources.mpi} galaxymill train {output.model:q} {params.learned_from} "
+        "{params.settings} {resources.operational} "
         "--threads {threads} --tensorboard {params.tensorboard:q} > {log:q} 2>&1"
 
 

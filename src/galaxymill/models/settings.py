@@ -1,7 +1,7 @@
 """Settings of training."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -15,7 +15,16 @@ PACKAGE_ENCODER = "tf_efficientnet_lite0"
 
 
 class TrainSettings(Settings):
-    """What a model is made of and how it learns."""
+    """What a model is made of and how it learns.
+
+    Attributes
+    ----------
+    operational : frozenset of str
+        How many processes share the work: each step sees the same galaxies, the same views of them
+        and the same dropout whatever their number, so that what is learned differs by rounding.
+    """
+
+    operational: ClassVar[frozenset[str]] = frozenset({"devices", "nodes"})
 
     encoder: str = Field(description="a timm architecture, or hf-hub:… / local-dir:…")
     weights: str = Field(
@@ -44,7 +53,7 @@ class TrainSettings(Settings):
     patience: int = Field(
         0, ge=0, description="epochs without a better validation loss that end training; 0: none"
     )
-    batch_size: int = Field(64, ge=2, le=4096, description="galaxies a step on each device")
+    batch_size: int = Field(64, ge=2, le=4096, description="galaxies a step; devices share them")
     learning_rate: float = Field(1e-3, gt=0, description="peak learning rate of AdamW")
     layer_decay: float = Field(
         1.0, gt=0, le=1, description="factor on the learning rate from each stage to the one below"
@@ -64,9 +73,11 @@ class TrainSettings(Settings):
         True, description="fit each question's strength of belief to the validation votes"
     )
     devices: int = Field(
-        1, ge=1, le=64, description="processes of each node that train in parallel, one a GPU"
+        1, ge=1, le=64, description="GPUs of each node that share the work, one process each"
     )
-    nodes: int = Field(1, ge=1, le=1024, description="nodes that train in parallel")
+    nodes: int = Field(
+        1, ge=1, le=1024, description="nodes that share the work; several are started by srun"
+    )
     members: int = Field(1, ge=1, le=32, description="networks of the ensemble, one seed each")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="of the encoder in training; auto: bf16 where the processor has it"
@@ -78,6 +89,42 @@ class TrainSettings(Settings):
         flags.UNFIT, description="quality flags of images that are not learned from"
     )
     seed: int = Field(1, ge=0, description="seed of weights, order and augmentation")
+
+    @property
+    def processes(self) -> int:
+        """Processes that share the work, one a device."""
+        return self.devices * self.nodes
+
+    @property
+    def tasks_per_node(self) -> int | None:
+        """What SLURM is told when several nodes have several devices each."""
+        return self.devices if self.nodes > 1 and self.devices > 1 else None
+
+    @property
+    def tasks(self) -> int | None:
+        """What SLURM is told when several nodes have one device each."""
+        return self.nodes if self.nodes > 1 and self.devices == 1 else None
+
+    def launcher(self, threads: int) -> str:
+        """Spell what starts the processes of several nodes; one node starts its own.
+
+        Parameters
+        ----------
+        threads : int
+            CPU threads of each process.
+
+        Returns
+        -------
+        str
+            To stand before the command; empty for one node. A process that fails ends the others,
+            and those that are done first wait for the one that writes.
+        """
+        if self.nodes == 1:
+            return ""
+        return (
+            f"srun --nodes={self.nodes} --ntasks-per-node={self.devices} "
+            f"--cpus-per-task={threads} --kill-on-bad-exit=1 --wait=0"
+        )
 
     @property
     def weights_file(self) -> Path | None:
@@ -127,6 +174,15 @@ class TrainSettings(Settings):
         if len(bounds) != 2 or not 0 < bounds[0] <= bounds[1]:
             raise ValueError("must be two positive numbers, the smaller first")
         return bounds
+
+    @model_validator(mode="after")
+    def _each_process_has_a_share(self) -> "TrainSettings":
+        if self.batch_size < 2 * self.processes and self.processes > 1:
+            raise ValueError(
+                f"batch_size: {self.batch_size} galaxies a step cannot be shared by "
+                f"{self.processes} processes (devices × nodes); give at least {2 * self.processes}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _weights_fit_encoder(self) -> "TrainSettings":

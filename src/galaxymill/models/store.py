@@ -68,7 +68,7 @@ class ModelCard:
             self.weights_sha256,
             self.task.to_dict(),
             self.encoder_dict,
-            self.settings.model_dump(mode="json"),
+            self.settings.product_settings(),
         ]
         return sha256_json(parts)
 
@@ -84,7 +84,7 @@ def write_model(folder: Path, card: ModelCard) -> None:
     plain = {
         "task": card.task.to_dict(),
         "encoder": card.encoder_dict,
-        "settings": card.settings.model_dump(mode="json"),
+        "settings": card.settings.product_settings(),
         "splits": card.counts,
         "weights_sha256": card.weights_sha256,
         "digest": card.digest,

@@ -78,7 +78,7 @@ def train(
     inputs["images"] = source.digest
     if settings.weights_file:
         inputs["weights"] = read_card(settings.weights_file).digest
-    origin = Origin("train", settings.model_dump(mode="json"), inputs, source.domain)
+    origin = Origin("train", settings.product_settings(), inputs, source.domain)
     if not _leads():
         # Further processes of a parallel training learn, but write nothing.
         _learn(votes, source, settings, origin, resources, out)
