@@ -208,9 +208,12 @@ class Config(Strict):
 
     def operational_flags(self, survey: str) -> str:
         """Spell for the command line how a survey is fetched: what changes no product."""
-        cutouts = self.surveys[survey].cutouts
-        limits = self.network.get(cutouts.service, Network()).limit_flags()
-        return f"{cutouts.settings.operational_flags()} {limits}"
+        settings = self.surveys[survey].cutouts.settings
+        return f"{settings.operational_flags()} {self.limits(survey).limit_flags()}"
+
+    def limits(self, survey: str) -> Network:
+        """Limits of the service that a survey's cutouts come from, for all jobs together."""
+        return self.network.get(self.surveys[survey].cutouts.service, Network())
 
     def image_surveys(self, model: str) -> list[str | None]:
         """Surveys whose images a model learns from, by its labels; None for a folder of files."""
@@ -219,9 +222,9 @@ class Config(Strict):
     def hosts(self) -> dict[str, int]:
         """Hosts that are asked, and how many jobs may ask each of them at once."""
         jobs: dict[str, int] = {}
-        for survey in self.surveys.values():
+        for name, survey in self.surveys.items():
             host = survey.cutouts.settings.host
-            limit = self.network.get(survey.cutouts.service, Network()).jobs
+            limit = self.limits(name).jobs
             if host:
                 jobs[host] = min(limit, jobs.get(host, limit))
         return jobs

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from galaxymill.catalog.names import part_names
+from galaxymill.cluster.needs import NEEDS, fetching, training
 from galaxymill.config import load_config
 from galaxymill.errors import UserError
 from galaxymill.paths import PATHVARS
@@ -76,3 +77,60 @@ for host, jobs in CFG.hosts().items():
 def asks(host):
     """Make the resource function of one host: 1 for the surveys that ask it."""
     return lambda wildcards: int(CFG.surveys[wildcards.survey].cutouts.settings.host == host)
+
+
+def needs(need, galaxies=lambda wildcards, input: 0):
+    """Make the resource functions of a rule: memory and minutes, more with each attempt."""
+
+    def resource(kind):
+        def value(wildcards, input, attempt):
+            chosen = need(wildcards) if callable(need) else need
+            return getattr(chosen, kind)(input, galaxies(wildcards, input), attempt)
+
+        return value
+
+    return {kind: resource(kind) for kind in ("mem_mb", "runtime")}
+
+
+def partition_galaxies(wildcards, input):
+    """Most galaxies of a partition."""
+    return CFG.surveys[wildcards.survey].partitions.galaxies_per_partition
+
+
+def simulated_galaxies(wildcards, input):
+    """Galaxies of a simulated sky."""
+    return CFG.simulations[wildcards.simulation].n_galaxies
+
+
+def labelled_galaxies(wildcards, input):
+    """About as many galaxies as tables of votes hold, by their sizes."""
+    return sum(map(os.path.getsize, input.votes)) / 100
+
+
+def released_galaxies(wildcards, input):
+    """Most galaxies of a release."""
+    survey = CFG.surveys[CFG.releases[wildcards.release].survey]
+    return len(input.predictions) * survey.partitions.galaxies_per_partition
+
+
+def fetch_need(wildcards):
+    """What fetching a partition needs, at the rate that its host allows one job."""
+    return fetching(CFG.limits(wildcards.survey).share().requests_per_second)
+
+
+def train_need(wildcards):
+    """What training a model needs."""
+    train = CFG.models[wildcards.model].train
+    processes = train.devices * train.nodes
+    return training(train.epochs * train.members, processes, train.devices, train.cache_gb)
+
+
+def train_gpus(wildcards):
+    """GPUs of each node that trains, as SLURM is asked for them."""
+    return f"gpu:{CFG.models[wildcards.model].train.devices}"
+
+
+def predict_gpu(wildcards):
+    """The GPU of a prediction, unless it is to be made on CPUs."""
+    settings = CFG.predict_settings(wildcards.survey, wildcards.model)
+    return None if settings.device == "cpu" else "gpu:1"

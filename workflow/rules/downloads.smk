@@ -13,8 +13,7 @@ rule download_file:
     wildcard_constraints:
         file="|".join(map(re.escape, CFG.downloads)) or r"(?!)",
     resources:
-        mem_mb=500,
-        runtime=480,
+        **needs(NEEDS["download"]),
         operational=lambda wc: f"--bytes {CFG.downloads[wc.file].bytes}",
     params:
         stage_version=STAGE_VERSIONS["download"],

@@ -16,8 +16,7 @@ rule collect_labels:
     benchmark:
         "<benchmarks>/labels/{labels}.tsv"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        **needs(NEEDS["labels"]),
         operational=label_paths,
     params:
         stage_version=STAGE_VERSIONS["labels"],
@@ -38,8 +37,7 @@ rule collect_label_images:
     benchmark:
         "<benchmarks>/label_images/{labels}.tsv"
     resources:
-        mem_mb=2000,
-        runtime=60,
+        **needs(NEEDS["labels"]),
     params:
         stage_version=STAGE_VERSIONS["labels"],
         folder=lambda wc: str(CFG.labels[wc.labels].images.folder),

@@ -16,8 +16,8 @@ rule train_model:
         "<benchmarks>/train/{model}.tsv"
     threads: 16
     resources:
-        mem_mb=lambda wc: 4000 + int(2048 * CFG.models[wc.model].train.cache_gb),
-        runtime=720,
+        **needs(train_need, labelled_galaxies),
+        gres=train_gpus,
         nodes=lambda wc: CFG.models[wc.model].train.nodes,
         tasks=lambda wc: CFG.models[wc.model].train.tasks,
         tasks_per_node=lambda wc: CFG.models[wc.model].train.tasks_per_node,
@@ -63,8 +63,7 @@ rule evaluate_model:
     benchmark:
         "<benchmarks>/evaluate/{model}.tsv"
     resources:
-        mem_mb=4000,
-        runtime=240,
+        **needs(NEEDS["evaluate"], labelled_galaxies),
     params:
         stage_version=STAGE_VERSIONS["evaluate"],
         learned_from=learned_from,

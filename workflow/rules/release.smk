@@ -15,8 +15,8 @@ rule predict_partition:
         "<benchmarks>/predict/{survey}/{model}/{part}.tsv"
     threads: 16
     resources:
-        mem_mb=2000,
-        runtime=120,
+        **needs(NEEDS["predict"], partition_galaxies),
+        gres=predict_gpu,
         operational=lambda wc: CFG.predict_settings(wc.survey, wc.model).operational_flags(),
     params:
         stage_version=STAGE_VERSIONS["predict"],
@@ -70,8 +70,7 @@ rule merge_release:
         "<benchmarks>/release/{release}.tsv"
     threads: 2
     resources:
-        mem_mb=4000,
-        runtime=120,
+        **needs(NEEDS["release"], released_galaxies),
     params:
         stage_version=STAGE_VERSIONS["release"],
         folders=release_folders,

@@ -14,8 +14,7 @@ rule simulate_sky:
     benchmark:
         "<benchmarks>/simulate/{simulation}.tsv"
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **needs(NEEDS["simulate"], simulated_galaxies),
     params:
         stage_version=STAGE_VERSIONS["simulate"],
         folder=lambda wc: path("<simulation>", simulation=wc.simulation),
@@ -35,8 +34,7 @@ rule ingest_catalog:
     benchmark:
         "<benchmarks>/ingest/{survey}.tsv"
     resources:
-        mem_mb=4000,
-        runtime=30,
+        **needs(NEEDS["ingest"]),
     params:
         stage_version=STAGE_VERSIONS["ingest"],
         settings=lambda wc: CFG.surveys[wc.survey].catalog.settings().to_flags(),
@@ -55,8 +53,7 @@ checkpoint partition_catalog:
     benchmark:
         "<benchmarks>/partition/{survey}.tsv"
     resources:
-        mem_mb=4000,
-        runtime=30,
+        **needs(NEEDS["partition"]),
     params:
         stage_version=STAGE_VERSIONS["partition"],
         most=lambda wc: CFG.surveys[wc.survey].partitions.galaxies_per_partition,
@@ -97,8 +94,7 @@ rule fetch_cutouts:
         "<benchmarks>/fetch/{survey}/{part}.tsv"
     resources:
         **{resource: asks(host) for host, resource in HOSTS.items()},
-        mem_mb=1000,
-        runtime=240,
+        **needs(fetch_need, partition_galaxies),
         operational=lambda wc: CFG.operational_flags(wc.survey),
     params:
         stage_version=STAGE_VERSIONS["fetch"],
@@ -120,8 +116,7 @@ rule render_images:
         "<benchmarks>/render/{survey}/{part}.tsv"
     threads: 2
     resources:
-        mem_mb=1000,
-        runtime=60,
+        **needs(NEEDS["render"], partition_galaxies),
     params:
         stage_version=STAGE_VERSIONS["render"],
         recipe_version=lambda wc: CFG.surveys[wc.survey].images.version,

@@ -1,0 +1,118 @@
+"""What the job of a stage needs: memory from the size of its input, time from its galaxies.
+
+Numbers are those of ``docs/BENCHMARKS.md`` with room, as two cores without a GPU take it: a job that
+is killed for asking too little costs more than one that ends early.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+from types import MappingProxyType
+from typing import Protocol
+
+SNAKEMAKE_MB = 400
+"""Of two Snakemake processes, which start the command inside a job."""
+_TRAINED_IMAGES_PER_SECOND = 200
+
+
+class Files(Protocol):
+    """Input files of a job."""
+
+    @property
+    def size_mb(self) -> float:
+        """Their size; looking it up takes time, and fails while they are not there."""
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A quantity that grows with what a job works on.
+
+    Attributes
+    ----------
+    base : float
+        Of a job that has nothing to do.
+    per_mb : float
+        For each megabyte of input.
+    per_thousand : float
+        For each thousand galaxies.
+    """
+
+    base: float
+    per_mb: float = 0.0
+    per_thousand: float = 0.0
+
+    def of(self, files: Files, galaxies: float) -> float:
+        """Quantity for these files and so many galaxies."""
+        of_files = self.per_mb * files.size_mb if self.per_mb else 0
+        return self.base + of_files + self.per_thousand * galaxies / 1000
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a job asks for; each attempt asks for twice as much as the one before.
+
+    Attributes
+    ----------
+    mb : Linear
+        Memory of the command in megabytes.
+    minutes : Linear
+        Time.
+    """
+
+    mb: Linear
+    minutes: Linear
+
+    def mem_mb(self, files: Files, galaxies: float, attempt: int) -> int:
+        """Memory in megabytes, of Snakemake in the job too."""
+        return SNAKEMAKE_MB + _grown(self.mb.of(files, galaxies), attempt)
+
+    def runtime(self, files: Files, galaxies: float, attempt: int) -> int:
+        """Time in minutes."""
+        return _grown(self.minutes.of(files, galaxies), attempt)
+
+
+def _grown(first: float, attempt: int) -> int:
+    return ceil(first * 2.0 ** (attempt - 1))
+
+
+NEEDS: Mapping[str, Need] = MappingProxyType(
+    {
+        "download": Need(Linear(600), Linear(480)),
+        "simulate": Need(Linear(1600, per_thousand=1), Linear(10, per_thousand=1)),
+        "ingest": Need(Linear(1600, per_mb=4), Linear(15, per_mb=0.05)),
+        "partition": Need(Linear(1600, per_mb=4), Linear(15, per_mb=0.05)),
+        "render": Need(Linear(700, per_mb=0.1), Linear(15, per_thousand=5)),
+        "labels": Need(Linear(1600, per_mb=6), Linear(30, per_mb=0.1)),
+        "evaluate": Need(Linear(3600), Linear(60, per_thousand=1)),
+        "predict": Need(Linear(1800, per_mb=0.1), Linear(15, per_thousand=15)),
+        "release": Need(Linear(2600, per_thousand=0.2), Linear(30, per_thousand=0.1)),
+    }
+)
+"""By stage, but for those whose settings tell more."""
+
+
+def fetching(requests_per_second: float) -> Need:
+    """Give the need of a job that may ask so often; servers are often slower than they may be.
+
+    Parameters
+    ----------
+    requests_per_second : float
+        The job's share of what its host allows.
+    """
+    return Need(Linear(600), Linear(30, per_thousand=4 * 1000 / requests_per_second / 60))
+
+
+def training(passes: int, processes: int, devices: int, cache_gb: float) -> Need:
+    """Give the need of a training; its memory is that of one node.
+
+    Parameters
+    ----------
+    passes : int
+        Over all galaxies: epochs of every member.
+    processes, devices : int
+        That share the work, in all and on one node.
+    cache_gb : float
+        Decoded images that each process keeps.
+    """
+    minutes = passes * 1000 / _TRAINED_IMAGES_PER_SECOND / processes / 60
+    return Need(Linear(devices * (3600 + 2048 * cache_gb)), Linear(60, per_thousand=minutes))
