@@ -15,5 +15,5 @@ STAGE_VERSIONS = {
     "train": 3,
     "evaluate": 2,
     "predict": 2,
-    "release": 3,
+    "release": 4,
 }

@@ -66,14 +66,21 @@ def refuse_duplicates(tiles: Sequence[Path], scratch: Path) -> None:
     UserError
         With the tiles, the number of such galaxies and the first of them.
     """
+    count = """
+        SELECT count(*) - count(DISTINCT hash(object_id))
+        FROM read_parquet($tiles, hive_partitioning = false)
+    """
     query = """
         SELECT object_id, list(DISTINCT filename ORDER BY filename) AS files,
                count(*) OVER () AS galaxies
         FROM read_parquet($tiles, filename = true, hive_partitioning = false)
         GROUP BY object_id HAVING count(*) > 1 ORDER BY object_id LIMIT 1
     """
+    given = {"tiles": [str(tile) for tile in tiles]}
     with open_database(scratch) as database:
-        twice = database.execute(query, {"tiles": [str(tile) for tile in tiles]}).fetchone()
+        # Numbers are counted several times as fast as texts.
+        (alike,) = database.execute(count, given).fetchone()
+        twice = database.execute(query, given).fetchone() if alike else None
     if twice:
         object_id, files, galaxies = twice
         raise UserError(
@@ -101,6 +108,35 @@ def audit(
     RuntimeError
         When a table is not the catalogue, each galaxy once; gives the counts.
     """
+    audits = {}
+    with open_database(scratch) as database:
+        catalogue = _fingerprint(database, tiles)
+        for name, files in tables.items():
+            if _fingerprint(database, files) == catalogue:
+                audits[name] = Audit(catalogue[0], catalogue[0], catalogue[0], 0, 0)
+            else:
+                audits[name] = _compare(database, tiles, files)
+    wrong = {name: found for name, found in audits.items() if not found.is_complete}
+    if wrong:
+        raise RuntimeError(f"the release is not the catalogue, each galaxy once: {wrong}")
+    return audits
+
+
+def _fingerprint(database: Any, files: Sequence[Path]) -> tuple[int, ...]:
+    """Number of ids, and sums of their hashes, which no order changes.
+
+    Where the catalogue has each id once (`refuse_duplicates`), a table with the same sums has the
+    same ids.
+    """
+    query = """
+        SELECT count(*), sum(hash(object_id)::HUGEINT), bit_xor(hash(object_id))
+        FROM read_parquet($files, hive_partitioning = false)
+    """
+    return tuple(database.execute(query, {"files": [str(file) for file in files]}).fetchone())
+
+
+def _compare(database: Any, tiles: Sequence[Path], table: Sequence[Path]) -> Audit:
+    """Count what a table lacks, and what it has too much."""
     query = """
         WITH catalogue AS (SELECT object_id FROM read_parquet($tiles, hive_partitioning = false)),
              released AS (SELECT object_id FROM read_parquet($table, hive_partitioning = false))
@@ -110,15 +146,8 @@ def audit(
                (SELECT count(*) FROM catalogue ANTI JOIN released USING (object_id)),
                (SELECT count(*) FROM released ANTI JOIN catalogue USING (object_id))
     """
-    audits = {}
-    with open_database(scratch) as database:
-        for name, files in tables.items():
-            paths = {"tiles": [str(path) for path in tiles], "table": [str(path) for path in files]}
-            audits[name] = Audit(*database.execute(query, paths).fetchone())
-    wrong = {name: found for name, found in audits.items() if not found.is_complete}
-    if wrong:
-        raise RuntimeError(f"the release is not the catalogue, each galaxy once: {wrong}")
-    return audits
+    paths = {"tiles": [str(path) for path in tiles], "table": [str(path) for path in table]}
+    return Audit(*database.execute(query, paths).fetchone())
 
 
 def census(advanced: Path, unfit_bits: int, scratch: Path) -> Census:

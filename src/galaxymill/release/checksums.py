@@ -1,15 +1,20 @@
 """``SHA256SUMS``: the sha256 of every file of a release."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from galaxymill.storage.digest import sha256_file
+
+THREADS = 2
 
 
 def checksums(folder: Path) -> dict[str, str]:
     """Give the sha256 of every file below a folder, by its path from there, sorted."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): sha256_file(path) for path in files}
+    with ThreadPoolExecutor(THREADS) as pool:
+        sums = pool.map(sha256_file, files)
+        return {p.relative_to(folder).as_posix(): s for p, s in zip(files, sums, strict=True)}
 
 
 def write_checksums(folder: Path, name: str, known: Mapping[str, str]) -> None:

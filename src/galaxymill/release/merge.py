@@ -10,7 +10,6 @@ from typing import Any
 
 from galaxymill.catalog.healpix import cut_sky
 from galaxymill.errors import UserError
-from galaxymill.progress import progress
 from galaxymill.release.audit import audit, census, refuse_duplicates
 from galaxymill.release.checksums import checksums, write_checksums
 from galaxymill.release.citation import write_citation, write_license
@@ -18,11 +17,12 @@ from galaxymill.release.columns import Column, release_columns, write_columns
 from galaxymill.release.coverage import write_coverage
 from galaxymill.release.crate import write_crate
 from galaxymill.release.croissant import write_croissant
-from galaxymill.release.hats_catalog import Collection, count_galaxies
+from galaxymill.release.hats_catalog import Collection
+from galaxymill.release.inspection import Inspection, inspect_parts
 from galaxymill.release.pictures import draw_pictures
 from galaxymill.release.provenance import is_released, release_origin, write_provenance
 from galaxymill.release.readme import Facts, write_readme
-from galaxymill.release.rows import check_part, kept_draws, part_schemas
+from galaxymill.release.rows import kept_draws, part_schemas
 from galaxymill.release.selections import check_selections
 from galaxymill.release.settings import ReleaseSettings
 from galaxymill.release.sources import Model, Part, read_model, read_parts
@@ -105,9 +105,9 @@ def merge_release(request: Request) -> None:
     with exclusive(out) as waited:
         if waited and is_released(out, origin):
             return
-        columns = _check(parts, model.task, request)
+        columns, inspection = _check(parts, model.task, request)
         with atomic_tree(out.parent, out.name) as folder:
-            facts = _write_data(folder, request, parts, model, columns, origin)
+            facts = _write_data(folder, request, parts, model, columns, inspection, origin)
             _write_documents(folder, request, facts, model, columns, origin, evaluation)
     logger.info("release %s: %d galaxies in %d tiles", request.name, facts.galaxies, facts.tiles)
 
@@ -130,18 +130,15 @@ def _read_metrics(path: Path | None, model: Model) -> dict[str, Any]:
     return metrics
 
 
-def _check(parts: Sequence[Part], task: Task, request: Request) -> list[Column]:
+def _check(parts: Sequence[Part], task: Task, request: Request) -> tuple[list[Column], Inspection]:
     """Prove that every galaxy is there once, before anything is written; list the columns."""
     schemas = part_schemas(parts[0], task)
     selections = request.settings.selections
     columns = release_columns(schemas["tile"], task, kept_draws(parts[0], task), selections)
     check_selections(selections, columns)
-    with progress("check", len(parts), "partitions") as advance:
-        for part in parts:
-            check_part(part, schemas)
-            advance()
+    inspection = inspect_parts(parts, schemas, columns, request.threads)
     refuse_duplicates([part.files["tile"] for part in parts], request.out.parent)
-    return columns
+    return columns, inspection
 
 
 def _write_data(
@@ -150,18 +147,19 @@ def _write_data(
     parts: Sequence[Part],
     model: Model,
     columns: Sequence[Column],
+    inspection: Inspection,
     origin: Origin,
 ) -> Facts:
     """Write the tables, the HATS collection, the coverage and the provenance; count rows."""
     settings, name = request.settings, request.name
-    counts = count_galaxies(parts)
+    counts = inspection.counts
     tiles = cut_sky(counts, settings.galaxies_per_tile, "galaxies_per_tile")
     collection = Collection(folder / "hats", name, tiles, settings.margin_arcsec)
-    merge = Merge(parts, tiles, columns, model.tree, settings, request.threads)
+    merge = Merge(parts, tiles, columns, model.tree, settings, inspection.widths, request.threads)
     merge.write(folder, collection, origin, name)
     collection.finish(counts, [c.name for c in columns if {"friendly", "hats"} <= set(c.tables)])
     write_coverage(folder, counts)
-    draw_pictures(folder, parts, model.tree, counts)
+    draw_pictures(folder, parts, model.tree, counts, merge.highlights)
     tables = {
         "friendly": [folder / "friendly.parquet"],
         "advanced": [folder / "advanced.parquet"],

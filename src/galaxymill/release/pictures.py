@@ -10,28 +10,32 @@ import pyarrow.parquet as pq
 
 from galaxymill.catalog.healpix import HIGHEST_ORDER
 from galaxymill.release.audit import open_database
-from galaxymill.release.rows import ASKED
+from galaxymill.release.highlights import BINS, EXAMPLES, Example, Highlights
 from galaxymill.release.sources import Part
 from galaxymill.votes.tree import Tree
 
-EXAMPLES, BINS = 6, 20
 _WIDE_DEG = 60
+_MOST_POINTS = 40_000
 Counts = npt.NDArray[np.int64]
 
 
-def draw_pictures(folder: Path, parts: Sequence[Part], tree: Tree, counts: Counts) -> None:
+def draw_pictures(
+    folder: Path, parts: Sequence[Part], tree: Tree, counts: Counts, highlights: Highlights
+) -> None:
     """Draw ``pictures/sky.png``, ``fractions.png`` and ``examples.png`` of a release.
 
     Parameters
     ----------
     folder : Path
-        The release, its tables written.
+        The release.
     parts : sequence of Part
         The images are theirs; those of the few that are shown are read.
     tree : Tree
         The model's questions.
     counts : ndarray of int64, shape (12 · 4^HIGHEST_ORDER,)
         Galaxies in each pixel of the sky.
+    highlights : Highlights
+        Of all tiles.
     """
     from galaxymill.evaluation.plots import own_style
 
@@ -39,10 +43,9 @@ def draw_pictures(folder: Path, parts: Sequence[Part], tree: Tree, counts: Count
     out.mkdir()
     with own_style():
         _save(_sky(counts), out / "sky.png")
-        _save(_fractions(folder / "friendly.parquet", tree), out / "fractions.png")
-        examples = find_examples(folder, tree)
-        images = _images(folder, parts, examples)
-        _save(_examples(examples, tree, images), out / "examples.png")
+        _save(_fractions(highlights.histograms, tree), out / "fractions.png")
+        images = _images(folder, parts, highlights.examples)
+        _save(_examples(highlights.examples, tree, images), out / "examples.png")
 
 
 def _save(figure: Any, path: Path) -> None:
@@ -55,8 +58,9 @@ def _sky(counts: Counts) -> Any:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
+    order, counts = _coarse_enough(counts)
     pixels = np.flatnonzero(counts)
-    lon, lat = healpix_to_lonlat(pixels.astype(np.uint64), HIGHEST_ORDER)
+    lon, lat = healpix_to_lonlat(pixels.astype(np.uint64), order)
     ra, dec = lon.to_value("deg"), lat.to_value("deg")
     middle = np.angle(np.exp(1j * np.radians(ra)).mean(), deg=True)
     east = (ra - middle + 180) % 360 - 180
@@ -79,30 +83,33 @@ def _sky(counts: Counts) -> Any:
         axes.set_xlabel("right ascension (degrees)")
         axes.set_ylabel("declination (degrees)")
     axes.grid(alpha=0.3)
-    bar = figure.colorbar(points, label="galaxies in 11.8 square arcmin", shrink=0.7)
+    area = 4 * np.pi / len(counts) * np.degrees(1) ** 2 * 3600
+    bar = figure.colorbar(points, label=f"galaxies in {area:.3g} square arcmin", shrink=0.7)
     bar.locator = MaxNLocator(integer=True)
     bar.update_ticks()
     return figure
 
 
-def _fractions(friendly: Path, tree: Tree) -> Any:
+def _coarse_enough(counts: Counts) -> tuple[int, Counts]:
+    """Add pixels up until no more hold galaxies than a picture can show."""
+    order = HIGHEST_ORDER
+    while np.count_nonzero(counts) > _MOST_POINTS:
+        order -= 1
+        counts = counts.reshape(-1, 4).sum(axis=1)
+    return order, counts
+
+
+def _fractions(histograms: Mapping[str, Counts], tree: Tree) -> Any:
     """How the fractions of each question are distributed, where it would be asked."""
     from matplotlib.figure import Figure
 
     edges = np.linspace(0, 1, BINS + 1)
-    totals = {column: np.zeros(BINS) for column in tree.columns}
-    with pq.ParquetFile(friendly, memory_map=False) as file:
-        for group in range(file.num_row_groups):
-            rows = file.read_row_group(group, [f"{column}_fraction" for column in tree.columns])
-            for column in tree.columns:
-                values = rows[f"{column}_fraction"].drop_null().to_numpy()
-                totals[column] += np.histogram(values, edges)[0]
     lines = -(-len(tree.questions) // 3)
     figure = Figure(figsize=(12, 2.6 * lines), layout="constrained")
     for number, question in enumerate(tree.questions, 1):
         axes = figure.add_subplot(lines, 3, number)
         for column, answer in zip(question.columns, question.answers, strict=True):
-            axes.stairs(totals[column], edges, label=answer)
+            axes.stairs(histograms[column], edges, label=answer)
         axes.set_title(question.name, fontsize=9)
         axes.set_xlim(0, 1)
         axes.set_ylim(bottom=0)
@@ -111,34 +118,6 @@ def _fractions(friendly: Path, tree: Tree) -> Any:
     figure.supxlabel("expected fraction of the votes", fontsize=9)
     figure.supylabel("galaxies that would be asked", fontsize=9)
     return figure
-
-
-Example = tuple[str, float]
-"""A galaxy's id, and the fraction of votes for an answer."""
-
-
-def find_examples(folder: Path, tree: Tree) -> dict[str, list[Example]]:
-    """Find the galaxies that most surely get each answer, by the answer's column.
-
-    Parameters
-    ----------
-    folder : Path
-        The release.
-    tree : Tree
-        The model's questions.
-    """
-    found = {}
-    table = {"table": str(folder / "advanced.parquet")}
-    with open_database(folder) as database:
-        for question in tree.questions:
-            for column in question.columns:
-                query = f"""
-                    SELECT object_id, "{column}_fraction" FROM read_parquet($table)
-                    WHERE "{question.name}_proportion-asked" >= {ASKED}
-                    ORDER BY "{column}_90pc-lower" DESC, object_id LIMIT {EXAMPLES}
-                """
-                found[column] = database.execute(query, table).fetchall()
-    return found
 
 
 def _images(
@@ -183,21 +162,23 @@ def _payloads(images: Path, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
 def _examples(
     examples: Mapping[str, list[Example]], tree: Tree, images: Mapping[str, npt.NDArray[np.uint8]]
 ) -> Any:
-    """One line an answer."""
+    """One line an answer; in one axes, for to lay out hundreds of them would take seconds."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 1.35 * len(tree.columns)), layout="constrained")
-    grid = figure.subplots(len(tree.columns), EXAMPLES + 1, squeeze=False)
+    figure = Figure(figsize=(1.25 * (EXAMPLES + 1.4), 1.25 * len(tree.columns)))
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(-1.4, EXAMPLES), ylim=(len(tree.columns), 0))
+    axes.axis("off")
     answers = [
         (q, *pair) for q in tree.questions for pair in zip(q.columns, q.answers, strict=True)
     ]
-    for (question, column, answer), line in zip(answers, grid, strict=True):
-        for axes in line:
-            axes.axis("off")
-        told = f"{question.name}:\n{answer}"
-        line[0].text(1, 0.5, told, fontsize=7, ha="right", va="center")
-        for axes, (object_id, fraction) in zip(line[1:], examples[column], strict=False):
+    for line, (question, column, answer) in enumerate(answers):
+        axes.text(
+            -0.08, line + 0.55, f"{question.name}:\n{answer}", size=7, ha="right", va="center"
+        )
+        for place, (object_id, fraction) in enumerate(examples[column]):
+            axes.text(place + 0.5, line + 0.1, f"{fraction:.0%}", size=7, ha="center", va="center")
             if object_id in images:
-                axes.imshow(images[object_id])
-            axes.set_title(f"{fraction:.0%}", fontsize=7, pad=2)
+                inside = (place + 0.08, place + 0.92, line + 1, line + 0.16)
+                axes.imshow(images[object_id], extent=inside, aspect="auto")
+    axes.set(xlim=(-1.4, EXAMPLES), ylim=(len(tree.columns), 0))
     return figure

@@ -1,7 +1,6 @@
-"""The rows of a release: the files of one partition joined position by position."""
+"""The rows of a release: the files of each partition joined position by position."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -50,71 +49,14 @@ def kept_draws(part: Part, task: Task) -> int:
     return int(kept.list_size) // len(task.columns)
 
 
-def check_part(part: Part, schemas: Mapping[str, pa.Schema]) -> None:
-    """Refuse a partition whose files do not hold the tile's galaxies, each once and in order.
-
-    Parameters
-    ----------
-    part : Part
-    schemas : mapping of str to pyarrow.Schema
-        See `part_schemas`.
-
-    Raises
-    ------
-    UserError
-        With the file, and how many galaxies are missing, given twice or of no tile.
-    """
-    for role, path in part.files.items():
-        _check_schema(path, schemas[role], MAKERS[role])
-    tile = part.files["tile"]
-    wanted = _read(tile, ["object_id"])["object_id"]
-    for role in ("cutouts", "images", "predictions"):
-        found = _read(part.files[role], ["object_id"])["object_id"]
-        if not found.equals(wanted):
-            what = _id_differences(wanted.to_pylist(), found.to_pylist())
-            raise UserError(
-                f"{part.files[role]}: not the galaxies of {tile}: {what}; run {MAKERS[role]} again"
-            )
-
-
-def _check_schema(path: Path, wanted: pa.Schema, stage: str) -> None:
-    found = pq.read_schema(path)
-    if found.equals(wanted):
-        return
-    theirs, ours = (dict(zip(one.names, one.types, strict=True)) for one in (found, wanted))
-    odd = sorted(name for name in theirs | ours if theirs.get(name) != ours.get(name))
-    raise UserError(
-        f"{path}: columns are not those of the other partitions and the model: "
-        f"{', '.join(odd[:5]) or 'another order'}; run {stage} again"
-    )
-
-
-def _id_differences(wanted: Sequence[str], found: Sequence[str]) -> str:
-    """Say what is wrong with ``found``: counts, and the first id of each kind."""
-    once, counts = set(wanted), Counter(found)
-    kinds = {
-        "missing": sorted(once - set(counts)),
-        "given twice": sorted(name for name, count in counts.items() if count > 1),
-        "orphan": sorted(set(counts) - once),
-    }
-    told = [f"{len(ids)} {kind} (e.g. {ids[0]!r})" for kind, ids in kinds.items() if ids]
-    return ", ".join(told) or "another order"
-
-
-def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
-    # ParquetFile, not read_table: a folder called ``a=b`` must not become a column.
-    with pq.ParquetFile(path, memory_map=False) as file:
-        return file.read(columns=columns)
-
-
-def read_part(
-    part: Part, schema: pa.Schema, tree: Tree, selections: Mapping[str, Selection]
+def read_rows(
+    parts: Sequence[Part], schema: pa.Schema, tree: Tree, selections: Mapping[str, Selection]
 ) -> pa.Table:
-    """Join the files of one partition that `check_part` has passed.
+    """Join the files of some partitions that `galaxymill.release.inspection` has passed.
 
     Parameters
     ----------
-    part : Part
+    parts : sequence of Part
     schema : pyarrow.Schema
         All columns of the release.
     tree : Tree
@@ -125,7 +67,7 @@ def read_part(
     Returns
     -------
     pyarrow.Table
-        One row per row of the tile, in its order. ``flags`` are those of the image or of the
+        One row per row of the tiles, in their order. ``flags`` are those of the image or of the
         prediction; what is not applicable is null, never NaN.
 
     Raises
@@ -135,20 +77,28 @@ def read_part(
         or an unfit galaxy has any.
     """
     measured = [field.name for field in products.IMAGE_QUALITY]
-    images = _read(part.files["images"], ["flags", *measured])
-    tile, predictions = (_read_whole(part, role) for role in ("tile", "predictions"))
+    images = _join(_read(part.files["images"], ["flags", *measured]) for part in parts)
+    cutouts = _join(_read(part.files["cutouts"], ["status"]) for part in parts)
+    tiles = _join(_read_whole(part, "tile") for part in parts)
+    predictions = _join(_read_whole(part, "predictions") for part in parts)
     values = {
-        **_columns(tile),
+        **_columns(tiles),
         **_columns(predictions),
         **{name: images[name] for name in measured},
-        "status": _read(part.files["cutouts"], ["status"])["status"],
+        "status": cutouts["status"],
         "flags": pc.bit_wise_or(images["flags"], predictions["flags"]),
     }
     for name, selection in selections.items():
         values[name] = select(values, selection)
     rows = pa.table([_nan_to_null(values[name]) for name in schema.names], schema=schema)
-    _check_fractions(rows, tree, part.unfit, part.files["predictions"])
+    _check_fractions(rows, tree, parts)
     return rows
+
+
+def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
+    # ParquetFile, not read_table: a folder called ``a=b`` must not become a column.
+    with pq.ParquetFile(path, memory_map=False, pre_buffer=False) as file:
+        return file.read(columns, use_threads=False)
 
 
 def _read_whole(part: Part, role: str) -> pa.Table:
@@ -168,27 +118,32 @@ def _read_whole(part: Part, role: str) -> pa.Table:
     return table
 
 
+def _join(tables: Iterable[pa.Table]) -> pa.Table:
+    """Put tables end to end, each column in one piece: what follows costs by the piece."""
+    return pa.concat_tables(tables).combine_chunks()
+
+
 def _columns(table: pa.Table) -> dict[str, pa.ChunkedArray]:
     return dict(zip(table.column_names, table.columns, strict=True))
 
 
 def _nan_to_null(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    if not pa.types.is_floating(values.type):
+    if not pa.types.is_floating(values.type) or not np.isnan(values.to_numpy()).any():
         return values
     return pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
 
 
-def _check_fractions(rows: pa.Table, tree: Tree, unfit_bits: int, path: Path) -> None:
-    unfit = (rows["flags"].to_numpy() & unfit_bits) != 0
+def _check_fractions(rows: pa.Table, tree: Tree, parts: Sequence[Part]) -> None:
+    unfit = (rows["flags"].to_numpy() & parts[0].unfit) != 0
     for question in tree.questions:
-        fractions = np.stack(
-            [rows[f"{column}_fraction"].to_numpy() for column in question.columns], dtype=np.float64
-        )
-        total = fractions.sum(axis=0)
+        fractions = [rows[f"{column}_fraction"].to_numpy() for column in question.columns]
+        total = np.stack(fractions, dtype=np.float64).sum(axis=0)
         good = np.where(unfit, np.isnan(fractions).all(axis=0), abs(total - 1) < SUM_TOLERANCE)
         if not good.all():
             row = int(np.argmin(good))
             state = "unfit" if unfit[row] else "fit"
+            ends = np.cumsum([part.partition.n_rows for part in parts])
+            path = parts[int(np.searchsorted(ends, row, side="right"))].files["predictions"]
             raise UserError(
                 f"{path}: {question.name}: {(~good).sum()} galaxies whose fractions are neither 1 "
                 f"together nor, where the image is unfit, null, e.g. "
@@ -204,7 +159,7 @@ def mask_unasked(rows: pa.Table, tree: Tree, schema: pa.Schema) -> pa.Table:
     Parameters
     ----------
     rows : pyarrow.Table
-        From `read_part`.
+        From `read_rows`.
     tree : Tree
         The model's questions.
     schema : pyarrow.Schema

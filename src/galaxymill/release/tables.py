@@ -7,15 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from galaxymill.catalog.healpix import Pixel
 from galaxymill.progress import progress
 from galaxymill.release.columns import PARQUET, Column, schema_of
-from galaxymill.release.fits_table import MOST_ROWS, FitsTable, is_text, open_fits
+from galaxymill.release.fits_table import MOST_ROWS, FitsTable, open_fits
 from galaxymill.release.hats_catalog import Collection
-from galaxymill.release.rows import mask_unasked, read_part
+from galaxymill.release.highlights import Highlights
+from galaxymill.release.rows import mask_unasked, read_rows
 from galaxymill.release.settings import ReleaseSettings
 from galaxymill.release.sources import Part
 from galaxymill.release.validation import Validator
@@ -33,7 +32,7 @@ class Merge:
     Parameters
     ----------
     parts : sequence of Part
-        That `galaxymill.release.rows.check_part` has passed.
+        That `galaxymill.release.inspection.inspect_parts` has passed.
     tiles : sequence of Pixel
         Of the HATS catalog, in the order of the sky: one at a time is merged.
     columns : sequence of Column
@@ -41,6 +40,8 @@ class Merge:
     tree : Tree
         The model's questions.
     settings : ReleaseSettings
+    widths : mapping of str to int
+        Most bytes of each column of texts.
     threads : int
     """
 
@@ -51,12 +52,15 @@ class Merge:
         columns: Sequence[Column],
         tree: Tree,
         settings: ReleaseSettings,
+        widths: Mapping[str, int],
         threads: int,
     ) -> None:
         self._parts, self._tiles, self._tree = parts, tiles, tree
+        self._widths = widths
         self._columns, self._settings, self._threads = columns, settings, threads
         self._schema = schema_of(columns)
         self._validator = Validator(columns)
+        self.highlights = Highlights(tree)
         places = [Pixel(p.partition.order, p.partition.pixel, 0).range for p in parts]
         self._first, self._end = np.array(places, np.int64).reshape(-1, 2).T
 
@@ -74,13 +78,12 @@ class Merge:
             Of the release.
         """
         total = sum(tile.rows for tile in self._tiles)
-        widths = _widths(self._parts, self._columns)
-        schemas = {t: described_schema(self._columns, t, widths) for t in PARQUET}
+        schemas = {t: described_schema(self._columns, t, self._widths) for t in PARQUET}
         hats = schema_of(self._columns, "hats").names
         with (
             open_product(folder / "friendly.parquet", schemas["friendly"], origin) as friendly,
             open_product(folder / "advanced.parquet", schemas["advanced"], origin) as advanced,
-            self._fits(folder, name, total, widths) as fits,
+            self._fits(folder, name, total) as fits,
             ThreadPoolExecutor(self._threads) as pool,
             progress("release", total) as advance,
         ):
@@ -90,6 +93,7 @@ class Merge:
                     pool.submit(collection.add, tile, rows.select(hats)),
                     pool.submit(fits, tile, rows),
                     pool.submit(self._validator.check, rows),
+                    pool.submit(self.highlights.add, rows),
                     pool.submit(self._write_friendly, friendly, rows, schemas["friendly"]),
                 ]
                 for task in done:
@@ -110,23 +114,21 @@ class Merge:
     def _read(self, tile: Pixel) -> pa.Table:
         """Rows of one tile: partitions of several generations may overlap it."""
         low, high = tile.range
-        pieces = []
-        for place in np.flatnonzero((self._first < high) & (self._end > low)).tolist():
-            part = self._parts[place]
-            rows = read_part(part, self._schema, self._tree, self._settings.selections)
-            index = rows["_healpix_29"]
-            if self._first[place] < low or self._end[place] > high:
-                rows = rows.filter(pc.and_(pc.greater_equal(index, low), pc.less(index, high)))
-            pieces.append(rows)
-        table = pa.concat_tables(pieces)
-        if table.num_rows != tile.rows:
-            raise RuntimeError(f"{tile}: {table.num_rows} rows found; was the catalogue changed?")
+        places = np.flatnonzero((self._first < high) & (self._end > low)).tolist()
+        parts = [self._parts[place] for place in places]
+        rows = read_rows(parts, self._schema, self._tree, self._settings.selections)
+        index = rows["_healpix_29"].to_numpy()
+        if any(self._first[place] < low or self._end[place] > high for place in places):
+            rows = rows.filter((index >= low) & (index < high)).combine_chunks()
+            index = rows["_healpix_29"].to_numpy()
+        if rows.num_rows != tile.rows:
+            raise RuntimeError(f"{tile}: {rows.num_rows} rows found; was the catalogue changed?")
         # The id settles the order of galaxies in one order-29 pixel.
-        return table.sort_by(_ORDER)
+        return rows if (np.diff(index) > 0).all() else rows.sort_by(_ORDER).combine_chunks()
 
     @contextmanager
     def _fits(
-        self, folder: Path, name: str, total: int, widths: Mapping[str, int]
+        self, folder: Path, name: str, total: int
     ) -> Iterator[Callable[[Pixel, pa.Table], None]]:
         """Write one FITS table, or one a tile where that would be too long."""
         columns = [c for c in self._columns if "advanced" in c.tables and not c.is_list]
@@ -134,27 +136,14 @@ class Merge:
             one: FitsTable | None = None
             if total <= MOST_ROWS:
                 path = folder / "catalog.fits"
-                one = stack.enter_context(open_fits(path, columns, widths, total, name))
+                one = stack.enter_context(open_fits(path, columns, self._widths, total, name))
 
             def write(tile: Pixel, rows: pa.Table) -> None:
                 if one is not None:
                     one.write(rows)
                     return
                 path = folder / "catalog" / f"k{tile.order}-p{tile.pixel}.fits"
-                with open_fits(path, columns, widths, tile.rows, name) as table:
+                with open_fits(path, columns, self._widths, tile.rows, name) as table:
                     table.write(rows)
 
             yield write
-
-
-def _widths(parts: Sequence[Part], columns: Sequence[Column]) -> Mapping[str, int]:
-    """Most bytes of each column of texts."""
-    widths = {column.name: 1 for column in columns if is_text(column.field.type)}
-    for part in parts:
-        for role in ("tile", "cutouts"):
-            with pq.ParquetFile(part.files[role], memory_map=False) as file:
-                wanted = [name for name in file.schema_arrow.names if name in widths]
-                for name, column in zip(wanted, file.read(wanted).columns, strict=True):
-                    longest = pc.max(pc.binary_length(column)).as_py() or 1
-                    widths[name] = max(widths[name], longest)
-    return widths

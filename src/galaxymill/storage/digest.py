@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,48 +54,110 @@ class _ColumnDigest:
         if pa.types.is_dictionary(kind):
             kind = kind.value_type
         self._kind = kind
-        self._validity = hashlib.sha256()
-        self._lengths = hashlib.sha256()
-        self._values = hashlib.sha256()
+        self._hash_values = self._hashed_by(kind)
+        self._validity, self._lengths, self._values = _Stream(), _Stream(), _Stream()
+        self._children: list[_ColumnDigest] = []
         if pa.types.is_struct(kind):
             self._children = [_ColumnDigest(field.type) for field in kind]
         elif _is_list(kind):
             self._children = [_ColumnDigest(kind.value_type)]
-        else:
-            self._children = []
+
+    def _hashed_by(self, kind: pa.DataType) -> Callable[[pa.Array], None]:
+        """Choose once what to do with each batch: tables are of many columns and small batches."""
+        if pa.types.is_floating(kind) or pa.types.is_integer(kind):
+            return self._update_numbers
+        if pa.types.is_struct(kind):
+            return self._update_structs
+        if _is_list(kind):
+            return self._update_lists
+        if _is_bytes(kind):
+            return self._update_bytes
+        return self._update_nothing if pa.types.is_null(kind) else self._update_others
 
     def update(self, array: pa.Array) -> None:
         if isinstance(array, pa.DictionaryArray):
             array = array.dictionary_decode()
-        valid = array.is_valid()
-        self._validity.update(valid.to_numpy(zero_copy_only=False).astype(np.uint8).tobytes())
-        kind = self._kind
-        if pa.types.is_struct(kind):
-            for index, child in enumerate(self._children):
-                child.update(pc.struct_field(array, index))
-        elif _is_list(kind):
-            self._update_lengths(pc.list_value_length(array))
-            self._children[0].update(pc.list_flatten(array))
-        elif _is_bytes(kind):
-            array = _as_bytes(array, kind)
-            self._update_lengths(pc.binary_length(array))
-            for value in array:
-                if value.is_valid:
-                    self._values.update(value.as_buffer())
-        elif not pa.types.is_null(kind):
-            plain = _as_numbers(array, kind)
-            filled = plain.fill_null(False if pa.types.is_boolean(kind) else 0)
-            self._values.update(filled.to_numpy(zero_copy_only=False).tobytes())
+        self._validity.update(_validity(array))
+        self._hash_values(array)
+
+    def _update_numbers(self, array: pa.Array) -> None:
+        if array.null_count:
+            array = array.fill_null(0)
+        self._values.update(array.to_numpy(zero_copy_only=False))
+
+    def _update_structs(self, array: pa.Array) -> None:
+        for index, child in enumerate(self._children):
+            child.update(pc.struct_field(array, index))
+
+    def _update_lists(self, array: pa.Array) -> None:
+        self._update_lengths(pc.list_value_length(array))
+        self._children[0].update(pc.list_flatten(array))
+
+    def _update_bytes(self, array: pa.Array) -> None:
+        array = _as_bytes(array, self._kind)
+        self._update_lengths(pc.binary_length(array))
+        self._values.update(_joined(array))
+
+    def _update_others(self, array: pa.Array) -> None:
+        """Booleans and times."""
+        plain = _as_numbers(array, self._kind)
+        filled = plain.fill_null(False if pa.types.is_boolean(self._kind) else 0)
+        self._values.update(filled.to_numpy(zero_copy_only=False))
+
+    def _update_nothing(self, array: pa.Array) -> None:
+        pass
 
     def _update_lengths(self, lengths: pa.Array) -> None:
         counts = lengths.fill_null(0).to_numpy(zero_copy_only=False)
-        self._lengths.update(counts.astype(np.int64).tobytes())
+        self._lengths.update(counts.astype(np.int64))
 
     def hexdigests(self) -> list[Any]:
         # Parquet calls "element" what Arrow calls "item".
         own = [str(self._kind).replace("<element: ", "<item: ")]
         own += [stream.hexdigest() for stream in (self._validity, self._lengths, self._values)]
         return [*own, *(child.hexdigests() for child in self._children)]
+
+
+class _Stream:
+    """A sha256 that is only begun when there is something to hash: most columns have no lengths."""
+
+    __slots__ = ("_hash",)
+    _EMPTY = hashlib.sha256().hexdigest()
+
+    def __init__(self) -> None:
+        self._hash: Any = None
+
+    def update(self, data: Any) -> None:
+        if self._hash is None:
+            self._hash = hashlib.sha256(data)
+        else:
+            self._hash.update(data)
+
+    def hexdigest(self) -> str:
+        return str(self._hash.hexdigest()) if self._hash else self._EMPTY
+
+
+_ONES = memoryview(bytes([1]) * 65536)
+
+
+def _validity(array: pa.Array) -> Any:
+    """One byte a row: 1, or 0 where it is null."""
+    if array.null_count:
+        return array.is_valid().to_numpy(zero_copy_only=False).astype(np.uint8)
+    return _ONES[: len(array)] if len(array) <= len(_ONES) else np.ones(len(array), np.uint8)
+
+
+def _joined(array: pa.Array) -> memoryview:
+    """Bytes of all values that are not null, one after another, without a copy of each."""
+    if array.null_count:
+        array = array.drop_null()
+    if not len(array):
+        return memoryview(b"")
+    large = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
+    _, offsets, data = array.buffers()
+    places = np.frombuffer(offsets, np.int64 if large else np.int32)
+    low, high = places[array.offset], places[array.offset + len(array)]
+    return memoryview(data or b"")[low:high]
 
 
 def _is_list(kind: pa.DataType) -> bool:

@@ -1,0 +1,46 @@
+"""What the pictures of a release show, whatever tiles it came in."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from galaxymill.release.highlights import BINS, EXAMPLES, Highlights
+from galaxymill.votes.tree import parse_tree
+
+QUESTIONS = {"bar": {"answers": ["yes", "no"]}, "arms": {"answers": ["one", "two", "many"]}}
+TREE = parse_tree({"name": "t", "questions": QUESTIONS}, "t")
+
+
+def draw_rows(count, seed):
+    rng = np.random.default_rng(seed)
+    values = {"object_id": rng.permutation([f"g{n:04d}" for n in range(count)])}
+    for question in TREE.questions:
+        asked = rng.uniform(0, 1, count).astype(np.float32)
+        for column in question.columns:
+            # Few values, so that there are equals.
+            lower = (rng.integers(0, 5, count) / 5).astype(np.float32)
+            values[f"{column}_90pc-lower"] = lower
+            values[f"{column}_fraction"] = np.minimum(lower + np.float32(0.1), 1)
+        values[f"{question.name}_proportion-asked"] = asked
+    table = pd.DataFrame(values)
+    table.loc[rng.uniform(size=count) < 0.1, table.columns[1:]] = np.nan
+    return table
+
+
+@given(count=st.integers(0, 60), cut=st.integers(1, 60), seed=st.integers(0, 99))
+def test_highlights_are_those_of_the_whole_table(count, cut, seed):
+    table = draw_rows(count, seed)
+    found = Highlights(TREE)
+    for start in range(0, count, cut):
+        found.add(pa.Table.from_pandas(table[start : start + cut], preserve_index=False))
+    for question in TREE.questions:
+        asked = table[table[f"{question.name}_proportion-asked"] >= 0.5]
+        for column in question.columns:
+            lower, fraction = f"{column}_90pc-lower", f"{column}_fraction"
+            best = asked.sort_values([lower, "object_id"], ascending=[False, True])[:EXAMPLES]
+            expected = list(zip(best["object_id"], best[fraction], strict=True))
+            assert found.examples[column] == expected
+            bins = np.histogram(asked[fraction], np.linspace(0, 1, BINS + 1, dtype=np.float32))
+            np.testing.assert_array_equal(found.histograms[column], bins[0])
