@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import subprocess
 from contextlib import contextmanager
 from dataclasses import replace
@@ -374,6 +375,42 @@ def test_the_parquet_tables_carry_a_votable_header(released):
     header = io.BytesIO(metadata[b"IVOA.VOTable-Parquet.content"])
     fields = votable.parse(header, verify="exception").get_first_table().fields
     assert [f.name for f in fields] == pq.read_schema(folder / "advanced.parquet").names
+
+
+def stilts(*words):
+    """Run one of STILTS' tools, the command line of TOPCAT; give what it prints."""
+    if shutil.which("stilts") is None:
+        pytest.skip("stilts is not installed (Debian: apt-get install stilts)")
+    run = subprocess.run(["stilts", *map(str, words)], capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_stilts_reads_the_fits_table(released, tmp_path):
+    _, folder, _ = released
+    out = tmp_path / "read.csv"
+    stilts("tcopy", f"in={folder / 'catalog.fits'}", "ifmt=fits", f"out={out}", "ofmt=csv")
+    read, known = pd.read_csv(out), pd.read_parquet(folder / "advanced.parquet")
+    flat = [name for name in known if not name.endswith("concentrations")]
+    assert list(read.columns) == flat
+    for name in flat:
+        if known[name].dtype.kind == "f":
+            np.testing.assert_allclose(read[name], known[name], rtol=1e-6, err_msg=name)
+        else:
+            assert read[name].tolist() == known[name].tolist()
+    fits = f"in={folder / 'catalog.fits'}"
+    told = stilts("tpipe", fits, "cmd=meta name units ucd", "omode=out", "ofmt=csv")
+    described = pd.read_csv(io.StringIO(told), index_col=0)
+    assert described.loc["ra"].tolist() == ["deg", "pos.eq.ra;meta.main"]
+
+
+def test_stilts_finds_no_fault_in_the_votable_headers(released, tmp_path):
+    _, folder, _ = released
+    for name in ("friendly", "advanced"):
+        metadata = pq.read_schema(folder / f"{name}.parquet").metadata
+        header = tmp_path / f"{name}.vot"
+        header.write_bytes(metadata[b"IVOA.VOTable-Parquet.content"])
+        assert stilts("votlint", f"votable={header}", "ucd=true", "unit=true").strip() == ""
 
 
 def test_machines_find_what_it_holds(released):
