@@ -89,9 +89,9 @@ def write_votes(path, n, task, prefix="g", val_every=4, seed=1):
 
 def run(votes, images, folder, **given):
     """Train on one thread of a CPU; give the folder."""
-    settings = TrainSettings(**{**FEW, **given})
+    settings = TrainSettings(**{"device": "cpu", **FEW, **given})
     votes, images = ([path] if not isinstance(path, list) else path for path in (votes, images))
-    train(votes, images, folder / "model.yaml", settings, Resources(device="cpu", threads=1))
+    train(votes, images, folder / "model.yaml", settings, Resources(threads=1))
     return folder
 
 

@@ -72,14 +72,14 @@ def train(
 
     A training that was killed goes on after its last epoch. Settings: encoder (any timm name),
     weights, trainable, image_size, zoom, views, epochs, batch_size, learning_rate, dropout,
-    members, seed and more: config/README.md explains each.
+    members, seed, devices, nodes and more: config/README.md explains each.
     """
     from galaxymill.models.settings import TrainSettings
     from galaxymill.training.train import Resources
     from galaxymill.training.train import train as run
 
-    chosen = TrainSettings.from_flags(settings, "train")
-    resources = Resources(device=device, threads=threads, tensorboard=tensorboard)
+    chosen = TrainSettings.from_flags([f"device={device}", *settings], "train")
+    resources = Resources(threads=threads, tensorboard=tensorboard)
     run(votes, images, out, chosen, resources)
 
 
@@ -96,6 +96,7 @@ def evaluate(
     train: Annotated[
         list[Path], typer.Option(help="with --split all: votes.parquet for the baselines")
     ] = [],  # noqa: B006
+    device: Device = "auto",
 ) -> None:
     """Compare a model with labels of galaxies it has not learned from; OUT is metrics.json.
 
@@ -103,4 +104,4 @@ def evaluate(
     """
     from galaxymill.evaluation.evaluate import evaluate as run
 
-    run(votes, images, model, out, samples, catalog, truth, split, train)
+    run(votes, images, model, out, samples, catalog, truth, split, train, device)

@@ -54,6 +54,7 @@ def evaluate(
     truth: Path | None = None,
     split: str = "test",
     train: Sequence[Path] = (),
+    device: str = "auto",
 ) -> None:
     """Compare a model's predictions with labels of galaxies that it has not learned from.
 
@@ -77,6 +78,8 @@ def evaluate(
         ``test`` or ``val`` of ``votes``, or ``all`` of labels that were kept apart.
     train : sequence of Path
         For ``all``: the labels that the baselines are to learn from.
+    device : str
+        ``auto``, ``cpu`` or ``cuda``.
 
     Raises
     ------
@@ -86,7 +89,8 @@ def evaluate(
     from galaxymill.inference.predictor import Predictor
     from galaxymill.inference.settings import PredictSettings
 
-    predictor = Predictor.load(model, PredictSettings(samples=samples))
+    asked = PredictSettings.from_flags([f"samples={samples}", f"device={device}"], "evaluate")
+    predictor = Predictor.load(model, asked)
     card = predictor.card
     sample = choose(votes, train, split, card.task, card.origin["inputs"])
     source = ImageSource.open(images)

@@ -2,6 +2,8 @@
 
 import ctypes
 import logging
+import os
+import warnings
 
 import torch
 
@@ -14,7 +16,7 @@ logger = logging.getLogger("galaxymill")
 
 
 def choose_device(name: str) -> torch.device:
-    """Resolve ``auto`` to cuda where there is one, else cpu with a note in the log.
+    """Resolve ``auto`` to cuda where there is one, else cpu with a warning that says why.
 
     A process that is to compute on the CPU keeps the memory that it frees, from then on.
 
@@ -24,15 +26,56 @@ def choose_device(name: str) -> torch.device:
         When the device is unknown, or there is no CUDA device.
     """
     if name not in DEVICES:
-        raise UserError(f"--device {name!r}: allowed: {', '.join(DEVICES)}")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: there is no CUDA device; give --device auto or cpu")
-    if name == "auto" and not torch.cuda.is_available():
-        logger.info("no CUDA device: running on the CPU")
-    if name == "cpu" or not torch.cuda.is_available():
+        raise UserError(f"device {name!r}: allowed: {', '.join(DEVICES)}")
+    missing = why_no_cuda() if name != "cpu" else ""
+    if name == "cuda" and missing:
+        raise UserError(
+            f"device: cuda, but {missing}; start it where there is a GPU (on SLURM, ask for one: "
+            "gres), or give device: auto or cpu"
+        )
+    if name == "auto" and missing:
+        logger.warning("device: auto: on the CPU, as %s", missing)
+    if name == "cpu" or missing:
         _keep_freed_memory()
         return torch.device("cpu")
     return torch.device("cuda")
+
+
+def why_no_cuda() -> str:
+    """Say why there is no CUDA device; nothing when there is one."""
+    with warnings.catch_warnings():
+        # torch itself warns of a driver that does not work, in other words than ours.
+        warnings.simplefilter("ignore")
+        if torch.cuda.is_available():
+            return ""
+    if torch.version.cuda is None:
+        return f"PyTorch {torch.__version__} is built without CUDA"
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible in ("", "-1"):
+        return f"CUDA_VISIBLE_DEVICES is {visible!r}: this process was given no GPU"
+    try:
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+    except Exception as error:
+        return f"there is no CUDA device ({str(error).strip().partition('. ')[0]})"
+    return "there is no CUDA device"
+
+
+def check_count(device: torch.device, devices: int) -> None:
+    """Make sure that each of several processes of a node sees its own GPU.
+
+    Raises
+    ------
+    UserError
+        When there are fewer.
+    """
+    if device.type != "cuda" or torch.cuda.device_count() >= devices:
+        return
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "all")
+    raise UserError(
+        f"devices: {devices}, but this process sees {torch.cuda.device_count()} (CUDA_VISIBLE_"
+        f"DEVICES: {visible}); ask for as many on each node, and let every process see all of its "
+        "node (no --gpus-per-task, no --gpu-bind), or give fewer devices"
+    )
 
 
 def _keep_freed_memory() -> None:

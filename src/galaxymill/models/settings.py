@@ -20,11 +20,11 @@ class TrainSettings(Settings):
     Attributes
     ----------
     operational : frozenset of str
-        How many processes share the work: each step sees the same galaxies, the same views of them
-        and the same dropout whatever their number, so that what is learned differs by rounding.
+        On what it learns. However many processes share a step, it sees the same galaxies, the same
+        views of them and the same dropout, so that what is learned differs by rounding.
     """
 
-    operational: ClassVar[frozenset[str]] = frozenset({"devices", "nodes"})
+    operational: ClassVar[frozenset[str]] = frozenset({"device", "devices", "nodes"})
 
     encoder: str = Field(description="a timm architecture, or hf-hub:… / local-dir:…")
     weights: str = Field(
@@ -71,6 +71,9 @@ class TrainSettings(Settings):
     )
     calibrate: bool = Field(
         True, description="fit each question's strength of belief to the validation votes"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="auto: cuda where there is a GPU, else the CPU with a warning"
     )
     devices: int = Field(
         1, ge=1, le=64, description="GPUs of each node that share the work, one process each"

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -19,10 +19,23 @@ from galaxymill.votes.table import Votes
 
 LEARNED_FROM = ("train", "val")
 
-Batch = tuple[Tensor, Tensor]
-"""Pixels (n, 3, side, side), uint8; labels (n, n_columns), float32."""
-
 logger = logging.getLogger("galaxymill")
+
+
+class Batch(NamedTuple):
+    """What one process sees of one step.
+
+    Attributes
+    ----------
+    pixels : Tensor, shape (n, 3, side, side), uint8
+    labels : Tensor, shape (n, n_columns), float32
+    whole : int
+        Galaxies of the step, over all processes.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    whole: int
 
 
 class Batches(Protocol):
@@ -119,10 +132,22 @@ def load_splits(votes: Votes, images: ImageSource, settings: TrainSettings) -> d
 
 @dataclass(frozen=True)
 class Share:
-    """What one of several processes takes of an epoch."""
+    """What one of several processes takes of each step.
+
+    Steps are cut from an order that the seed, the epoch and the galaxies decide; so the processes
+    together see in each step what one process would.
+    """
 
     rank: int = 0
     processes: int = 1
+
+    def of(self, whole: int) -> slice:
+        """Places of its galaxies among those of a step."""
+        return slice(self.rank, whole, self.processes)
+
+    def count(self, whole: int) -> int:
+        """Count them: none, in the last step of an epoch, when it has fewer than processes."""
+        return len(range(self.rank, whole, self.processes))
 
 
 class Cached:
@@ -146,18 +171,17 @@ class Cached:
         Parameters
         ----------
         batch_size : int
+            Of all processes together.
         seed : int or None
-            Of the order; None for the order of ``object_id``, without leaving any out.
+            Of the order; None for the order of ``object_id``.
         share : Share
         """
         n = len(self.labels)
         if seed is None:
-            order = torch.arange(n)[share.rank :: share.processes]
-            return _Gathered(self, order, cuts(len(order), batch_size))
-        order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
-        # Each process takes as many as the others: they wait for each other at each step.
-        own = order[share.rank : n - n % share.processes : share.processes]
-        return _Gathered(self, own, cuts(len(own), batch_size))
+            order = torch.arange(n)
+        else:
+            order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+        return _Gathered(self, order, cuts(n, batch_size), share)
 
 
 @dataclass(frozen=True)
@@ -165,14 +189,15 @@ class _Gathered:
     data: Cached
     order: Tensor
     cuts: Sequence[tuple[int, int]]
+    share: Share
 
     def __len__(self) -> int:
         return len(self.cuts)
 
     def __iter__(self) -> Iterator[Batch]:
         for low, high in self.cuts:
-            chosen = self.order[low:high]
-            yield self.data.pixels[chosen], self.data.labels[chosen]
+            chosen = self.order[low:high][self.share.of(high - low)]
+            yield Batch(self.data.pixels[chosen], self.data.labels[chosen], high - low)
 
 
 class Streamed:
@@ -189,26 +214,19 @@ class Streamed:
     def batches(self, batch_size: int, seed: int | None, share: Share) -> Batches:
         """Cut an epoch into batches; see `Cached.batches`.
 
-        Every process reads row groups of its own, and takes equally many galaxies of them.
+        Every process reads all files, which keeps the order, and decodes its own: decoding takes
+        ten times as long.
         """
-        split = self._split
-        own = split.groups
+        groups = self._split.groups
         if seed is not None:
             generator = torch.Generator().manual_seed(seed)
-            own = [own[i] for i in torch.randperm(len(own), generator=generator).tolist()]
-        if len(own) < share.processes:
-            raise UserError(
-                f"train: {len(own)} row groups of images cannot be shared by {share.processes} "
-                "processes; give fewer, or a larger cache_gb"
-            )
-        own = own[share.rank :: share.processes]
-        here = sum(len(group.ids) for group in own)
-        n = here if seed is None else len(split) // share.processes
+            groups = [groups[i] for i in torch.randperm(len(groups), generator=generator).tolist()]
+        n = len(self._split)
 
         def rows() -> Iterator[tuple[str, bytes]]:
-            return shuffled(own, seed, n)
+            return shuffled(groups, seed, n)
 
-        return _Read(split, rows, cuts(n, batch_size))
+        return _Read(self._split, rows, cuts(n, batch_size), share)
 
 
 @dataclass(frozen=True)
@@ -216,19 +234,27 @@ class _Read:
     split: Split
     rows: Callable[[], Iterator[tuple[str, bytes]]]
     cuts: Sequence[tuple[int, int]]
+    share: Share
 
     def __len__(self) -> int:
         return len(self.cuts)
 
     def __iter__(self) -> Iterator[Batch]:
-        galaxies = decoded(self.rows(), self.split.side)
+        galaxies = decoded(self._own_rows(), self.split.side)
+        width = len(next(iter(self.split.labels.values()), ()))
         for low, high in self.cuts:
-            drawn = list(islice(galaxies, high - low))
-            if not drawn:
-                return
-            pixels = np.stack([pixels for _, pixels in drawn])
-            labels = torch.stack([self.split.labels[key] for key, _ in drawn])
-            yield torch.from_numpy(pixels), labels
+            count = self.share.count(high - low)
+            pixels = torch.empty((count, 3, self.split.side, self.split.side), dtype=torch.uint8)
+            labels = torch.empty((count, width))
+            for place, (key, image) in enumerate(islice(galaxies, count)):
+                pixels[place], labels[place] = torch.from_numpy(image), self.split.labels[key]
+            yield Batch(pixels, labels, high - low)
+
+    def _own_rows(self) -> Iterator[tuple[str, bytes]]:
+        rows = self.rows()
+        for low, high in self.cuts:
+            step = islice(rows, high - low)
+            yield from islice(step, self.share.rank, None, self.share.processes)
 
 
 def open_split(split: Split, cache_gb: float) -> Cached | Streamed:

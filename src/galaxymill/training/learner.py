@@ -16,6 +16,7 @@ import lightning
 import torch
 from torch import Tensor, nn
 
+from galaxymill.errors import UserError
 from galaxymill.models.depthwise import QuickDepthwise
 from galaxymill.models.heads import Head
 from galaxymill.models.network import Network
@@ -24,6 +25,7 @@ from galaxymill.models.views import central_view, erase, random_view
 from galaxymill.training.calibrate import fit_log_scale, mixture_nll
 from galaxymill.training.data import Batch, Batches, Cached, Share, Streamed
 from galaxymill.training.optimiser import frozen_modules, make_optimiser, rate_factor, set_rate
+from galaxymill.training.together import Together
 
 History = list[dict[str, Any]]
 Opened = dict[str, Cached | Streamed]
@@ -100,14 +102,23 @@ class Learner(lightning.LightningModule):  # type: ignore[misc]
         """AdamW; its rate is set before each step."""
         return self.optimiser
 
-    def _mixed(self, rank: int = 0) -> int:
-        """Seed of this epoch."""
-        text = f"{self._seed} {self.epoch} {rank}".encode()
+    def _mixed(self) -> int:
+        """Seed of this epoch, the same in all processes; the 0 is history."""
+        text = f"{self._seed} {self.epoch} 0".encode()
         return int.from_bytes(hashlib.sha256(text).digest()[:7], "big")
+
+    def on_train_start(self) -> None:
+        """Make sure that all processes go on at the same epoch."""
+        epochs = gathered(self.trainer, torch.tensor([self.epoch], device=self.device)).tolist()
+        if len(set(epochs)) > 1:
+            raise UserError(
+                f"train: the processes found checkpoints of different epochs, {epochs}: the "
+                "model's folder must be on a disk that all nodes share"
+            )
 
     def on_train_epoch_start(self) -> None:
         """Seed whatever is drawn in this epoch; what is frozen keeps its batch statistics."""
-        seed = self._mixed(self.trainer.global_rank)
+        seed = self._mixed()
         torch.manual_seed(seed)
         self._draws = torch.Generator().manual_seed(seed)
         self._start, self._seen, self._loss_sum = time.monotonic(), 0, 0.0
@@ -123,22 +134,32 @@ class Learner(lightning.LightningModule):  # type: ignore[misc]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mean loss of one batch of random views."""
-        pixels, labels = batch
-        settings = self._settings
-        views = random_view(pixels, settings.image_size, settings.zoom, settings.shift, self._draws)
-        if settings.erase:
-            views = erase(views, settings.erase, self._draws)
-        with QuickDepthwise() if self._quick else contextlib.nullcontext():
-            outputs = self.network(views)
-        loss: Tensor = _head(self.network).loss(outputs, labels).sum(1).mean()
-        self._seen += len(labels)
-        self._loss_sum += float(loss.detach()) * len(labels)
+        share, processes = self._share(), self.trainer.world_size
+        with contextlib.ExitStack() as modes:
+            if self._quick:
+                modes.enter_context(QuickDepthwise())
+            if processes > 1:
+                modes.enter_context(Together(batch.whole, share.of(batch.whole)))
+            outputs = self.network(self._views(batch.pixels))
+        # DDP takes the mean over processes, which may have different numbers of galaxies.
+        part = batch.whole / processes
+        loss: Tensor = _head(self.network).loss(outputs, batch.labels).sum(1).sum() / part
+        self._seen += len(batch.labels)
+        self._loss_sum += float(loss.detach()) * part
         return loss
+
+    def _views(self, pixels: Tensor) -> Tensor:
+        """Random views of a step's galaxies."""
+        settings = self._settings
+        if not len(pixels):
+            return central_view(pixels.float(), settings.image_size)
+        views = random_view(pixels, settings.image_size, settings.zoom, settings.shift, self._draws)
+        return erase(views, settings.erase, self._draws) if settings.erase else views
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Let the average follow."""
         self._step += 1
-        self._advance(len(batch[1]) * self.trainer.world_size)
+        self._advance(batch.whole)
         if self._settings.ema:
             # The average must not remember the random start: Polyak's with a warm-up, as in timm.
             decay = min(self._settings.ema, (1 + self._step) / (10 + self._step))
@@ -146,16 +167,16 @@ class Learner(lightning.LightningModule):  # type: ignore[misc]
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Note what the average says of one batch, seen as in use."""
-        pixels, labels = batch
-        outputs = self.average(central_view(pixels, self._settings.image_size))
-        self._validated.append((outputs.detach(), labels))
+        outputs = self.average(central_view(batch.pixels, self._settings.image_size))
+        self._validated.append((outputs.detach(), batch.labels))
 
     def on_train_epoch_end(self) -> None:
         """Note the epoch, and its weights when they are the best so far."""
         seconds = time.monotonic() - self._start
         sums = torch.tensor([self._loss_sum, float(self._seen)], device=self.device)
         loss, seen = self.trainer.strategy.reduce(sums, reduce_op="sum").tolist()
-        judged = self._validation_nll()
+        # The first one's word counts, lest rounding make processes end at different epochs.
+        judged = self.trainer.strategy.broadcast(self._validation_nll())
         earlier = [row["val_nll"] for row in self.history]
         # Without a validation split the last epoch is taken: the training loss cannot judge.
         kept = judged is None or judged < min(earlier, default=math.inf)

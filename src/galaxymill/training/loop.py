@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
 
 from galaxymill.models.network import Network
 from galaxymill.models.settings import TrainSettings
@@ -17,6 +19,7 @@ from galaxymill.progress import progress
 from galaxymill.training.checkpoint import load_checkpoint, save_checkpoint
 from galaxymill.training.learner import History, Learner, Opened
 from galaxymill.training.optimiser import freeze
+from galaxymill.training.processes import Processes
 
 _PRECISIONS = {
     torch.float32: "32-true",
@@ -36,32 +39,28 @@ class Machine:
     device : torch.device
     precision : torch.dtype
         Of the encoder.
-    devices, nodes : int
-        Processes on each node, and nodes.
+    processes : Processes
+        That share each step.
     tensorboard : Path or None
         Folder for TensorBoard's event files.
     """
 
     device: torch.device
     precision: torch.dtype
-    devices: int = 1
-    nodes: int = 1
+    processes: Processes
     tensorboard: Path | None = None
-
-    @property
-    def processes(self) -> int:
-        """Processes in all."""
-        return self.devices * self.nodes
 
     def trainer(self, **options: Any) -> lightning.Trainer:
         """Make the trainer of one network."""
+        several = self.processes.count > 1
         return lightning.Trainer(
             accelerator="gpu" if self.device.type == "cuda" else "cpu",
-            devices=self.devices,
-            num_nodes=self.nodes,
-            strategy="ddp" if self.processes > 1 else "auto",
+            devices=self.processes.devices,
+            num_nodes=self.processes.nodes,
+            # Batch statistics are the same everywhere; see `galaxymill.training.together`.
+            strategy=DDPStrategy(broadcast_buffers=False) if several else "auto",
+            plugins=[self.processes.environment()],
             precision=_PRECISIONS[self.precision],
-            sync_batchnorm=self.processes > 1 and self.device.type == "cuda",
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -110,7 +109,7 @@ def fit(
     freeze(network, settings)
     quick = machine.device.type == "cpu" and machine.precision == torch.bfloat16
     count = data["train"].count
-    with progress("train", count * settings.epochs, unit="images") as advance:
+    with _progress(count * settings.epochs, machine.processes.leads) as advance:
         learner = Learner(network, data, settings, seed, quick, advance)
         if _resume(learner, checkpoint, request):
             logger.info("train: goes on after epoch %d", learner.epoch)
@@ -119,7 +118,8 @@ def fit(
         if not learner.finished:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", module="lightning")
-                logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+                for name in ("lightning.pytorch", "lightning.fabric.utilities.distributed"):
+                    logging.getLogger(name).setLevel(logging.WARNING)
                 trainer = machine.trainer(
                     max_epochs=settings.epochs - learner.epoch,
                     gradient_clip_val=settings.gradient_clip,
@@ -129,6 +129,11 @@ def fit(
     best = [row for row in learner.history if row["kept"]][-1]
     logger.info("train: %d epochs; kept %s", learner.epoch, best)
     return learner.history
+
+
+def _progress(images: int, shown: bool) -> AbstractContextManager[Callable[[int], None]]:
+    """Show progress, or in a process that is not the first, do not."""
+    return progress("train", images, unit="images") if shown else nullcontext(lambda _: None)
 
 
 def _resume(learner: Learner, checkpoint: Path, request: str) -> bool:

@@ -4,7 +4,7 @@ import csv
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from galaxymill.settings import Settings
 from galaxymill.storage.atomic import atomic_tree, exclusive
 from galaxymill.storage.digest import sha256_file, sha256_json
 from galaxymill.storage.origin import Origin, read_record
+from galaxymill.training.processes import Processes
 from galaxymill.votes.table import Votes, read_joint_votes
 
 if TYPE_CHECKING:
@@ -33,15 +34,13 @@ class Resources(Settings):
 
     Attributes
     ----------
-    device : str
-        ``auto``, ``cpu`` or ``cuda``.
     threads : int
-        CPU threads; 0 leaves torch's default. The same number gives the same model, bit by bit.
+        CPU threads, shared by the devices of a node unless srun has started each; 0 leaves torch's
+        default. The same number gives the same model, bit by bit.
     tensorboard : Path or None
         Folder for TensorBoard's event files.
     """
 
-    device: str = "auto"
     threads: int = 0
     tensorboard: Path | None = None
 
@@ -72,32 +71,62 @@ def train(
     UserError
         When there is nothing to learn from, or what to start from cannot be had.
     """
-    votes, source = read_joint_votes(votes_paths), ImageSource.open(images)
-    # Each set by itself, so that an evaluation knows any of them again.
-    inputs = {f"votes_{n}": read_record(path).digest for n, path in enumerate(votes_paths, 1)}
-    inputs["images"] = source.digest
-    if settings.weights_file:
-        inputs["weights"] = read_card(settings.weights_file).digest
-    origin = Origin("train", settings.product_settings(), inputs, source.domain)
-    if not _leads():
-        # Further processes of a parallel training learn, but write nothing.
-        _learn(votes, source, settings, origin, resources, out)
-        return
+    processes = Processes.here(settings.devices, settings.nodes)
+    if not processes.leads:
+        logger.setLevel(logging.ERROR)
+    with processes.named():
+        votes, source = read_joint_votes(votes_paths), ImageSource.open(images)
+        # Each set by itself, so that an evaluation knows any of them again.
+        inputs = {f"votes_{n}": read_record(path).digest for n, path in enumerate(votes_paths, 1)}
+        inputs["images"] = source.digest
+        if settings.weights_file:
+            inputs["weights"] = read_card(settings.weights_file).digest
+        origin = Origin("train", settings.product_settings(), inputs, source.domain)
+        work = _Work(votes, source, settings, origin, resources, processes, out)
+        if processes.leads:
+            _make(work)
+        elif processes.agree(needed=True):
+            _learn(work)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is asked of one call."""
+
+    votes: Votes
+    source: ImageSource
+    settings: TrainSettings
+    origin: Origin
+    resources: Resources
+    processes: Processes
+    out: Path
+
+
+@dataclass(frozen=True)
+class _Learned:
+    """What has come of it."""
+
+    splits: "dict[str, Split]"
+    machine: "Machine"
+    networks: "list[Network]"
+    history: list[dict[str, Any]]
+
+
+def _make(work: _Work) -> None:
+    """Train and write: what the first of several processes does, or the only one."""
+    out = work.out
     with exclusive(out) as waited:
-        if waited and _is_made(out, origin):
+        if not work.processes.agree(needed=not (waited and _is_made(out, work.origin))):
             logger.info("train: another process has just made %s", out)
             return
-        networks, card, history = _learn(votes, source, settings, origin, resources, out)
+        learned = _learn(work)
+        card = _card(work, learned)
+        if work.settings.calibrate and card.counts["val"]:
+            _calibrate(learned, card)
         with atomic_tree(out.parent, MODEL_FILE) as folder:
-            _write(folder, networks, card, history)
+            _write(folder, learned, card)
         for path in out.parent.glob(".member-*.safetensors"):
             path.unlink()
-
-
-def _leads() -> bool:
-    """Tell whether this process is the first of a parallel training, or the only one."""
-    ranks = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
-    return int(next((os.environ[name] for name in ranks if name in os.environ), "0")) == 0
 
 
 def _is_made(out: Path, origin: Origin) -> bool:
@@ -108,46 +137,53 @@ def _is_made(out: Path, origin: Origin) -> bool:
     return card.origin == origin.to_dict() and card.weights_sha256 == sha256_file(weights)
 
 
-def _learn(
-    votes: Votes,
-    source: ImageSource,
-    settings: TrainSettings,
-    origin: Origin,
-    resources: Resources,
-    out: Path,
-) -> "tuple[list[Network], ModelCard, list[dict[str, Any]]]":
-    """Train every member and calibrate them together."""
+def _learn(work: _Work) -> _Learned:
+    """Train every member; all processes do."""
     from galaxymill.training.data import load_splits, open_split
 
-    machine = _machine(settings, resources)
-    splits = load_splits(votes, source, settings)
-    counts = {name: len(split) for name, split in splits.items()}
-    counts["test"] = int((votes.splits == "test").sum())
+    settings = work.settings
+    machine = _machine(work)
+    splits = load_splits(work.votes, work.source, settings)
     opened = {name: open_split(split, settings.cache_gb) for name, split in splits.items()}
-    networks, history = [], []
+    networks: list[Network] = []
+    history: list[dict[str, Any]] = []
     for member in range(settings.members):
-        network = _start(votes, splits["train"], settings, member)
-        history += _fit_member(network, opened, settings, member, machine, out, origin)
+        network = _start(work.votes, splits["train"], settings, member)
+        history += _fit_member(work, network, opened, member, machine)
         networks.append(network)
-    card = ModelCard(votes.task, settings, networks[0].card.to_dict(), "", origin.to_dict(), counts)
-    if settings.calibrate and counts["val"]:
-        _calibrate(networks, card, splits["val"], machine)
-    return networks, card, history
+    return _Learned(splits, machine, networks, history)
 
 
-def _machine(settings: TrainSettings, resources: Resources) -> "Machine":
+def _card(work: _Work, learned: _Learned) -> ModelCard:
+    """Describe a model whose weights are not written yet."""
+    counts = {name: len(split) for name, split in learned.splits.items()}
+    counts["test"] = int((work.votes.splits == "test").sum())
+    encoder = learned.networks[0].card.to_dict()
+    return ModelCard(work.votes.task, work.settings, encoder, "", work.origin.to_dict(), counts)
+
+
+def _machine(work: _Work) -> "Machine":
     # Deterministic matrix products on CUDA need this before its first use.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     import torch
 
-    from galaxymill.models.devices import choose_device, choose_precision
+    from galaxymill.models.devices import check_count, choose_device, choose_precision
     from galaxymill.training.loop import Machine
 
-    torch.set_num_threads(useful_threads(settings, resources.threads or torch.get_num_threads()))
-    device = choose_device(resources.device)
+    settings, processes = work.settings, work.processes
+    device = choose_device(settings.device)
+    check_count(device, processes.devices)
+    threads = work.resources.threads or torch.get_num_threads()
+    if not processes.by_srun:
+        threads = max(1, threads // processes.devices)
+    threads = useful_threads(settings, threads)
+    torch.set_num_threads(threads)
+    # Lightning would set another number.
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     precision = choose_precision(settings.precision, device)
-    logger.info("train: on %s in %s", device, str(precision).removeprefix("torch."))
-    return Machine(device, precision, settings.devices, settings.nodes, resources.tensorboard)
+    kind = str(precision).removeprefix("torch.")
+    logger.info("train: on %s in %s, %d processes", device, kind, processes.count)
+    return Machine(device, precision, processes, work.resources.tensorboard)
 
 
 def _start(votes: Votes, train: "Split", settings: TrainSettings, member: int) -> "Network":
@@ -164,30 +200,23 @@ def _start(votes: Votes, train: "Split", settings: TrainSettings, member: int) -
 
 
 def _fit_member(
-    network: "Network",
-    opened: Any,
-    settings: TrainSettings,
-    member: int,
-    machine: "Machine",
-    out: Path,
-    origin: Origin,
+    work: _Work, network: "Network", opened: Any, member: int, machine: "Machine"
 ) -> list[dict[str, Any]]:
     from galaxymill.training.loop import fit
 
+    settings = work.settings
     seed = settings.seed + member
-    request = sha256_json([origin.to_dict(), seed, str(machine.precision)])
+    request = sha256_json([work.origin.to_dict(), seed, str(machine.precision)])
     board = machine.tensorboard / f"member-{member}" if machine.tensorboard else None
     machine = replace(machine, tensorboard=board)
-    checkpoint = out.parent / f".member-{member}.safetensors"
+    checkpoint = work.out.parent / f".member-{member}.safetensors"
     if settings.members > 1:
         logger.info("train: member %d of %d", member + 1, settings.members)
     rows = fit(network, opened, settings, seed, machine, checkpoint, request)
     return [{"member": member, **row} for row in rows]
 
 
-def _calibrate(
-    networks: "list[Network]", card: ModelCard, val: "Split", machine: "Machine"
-) -> None:
+def _calibrate(learned: _Learned, card: ModelCard) -> None:
     """Scale the strength of belief of all members alike, by the galaxies of ``val``."""
     import numpy as np
     import torch
@@ -197,9 +226,10 @@ def _calibrate(
     from galaxymill.inference.settings import PredictSettings
     from galaxymill.training.calibrate import fit_log_scale
 
-    whole = [network.to(machine.device).eval() for network in networks]
+    device, networks, val = learned.machine.device, learned.networks, learned.splits["val"]
+    whole = [network.to(device).eval() for network in networks]
     asked = PredictSettings(samples=CALIBRATION_SAMPLES)
-    predictor = Predictor(whole, card, asked, Engine(machine.device))
+    predictor = Predictor(whole, card, asked, Engine(device))
     keys: list[str] = []
     samples = []
     for group in val.groups:
@@ -214,16 +244,14 @@ def _calibrate(
     logger.info("train: strength of belief scaled by %s", np.round(log_scale.exp().numpy(), 2))
 
 
-def _write(
-    folder: Path, networks: "list[Network]", card: ModelCard, history: list[dict[str, Any]]
-) -> None:
+def _write(folder: Path, learned: _Learned, card: ModelCard) -> None:
     from galaxymill.models.store import write_model, write_weights
 
     with (folder / "history.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(history[0]), lineterminator="\n")
+        writer = csv.DictWriter(file, list(learned.history[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(history)
-    write_model(folder, replace(card, weights_sha256=write_weights(folder, networks)))
+        writer.writerows(learned.history)
+    write_model(folder, replace(card, weights_sha256=write_weights(folder, learned.networks)))
 
 
 def useful_threads(settings: TrainSettings, threads: int) -> int:
@@ -235,9 +263,9 @@ def useful_threads(settings: TrainSettings, threads: int) -> int:
     Parameters
     ----------
     settings : TrainSettings
-        ``batch_size`` and ``image_size``.
+        ``batch_size`` and ``image_size``; processes share the step.
     threads : int
-        Those there are.
+        Those there are for each process.
     """
-    pixels = settings.batch_size * settings.image_size**2
+    pixels = settings.batch_size * settings.image_size**2 // settings.processes
     return max(1, min(threads, pixels // PIXELS_PER_THREAD))
