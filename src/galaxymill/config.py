@@ -13,6 +13,7 @@ from galaxymill.images.recipes import RECIPES
 from galaxymill.images.settings import RecipeSettings
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.models.settings import TrainSettings
+from galaxymill.planning.settings import Rates
 from galaxymill.release.settings import ReleaseSettings
 from galaxymill.settings import Choice, Name, Settings, Strict, explain
 from galaxymill.simulation.settings import SimulationSettings
@@ -67,6 +68,10 @@ class Images(Choice):
     def to_flags(self) -> str:
         """Spell what changes the images for the command line."""
         return f"--recipe {self.recipe} {self.settings.to_flags()}"
+
+    def plan_flags(self) -> str:
+        """Spell what a plan asks of the images for the command line."""
+        return f"--image size={self.settings.size} --image format={self.settings.format}"
 
     @property
     def version(self) -> int:
@@ -169,6 +174,7 @@ class Config(Strict):
     network: dict[str, Network] = Field(
         {}, description="limits by service; changing them runs nothing again"
     )
+    rates: Rates = Field(Rates(), description="how fast your machines are; only a plan asks")
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:

@@ -17,6 +17,7 @@ from galaxymill.downloads.settings import DownloadSettings
 from galaxymill.images.recipes import RECIPES
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.models.settings import TrainSettings
+from galaxymill.planning.settings import Rates
 from galaxymill.simulation.settings import SimulationSettings
 from galaxymill.storage.atomic import atomic_file
 from galaxymill.surveys.base import Network
@@ -137,6 +138,7 @@ def page() -> str:
         ("releases.NAME", "A catalogue to publish.", config.Release),
         ("releases.NAME.predict", "What predictions hold.", PredictSettings),
         ("network.SERVICE", "How hard a service may be asked; changes no product.", Network),
+        ("rates", "How fast your machines are, two cores by default; only a plan asks.", Rates),
     ]
     return _HEAD + "".join(_section(*section) for section in sections)
 

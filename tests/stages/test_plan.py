@@ -1,18 +1,27 @@
 """``plan``: what a survey costs, counted before anything is asked."""
 
+import re
+
+import numpy as np
 import pytest
 
 from galaxymill.catalog.ingest import ingest
 from galaxymill.catalog.partition import partition
 from galaxymill.catalog.settings import CatalogSettings
 from galaxymill.errors import UserError
+from galaxymill.images.settings import RecipeSettings
+from galaxymill.planning.plan import plan
+from galaxymill.planning.settings import ModelUse, Rates
+from galaxymill.planning.words import bytes_in_words, duration, in_columns
 from galaxymill.surveys.base import Network
 from galaxymill.surveys.fetch import fetch
-from galaxymill.surveys.plan import plan
+from galaxymill.surveys.pixel_scale import cutout_sizes, pixel_scale_and_size
 from galaxymill.surveys.services.files import FilesSettings
 from galaxymill.surveys.services.legacy import LegacySettings
 
 LIMITS = Network(requests_per_second=0.5)
+IMAGES = RecipeSettings(size=212)
+RATES = Rates(render=10, predict=0.25, merge=20)
 
 
 @pytest.fixture
@@ -34,33 +43,83 @@ def partitions(write_table, tmp_path):
     return out
 
 
-def lines(text):
-    return {line.split()[0]: line.split(maxsplit=1)[1] for line in text.splitlines()}
+def planned(partitions, service, settings, models=None):
+    return plan(partitions, service, settings, LIMITS, IMAGES, models or {}, RATES)
 
 
-def test_a_remote_service_costs_requests_and_time(partitions):
-    told = lines(plan(partitions, "legacy", LegacySettings(size=100), LIMITS))
-    assert told["galaxies"].startswith("40 ")
-    assert told["requests"] == "40 to www.legacysurvey.org"
-    assert told["time"] == "80 s at 0.5 requests/s"
-    assert told["bytes"] == "at most 4.8 MB"
+def rows(text):
+    """Rows of the printed table by stage: cells between two or more spaces."""
+    table = text.split("\n\n")[1].splitlines()
+    cells = [re.split(r"\s{2,}", line) for line in table]
+    return {cell[0]: cell[1:] for cell in cells}
+
+
+def test_every_stage_has_a_row(partitions):
+    models = {"spirals": ModelUse(passes=2, summary_bytes=100, embedding_bytes=10, releases=2)}
+    told = rows(str(planned(partitions, "legacy", LegacySettings(size=100), models)))
+    jobs = str(len(partitions.read_text().splitlines()) - 1)
+    assert list(told) == ["stage", "fetch", "render", "predict", "release"]
+    assert told["fetch"] == [
+        jobs,
+        "40 requests to www.legacysurvey.org",
+        "80 s at 0.5 requests/s",
+        "4.8 MB",
+    ]
+    # A quarter of the pixels that the rate is for.
+    assert told["render"][:3] == [
+        jobs,
+        "40 images of 212 pixels, jpeg",
+        "1 s of one core at 40 images/s",
+    ]
+    assert told["predict"] == [
+        jobs,
+        "40 galaxies by spirals",
+        "5 min of one GPU at 0.125 galaxies/s",
+        "4.4 kB",
+    ]
+    assert told["release"] == ["2", "80 rows by spirals", "4 s at 20 galaxies/s", "24.8 kB"]
+
+
+def test_the_first_line_counts_galaxies_and_the_last_one_disk(partitions, monkeypatch):
+    told = planned(partitions, "legacy", LegacySettings(size=100))
+    first, *_, last = str(told).splitlines()
+    assert re.fullmatch(r"\d partitions of at most \d+ galaxies, 40 in all", first)
+    assert last.startswith("disk: ")
+    assert "NOT ENOUGH" not in last
+    full = type(told)(told.survey, told.steps, free=1000)
+    assert "1e+03 B" not in str(full)
+    assert (
+        str(full)
+        .splitlines()[-1]
+        .endswith("NOT ENOUGH, unless most of it is smaller than its bound")
+    )
 
 
 def test_galaxies_off_the_footprint_cost_nothing(partitions, tmp_path):
     bricks = tmp_path / "bricks.csv"
     bricks.write_text("ra1,ra2,dec1,dec2\n0,90,-1,1\n350,352,-1,1\n")
-    settings = LegacySettings(size=100, footprint=bricks)
-    told = lines(plan(partitions, "legacy", settings, LIMITS))
-    assert told["outside"].startswith("29 galaxies")
-    assert told["requests"] == "11 to www.legacysurvey.org"
+    told = str(planned(partitions, "legacy", LegacySettings(size=100, footprint=bricks)))
+    assert told.splitlines()[1].startswith("29 galaxies are off the footprint")
+    assert rows(told)["fetch"][1] == "11 requests to www.legacysurvey.org"
 
 
 def test_sizes_by_radius_are_counted(partitions):
     settings = LegacySettings(size=424, pixel_scale="gz_decals", bands=("r",))
     # 424 pixels of 0.1 arcsec are 162 of 0.262; the large ones have 4 arcsec a pixel.
     expected = 4 * 20 * (162**2 + 424**2)
-    told = lines(plan(partitions, "legacy", settings, LIMITS))
-    assert told["bytes"] == f"at most {expected / 1e6:.3g} MB"
+    told = rows(str(planned(partitions, "legacy", settings)))
+    assert told["fetch"][-1] == f"{expected / 1e6:.3g} MB"
+
+
+def test_sizes_of_many_are_those_of_each():
+    settings = LegacySettings(size=300, pixel_scale="gz_decals")
+    small = np.r_[np.geomspace(0.01, 500, 400), np.nan, np.inf, -1.0, 0.0]
+    large = 2.2 * small[::-1]
+    each = [
+        pixel_scale_and_size(*pair, settings)[1]
+        for pair in zip(small.tolist(), large.tolist(), strict=True)
+    ]
+    assert cutout_sizes(small, large, settings).tolist() == each
 
 
 def test_sizes_by_radius_need_radii(write_table, tmp_path):
@@ -69,13 +128,62 @@ def test_sizes_by_radius_need_radii(write_table, tmp_path):
     partition(tmp_path / "objects.parquet", tmp_path / "partitions.csv", 15)
     settings = LegacySettings(pixel_scale="gz_decals")
     with pytest.raises(UserError, match="no petro_r50 and petro_r90, which pixel_scale gz_decals"):
-        plan(tmp_path / "partitions.csv", "legacy", settings, LIMITS)
+        planned(tmp_path / "partitions.csv", "legacy", settings)
     (tile,) = (tmp_path / "tiles").glob("*.parquet")
     with pytest.raises(UserError, match="no petro_r50 and petro_r90"):
         fetch(tile, tmp_path / "cutouts.parquet", "legacy", settings, LIMITS)
 
 
 def test_files_ask_nobody(partitions, tmp_path):
-    told = lines(plan(partitions, "files", FilesSettings(folder=str(tmp_path)), LIMITS))
-    assert told["requests"] == "none leaves this machine (files)"
-    assert "time" not in told
+    told = rows(str(planned(partitions, "files", FilesSettings(folder=str(tmp_path)))))
+    assert told["fetch"][1] == "no request leaves this machine (files)"
+    assert len(told["fetch"]) == 3
+
+
+def test_command_line(galaxymill, partitions):
+    words = ["plan", partitions, "--service", "legacy", "--image", "size=100"]
+    words += ["--model", "spirals passes=8", "--rate", "predict=1000", "--network", "jobs=2"]
+    done = galaxymill(*words)
+    assert done.returncode == 0, done.stderr
+    assert rows(done.stdout)["predict"][2] == "0 s of one GPU at 125 galaxies/s"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--rate", "predict=0"], "predict: Input should be greater than 0"),
+        (["--rate", "train=1"], "train: unknown key; allowed: merge, predict, render"),
+        (["--model", "spirals passes=none"], "--model spirals: passes: "),
+        (["--model", "spirals 8"], "'8' is not of the form key=value"),
+    ],
+)
+def test_command_line_refuses(galaxymill, partitions, words, told):
+    done = galaxymill("plan", partitions, "--service", "legacy", *words)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(3, "3 s"), (600, "10 min"), (9000, "2.5 h"), (40 * 86400, "40.0 days")],
+)
+def test_durations(seconds, words):
+    assert duration(seconds) == words
+
+
+def test_bytes():
+    assert [bytes_in_words(n) for n in (0, 999, 4_800_000, 7.2e15)] == [
+        "0 B",
+        "999 B",
+        "4.8 MB",
+        "7,200.0 TB",
+    ]
+
+
+def test_columns():
+    assert in_columns([("what", "n"), ("a", "10"), ("long", "1,000")]) == [
+        "what  n",
+        "a        10",
+        "long  1,000",
+    ]

@@ -1,5 +1,6 @@
 """The config, checked, and what follows from it: targets, and slots a host."""
 
+import gc
 import os
 import re
 import shlex
@@ -11,12 +12,17 @@ from galaxymill.cluster.needs import NEEDS, fetching, training
 from galaxymill.config import load_config
 from galaxymill.errors import UserError
 from galaxymill.paths import PATHVARS
+from galaxymill.planning.models import model_flags
 from galaxymill.release.closure import describe_run
 from galaxymill.stages import STAGE_VERSIONS
 
 
 pathvars:
     **PATHVARS,
+
+
+# A large DAG is millions of objects that stay: looking for garbage among them takes time.
+gc.set_threshold(100_000, 50, 100)
 
 
 wildcard_constraints:
@@ -75,8 +81,10 @@ for host, jobs in CFG.hosts().items():
 
 
 def asks(host):
-    """Make the resource function of one host: 1 for the surveys that ask it."""
-    return lambda wildcards: int(CFG.surveys[wildcards.survey].cutouts.settings.host == host)
+    """Give the slots of one host: 1 for the surveys that ask it."""
+    asking = {name for name, one in CFG.surveys.items() if one.cutouts.settings.host == host}
+    # Nothing is called for each of ten thousand jobs when all surveys ask the same one.
+    return 1 if asking == set(CFG.surveys) else lambda wildcards: int(wildcards.survey in asking)
 
 
 def needs(need, galaxies=lambda wildcards, input: 0):

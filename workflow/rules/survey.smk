@@ -63,7 +63,7 @@ checkpoint partition_catalog:
 
 
 rule plan_survey:
-    """Count what fetching a survey will cost."""
+    """Count what a survey will cost, before anything is asked of a server."""
     input:
         partitions="<catalog>/partitions.csv",
     output:
@@ -73,12 +73,16 @@ rule plan_survey:
     resources:
         mem_mb=1000,
         runtime=10,
-        operational=lambda wc: CFG.operational_flags(wc.survey),
+    # Rates and limits too: who changes them wants another plan.
     params:
         cutouts=lambda wc: CFG.surveys[wc.survey].cutouts.to_flags(),
+        limits=lambda wc: CFG.operational_flags(wc.survey),
+        images=lambda wc: CFG.surveys[wc.survey].images.plan_flags(),
+        models=lambda wc: model_flags(CFG, wc.survey, TREES),
+        rates=CFG.rates.to_flags("--rate"),
     shell:
-        "galaxymill plan {input.partitions:q} {params.cutouts} "
-        "{resources.operational} 2> {log:q} | tee {output.plan:q}"
+        "galaxymill plan {input.partitions:q} {params.cutouts} {params.limits} {params.images} "
+        "{params.models} {params.rates} 2> {log:q} | tee {output.plan:q}"
 
 
 rule fetch_cutouts:

@@ -1,5 +1,6 @@
 """From a catalogue to images: download, simulate, ingest, partition, fetch, render, lists."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -78,17 +79,51 @@ def plan(
     service: Annotated[str, typer.Option(help="a service, as for fetch")],
     settings: Sets = [],  # noqa: B006
     network: Annotated[
-        list[str], typer.Option(metavar="KEY=VALUE", help="limits the time is counted at")
+        list[str], typer.Option(metavar="KEY=VALUE", help="limits that requests are counted at")
+    ] = [],  # noqa: B006
+    image: Annotated[
+        list[str], typer.Option(metavar="KEY=VALUE", help="size and format of the images")
+    ] = [],  # noqa: B006
+    models: Annotated[
+        list[str],
+        typer.Option(
+            "--model",
+            metavar="'NAME KEY=VALUE ...'",
+            help="a model that predicts: passes, summary_bytes, embedding_bytes, releases",
+        ),
+    ] = [],  # noqa: B006
+    rate: Annotated[
+        list[str],
+        typer.Option(
+            metavar="KEY=VALUE", help="what is done in a second here: render, predict, merge"
+        ),
     ] = [],  # noqa: B006
 ) -> None:
-    """Count partitions, requests, bytes and hours of a survey before anything is asked."""
+    """Count a survey's partitions, jobs, requests, images, hours and bytes before anything runs.
+
+    Hours are those of the rates that are given; docs/BENCHMARKS.md says where the others are
+    from, and how to measure yours.
+    """
+    from galaxymill.images.settings import RecipeSettings
+    from galaxymill.planning.plan import plan as run
+    from galaxymill.planning.settings import ModelUse, Rates
     from galaxymill.surveys.base import Network
-    from galaxymill.surveys.plan import plan as run
     from galaxymill.surveys.registry import SERVICES
 
-    model = chosen_settings(SERVICES, "service", service)
-    limits = Network.from_flags(network, "--network")
-    typer.echo(run(partitions, service, model.from_flags(settings, "plan"), limits))
+    chosen = chosen_settings(SERVICES, "service", service).from_flags(settings, "plan")
+    uses = {}
+    for name, *values in filter(None, map(shlex.split, models)):
+        uses[name] = ModelUse.from_flags(values, f"--model {name}")
+    told = run(
+        partitions,
+        service,
+        chosen,
+        Network.from_flags(network, "--network"),
+        RecipeSettings.from_flags(image, "--image"),
+        uses,
+        Rates.from_flags(rate, "--rate"),
+    )
+    typer.echo(str(told))
 
 
 @app.command()

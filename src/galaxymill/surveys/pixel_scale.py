@@ -4,8 +4,14 @@ import math
 from collections.abc import Collection
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from galaxymill.errors import UserError
 from galaxymill.surveys.base import MAX_SIZE, ServiceSettings
+
+Floats = npt.NDArray[np.float64]
+Sizes = npt.NDArray[np.int64]
 
 NATIVE_PIXEL_SCALE = 0.262
 """Pixel scale of the Legacy Surveys, arcsec."""
@@ -63,6 +69,27 @@ def pixel_scale_and_size(
         return scale, settings.size
     size = round(field_arcsec / NATIVE_PIXEL_SCALE)
     return NATIVE_PIXEL_SCALE, min(max(size, _MIN_SIZE), MAX_SIZE)
+
+
+def cutout_sizes(r50: Floats, r90: Floats, settings: ServiceSettings) -> Sizes:
+    """Give the sizes of many galaxies' cutouts, as `pixel_scale_and_size` gives each.
+
+    Parameters
+    ----------
+    r50, r90 : ndarray, shape (n,)
+        Petrosian radii in arcsec; NaN where there is none.
+    settings : ServiceSettings
+        With ``pixel_scale: gz_decals``.
+
+    Returns
+    -------
+    ndarray, shape (n,), int64
+    """
+    small, large = (np.where(np.isfinite(r) & (r > 0), r, 0.0) for r in (r50, r90))
+    field_arcsec = _GZ_SIZE * np.maximum(np.minimum(0.04 * small, 0.02 * large), 0.1)
+    native = np.clip(np.round(field_arcsec / NATIVE_PIXEL_SCALE), _MIN_SIZE, MAX_SIZE)
+    coarse = field_arcsec / settings.size >= NATIVE_PIXEL_SCALE
+    return np.where(coarse, settings.size, native).astype(np.int64)
 
 
 def _radius(value: object) -> float:

@@ -1,0 +1,36 @@
+"""Pretend that a workflow has run: empty products, and Snakemake's own records of each.
+
+Called as Snakemake is. Running thirty thousand jobs for the sake of their records would take hours.
+"""
+
+import sys
+from pathlib import Path
+
+from snakemake.cli import main
+
+# After cli: alone, snakemake.workflow runs into a circle of imports.
+from snakemake import workflow  # isort: skip
+
+
+class Finished:
+    """Stands in Snakemake's scheduler's place: every job has just ended well."""
+
+    def __init__(self, flow: workflow.Workflow, *_: object) -> None:
+        self._flow = flow
+
+    def schedule(self) -> bool:
+        """Make the outputs of every job, those of its inputs first."""
+        self._flow.async_run(self._finish())
+        return True
+
+    async def _finish(self) -> None:
+        for level in self._flow.dag.toposorted():
+            for job in level:
+                for file in job.output:
+                    Path(file).parent.mkdir(parents=True, exist_ok=True)
+                    Path(file).touch()
+                await self._flow.persistence.finished(job)
+
+
+workflow.JobScheduler = Finished
+main(sys.argv[1:])

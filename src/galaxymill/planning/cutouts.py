@@ -1,0 +1,80 @@
+"""What a survey asks of its service: galaxies, requests and bytes, tile by tile."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from galaxymill.catalog.partition import part_files
+from galaxymill.surveys.base import ServiceSettings
+from galaxymill.surveys.footprint import Footprint, load_footprint
+from galaxymill.surveys.pixel_scale import RADII, cutout_sizes, require_radii
+
+
+@dataclass
+class Asked:
+    """What fetching a survey comes to.
+
+    Attributes
+    ----------
+    galaxies, inside : int
+        Of the catalogue, and of these, on the footprint.
+    requests : int
+        To the service.
+    payload_bytes : int
+        Uncompressed pixels: an upper bound of what comes.
+    tile_bytes : int
+        Of the catalogue's tiles on disk.
+    """
+
+    galaxies: int = 0
+    inside: int = 0
+    requests: int = 0
+    payload_bytes: int = 0
+    tile_bytes: int = 0
+
+
+def count_cutouts(partitions: Path, settings: ServiceSettings) -> Asked:
+    """Count what fetching the partitions of a table comes to.
+
+    Raises
+    ------
+    UserError
+        When there is no such table, or a tile has no radii and its cutouts' sizes need them.
+    """
+    region = load_footprint(settings.footprint) if settings.footprint else None
+    asked = Asked()
+    for tile in part_files(partitions, partitions.parent / "tiles"):
+        _count(tile, settings, region, asked)
+    return asked
+
+
+def _count(tile: Path, settings: ServiceSettings, region: Footprint | None, asked: Asked) -> None:
+    by_radius = settings.pixel_scale == "gz_decals"
+    columns = (["ra", "dec"] if region else []) + (RADII if by_radius else [])
+    with pq.ParquetFile(tile) as file:
+        require_radii(tile, file.schema_arrow.names, settings)
+        count = file.metadata.num_rows
+        rows = file.read(columns=columns) if columns else None
+    inside = np.ones(count, bool)
+    if region is not None and rows is not None:
+        inside = region.contains(rows["ra"].to_numpy(), rows["dec"].to_numpy())
+    number = int(inside.sum())
+    asked.galaxies += count
+    asked.inside += number
+    asked.requests += settings.requests(number)
+    asked.tile_bytes += tile.stat().st_size
+    if by_radius and rows is not None:
+        asked.payload_bytes += _bytes_by_radius(rows.filter(pa.array(inside)), settings)
+    else:
+        asked.payload_bytes += number * settings.payload_bytes(settings.size)
+
+
+def _bytes_by_radius(rows: pa.Table, settings: ServiceSettings) -> int:
+    """Bytes of cutouts whose sizes follow the galaxies' radii."""
+    r50, r90 = (rows[name].cast(pa.float64()).to_numpy() for name in RADII)
+    sizes, counts = np.unique(cutout_sizes(r50, r90, settings), return_counts=True)
+    each = map(settings.payload_bytes, sizes.tolist())
+    return sum(one * count for one, count in zip(each, counts.tolist(), strict=True))

@@ -1,0 +1,36 @@
+"""Figures as people read them: bytes, durations, columns of words."""
+
+from collections.abc import Sequence
+
+
+def bytes_in_words(count: float) -> str:
+    """Spell bytes with three digits and a decimal unit, e.g. ``"4.8 MB"``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.1f} TB"
+
+
+def duration(seconds: float) -> str:
+    """Spell a time in the unit in which it is easily read: s, min, h or days."""
+    for limit, unit, length in ((120, "s", 1), (7200, "min", 60), (2 * 86400, "h", 3600)):
+        if seconds < limit:
+            return f"{seconds / length:.{1 if unit == 'h' else 0}f} {unit}"
+    return f"{seconds / 86400:,.1f} days"
+
+
+def in_columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lay a table out in columns, two spaces apart; numbers, but for words, to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if _is_number(cell) else cell.ljust(width)
+            for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _is_number(cell: str) -> bool:
+    return cell.replace(",", "").replace(".", "").isdigit()
