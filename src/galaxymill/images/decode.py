@@ -148,16 +148,18 @@ def _check_data(payload: bytes, start: int, size: int, datasum: int | None) -> N
         raise PayloadError("FITS data do not add up to their DATASUM")
 
 
-def ones_complement_sum(data: bytes) -> int:
+def ones_complement_sum(data: bytes | memoryview) -> int:
     """Sum of big-endian 32-bit words with end-around carry (FITS standard 4.0, appendix J).
 
     Parameters
     ----------
-    data : bytes
+    data : bytes or memoryview
         Zeros are added up to a multiple of four.
     """
-    words = np.frombuffer(data + b"\0" * (-len(data) % 4), ">u4")
-    return carried(int(words.sum(dtype=np.uint64)))
+    view = memoryview(data)
+    if view.nbytes % 4:
+        view = memoryview(bytes(view) + b"\0" * (-view.nbytes % 4))
+    return carried(int(np.frombuffer(view, ">u4").sum(dtype=np.uint64)))
 
 
 def carried(total: int) -> int:

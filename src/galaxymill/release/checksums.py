@@ -1,6 +1,6 @@
 """``SHA256SUMS``: the sha256 of every file of a release."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,12 +9,32 @@ from galaxymill.storage.digest import sha256_file
 THREADS = 2
 
 
-def checksums(folder: Path) -> dict[str, str]:
-    """Give the sha256 of every file below a folder, by its path from there, sorted."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+def list_files(folder: Path) -> list[str]:
+    """Give the paths, from there, of all files below a folder, sorted."""
+    return sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+    )
+
+
+def checksums(folder: Path, files: Sequence[str]) -> dict[str, str]:
+    """Give the sha256 of some files of a folder, by their paths from there."""
     with ThreadPoolExecutor(THREADS) as pool:
-        sums = pool.map(sha256_file, files)
-        return {p.relative_to(folder).as_posix(): s for p, s in zip(files, sums, strict=True)}
+        sums = pool.map(lambda name: sha256_file(folder / name), files)
+        return dict(zip(files, sums, strict=True))
+
+
+def all_checksums(folder: Path, known: Mapping[str, str]) -> dict[str, str]:
+    """Give the sha256 of every file below a folder, by its path from there, sorted.
+
+    Parameters
+    ----------
+    folder : Path
+    known : mapping of str to str
+        Those that need not be read again.
+    """
+    files = list_files(folder)
+    sums = {**known, **checksums(folder, [name for name in files if name not in known])}
+    return {name: sums[name] for name in files}
 
 
 def write_checksums(folder: Path, name: str, known: Mapping[str, str]) -> None:
@@ -28,8 +48,5 @@ def write_checksums(folder: Path, name: str, known: Mapping[str, str]) -> None:
     known : mapping of str to str
         Those that need not be read again.
     """
-    files = sorted(
-        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
-    )
-    lines = [f"{known.get(file) or sha256_file(folder / file)}  {file}\n" for file in files]
+    lines = [f"{digest}  {file}\n" for file, digest in all_checksums(folder, known).items()]
     (folder / name).write_text("".join(lines), encoding="utf-8")

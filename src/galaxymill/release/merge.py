@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from galaxymill.catalog.healpix import cut_sky
 from galaxymill.errors import UserError
 from galaxymill.release.audit import audit, census, refuse_duplicates
-from galaxymill.release.checksums import checksums, write_checksums
+from galaxymill.release.checksums import all_checksums, checksums, list_files, write_checksums
 from galaxymill.release.citation import write_citation, write_license
 from galaxymill.release.columns import Column, release_columns, write_columns
 from galaxymill.release.coverage import write_coverage
@@ -107,8 +108,8 @@ def merge_release(request: Request) -> None:
             return
         columns, inspection = _check(parts, model.task, request)
         with atomic_tree(out.parent, out.name) as folder:
-            facts = _write_data(folder, request, parts, model, columns, inspection, origin)
-            _write_documents(folder, request, facts, model, columns, origin, evaluation)
+            facts, sums = _write_data(folder, request, parts, model, columns, inspection, origin)
+            _write_documents(folder, request, facts, model, columns, origin, evaluation, sums)
     logger.info("release %s: %d galaxies in %d tiles", request.name, facts.galaxies, facts.tiles)
 
 
@@ -149,26 +150,31 @@ def _write_data(
     columns: Sequence[Column],
     inspection: Inspection,
     origin: Origin,
-) -> Facts:
-    """Write the tables, the HATS collection, the coverage and the provenance; count rows."""
+) -> tuple[Facts, dict[str, str]]:
+    """Write the tables and what is made from them; count rows, and take the tables' checksums."""
     settings, name = request.settings, request.name
     counts = inspection.counts
     tiles = cut_sky(counts, settings.galaxies_per_tile, "galaxies_per_tile")
     collection = Collection(folder / "hats", name, tiles, settings.margin_arcsec)
     merge = Merge(parts, tiles, columns, model.tree, settings, inspection.widths, request.threads)
     merge.write(folder, collection, origin, name)
-    collection.finish(counts, [c.name for c in columns if {"friendly", "hats"} <= set(c.tables)])
-    write_coverage(folder, counts)
-    draw_pictures(folder, parts, model.tree, counts, merge.highlights)
-    tables = {
-        "friendly": [folder / "friendly.parquet"],
-        "advanced": [folder / "advanced.parquet"],
-        "hats": sorted((folder / "hats" / name / "dataset").rglob("Npix=*.parquet")),
-    }
-    audits = audit([part.files["tile"] for part in parts], tables, folder)
-    write_provenance(folder, parts, model, origin, audits, request.run, request.benchmarks)
-    found = census(folder / "advanced.parquet", parts[0].unfit, folder)
-    return Facts(name, audits["advanced"].released_rows, len(tiles), found)
+    with ThreadPoolExecutor(1) as pool:
+        # Most of the time of what follows goes into reading the tables once more for these.
+        sums = pool.submit(checksums, folder, list_files(folder))
+        defaults = [c.name for c in columns if {"friendly", "hats"} <= set(c.tables)]
+        collection.finish(counts, defaults)
+        write_coverage(folder, counts)
+        draw_pictures(folder, parts, model.tree, counts, merge.highlights)
+        tables = {
+            "friendly": [folder / "friendly.parquet"],
+            "advanced": [folder / "advanced.parquet"],
+            "hats": sorted((folder / "hats" / name / "dataset").rglob("Npix=*.parquet")),
+        }
+        audits = audit([part.files["tile"] for part in parts], tables, folder)
+        write_provenance(folder, parts, model, origin, audits, request.run, request.benchmarks)
+        found = census(folder / "advanced.parquet", parts[0].unfit, folder)
+        facts = Facts(name, audits["advanced"].released_rows, len(tiles), found)
+        return facts, sums.result()
 
 
 def _write_documents(
@@ -179,6 +185,7 @@ def _write_documents(
     columns: Sequence[Column],
     origin: Origin,
     evaluation: dict[str, Any],
+    sums: dict[str, str],
 ) -> None:
     """Write what explains the tables; checksums last."""
     settings, title = request.settings, request.settings.title or request.name
@@ -188,7 +195,7 @@ def _write_documents(
     write_license(folder / "LICENSE", title, settings)
     write_citation(folder / "CITATION.cff", title, settings)
     write_readme(folder / "README.md", facts, model, origin, columns, settings, evaluation)
-    sums = checksums(folder)
+    sums = all_checksums(folder, sums)
     write_croissant(folder / "croissant.json", title, settings, columns, sums)
     told = {name: digest for name, digest in sums.items() if not name.startswith("hats/")}
     write_crate(folder, title, settings, origin, told)
