@@ -249,6 +249,12 @@ def change() -> Any:
 
 
 @pytest.fixture(scope="session")
+def table_of() -> Any:
+    """Function ``job_table``: the jobs that snakemake printed, by rule."""
+    return job_table
+
+
+@pytest.fixture(scope="session")
 def grow() -> Any:
     """Function that adds galaxies to a working copy's catalogue."""
 

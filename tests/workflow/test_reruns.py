@@ -1,60 +1,100 @@
-"""What runs again after a change, and what must not."""
+"""What runs again after a change, and what must not: the rows of docs/reruns.md, one by one."""
 
 import os
+import re
+import subprocess
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-PARTS = 2
-AFTER_LABELS = {
-    "train_model": 1,
-    "evaluate_model": 1,
-    "predict_partition": PARTS,
-    "record_run": 1,
-    "merge_release": 1,
-}
-AFTER_IMAGES = {"render_images": PARTS, "list_images": 1, "describe_images": 1, **AFTER_LABELS}
-AFTER_PREDICTION = {"predict_partition": PARTS, "record_run": 1, "merge_release": 1}
+from galaxymill.products import CUTOUTS
+from galaxymill.stages import STAGE_VERSIONS
+from galaxymill.storage.origin import Origin, read_record
+from galaxymill.storage.parquet import write_product
 
-CHANGES = {
+PARTS = 2
+MERGE = {"merge_release": 1}
+PREDICT = {"predict_partition": PARTS, **MERGE}
+TRAIN = {"train_model": 1, "evaluate_model": 1, **PREDICT}
+RENDER = {"render_images": PARTS, "list_images": 1, "describe_images": 1, **TRAIN}
+FETCH = {"fetch_cutouts": PARTS, **RENDER}
+RECORD = {"record_run": 1}
+"""A release's record of its part of the config, which has changed; seconds."""
+
+SMOOTH = {"description": "smooth galaxies", "source": "this test"}
+COLUMN = "smooth-or-featured-dr5_smooth_fraction"
+
+SETTINGS = {
     "nothing": ("models.mini.train.epochs", 2, {}),
-    "rate": ("network.simulated.requests_per_second", 7, {}),
+    "a rate": ("network.simulated.requests_per_second", 7, {}),
     "connections": ("network.simulated.connections", 1, {}),
-    "contact": ("network.simulated.contact", "me@example.org", {}),
-    "image size": ("surveys.mini.images.size", 48, AFTER_IMAGES),
-    "jpeg quality": ("surveys.mini.images.quality", 80, AFTER_IMAGES),
-    "recipe": ("surveys.mini.images.recipe", "lupton", AFTER_IMAGES),
-    "cutout size": ("surveys.mini.cutouts.size", 48, {"fetch_cutouts": PARTS, **AFTER_IMAGES}),
-    "pixel scale": (
-        "surveys.mini.cutouts.pixel_scale",
-        0.262,
-        {"fetch_cutouts": PARTS, **AFTER_IMAGES},
-    ),
-    "epochs": ("models.mini.train.epochs", 3, AFTER_LABELS),
-    "encoder": ("models.mini.train.encoder", "resnet18", AFTER_LABELS),
-    "splits": (
+    "the contact": ("network.simulated.contact", "me@example.org", {}),
+    "the size of images": ("surveys.mini.images.size", 48, RENDER | RECORD),
+    "the quality of JPEGs": ("surveys.mini.images.quality", 80, RENDER | RECORD),
+    "a recipe": ("surveys.mini.images.recipe", "lupton", RENDER | RECORD),
+    "the size of cutouts": ("surveys.mini.cutouts.size", 48, FETCH | RECORD),
+    "the pixel scale": ("surveys.mini.cutouts.pixel_scale", 0.262, FETCH | RECORD),
+    "epochs": ("models.mini.train.epochs", 3, TRAIN | RECORD),
+    "the encoder": ("models.mini.train.encoder", "resnet18", TRAIN | RECORD),
+    "shares of the splits": (
         "labels.volunteers.splits",
         {"train": 0.6, "val": 0.2, "test": 0.2},
-        {"collect_labels": 1, **AFTER_LABELS},
+        {"collect_labels": 1, **TRAIN, **RECORD},
     ),
-    "tolerance of votes": (
+    "checks of votes": (
         "labels.volunteers.checks.absolute",
         5,
-        {"collect_labels": 1, **AFTER_LABELS},
+        {"collect_labels": 1, **TRAIN, **RECORD},
     ),
-    "samples": ("releases.mini.predict", {"samples": 3}, AFTER_PREDICTION),
-    "galaxies per HATS tile": (
-        "releases.mini.galaxies_per_tile",
-        50,
-        {"record_run": 1, "merge_release": 1},
+    "samples of a prediction": ("releases.mini.predict", {"samples": 3}, PREDICT | RECORD),
+    "tiles of a release": ("releases.mini.galaxies_per_tile", 50, MERGE | RECORD),
+    "selections of a release": (
+        "releases.mini.selections",
+        {"round": {**SMOOTH, "cuts": [{"column": COLUMN, "at_least": 0.5}]}},
+        MERGE | RECORD,
     ),
 }
+"""Cause, place in the config, its new value, and the jobs that follow."""
+
+CODE = {
+    "ingest": {"ingest_catalog": 1, "partition_catalog": 1, "list_images": 1, **MERGE},
+    "partition": {"partition_catalog": 1, "list_images": 1, **MERGE},
+    "fetch": FETCH,
+    "render": RENDER,
+    "labels": {"collect_labels": 1, **TRAIN},
+    "train": TRAIN,
+    "evaluate": {"evaluate_model": 1, **MERGE},
+    "predict": PREDICT,
+    "release": MERGE,
+}
+"""Stage whose version is raised, and the jobs that follow."""
+
+RAISE = """
+import runpy, sys
+from galaxymill import stages
+stages.STAGE_VERSIONS[sys.argv.pop(1)] += 1
+runpy.run_module("snakemake", run_name="__main__", alter_sys=True)
+"""
 
 
-@pytest.mark.parametrize(("place", "value", "jobs"), CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize(("place", "value", "jobs"), SETTINGS.values(), ids=SETTINGS)
 def test_a_setting_runs_what_depends_on_it(finished, change, mini_config, place, value, jobs):
     assert finished.dry(config=change(mini_config, place, value)) == jobs
+
+
+@pytest.mark.parametrize(("stage", "jobs"), CODE.items())
+def test_a_raised_version_runs_its_stage_and_what_follows(finished, table_of, stage, jobs):
+    call = finished.command("-n")
+    call[1:3] = ["-c", RAISE, stage]
+    done = subprocess.run(call, env=finished.environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert table_of(done.stdout + done.stderr) == jobs
+
+
+def test_every_stage_of_the_run_is_tried():
+    """Downloads and simulated skies stand before everything; this run has neither to make."""
+    assert set(CODE) == set(STAGE_VERSIONS) - {"download", "simulate"}
 
 
 def test_a_vote_file_merely_touched_runs_nothing(working_copy):
@@ -69,7 +109,7 @@ def test_votes_changed_run_from_labels_on(working_copy):
     column = "smooth-or-featured-dr5_smooth"
     more = pa.array([count + 1 for count in votes[column].to_pylist()], votes[column].type)
     pq.write_table(votes.set_column(votes.column_names.index(column), column, more), path)
-    assert working_copy.dry() == {"collect_labels": 1, **AFTER_LABELS}
+    assert working_copy.dry() == {"collect_labels": 1, **TRAIN, **RECORD}
 
 
 def test_a_vote_file_more_runs_from_labels_on(working_copy, change, mini_config):
@@ -77,7 +117,7 @@ def test_a_vote_file_more_runs_from_labels_on(working_copy, change, mini_config)
     votes = pq.read_table(working_copy.folder / "votes.parquet")
     pq.write_table(votes.slice(0, 5), working_copy.folder / "more.parquet")
     config = change(mini_config, "labels.volunteers.votes", ["votes.parquet", "more.parquet"])
-    assert working_copy.dry(config=config) == {"collect_labels": 1, **AFTER_LABELS}
+    assert working_copy.dry(config=config) == {"collect_labels": 1, **TRAIN, **RECORD}
 
 
 def test_a_second_model_trains_beside_the_first(finished, change, mini_config):
@@ -86,7 +126,53 @@ def test_a_second_model_trains_beside_the_first(finished, change, mini_config):
     second["train"]["seed"] = 2
     config = change(mini_config, "models.second", second)
     config = change(config, "releases.second", {"survey": "mini", "model": "second"})
-    assert finished.dry(config=config) == AFTER_LABELS
+    assert finished.dry(config=config) == TRAIN | RECORD
+
+
+def test_another_model_in_its_place_predicts_anew(working_copy):
+    with (working_copy.folder / "results/models/mini/model.yaml").open("a") as file:
+        file.write("# trained elsewhere\n")
+    assert working_copy.dry() == {"evaluate_model": 1, **PREDICT}
+
+
+def test_galaxies_asked_for_again_run_their_partition_on(working_copy):
+    """Of the first partition two galaxies had failed; now they can be had."""
+    product, other = working_copy.files("surveys/mini/cutouts/*.parquet")
+    _fail(product, 2)
+    assert working_copy.dry() == _after_retry()
+    working_copy.finish()
+    untouched = other.stat().st_mtime_ns
+    (command,) = _retry_commands(working_copy, product)
+    done = working_copy.galaxymill(*command.split()[1:])
+    assert done.returncode == 0, done.stderr
+    assert "1 of 2 products replaced" in done.stderr
+    assert set(pq.read_table(product)["status"].to_pylist()) <= {"ok", "partial", "no_coverage"}
+    assert other.stat().st_mtime_ns == untouched
+    assert working_copy.dry() == _after_retry()
+
+
+def _after_retry():
+    return {"render_images": 1, "list_images": 1, "predict_partition": 1, **MERGE}
+
+
+def _fail(product, count):
+    """Rewrite a product as if the server had failed for its first galaxies."""
+    table, record = pq.read_table(product), read_record(product)
+    rows = table.to_pylist()
+    for row in rows[:count]:
+        row |= {"status": "failed", "reason": "HTTP 503", "http_status": 503}
+        row |= {"payload": None, "sha256": None}
+    plain = {key: record.origin[key] for key in ("stage", "parameters", "inputs", "domain")}
+    write_product(product, pa.Table.from_pylist(rows, schema=CUTOUTS), Origin(**plain), CUTOUTS)
+
+
+def _retry_commands(mill, product):
+    """The command that fetched, for all products, with the option that asks again."""
+    printed = mill.finish("-n", "-p", "-f", str(product.relative_to(mill.folder)))
+    for line in re.findall(r"(galaxymill fetch .*?) > ", printed):
+        tile, out = line.split()[2:4]
+        folders = [tile.rsplit("/", 1)[0], out.rsplit("/", 1)[0]]
+        yield line.replace(f"{tile} {out}", " ".join(folders)) + " --retry-failed"
 
 
 def _stamps(mill, patterns):
@@ -108,16 +194,7 @@ def test_new_galaxies_run_only_their_own_partition(working_copy, grow):
     added = grow(working_copy)
     printed = working_copy.finish()
     ran = {line.split()[1].rstrip(":") for line in printed.splitlines() if _starts_job(line)}
-    assert ran - {"all"} == {
-        "ingest_catalog",
-        "partition_catalog",
-        "fetch_cutouts",
-        "render_images",
-        "list_images",
-        "predict_partition",
-        "record_run",
-        "merge_release",
-    }
+    assert ran - {"all"} == GROWN
     after = _stamps(working_copy, old)
     assert {path: after[path] for path in before} == before
     new = [path.name for path in after if path not in before]
@@ -125,7 +202,9 @@ def test_new_galaxies_run_only_their_own_partition(working_copy, grow):
     assert len(new) == 5
     assert new[0].startswith("g1-")
     (tile,) = working_copy.files("surveys/mini/catalog/tiles/g1-*.parquet")
-    assert sorted(pq.read_table(tile)["object_id"].to_pylist()) == sorted(added)
+    (cutouts,) = working_copy.files("surveys/mini/cutouts/g1-*.parquet")
+    for path in (tile, cutouts):
+        assert sorted(pq.read_table(path)["object_id"].to_pylist()) == sorted(added)
     (table,) = working_copy.files("releases/mini/friendly.parquet")
     released = pq.read_table(table, columns=["object_id"])["object_id"].to_pylist()
     assert len(released) == len(set(released)) == 68
@@ -133,5 +212,40 @@ def test_new_galaxies_run_only_their_own_partition(working_copy, grow):
     assert working_copy.dry() == {}
 
 
+GROWN = {
+    "ingest_catalog",
+    "partition_catalog",
+    "fetch_cutouts",
+    "render_images",
+    "list_images",
+    "predict_partition",
+    "record_run",
+    "merge_release",
+}
+"""What runs after galaxies were added: for their own partition, but for the first two and last."""
+
+
 def _starts_job(line):
     return line.startswith(("rule ", "localrule ", "checkpoint ", "localcheckpoint "))
+
+
+OTHERS = {
+    "galaxies added to the catalogue": GROWN,
+    "votes in a label file, or a file more": {"collect_labels", *TRAIN, *RECORD},
+    "a vote file merely touched": set(),
+    "a second model and its release": {*TRAIN, *RECORD},
+    "another model put in its place": {"evaluate_model", *PREDICT},
+    "failed galaxies that could be had": set(_after_retry()),
+}
+"""Causes that have a test of their own above."""
+
+
+def test_the_table_in_the_docs_is_what_was_tried(root):
+    told = {}
+    for line in (root / "docs/reruns.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("| ") and len(cells) == 2 and cells[0] != "what changed":
+            told[cells[0]] = set(re.findall(r"`(\w+)`", cells[1]))
+    tried = {cause: set(jobs) for cause, (_, _, jobs) in SETTINGS.items()}
+    tried |= {f"the version of `{stage}`": set(jobs) for stage, jobs in CODE.items()}
+    assert told == tried | OTHERS
