@@ -14,7 +14,6 @@ from galaxymill.errors import UserError
 from galaxymill.inference.engine import Engine
 from galaxymill.inference.predictor import Predictor, dropout_masks
 from galaxymill.inference.settings import PredictSettings
-from galaxymill.models.devices import choose_device
 from galaxymill.models.network import Network, describe_encoder
 from galaxymill.models.settings import TrainSettings
 from galaxymill.models.store import ModelCard, load_networks, read_card, write_model, write_weights
@@ -233,11 +232,6 @@ def test_a_card_with_a_spoilt_key_is_refused(fresh, key, value):
 def test_absent_model_is_refused(tmp_path):
     with pytest.raises(UserError, match="no such model; train it first"):
         Predictor.load(tmp_path, asked(1))
-
-
-def test_devices_by_name():
-    assert choose_device("cpu") == torch.device("cpu")
-    assert choose_device("auto").type in ("cpu", "cuda")
 
 
 @pytest.mark.parametrize("zoom", [(0.5, 0.8), (1.0, 1.0), (1.2, 1.4)])

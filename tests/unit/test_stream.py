@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from galaxymill import products
-from galaxymill.errors import UserError
 from galaxymill.images.pixels import RowGroup
 from galaxymill.storage.origin import Origin
 from galaxymill.storage.parquet import open_product
@@ -56,11 +55,16 @@ def drawn(opened, seed, size=4, share=Share()):  # noqa: B008
     batches = opened.batches(size, seed, share)
     listed = list(batches)
     assert len(listed) == len(batches)
-    for pixels, labels in listed:
+    for pixels, labels, whole in listed:
+        assert len(labels) == share.count(whole)
         assert pixels.dtype == torch.uint8
         assert pixels.shape == (len(labels), 3, SIDE, SIDE)
         assert torch.equal(pixels[:, 0, 0, 0].float(), labels[:, 0])
-    return [int(label) for _, labels in listed for label in labels[:, 0]]
+    return [int(label) for batch in listed for label in batch.labels[:, 0]]
+
+
+def steps(opened, seed, size, share):
+    return [set(batch.labels[:, 0].int().tolist()) for batch in opened.batches(size, seed, share)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -81,28 +85,24 @@ def test_validation_has_one_order(split, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("processes", [2, 3])
-def test_processes_share_an_epoch(split, kind, processes):
+@pytest.mark.parametrize("processes", [2, 3, 7])
+@pytest.mark.parametrize("seed", [None, 0, 1])
+def test_processes_see_in_each_step_what_one_would(split, kind, processes, seed):
+    """The last of 30 galaxies in steps of 8 are 6: the seventh process has none of them."""
     opened = KINDS[kind](split)
-    for seed in range(5):
-        shares = [drawn(opened, seed, 4, Share(rank, processes)) for rank in range(processes)]
-        assert [len(own) for own in shares] == [COUNT // processes] * processes
-        for rank, own in enumerate(shares):
-            others = {row for other in shares[rank + 1 :] for row in other}
-            assert not others & set(own)
+    shares = [steps(opened, seed, 8, Share(rank, processes)) for rank in range(processes)]
+    for whole, *own in zip(steps(opened, seed, 8, Share()), *shares, strict=True):
+        assert set().union(*own) == whole
+        assert sum(map(len, own)) == len(whole)
+        assert max(map(len, own)) - min(map(len, own)) <= 1
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("processes", [2, 3])
-def test_processes_validate_each_galaxy_once(split, kind, processes):
-    opened = KINDS[kind](split)
-    shares = [drawn(opened, None, 4, Share(rank, processes)) for rank in range(processes)]
-    assert sorted(row for own in shares for row in own) == list(range(COUNT))
-
-
-def test_more_processes_than_row_groups_are_refused(split):
-    with pytest.raises(UserError, match="5 row groups of images cannot be shared by 6"):
-        Streamed(split).batches(4, 1, Share(0, 6))
+def test_a_process_decodes_its_share_only(split, monkeypatch):
+    asked = []
+    real = stream.to_pixels
+    monkeypatch.setattr(stream, "to_pixels", lambda *args: asked.append(1) or real(*args))
+    own = drawn(Streamed(split), 1, 8, Share(1, 3))
+    assert len(asked) == len(own) == 3 + 3 + 3 + 2
 
 
 def test_what_fits_is_kept(split, caplog):
@@ -119,7 +119,7 @@ def test_an_empty_split_has_no_batches():
     for kind in KINDS.values():
         opened = kind(empty)
         assert opened.count == 0
-    assert list(Cached(empty).batches(4, None, Share())) == []
+        assert list(opened.batches(4, None, Share())) == []
 
 
 @given(st.integers(0, 500), st.integers(2, 40))

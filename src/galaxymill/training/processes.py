@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 HEARING_S = 86_400.0
 """How long the others wait for the first: it may itself wait for the orphan of a killed run."""
 
-_PORTS_ABOVE = 10_000
-"""Ours lies so far above Lightning's, which follows from the number of the SLURM job."""
+_PORTS_APART = 10_000
+"""Ours and Lightning's, which follows from the number of the SLURM job and is below 25,000."""
 
 logger = logging.getLogger("galaxymill")
 
@@ -107,7 +107,8 @@ class Processes:
 
         environment = self.environment()
         address = _reachable(environment.main_address)
-        port = environment.main_port + _PORTS_ABOVE
+        port = environment.main_port
+        port += _PORTS_APART if port < 50_000 else -_PORTS_APART
         patience = timedelta(seconds=HEARING_S)
         # The store is the first one's: it stays until everyone has read it.
         store = TCPStore(address, port, None, self.leads, patience, wait_for_workers=False)

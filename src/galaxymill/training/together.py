@@ -86,8 +86,8 @@ class _BatchNorm(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor, *others: Any) -> Any:
         pixels, weight, mean, scale, count = ctx.saved_tensors
         dims, shape = _all_but_colours(pixels)
-        gradient = gradient.float()
-        standard = (pixels.float() - mean.view(shape)) * scale.view(shape)
+        gradient = _precise(gradient)
+        standard = (_precise(pixels) - mean.view(shape)) * scale.view(shape)
         # Of the bias and the weight: DDP adds those of all processes itself.
         own = torch.stack([gradient.sum(dims), (gradient * standard).sum(dims)])
         every = own.clone()
@@ -100,7 +100,7 @@ class _BatchNorm(torch.autograd.Function):
 def _moments(pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Mean, variance and number of the values of each colour, over all processes."""
     dims, shape = _all_but_colours(pixels)
-    values = pixels.float()
+    values = _precise(pixels)
     count = pixels.numel() // pixels.shape[1]
     mean = values.sum(dims) / max(1, count)
     square = (values - mean.view(shape)).square().sum(dims)
@@ -112,6 +112,10 @@ def _moments(pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     mean = (means * counts).sum(0) / total
     var = (squares + counts * (means - mean).square()).sum(0) / total
     return mean, var, total
+
+
+def _precise(values: Tensor) -> Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def _all_but_colours(pixels: Tensor) -> tuple[list[int], tuple[int, ...]]:
