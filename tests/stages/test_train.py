@@ -11,6 +11,7 @@ import torch
 from timm.models import save_for_hf
 
 from galaxymill.errors import UserError
+from galaxymill.inference.engine import Engine
 from galaxymill.inference.predictor import Predictor
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.models.store import load_networks, read_card
@@ -209,6 +210,18 @@ def test_nothing_to_learn_from_is_refused(place, votes, tmp_path):
     strangers = write_images(tmp_path / "images.parquet", 4, "stranger")
     with pytest.raises(UserError, match="0 of 64 labelled galaxies can be learned from"):
         run(votes["votes"], strangers, tmp_path / "out")
+
+
+def test_cuda_without_a_gpu_is_refused(images, votes, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    settings = PredictSettings(device="cuda")
+    with pytest.raises(UserError, match="device: cuda, but "):
+        run(votes["votes"], images, tmp_path, device="cuda")
+    assert not list(tmp_path.glob("*"))
+    with pytest.raises(UserError, match="device: cuda, but "):
+        Predictor.load(model, settings)
+    with pytest.raises(UserError, match="device: cuda, but "):
+        Engine.choose(settings, 1)
 
 
 def start_and_end(model, place, images, votes, **given):

@@ -80,7 +80,7 @@ def test_a_good_config_loads(files, trees):
 
 
 MISSPELT = [
-    ("survey", {}, "downloads, labels, models, network, releases, simulations, surveys"),
+    ("survey", {}, "downloads, labels, models, network, rates, releases, simulations, surveys"),
     ("surveys/field/catalogue", {}, "catalog, cutouts, images, partitions"),
     ("surveys/field/catalog/radec", "x", "dec, file_loc, keep, object_id, path"),
     ("surveys/field/partitions", {"galaxies": 5}, "galaxies_per_partition"),
@@ -94,7 +94,7 @@ MISSPELT = [
     ("labels/votes/images/dir", "x", "folder, size, survey"),
     ("labels/votes/splits", {"training": 0.7}, "salt, test, train, val"),
     ("models/net/label", "x", "labels, train"),
-    ("models/net/train/epoch", 3, "batch_size, cache_gb, calibrate, concentrations, devices"),
+    ("models/net/train/epoch", 3, "batch_size, cache_gb, calibrate, concentrations, device, devices"),
     (
         "releases/dr1/modle",
         "x",

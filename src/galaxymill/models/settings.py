@@ -86,7 +86,7 @@ class TrainSettings(Settings):
         "auto", description="of the encoder in training; auto: bf16 where the processor has it"
     )
     cache_gb: float = Field(
-        1.0, ge=0, le=1000, description="training images that fit are decoded once and kept"
+        1.0, ge=0, le=1000, description="images that fit are decoded once and kept, by each process"
     )
     unfit: flags.FlagNames = Field(
         flags.UNFIT, description="quality flags of images that are not learned from"

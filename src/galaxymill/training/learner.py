@@ -103,7 +103,8 @@ class Learner(lightning.LightningModule):  # type: ignore[misc]
         return self.optimiser
 
     def _mixed(self) -> int:
-        """Seed of this epoch, the same in all processes; the 0 is history."""
+        """Seed of this epoch, the same in all processes."""
+        # The 0 keeps the seeds of models that are there already.
         text = f"{self._seed} {self.epoch} 0".encode()
         return int.from_bytes(hashlib.sha256(text).digest()[:7], "big")
 
