@@ -94,7 +94,7 @@ MISSPELT = [
     ("labels/votes/images/dir", "x", "folder, size, survey"),
     ("labels/votes/splits", {"training": 0.7}, "salt, test, train, val"),
     ("models/net/label", "x", "labels, train"),
-    ("models/net/train/epoch", 3, "batch_size, cache_gb, calibrate, concentrations, device, devices"),
+    ("models/net/train/epoch", 3, "batch_size, cache_gb, calibrate, concentrations, device"),
     (
         "releases/dr1/modle",
         "x",
