@@ -1,4 +1,4 @@
-"""What a user waits for before anything runs: partitioning, dry runs, a rerun of what is finished.
+"""What a user waits for when nothing runs: partitioning, a plan, dry runs, the status.
 
 The demo, and a survey of ten million galaxies in ten thousand partitions. Whole processes; the
 products that a no-op rerun finds are empty files, recorded by Snakemake as it records any others.
@@ -110,12 +110,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         parts = partition(write_survey(folder))
+        run = measure(["-m", "snakemake", "plan", *workflow(folder)])
+        figure("plan", run.cpu_s, "cpu_s", at_most=45)
+        figure("plan_peak_memory", run.peak_mb, "MB", at_most=900)
         dry_runs(folder, "dag_dry_run", [])
         printed = dry_runs(folder, "dag_dry_run_quiet", ["--quiet", "rules"])
         assert f"fetch_cutouts {parts:>12}" in printed, printed
         measure([ROOT / "benchmarks" / "finish.py", *workflow(folder)])
         printed = dry_runs(folder, "dag_no_op", [])
         assert "Nothing to be done" in printed, printed[-6000:]
+        run = measure([PROGRAM, "status", folder / "results"])
+        assert f"cutouts: {1000 * parts:,} ok" in run.printed, run.printed
+        figure("status", run.cpu_s, "cpu_s", at_most=5)
 
 
 if __name__ == "__main__":

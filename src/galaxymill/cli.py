@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from galaxymill.commands import catalogue, comparing, images, learning, survey
+from galaxymill.commands import catalogue, comparing, images, learning, running, survey
 from galaxymill.errors import UserError
 
 app = typer.Typer(
@@ -25,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (survey, learning, catalogue, comparing):
+for part in (survey, learning, catalogue, comparing, running):
     app.add_typer(part.app)
 app.add_typer(images.app, name="images")
 

@@ -3,6 +3,9 @@
 Snakemake knows these templates as pathvars: a rule writes ``<cutouts>/{part}.parquet``.
 """
 
+import re
+from pathlib import Path
+
 PATHVARS = {
     "downloads": "<results>/downloads",
     "simulation": "<results>/simulations/{simulation}",
@@ -21,3 +24,24 @@ PATHVARS = {
     "logs": "<results>/logs",
     "benchmarks": "<results>/benchmarks",
 }
+
+
+def fill(template: str, results: Path, **names: str) -> Path:
+    """Fill a template outside Snakemake.
+
+    Parameters
+    ----------
+    template : str
+        Such as ``<cutouts>/{part}.parquet``.
+    results : Path
+        The folder that ``<results>`` stands for.
+    names : str
+        Values of the wildcards.
+    """
+    while (known := re.sub(r"<(\w+)>", _spell, template)) != template:
+        template = known
+    return Path(template.format(results=results, **names))
+
+
+def _spell(pathvar: re.Match[str]) -> str:
+    return PATHVARS.get(pathvar[1], f"{{{pathvar[1]}}}")

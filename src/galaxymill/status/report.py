@@ -1,0 +1,161 @@
+"""The status of a run as people read it."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from galaxymill.catalog.partition import read_partitions
+from galaxymill.errors import UserError
+from galaxymill.paths import fill
+from galaxymill.planning.words import duration, in_columns
+from galaxymill.status.galaxies import Galaxies, count_cutouts, count_flags
+from galaxymill.status.locks import is_written
+from galaxymill.status.logs import read_failure, tail
+from galaxymill.status.stage import Stage, State, read_state
+
+_MOST = 5
+_SINGLE = {
+    "labels": ("labels", "labels", "votes.parquet"),
+    "model": ("train", "model", "model.yaml"),
+    "evaluation": ("evaluate", "model", "metrics.json"),
+    "release": ("release", "release", "SHA256SUMS"),
+}
+"""Pathvars of what there is one job each: its stage, its wildcard, and the file it makes."""
+
+
+def status(results: Path) -> str:
+    """Say how far a run has come.
+
+    Parameters
+    ----------
+    results : Path
+        The workflow's folder ``results``; nothing in it is changed, and a workflow may be running.
+
+    Returns
+    -------
+    str
+        A table a survey, with the galaxies that failed and the jobs that did; then a line for
+        each labelled set, model, evaluation and release that was begun.
+
+    Raises
+    ------
+    UserError
+        When there is no such folder, or nothing of a workflow in it.
+    """
+    if not results.is_dir():
+        raise UserError(f"{results}: no such folder; name the workflow's folder results/")
+    blocks = [_survey(results, path.name) for path in _folders(results / "surveys")]
+    single = "\n".join(line for kind in _SINGLE for line in _singles(results, kind))
+    told = "\n\n".join(block for block in [*blocks, single] if block)
+    if not told:
+        raise UserError(f"{results}: holds nothing that a workflow has made; name its results/")
+    return told
+
+
+def _folders(parent: Path) -> list[Path]:
+    return sorted(path for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []
+
+
+def _survey(results: Path, survey: str) -> str:
+    """Table of a survey's stages, and what failed in them."""
+    table = fill("<catalog>/partitions.csv", results, survey=survey)
+    if not table.is_file():
+        return f"survey {survey}: its catalogue is not cut into partitions yet"
+    partitions = read_partitions(table)
+    galaxies = sum(partition.n_rows for partition in partitions)
+    states = [read_state(stage, partitions) for stage in _stages(results, survey)]
+    rows: list[tuple[str, ...]] = [
+        ("stage", "done", "running", "failed", "waiting", "galaxies", "galaxies/s", "left")
+    ]
+    rows += [_row(state, galaxies) for state in states]
+    fetched, rendered, *_ = states
+    lines = [f"survey {survey}: {len(partitions):,} partitions, {galaxies:,} galaxies"]
+    lines += [f"  {line}" for line in in_columns(rows)]
+    lines += _cutouts(count_cutouts(fetched))
+    lines += _flags(count_flags(rendered))
+    lines += [line for state in states for line in _failures(state)]
+    return "\n".join(lines)
+
+
+def _stages(results: Path, survey: str) -> Iterator[Stage]:
+    for name, products in (("fetch", "<cutouts>"), ("render", "<images>")):
+        yield _stage(results, name, name, products, survey=survey)
+    parents = ("<results>/predictions/{survey}", "<logs>/predict/{survey}")
+    known = {path.name for p in parents for path in _folders(fill(p, results, survey=survey))}
+    for model in sorted(known):
+        names = {"survey": survey, "model": model}
+        yield _stage(results, f"predict {model}", "predict", "<predictions>", **names)
+
+
+def _stage(results: Path, name: str, stage: str, products: str, **names: str) -> Stage:
+    inner = "/".join([stage, *names.values()])
+    logs, benchmarks = (fill(f"<{kind}>/{inner}", results) for kind in ("logs", "benchmarks"))
+    return Stage(name, fill(products, results, **names), logs, benchmarks)
+
+
+def _row(state: State, galaxies: int) -> tuple[str, ...]:
+    counts = (len(state.done), len(state.running), len(state.failed), state.waiting)
+    rate = state.rate * max(len(state.running), 1)
+    left = state.seconds_left
+    return (
+        state.stage.name,
+        *(f"{count:,}" for count in counts),
+        f"{state.galaxies:,} ({100 * state.galaxies // max(galaxies, 1)} %)",
+        f"{rate:.1f}" if rate else "-",
+        "-" if left is None else duration(left) if left else "done",
+    )
+
+
+def _cutouts(found: Galaxies) -> Iterator[str]:
+    if found.statuses:
+        yield f"  cutouts: {_counted(found.statuses)}"
+    some = "" if found.opened == found.faulty else f" of the newest {found.opened} partitions"
+    for (kind, reason), told in list(found.reasons.items())[:_MOST]:
+        more = ", ..." if told.count > len(told.examples) else ""
+        examples = ", ".join(told.examples)
+        yield f"    {told.count:,} {kind}{some}: {reason or 'no reason given'}: {examples}{more}"
+
+
+def _flags(found: Counter[str]) -> Iterator[str]:
+    if found:
+        yield f"  images: {_counted(found)}"
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.most_common())
+
+
+def _failures(state: State) -> Iterator[str]:
+    """Lines on the jobs that left no product, those of one reason together."""
+    alike: Mapping[str, list[str]] = defaultdict(list)
+    for part, reason in state.failed.items():
+        alike[re.sub(r"\d+", "#", reason.replace(part, ""))].append(part)
+    for parts in sorted(alike.values(), key=len, reverse=True)[:_MOST]:
+        more = ", ..." if len(parts) > _MOST else ""
+        named = ", ".join(parts[:_MOST])
+        yield f"  {len(parts):,} failed in {state.stage.name}: {named}{more}"
+        yield f"    {state.failed[parts[0]]}"
+
+
+def _singles(results: Path, kind: str) -> Iterator[str]:
+    """A line for each product of a kind that was begun."""
+    stage, wildcard, file = _SINGLE[kind]
+    logs = fill(f"<logs>/{stage}", results)
+    names = {path.stem for path in logs.glob("*.log")}
+    names |= {path.name for path in _folders(fill(f"<{kind}>", results, **{wildcard: "_"}).parent)}
+    for name in sorted(names):
+        product = fill(f"<{kind}>/{file}", results, **{wildcard: name})
+        yield f"{kind} {name}: {_state(product, logs / f'{name}.log')}"
+
+
+def _state(product: Path, log: Path) -> str:
+    lines = tail(log)
+    written = log.stat().st_mtime if lines else 0.0
+    if is_written(product.parent / f".{product.name}.lock", written):
+        return f"running: {lines[-1] if lines else 'it has just begun'}"
+    if product.is_file():
+        when = datetime.fromtimestamp(product.stat().st_mtime).astimezone()
+        return f"done {when:%Y-%m-%d %H:%M}"
+    return f"failed: {read_failure(lines)}" if lines else "not begun"

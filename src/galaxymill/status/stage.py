@@ -1,0 +1,137 @@
+"""One stage of a survey: which of its partitions are done, running, failed, waiting."""
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from galaxymill.catalog.partition import Partition
+from galaxymill.status.locks import is_fresh, is_written
+from galaxymill.status.logs import Progress, read_failure, read_progress, tail
+
+_NEWEST = 100
+"""So many of the newest jobs tell how fast the next ones will be."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where the work of one stage on one survey lies.
+
+    Attributes
+    ----------
+    name : str
+        As people read it, e.g. ``"predict spirals"``.
+    products, logs, benchmarks : Path
+        Folders with one file a partition.
+    """
+
+    name: str
+    products: Path
+    logs: Path
+    benchmarks: Path
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a stage has come.
+
+    Attributes
+    ----------
+    stage : Stage
+    rows : mapping of str to int
+        Galaxies of every partition.
+    done : mapping of str to float
+        When each finished product was written, in seconds since 1970.
+    running : mapping of str to Progress or None
+        Partitions that are being written, and what their logs say.
+    failed : mapping of str to str
+        Partitions that a job has left unfinished, and why.
+    """
+
+    stage: Stage
+    rows: Mapping[str, int]
+    done: Mapping[str, float]
+    running: Mapping[str, Progress | None]
+    failed: Mapping[str, str]
+
+    @property
+    def waiting(self) -> int:
+        """Partitions that nobody has begun."""
+        return len(self.rows) - len(self.done) - len(self.running) - len(self.failed)
+
+    @property
+    def galaxies(self) -> int:
+        """Galaxies of finished partitions, and those that running jobs have behind them."""
+        begun = sum(max(self.rows[p] - told.left, 0) for p, told in self.running.items() if told)
+        return sum(self.rows[part] for part in self.done) + begun
+
+    @cached_property
+    def rate(self) -> float:
+        """Galaxies a second of one job: of the newest that have ended, else of those running.
+
+        Zero when nothing is known of either.
+        """
+        newest = sorted(self.done, key=lambda part: self.done[part])[-_NEWEST:]
+        times = {part: _seconds(self.stage.benchmarks / f"{part}.tsv") for part in newest}
+        known = {part: seconds for part, seconds in times.items() if seconds}
+        if known:
+            return sum(self.rows[part] for part in known) / sum(known.values())
+        told = [progress.rate for progress in self.running.values() if progress]
+        return sum(told) / len(told) if told else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time that is left with as many jobs as run now, one at least; None when unknown."""
+        left = sum(self.rows.values()) - self.galaxies
+        if left and not self.rate:
+            return None
+        return left / (self.rate * max(len(self.running), 1)) if left else 0.0
+
+
+def _seconds(benchmark: Path) -> float:
+    """Wall time of the last run in one of Snakemake's benchmark files; 0 when there is none."""
+    try:
+        head, *runs = benchmark.read_text().splitlines()
+        return float(dict(zip(head.split("\t"), runs[-1].split("\t"), strict=True))["s"])
+    except (OSError, ValueError, KeyError, IndexError):
+        return 0.0
+
+
+def _times(folder: Path) -> dict[str, float]:
+    """When each file of a folder was last written; nothing when there is no such folder."""
+    times = {}
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            # A temporary file may just have taken its place.
+            with suppress(FileNotFoundError):
+                times[entry.name] = entry.stat().st_mtime
+    return times
+
+
+def read_state(stage: Stage, partitions: Sequence[Partition]) -> State:
+    """Look at the products, locks and logs of a stage, one folder each.
+
+    A workflow may be running: what is written while this looks counts as it was or as it is.
+    """
+    products, logs = _times(stage.products), _times(stage.logs)
+    rows = {partition.part: partition.n_rows for partition in partitions}
+    done: dict[str, float] = {}
+    running: dict[str, Progress | None] = {}
+    failed: dict[str, str] = {}
+    for part in rows:
+        name, log = f"{part}.parquet", f"{part}.log"
+        lock = f".{name}.lock"
+        if lock in products and is_written(stage.products / lock, logs.get(log, 0.0)):
+            running[part] = read_progress(tail(stage.logs / log))
+        elif name in products:
+            done[part] = products[name]
+        elif log in logs:
+            lines = tail(stage.logs / log)
+            if not lines and is_fresh(logs[log]):
+                # It has only just begun, and has no lock yet.
+                running[part] = None
+            else:
+                failed[part] = read_failure(lines)
+    return State(stage, rows, done, running, failed)
