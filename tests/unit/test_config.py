@@ -98,7 +98,7 @@ MISSPELT = [
     (
         "releases/dr1/modle",
         "x",
-        "creators, date, description, doi, galaxies_per_tile",
+        "creators, date, description, doi, friendly_cut",
     ),
     ("releases/dr1/predict", {"sample": 2}, "allow_domain_shift, batch_size, compile"),
     (

@@ -32,7 +32,7 @@ def draw_rows(count, seed):
 @given(count=st.integers(0, 60), cut=st.integers(1, 60), seed=st.integers(0, 99))
 def test_highlights_are_those_of_the_whole_table(count, cut, seed):
     table = draw_rows(count, seed)
-    found = Highlights(TREE)
+    found = Highlights(TREE, 0.5)
     for start in range(0, count, cut):
         found.add(pa.Table.from_pandas(table[start : start + cut], preserve_index=False))
     for question in TREE.questions:

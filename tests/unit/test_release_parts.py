@@ -75,8 +75,11 @@ def test_a_kept_column_may_not_hide_one_of_the_release(name):
 
 
 @settings(max_examples=25)
-@given(st.lists(st.one_of(st.none(), st.floats(0, 1, width=32)), min_size=1, max_size=20))
-def test_the_mask_keeps_a_fraction_when_half_or_more_are_asked(asked):
+@given(
+    st.lists(st.one_of(st.none(), st.floats(0, 1, width=32)), min_size=1, max_size=20),
+    st.sampled_from([0, 0.25, 0.5]),
+)
+def test_the_mask_keeps_a_fraction_when_enough_are_asked(asked, cut):
     schema = pa.schema(
         [
             products.summary_fields(TASK)[0],
@@ -91,8 +94,8 @@ def test_the_mask_keeps_a_fraction_when_half_or_more_are_asked(asked):
             "bar_proportion-asked": pa.array(asked, pa.float32()),
         }
     )
-    masked = mask_unasked(rows, TREE, pa.schema(fractions))
-    expected = [0.25 if value is not None and value >= 0.5 else None for value in asked]
+    masked = mask_unasked(rows, TREE, pa.schema(fractions), cut)
+    expected = [0.25 if value is not None and value >= cut else None for value in asked]
     assert masked["bar_yes_fraction"].to_pylist() == expected
 
 

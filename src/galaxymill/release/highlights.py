@@ -4,7 +4,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from galaxymill.release.rows import ASKED
 from galaxymill.votes.tree import Question, Tree
 
 EXAMPLES, BINS = 6, 20
@@ -16,16 +15,18 @@ Example = tuple[str, float]
 class Highlights:
     """Histograms of the fractions, and the galaxies that most surely get each answer.
 
-    Only galaxies count of which at least half of the volunteers would be asked the question.
+    Only galaxies count that the friendly table has, of which enough volunteers would be asked.
 
     Parameters
     ----------
     tree : Tree
         The model's questions.
+    cut : float
+        Least proportion of the volunteers.
     """
 
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
+    def __init__(self, tree: Tree, cut: float) -> None:
+        self._tree, self._cut = tree, cut
         self.histograms = {column: np.zeros(BINS, np.int64) for column in tree.columns}
         self._surest: dict[str, list[tuple[float, str, float]]] = {c: [] for c in tree.columns}
 
@@ -35,7 +36,8 @@ class Highlights:
             self._add(rows, question)
 
     def _add(self, rows: pa.Table, question: Question) -> None:
-        asked = np.flatnonzero(rows[f"{question.name}_proportion-asked"].to_numpy() >= ASKED)
+        proportions = rows[f"{question.name}_proportion-asked"].to_numpy()
+        asked = np.flatnonzero(proportions >= np.float32(self._cut))
         for column in question.columns:
             fractions = rows[f"{column}_fraction"].to_numpy()[asked]
             bins = np.minimum((fractions * BINS).astype(np.int8), BINS - 1)

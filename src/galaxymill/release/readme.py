@@ -8,7 +8,6 @@ from typing import Any
 from galaxymill import flags
 from galaxymill.release.audit import Census
 from galaxymill.release.columns import GROUPS, Column
-from galaxymill.release.rows import ASKED
 from galaxymill.release.settings import ReleaseSettings, Selection
 from galaxymill.release.sources import Model
 from galaxymill.storage.origin import Origin
@@ -95,8 +94,8 @@ Visual morphology of {facts.galaxies:,} galaxies of the survey `{domain.get("sur
 predicted by a neural network that learned from volunteers' votes: for every question, the \
 fraction of volunteers who would give each answer, with its uncertainty.
 
-- `friendly.parquet`: vote fractions, null where fewer than {ASKED:.0%} of the volunteers would \
-be asked the question, or where there is no usable image. Start here.
+- `friendly.parquet`: vote fractions, null where fewer than {settings.friendly_cut:.0%} of the \
+volunteers would be asked the question, or where there is no usable image. Start here.
 - `advanced.parquet`: all fractions unmasked, 90 % credible intervals, the proportion asked, \
 uncertainties, and the concentrations of the Dirichlet posterior.
 - `hats/`: the advanced columns without concentrations as a HATS collection of {facts.tiles} \
@@ -269,7 +268,7 @@ The galaxies that most surely get each answer: [pictures/examples.png](pictures/
 {_table(("group", "meaning", "columns", "name", "tables"), rows)}"""
 
 
-_LIMITS = f"""## Known limits
+_LIMITS = """## Known limits
 
 - The fractions are **not debiased for redshift**: the same galaxy farther away shows less \
 detail, and looks smoother. Compare samples at like redshift and apparent size.
@@ -279,7 +278,7 @@ measured rate.
 - A fraction predicts what volunteers would say of this image, which seeing, depth and the \
 colour recipe shape; it is not the truth about the galaxy.
 - The unmasked fractions of a question that few would be asked say little: the friendly table \
-masks them below {ASKED:.0%}, in the advanced table use `_proportion-asked`."""
+masks them, in the advanced table use `_proportion-asked`."""
 
 _OPENING = """## How to open it
 

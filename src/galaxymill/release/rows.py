@@ -17,7 +17,6 @@ from galaxymill.storage.digest import TableDigest
 from galaxymill.votes.task import Task
 from galaxymill.votes.tree import Tree
 
-ASKED = 0.5
 SUM_TOLERANCE = 1e-4
 
 
@@ -151,10 +150,11 @@ def _check_fractions(rows: pa.Table, tree: Tree, parts: Sequence[Part]) -> None:
             )
 
 
-def mask_unasked(rows: pa.Table, tree: Tree, schema: pa.Schema) -> pa.Table:
-    """Make the friendly table: null where fewer than half would be asked the question.
+def mask_unasked(rows: pa.Table, tree: Tree, schema: pa.Schema, cut: float) -> pa.Table:
+    """Make the friendly table: null where fewer volunteers would be asked the question.
 
-    This is the cut of the Galaxy Zoo DESI catalogue (Walmsley et al. 2023, MNRAS 526, 4768).
+    Half of them is the cut of the Galaxy Zoo DESI catalogue (Walmsley et al. 2023, MNRAS 526,
+    4768).
 
     Parameters
     ----------
@@ -164,10 +164,13 @@ def mask_unasked(rows: pa.Table, tree: Tree, schema: pa.Schema) -> pa.Table:
         The model's questions.
     schema : pyarrow.Schema
         Of the friendly table.
+    cut : float
+        Least proportion of the volunteers.
     """
     values = _columns(rows)
     for question in tree.questions:
-        asked = pc.greater_equal(rows[f"{question.name}_proportion-asked"], ASKED)
+        proportion = rows[f"{question.name}_proportion-asked"]
+        asked = pc.greater_equal(proportion, pa.scalar(cut, proportion.type))
         for column in question.columns:
             name = f"{column}_fraction"
             nothing = pa.scalar(None, rows[name].type)

@@ -68,6 +68,9 @@ class ReleaseSettings(Settings):
     margin_arcsec: float = Field(
         5, gt=0, le=60, description="width of the HATS margin, the widest of cross-matches"
     )
+    friendly_cut: float = Field(
+        0.5, ge=0, le=1, description="friendly fractions are null where fewer would be asked"
+    )
     selections: Annotated[dict[ColumnName, Selection], BeforeValidator(parse_json)] = Field(
         {}, description="boolean columns by name: description, source, made_for, cuts"
     )

@@ -60,7 +60,7 @@ class Merge:
         self._columns, self._settings, self._threads = columns, settings, threads
         self._schema = schema_of(columns)
         self._validator = Validator(columns)
-        self.highlights = Highlights(tree)
+        self.highlights = Highlights(tree, settings.friendly_cut)
         places = [Pixel(p.partition.order, p.partition.pixel, 0).range for p in parts]
         self._first, self._end = np.array(places, np.int64).reshape(-1, 2).T
 
@@ -101,7 +101,7 @@ class Merge:
                 advance(tile.rows)
 
     def _write_friendly(self, writer: ProductWriter, rows: pa.Table, schema: pa.Schema) -> None:
-        writer.write(mask_unasked(rows, self._tree, schema))
+        writer.write(mask_unasked(rows, self._tree, schema, self._settings.friendly_cut))
 
     def _read_ahead(self, pool: ThreadPoolExecutor) -> Iterator[tuple[Pixel, pa.Table]]:
         """Read the rows of each tile; the next is read while one is written."""
