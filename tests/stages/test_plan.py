@@ -1,5 +1,6 @@
 """``plan``: what a survey costs, counted before anything is asked."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -80,19 +81,14 @@ def test_every_stage_has_a_row(partitions):
     assert told["release"] == ["2", "80 rows by spirals", "4 s at 20 galaxies/s", "24.8 kB"]
 
 
-def test_the_first_line_counts_galaxies_and_the_last_one_disk(partitions, monkeypatch):
+def test_the_first_line_counts_galaxies_and_the_last_one_disk(partitions):
     told = planned(partitions, "legacy", LegacySettings(size=100))
     first, *_, last = str(told).splitlines()
     assert re.fullmatch(r"\d partitions of at most \d+ galaxies, 40 in all", first)
     assert last.startswith("disk: ")
     assert "NOT ENOUGH" not in last
-    full = type(told)(told.survey, told.steps, free=1000)
-    assert "1e+03 B" not in str(full)
-    assert (
-        str(full)
-        .splitlines()[-1]
-        .endswith("NOT ENOUGH, unless most of it is smaller than its bound")
-    )
+    full = dataclasses.replace(told, free=1000)
+    assert "NOT ENOUGH" in str(full).splitlines()[-1]
 
 
 def test_galaxies_off_the_footprint_cost_nothing(partitions, tmp_path):

@@ -7,6 +7,7 @@ fetches anything twice; the release regroups them by their place on the sky.
 import csv
 import io
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from galaxymill.storage.digest import TableDigest
 from galaxymill.storage.origin import Origin, read_record
 from galaxymill.storage.parquet import write_product
 
+_WRITERS = 8
+"""A small file that must be on disk takes longer to wait for than to write."""
 COLUMNS = ("part", "order", "pixel", "n_rows")
 
 logger = logging.getLogger("galaxymill")
@@ -110,8 +113,13 @@ def partition(objects: Path, out: Path, galaxies_per_partition: int) -> None:
         known = read_partitions(out) if out.exists() else _recover(folder)
         rows = _existing_members(known, folder, table, objects)
         new = _new_tiles(table, _others(rows, table.num_rows), known, galaxies_per_partition)
-        for tile, members in [*zip(known, rows, strict=True), *new]:
+
+        def write(tile: Partition, members: Integers) -> None:
             _write_tile(folder / f"{tile.part}.parquet", _take(table, members), origin)
+
+        with ThreadPoolExecutor(_WRITERS) as pool:
+            pairs = [*zip(known, rows, strict=True), *new]
+            list(pool.map(write, *zip(*pairs, strict=True)))
         _write_table(out, sorted([*known, *(tile for tile, _ in new)], key=_place))
     logger.info("partition: %d partitions, %d of them new", len(known) + len(new), len(new))
 

@@ -9,11 +9,11 @@ from galaxymill.catalog.partition import read_partitions
 from galaxymill.images.settings import RecipeSettings
 from galaxymill.planning.cutouts import Asked, count_cutouts
 from galaxymill.planning.settings import ModelUse, Rates
-from galaxymill.planning.words import bytes_in_words, duration, in_columns
+from galaxymill.planning.words import bytes_in_words, duration, in_columns, number
 from galaxymill.surveys.base import Network, ServiceSettings
 
 _IMAGE_BYTES_A_PIXEL = {"jpeg": 0.5, "webp": 1.5, "png": 2.0}
-"""Of galaxies on dark sky; JPEGs of quality 90."""
+"""With room: of galaxies on dark sky in a JPEG of quality 90 it is 0.1 to 0.3."""
 _RATED_PIXELS = 424**2
 _TABLES_OF_A_RELEASE = 3
 """A release holds what is predicted about so many times: Parquet, HATS, FITS."""
@@ -28,7 +28,7 @@ class Step:
     stage, jobs, work, time : str
         In words.
     disk : int
-        Bytes that it leaves on disk, at most.
+        Bytes that it leaves on disk.
     """
 
     stage: str
@@ -48,12 +48,12 @@ class Plan:
 
     def __str__(self) -> str:
         """Lines on the survey, a row a stage, and what disk they need in all."""
-        rows = [("stage", "jobs", "work", "time", "disk, at most")]
+        rows = [("stage", "jobs", "work", "time", "disk, about")]
         rows += [(s.stage, s.jobs, s.work, s.time, bytes_in_words(s.disk)) for s in self.steps]
         needed = sum(step.disk for step in self.steps)
         told = f"disk: {bytes_in_words(needed)} in all, {bytes_in_words(self.free)} are free here"
         if needed > self.free:
-            told += ": NOT ENOUGH, unless most of it is smaller than its bound"
+            told += ": NOT ENOUGH, unless cutouts turn out much smaller than uncompressed"
         return "\n".join([*self.survey, "", *in_columns(rows), "", told])
 
 
@@ -112,7 +112,7 @@ def _fetching(
     if settings.host:
         work = f"{asked.requests:,} requests to {settings.host}"
         seconds = asked.requests / network.requests_per_second
-        time = f"{duration(seconds)} at {network.requests_per_second:g} requests/s"
+        time = f"{duration(seconds)} at {number(network.requests_per_second)} requests/s"
     return Step("fetch", f"{jobs:,}", work, time, asked.payload_bytes)
 
 
@@ -120,7 +120,7 @@ def _rendering(jobs: int, asked: Asked, images: RecipeSettings, rates: Rates) ->
     pixels = images.size**2
     rate = rates.render * _RATED_PIXELS / pixels
     work = f"{asked.inside:,} images of {images.size} pixels, {images.format}"
-    time = f"{duration(asked.inside / rate)} of one core at {rate:.3g} images/s"
+    time = f"{duration(asked.inside / rate)} of one core at {number(rate)} images/s"
     disk = round(asked.inside * pixels * _IMAGE_BYTES_A_PIXEL[images.format])
     return Step("render", f"{jobs:,}", work, time, disk)
 
@@ -128,12 +128,12 @@ def _rendering(jobs: int, asked: Asked, images: RecipeSettings, rates: Rates) ->
 def _predicting(jobs: int, galaxies: int, name: str, use: ModelUse, rates: Rates) -> list[Step]:
     """Plan one model's predictions, and the releases that are made of them."""
     rate = rates.predict / use.passes
-    time = f"{duration(galaxies / rate)} of one GPU at {rate:.3g} galaxies/s"
+    time = f"{duration(galaxies / rate)} of one GPU at {number(rate)} galaxies/s"
     disk = galaxies * (use.summary_bytes + use.embedding_bytes)
     steps = [Step("predict", f"{jobs:,}", f"{galaxies:,} galaxies by {name}", time, disk)]
     if use.releases:
         rows = galaxies * use.releases
-        time = f"{duration(rows / rates.merge)} at {rates.merge:,g} galaxies/s"
+        time = f"{duration(rows / rates.merge)} at {number(rates.merge)} galaxies/s"
         disk = rows * (use.summary_bytes * _TABLES_OF_A_RELEASE + use.embedding_bytes)
         steps.append(Step("release", f"{use.releases:,}", f"{rows:,} rows by {name}", time, disk))
     return steps

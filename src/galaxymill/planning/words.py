@@ -12,6 +12,11 @@ def bytes_in_words(count: float) -> str:
     return f"{count:,.1f} TB"
 
 
+def number(value: float) -> str:
+    """Spell a rate with three digits at least, without an exponent where it is large."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def duration(seconds: float) -> str:
     """Spell a time in the unit in which it is easily read: s, min, h or days."""
     for limit, unit, length in ((120, "s", 1), (7200, "min", 60), (2 * 86400, "h", 3600)):
