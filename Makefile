@@ -8,7 +8,7 @@ CORES ?= 2
 BENCHMARKS := dag fetch merge posterior predict render train
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test lint format dag report clean setup bench schema
+.PHONY: demo test test-slurm lint format dag report clean setup bench schema
 
 demo: setup
 	snakemake --cores $(CORES)
@@ -21,6 +21,10 @@ demo: setup
 test: setup
 	OMP_WAIT_POLICY=PASSIVE pytest -n $(CORES) --dist loadscope --no-loadscope-reorder \
 		tests/workflow/test_real_galaxies.py tests/workflow tests/unit tests/stages
+
+# A real cluster on this one machine, where one may be root and has apt; else the tests are skipped.
+test-slurm: setup
+	tests/slurm/cluster.sh with pytest tests/slurm
 
 lint: setup
 	ruff check .

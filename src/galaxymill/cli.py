@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from galaxymill.commands import catalogue, comparing, images, learning, running, survey
+from galaxymill.commands import (
+    catalogue,
+    cluster,
+    comparing,
+    images,
+    learning,
+    running,
+    survey,
+)
 from galaxymill.errors import UserError
 
 app = typer.Typer(
@@ -28,6 +36,7 @@ app = typer.Typer(
 for part in (survey, learning, catalogue, comparing, running):
     app.add_typer(part.app)
 app.add_typer(images.app, name="images")
+app.add_typer(cluster.app, name="cluster")
 
 
 @app.callback()

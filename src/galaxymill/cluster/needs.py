@@ -1,26 +1,28 @@
 """What the job of a stage needs: memory from the size of its input, time from its galaxies.
 
-Numbers are those of ``docs/BENCHMARKS.md`` with room, as two cores without a GPU take it: a job that
-is killed for asking too little costs more than one that ends early.
+Numbers are those of ``docs/BENCHMARKS.md`` with room, as two cores without a GPU take it: a
+job that is killed costs more than one that ends early.
 """
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil
 from types import MappingProxyType
-from typing import Protocol
 
 SNAKEMAKE_MB = 400
 """Of two Snakemake processes, which start the command inside a job."""
 _TRAINED_IMAGES_PER_SECOND = 200
 
 
-class Files(Protocol):
-    """Input files of a job."""
-
-    @property
-    def size_mb(self) -> float:
-        """Their size; looking it up takes time, and fails while they are not there."""
+def size_mb(files: Iterable[str]) -> float:
+    """Size of files in megabytes; those that have yet to be made count nothing."""
+    size = 0
+    for file in files:
+        with suppress(OSError):
+            size += os.path.getsize(file)
+    return size / 1e6
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,9 @@ class Linear:
     per_mb: float = 0.0
     per_thousand: float = 0.0
 
-    def of(self, files: Files, galaxies: float) -> float:
+    def of(self, files: Iterable[str], galaxies: float) -> float:
         """Quantity for these files and so many galaxies."""
-        of_files = self.per_mb * files.size_mb if self.per_mb else 0
+        of_files = self.per_mb * size_mb(files) if self.per_mb else 0
         return self.base + of_files + self.per_thousand * galaxies / 1000
 
 
@@ -62,11 +64,11 @@ class Need:
     mb: Linear
     minutes: Linear
 
-    def mem_mb(self, files: Files, galaxies: float, attempt: int) -> int:
+    def mem_mb(self, files: Iterable[str], galaxies: float, attempt: int) -> int:
         """Memory in megabytes, of Snakemake in the job too."""
         return SNAKEMAKE_MB + _grown(self.mb.of(files, galaxies), attempt)
 
-    def runtime(self, files: Files, galaxies: float, attempt: int) -> int:
+    def runtime(self, files: Iterable[str], galaxies: float, attempt: int) -> int:
         """Time in minutes."""
         return _grown(self.minutes.of(files, galaxies), attempt)
 

@@ -1,0 +1,131 @@
+"""Jobs that have lost their Snakemake: it was killed, and they go on."""
+
+import re
+import socket
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from galaxymill.cluster.queue import QueuedJob, cancel_run, queued_jobs
+
+PREFIX = "galaxymill"
+"""What the names of our jobs begin with; ``slurm-jobname-prefix`` of the profile."""
+
+_RUN = re.compile(PREFIX + r"_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_HOST = re.compile(r"^\s*host: (\S+)$", re.IGNORECASE | re.MULTILINE)
+_HEAD_LENGTH = 1_000_000
+_PROCESSES = Path("/proc")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of Snakemake, by what is left of it in the queue.
+
+    Attributes
+    ----------
+    id : str
+        The name of its jobs.
+    jobs : tuple of QueuedJob
+        At least one.
+    host : str
+        Machine that it runs on, or ran on; empty when its log is not in the folder.
+    alive : bool or None
+        Whether Snakemake still watches the jobs; None when that cannot be seen from here.
+    """
+
+    id: str
+    jobs: tuple[QueuedJob, ...]
+    host: str
+    alive: bool | None
+
+    def describe(self) -> str:
+        """Tell what became of the run, and its jobs one by one."""
+        lines = [f"  {job.id} {job.state.lower()} {job.rule}" for job in self.jobs]
+        return "\n".join([f"{self.id} is {self._state()}", *lines])
+
+    def _state(self) -> str:
+        folder = self.jobs[0].folder
+        if self.alive:
+            return f"alive: Snakemake in {folder} watches its jobs"
+        if self.alive is False:
+            return f"dead: Snakemake in {folder} is gone, its jobs go on"
+        if self.host:
+            return f"not seen from here: started in {folder} on {self.host}; ask there"
+        return f"unknown: {folder} holds no log of it; `scancel --name {self.id}` if it is dead"
+
+
+def orphans(cancel: bool = False) -> str:
+    """Find the runs that have jobs in the queue, and cancel the jobs of those that are dead.
+
+    Parameters
+    ----------
+    cancel : bool
+        Whether to cancel; else they are only told.
+
+    Returns
+    -------
+    str
+        A report: every run with its jobs, and what to do next.
+
+    Raises
+    ------
+    UserError
+        When there is no SLURM, or it does not answer.
+    """
+    runs = find_runs(queued_jobs())
+    if not runs:
+        return "no jobs of Galaxymill are in the queue"
+    dead = [run for run in runs if run.alive is False]
+    if cancel:
+        for run in dead:
+            cancel_run(run.id)
+    return "\n".join([*(run.describe() for run in runs), _advice(dead, cancel)])
+
+
+def find_runs(jobs: Iterable[QueuedJob]) -> list[Run]:
+    """Gather jobs by the run of Snakemake that submitted them; the jobs of others are left out."""
+    ours = sorted((job for job in jobs if _RUN.fullmatch(job.run)), key=lambda job: job.run)
+    return [_look_at(run, tuple(jobs)) for run, jobs in groupby(ours, key=lambda job: job.run)]
+
+
+def _look_at(run: str, jobs: tuple[QueuedJob, ...]) -> Run:
+    """Find a run's log, which names its machine, and whether a process has it open."""
+    for log in sorted(jobs[0].folder.glob(".snakemake/log/*.snakemake.log"), reverse=True):
+        head = _head(log)
+        if run in head:
+            found = _HOST.search(head)
+            host = found[1] if found else ""
+            here = host == socket.gethostname() and _PROCESSES.is_dir()
+            return Run(run, jobs, host, _is_open(log) if here else None)
+    return Run(run, jobs, "", None)
+
+
+def _head(log: Path) -> str:
+    """Beginning of a log, where Snakemake tells its machine and the id of its run."""
+    with suppress(OSError), log.open(encoding="utf-8", errors="replace") as file:
+        return file.read(_HEAD_LENGTH)
+    return ""
+
+
+def _is_open(log: Path) -> bool:
+    """Whether a process of this machine has a file open, as Snakemake has its log to its end."""
+    path = log.resolve()
+    for descriptor in _PROCESSES.glob("[0-9]*/fd/*"):
+        # Processes end while they are looked at, and others' are closed to us.
+        with suppress(OSError):
+            if descriptor.readlink() == path:
+                return True
+    return False
+
+
+def _advice(dead: list[Run], cancelled: bool) -> str:
+    if not dead:
+        return "no run is known to be dead: nothing to cancel"
+    count = sum(len(run.jobs) for run in dead)
+    orphaned = "1 orphaned job" if count == 1 else f"{count} orphaned jobs"
+    then = "then, in the folder, `snakemake --unlock` and the same command again"
+    if cancelled:
+        return f"cancelled {orphaned}; {then}"
+    return f"{orphaned}: `galaxymill cluster orphans --cancel` cancels them; {then}"
