@@ -6,7 +6,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galaxymill.release.highlights import BINS, EXAMPLES, Highlights
+from galaxymill.release.documents.highlights import BINS, EXAMPLES, Highlights
 from galaxymill.votes.tree import parse_tree
 
 QUESTIONS = {"bar": {"answers": ["yes", "no"]}, "arms": {"answers": ["one", "two", "many"]}}

@@ -14,10 +14,10 @@ from galaxymill.catalog.healpix import HIGHEST_ORDER, Pixel, cut_sky
 from galaxymill.errors import UserError
 from galaxymill.release.audit import Audit, Census, audit, census, refuse_duplicates
 from galaxymill.release.columns import TABLES, release_columns, schema_of
-from galaxymill.release.readme import Facts, write_readme
-from galaxymill.release.rows import mask_unasked
+from galaxymill.release.documents.readme import Facts, write_readme
 from galaxymill.release.settings import ReleaseSettings
 from galaxymill.release.sources import Model, read_model
+from galaxymill.release.tables.rows import mask_unasked
 from galaxymill.storage.origin import Origin
 from galaxymill.votes.task import Task
 from galaxymill.votes.tree import parse_tree

@@ -16,11 +16,11 @@ from mocpy import MOC
 
 from galaxymill import products
 from galaxymill.errors import UserError
-from galaxymill.release import fits_table
 from galaxymill.release.columns import Column, release_columns
-from galaxymill.release.coverage import ORDER, write_coverage
-from galaxymill.release.fits_table import ascii_only, open_fits
-from galaxymill.release.votable import described_schema, votable_header
+from galaxymill.release.documents.coverage import ORDER, write_coverage
+from galaxymill.release.tables import fits_table
+from galaxymill.release.tables.fits_table import ascii_only, open_fits
+from galaxymill.release.tables.votable import described_schema, votable_header
 from galaxymill.votes.task import Task
 from galaxymill.votes.tree import parse_tree
 

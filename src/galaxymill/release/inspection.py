@@ -15,8 +15,8 @@ from galaxymill.catalog.healpix import HIGHEST_ORDER, INDEX_ORDER, Pixel
 from galaxymill.errors import UserError
 from galaxymill.progress import progress
 from galaxymill.release.columns import Column
-from galaxymill.release.fits_table import is_text
 from galaxymill.release.sources import MAKERS, Part
+from galaxymill.release.tables.fits_table import is_text
 
 Histogram = npt.NDArray[np.int64]
 
@@ -49,7 +49,7 @@ def inspect_parts(
     ----------
     parts : sequence of Part
     schemas : mapping of str to pyarrow.Schema
-        See `galaxymill.release.rows.part_schemas`.
+        See `galaxymill.release.tables.rows.part_schemas`.
     columns : sequence of Column
         The registry.
     threads : int

@@ -12,22 +12,27 @@ from typing import Any
 from galaxymill.catalog.healpix import cut_sky
 from galaxymill.errors import UserError
 from galaxymill.release.audit import audit, census, refuse_duplicates
-from galaxymill.release.checksums import all_checksums, checksums, list_files, write_checksums
-from galaxymill.release.citation import write_citation, write_license
 from galaxymill.release.columns import Column, release_columns, write_columns
-from galaxymill.release.coverage import write_coverage
-from galaxymill.release.crate import write_crate
-from galaxymill.release.croissant import write_croissant
-from galaxymill.release.hats_catalog import Collection
+from galaxymill.release.documents.checksums import (
+    all_checksums,
+    checksums,
+    list_files,
+    write_checksums,
+)
+from galaxymill.release.documents.citation import write_citation, write_license
+from galaxymill.release.documents.coverage import write_coverage
+from galaxymill.release.documents.crate import write_crate
+from galaxymill.release.documents.croissant import write_croissant
+from galaxymill.release.documents.pictures import draw_pictures
+from galaxymill.release.documents.readme import Facts, write_readme
 from galaxymill.release.inspection import Inspection, inspect_parts
-from galaxymill.release.pictures import draw_pictures
-from galaxymill.release.provenance import is_released, release_origin, write_provenance
-from galaxymill.release.readme import Facts, write_readme
-from galaxymill.release.rows import kept_draws, part_schemas
-from galaxymill.release.selections import check_selections
+from galaxymill.release.reproduction.provenance import is_released, release_origin, write_provenance
 from galaxymill.release.settings import ReleaseSettings
 from galaxymill.release.sources import Model, Part, read_model, read_parts
-from galaxymill.release.tables import Merge
+from galaxymill.release.tables.hats_catalog import Collection
+from galaxymill.release.tables.rows import kept_draws, part_schemas
+from galaxymill.release.tables.selections import check_selections
+from galaxymill.release.tables.tiles import Merge
 from galaxymill.storage.atomic import atomic_tree, exclusive
 from galaxymill.storage.origin import Origin
 from galaxymill.votes.task import Task
@@ -56,8 +61,8 @@ class Request:
     metrics : Path or None
         ``metrics.json`` of the model's evaluation, for the README.
     run : Path or None
-        ``config.yaml`` of `galaxymill.release.run.record_run`; without it the release cannot be
-        reproduced from itself.
+        ``config.yaml`` of `galaxymill.release.reproduction.run.record_run`; without it the
+        release cannot be reproduced from itself.
     benchmarks : Path or None
         Folder of Snakemake's benchmarks.
     threads : int

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from galaxymill.release.citation import license_url
+from galaxymill.release.documents.citation import license_url
 from galaxymill.release.settings import ReleaseSettings
 from galaxymill.storage.origin import Origin
 

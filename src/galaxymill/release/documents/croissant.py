@@ -9,8 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from galaxymill.release.citation import license_url
 from galaxymill.release.columns import PARQUET, Column
+from galaxymill.release.documents.citation import license_url
 from galaxymill.release.settings import ReleaseSettings
 
 

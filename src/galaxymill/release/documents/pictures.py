@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from galaxymill.catalog.healpix import HIGHEST_ORDER
 from galaxymill.release.audit import open_database
-from galaxymill.release.highlights import BINS, EXAMPLES, Example, Highlights
+from galaxymill.release.documents.highlights import BINS, EXAMPLES, Example, Highlights
 from galaxymill.release.sources import Part
 from galaxymill.votes.tree import Tree
 

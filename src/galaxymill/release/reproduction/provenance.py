@@ -10,7 +10,7 @@ from typing import Any
 
 from galaxymill.release.audit import Audit
 from galaxymill.release.columns import PARQUET
-from galaxymill.release.run import environment, write_costs
+from galaxymill.release.reproduction.run import environment, write_costs
 from galaxymill.release.sources import MADE_FROM, MAKERS, ROLES, Model, Part
 from galaxymill.storage.digest import sha256_file, sha256_json
 from galaxymill.storage.origin import Origin, read_record

@@ -14,9 +14,15 @@ import yaml
 
 from galaxymill.comparison.report import aligned
 from galaxymill.errors import UserError
-from galaxymill.release.differences import Difference, compare_releases
-from galaxymill.release.provenance import RELEASE
-from galaxymill.release.run import CHECKOUT, CONFIG, INPUTS, environment, release_target
+from galaxymill.release.reproduction.differences import Difference, compare_releases
+from galaxymill.release.reproduction.provenance import RELEASE
+from galaxymill.release.reproduction.run import (
+    CHECKOUT,
+    CONFIG,
+    INPUTS,
+    environment,
+    release_target,
+)
 from galaxymill.storage.digest import sha256_file
 
 MAX_BYTES = 10_000_000

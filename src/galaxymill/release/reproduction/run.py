@@ -19,14 +19,14 @@ import yaml
 
 from galaxymill.config import load_config
 from galaxymill.errors import UserError
-from galaxymill.release.closure import own_files, renamed
+from galaxymill.release.reproduction.closure import own_files, renamed
 from galaxymill.settings import parse_json
 from galaxymill.storage.atomic import atomic_tree
 from galaxymill.storage.digest import sha256_file
 
 CONFIG, INPUTS, GRAPH = "config.yaml", "inputs.json", "rulegraph.mmd"
 
-CHECKOUT = Path(__file__).resolve().parents[3]
+CHECKOUT = Path(__file__).resolve().parents[4]
 """Where the workflow lies beside the package; elsewhere when the package was installed alone."""
 
 
@@ -41,7 +41,8 @@ def record_run(text: str, release: str, workflow: Path, out: Path) -> None:
     Parameters
     ----------
     text : str
-        The release's part of the config as JSON, see `galaxymill.release.closure.closure`.
+        The release's part of the config as JSON, see
+        `galaxymill.release.reproduction.closure.closure`.
     release : str
         Its name.
     workflow : Path

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from galaxymill.catalog.healpix import INDEX_ORDER, Pixel, count_pixels
-from galaxymill.release.margin import Margin
+from galaxymill.release.tables.margin import Margin
 
 SKYMAP_ORDER = 8
 

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 
 from galaxymill import products
 from galaxymill.errors import UserError
-from galaxymill.release.selections import select
 from galaxymill.release.settings import Selection
 from galaxymill.release.sources import MAKERS, Part
+from galaxymill.release.tables.selections import select
 from galaxymill.storage.digest import TableDigest
 from galaxymill.votes.task import Task
 from galaxymill.votes.tree import Tree

@@ -11,14 +11,14 @@ import pyarrow as pa
 from galaxymill.catalog.healpix import Pixel
 from galaxymill.progress import progress
 from galaxymill.release.columns import PARQUET, Column, schema_of
-from galaxymill.release.fits_table import MOST_ROWS, FitsTable, open_fits
-from galaxymill.release.hats_catalog import Collection
-from galaxymill.release.highlights import Highlights
-from galaxymill.release.rows import mask_unasked, read_rows
+from galaxymill.release.documents.highlights import Highlights
 from galaxymill.release.settings import ReleaseSettings
 from galaxymill.release.sources import Part
-from galaxymill.release.validation import Validator
-from galaxymill.release.votable import described_schema
+from galaxymill.release.tables.fits_table import MOST_ROWS, FitsTable, open_fits
+from galaxymill.release.tables.hats_catalog import Collection
+from galaxymill.release.tables.rows import mask_unasked, read_rows
+from galaxymill.release.tables.validation import Validator
+from galaxymill.release.tables.votable import described_schema
 from galaxymill.storage.origin import Origin
 from galaxymill.storage.parquet import ProductWriter, open_product
 from galaxymill.votes.tree import Tree

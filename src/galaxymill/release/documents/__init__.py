@@ -1,0 +1,1 @@
+"""What explains a release to people and machines."""

@@ -1,0 +1,1 @@
+"""The record of a run, and a release made again from it."""
