@@ -8,7 +8,7 @@ CORES ?= 2
 BENCHMARKS := dag fetch merge posterior predict render train
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test test-slurm lint format dag report clean setup bench schema
+.PHONY: demo test test-slurm lint format dag report clean setup bench schema stages
 
 demo: setup
 	snakemake --cores $(CORES)
@@ -57,6 +57,10 @@ bench-%: setup
 
 schema: setup
 	python -m galaxymill.config_docs config
+
+# Every stage's source, put on record as it is: see CONTRIBUTING.md.
+stages: setup
+	python -m galaxymill.stage_sources
 
 clean:
 	rm -rf results .snakemake logs
