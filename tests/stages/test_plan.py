@@ -136,6 +136,12 @@ def test_files_ask_nobody(partitions, tmp_path):
     assert len(told["fetch"]) == 3
 
 
+def test_without_a_rate_hours_are_those_of_cores(partitions):
+    models = {"spirals": ModelUse()}
+    told = plan(partitions, "legacy", LegacySettings(), LIMITS, IMAGES, models, Rates())
+    assert " of two cores at 98.7 galaxies/s" in str(told)
+
+
 def test_command_line(galaxymill, partitions):
     words = ["plan", partitions, "--service", "legacy", "--image", "size=100"]
     words += ["--model", "spirals passes=8", "--rate", "predict=1000", "--network", "jobs=2"]

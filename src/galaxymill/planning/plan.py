@@ -128,7 +128,8 @@ def _rendering(jobs: int, asked: Asked, images: RecipeSettings, rates: Rates) ->
 def _predicting(jobs: int, galaxies: int, name: str, use: ModelUse, rates: Rates) -> list[Step]:
     """Plan one model's predictions, and the releases that are made of them."""
     rate = rates.predict / use.passes
-    time = f"{duration(galaxies / rate)} of one GPU at {number(rate)} galaxies/s"
+    on = "two cores" if rates.predict == Rates().predict else "one GPU"
+    time = f"{duration(galaxies / rate)} of {on} at {number(rate)} galaxies/s"
     disk = galaxies * (use.summary_bytes + use.embedding_bytes)
     steps = [Step("predict", f"{jobs:,}", f"{galaxies:,} galaxies by {name}", time, disk)]
     if use.releases:
