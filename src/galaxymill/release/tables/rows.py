@@ -1,6 +1,6 @@
 """The rows of a release: the files of each partition joined position by position."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -78,8 +78,7 @@ def read_rows(
     measured = [field.name for field in products.IMAGE_QUALITY]
     images = _join(_read(part.files["images"], ["flags", *measured]) for part in parts)
     cutouts = _join(_read(part.files["cutouts"], ["status"]) for part in parts)
-    tiles = _join(_read_whole(part, "tile") for part in parts)
-    predictions = _join(_read_whole(part, "predictions") for part in parts)
+    tiles, predictions = (_join(_read_whole(parts, role)) for role in ("tile", "predictions"))
     values = {
         **_columns(tiles),
         **_columns(predictions),
@@ -100,21 +99,24 @@ def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
         return file.read(columns, use_threads=False)
 
 
-def _read_whole(part: Part, role: str) -> pa.Table:
-    """Read a product and see that its rows are those that were written.
+def _read_whole(parts: Sequence[Part], role: str) -> Iterator[pa.Table]:
+    """Read products and see that their rows are those that were written.
 
     Cutouts and images are not: that would be to read every picture of the survey again.
     """
-    table = _read(part.files[role])
-    digest = TableDigest(table.schema)
-    digest.update(table)
-    if digest.hexdigest() != part.records[role].digest:
-        raise UserError(
-            f"{part.files[role]}: its rows have changed since it was made: their digest is "
-            f"{digest.hexdigest()}, recorded is {part.records[role].digest}; remove the file and "
-            f"run {MAKERS[role]} again"
-        )
-    return table
+    digest: TableDigest | None = None
+    for part in parts:
+        table = _read(part.files[role])
+        digest = digest or TableDigest(table.schema)
+        digest.restart()
+        digest.update(table)
+        if digest.hexdigest() != part.records[role].digest:
+            raise UserError(
+                f"{part.files[role]}: its rows have changed since it was made: their digest is "
+                f"{digest.hexdigest()}, recorded is {part.records[role].digest}; remove the file "
+                f"and run {MAKERS[role]} again"
+            )
+        yield table
 
 
 def _join(tables: Iterable[pa.Table]) -> pa.Table:
