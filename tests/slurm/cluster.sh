@@ -51,7 +51,9 @@ install_packages() {
 }
 
 # Whether a process runs; one that nobody has reaped yet does not.
-running() { grep -qs '^State:[[:space:]]*[^ZX]' "/proc/$1/status"; }
+running() { grep -qs '^State:[[:space:]][^ZX]' "/proc/$1/status"; }
+
+ended() { ! running "$1"; }
 
 # Whether the process of a pid file runs, and is not another that has its number by now.
 alive() {
@@ -74,8 +76,7 @@ stop() {
   local pid
   pid=$(cat "$RUN/pid/$1.pid")
   kill "$pid"
-  for _ in $(seq 200); do running "$pid" && sleep 0.05; done
-  if running "$pid"; then kill -9 "$pid"; fi
+  wait_for 10 ended "$pid" || kill -9 "$pid"
 }
 
 configure() {

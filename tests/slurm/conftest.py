@@ -22,7 +22,8 @@ SET_BY_THE_USER = {
     "cpu_partition": "cpu",
     "gpu_partition": "gpu",
     "gpu_threads": 2,
-    "setup": "touch set-up",
+    # Nodes of this cluster have no addresses of their own.
+    "setup": "export MASTER_ADDR=127.0.0.1 && touch set-up",
 }
 """The first block of the profile, for this cluster."""
 

@@ -1,8 +1,12 @@
 """The demo through SLURM, beside one made on this machine."""
 
+import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import yaml
+from safetensors.numpy import load_file
 from submission import jobs_of, run_id
 
 
@@ -45,3 +49,21 @@ def test_a_local_run_gives_the_same_release_bit_by_bit(finished, base):
         local.assert_same(submitted, f"results/{made}/**/*.parquet")
     weights = "results/models/demo/weights.safetensors"
     assert (local.folder / weights).read_bytes() == (submitted.folder / weights).read_bytes()
+
+
+def test_two_nodes_train_together_under_srun(unpredicted, finished):
+    config = yaml.safe_load(unpredicted.config.read_text())
+    config["models"]["demo"]["train"]["nodes"] = 2
+    place = replace(unpredicted, config=unpredicted.folder / "config.yaml")
+    place.config.write_text(yaml.safe_dump(config))
+    shutil.rmtree(place.folder / "results/models")
+    printed = place.submit("results/models/demo/model.yaml")
+    (job,) = jobs_of(run_id(printed))
+    assert (job.state, job.node) == ("COMPLETED", "g[1-2]")
+    assert "gres/gpu=2" in job.resources
+    ours, theirs = (
+        load_file(one.folder / "results/models/demo/weights.safetensors")
+        for one in (place, finished[0])
+    )
+    for name, weights in ours.items():
+        np.testing.assert_allclose(weights, theirs[name], rtol=1e-3, atol=1e-3)
