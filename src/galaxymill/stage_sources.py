@@ -121,8 +121,10 @@ def _plain(node: Any) -> Any:
     if not isinstance(node, ast.AST):
         return repr(node)
     fields = {name: value for name, value in ast.iter_fields(node) if value not in (None, [])}
-    if "body" in fields and isinstance(fields["body"], list):
+    if isinstance(fields.get("body"), list):
         fields["body"] = [one for one in fields["body"] if not _is_text(one)]
+    if isinstance(node, ast.JoinedStr):
+        fields["values"] = [one for one in node.values if getattr(one, "value", None) != ""]
     return [type(node).__name__, {name: _plain(value) for name, value in fields.items()}]
 
 

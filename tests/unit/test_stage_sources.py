@@ -93,6 +93,10 @@ def test_main_says_what_it_records(package, capsys):
 
 
 def test_what_is_empty_is_left_out():
-    """Python 3.12 and later give every function an empty list of type parameters."""
+    """Python 3.12 gives functions empty lists of type parameters, and f-strings empty pieces."""
     plain = stage_sources._plain(ast.parse("def f(): return 1"))
     assert "type_params" not in json.dumps(plain)
+    tree = ast.parse("f'{x}'")
+    before = stage_sources._plain(tree)
+    tree.body[0].value.values.append(ast.Constant(""))
+    assert stage_sources._plain(tree) == before
