@@ -83,7 +83,8 @@ def test_every_stage_has_a_row(partitions):
 
 def test_the_first_line_counts_galaxies_and_the_last_one_disk(partitions):
     told = planned(partitions, "legacy", LegacySettings(size=100))
-    first, *_, last = str(told).splitlines()
+    path, first, *_, last = str(told).splitlines()
+    assert path == f"{partitions}:"
     assert re.fullmatch(r"\d partitions of at most \d+ galaxies, 40 in all", first)
     assert last.startswith("disk: ")
     assert "NOT ENOUGH" not in last
@@ -95,7 +96,7 @@ def test_galaxies_off_the_footprint_cost_nothing(partitions, tmp_path):
     bricks = tmp_path / "bricks.csv"
     bricks.write_text("ra1,ra2,dec1,dec2\n0,90,-1,1\n350,352,-1,1\n")
     told = str(planned(partitions, "legacy", LegacySettings(size=100, footprint=bricks)))
-    assert told.splitlines()[1].startswith("29 galaxies are off the footprint")
+    assert told.splitlines()[2].startswith("29 galaxies are off the footprint")
     assert rows(told)["fetch"][1] == "11 requests to www.legacysurvey.org"
 
 

@@ -94,7 +94,7 @@ def plan(
     tiles = read_partitions(partitions)
     asked = count_cutouts(partitions, settings)
     largest = max((tile.n_rows for tile in tiles), default=0)
-    told = f"{len(tiles):,} partitions of at most {largest:,} galaxies, {asked.galaxies:,} in all"
+    counts = f"{len(tiles):,} partitions of at most {largest:,} galaxies, {asked.galaxies:,} in all"
     outside = asked.galaxies - asked.inside
     off = f"{outside:,} galaxies are off the footprint: they are rows, and not asked for"
     steps = [_fetching(len(tiles), asked, service, settings, network)]
@@ -102,7 +102,8 @@ def plan(
     for name, use in models.items():
         steps += _predicting(len(tiles), asked.galaxies, name, use, rates)
     free = shutil.disk_usage(partitions.parent).free
-    return Plan((told, *([off] if settings.footprint else [])), tuple(steps), free)
+    told = (f"{partitions}:", counts, *([off] if settings.footprint else []))
+    return Plan(told, tuple(steps), free)
 
 
 def _fetching(
