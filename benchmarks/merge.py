@@ -24,7 +24,7 @@ from galaxymill.votes.task import Task
 from galaxymill.votes.tree import load_tree
 
 FEW, MANY, PER_PARTITION, PER_TILE = (
-    (600, 3000, 100, 400) if SHORT else (10**6, 10**7, 4000, 100_000)
+    (600, 3000, 100, 400) if SHORT else (10**6, 10**7, 4000, 400_000)
 )
 TREE = load_tree(Path(__file__).resolve().parents[1] / "config" / "trees" / "decals_dr5.yaml")
 TASK = Task("votes", TREE)

@@ -22,7 +22,7 @@ class Rates(Settings):
         "bench-predict` measures it; the default is EfficientNet-B0's on two cores",
     )
     merge: float = Field(
-        19_200, gt=0, allow_inf_nan=False, description="galaxies a second, of one release"
+        100_000, gt=0, allow_inf_nan=False, description="galaxies a second, of one release"
     )
 
 

@@ -64,7 +64,7 @@ class Creator(Strict):
 class ReleaseSettings(Settings):
     """What a release holds beside predictions, and what it says of itself."""
 
-    galaxies_per_tile: int = Field(100_000, ge=10, description="most galaxies in a HATS tile")
+    galaxies_per_tile: int = Field(400_000, ge=10, description="most galaxies in a HATS tile")
     margin_arcsec: float = Field(
         5, gt=0, le=60, description="width of the HATS margin, the widest of cross-matches"
     )

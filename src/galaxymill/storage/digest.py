@@ -60,13 +60,15 @@ class _ColumnDigest:
         if pa.types.is_dictionary(kind):
             kind = kind.value_type
         self._kind = kind
+        # Parquet calls "element" what Arrow calls "item".
+        self._name = str(kind).replace("<element: ", "<item: ")
         self._hash_values = self._hashed_by(kind)
+        self._validity, self._lengths, self._values = _Stream(), _Stream(), _Stream()
         self._children: list[_ColumnDigest] = []
         if pa.types.is_struct(kind):
             self._children = [_ColumnDigest(field.type) for field in kind]
         elif _is_list(kind):
             self._children = [_ColumnDigest(kind.value_type)]
-        self.restart()
 
     def _hashed_by(self, kind: pa.DataType) -> Callable[[pa.Array], None]:
         """Choose once what to do with each batch: tables are of many columns and small batches."""
@@ -81,7 +83,8 @@ class _ColumnDigest:
         return self._update_nothing if pa.types.is_null(kind) else self._update_others
 
     def restart(self) -> None:
-        self._validity, self._lengths, self._values = _Stream(), _Stream(), _Stream()
+        for stream in (self._validity, self._lengths, self._values):
+            stream.restart()
         for child in self._children:
             child.restart()
 
@@ -123,9 +126,8 @@ class _ColumnDigest:
         self._lengths.update(counts.astype(np.int64))
 
     def hexdigests(self) -> list[Any]:
-        # Parquet calls "element" what Arrow calls "item".
-        own = [str(self._kind).replace("<element: ", "<item: ")]
-        own += [stream.hexdigest() for stream in (self._validity, self._lengths, self._values)]
+        streams = self._validity, self._lengths, self._values
+        own = [self._name, *[stream.hexdigest() for stream in streams]]
         return [*own, *(child.hexdigests() for child in self._children)]
 
 
@@ -137,6 +139,9 @@ class _Stream:
 
     def __init__(self) -> None:
         self._hash: Any = None
+
+    def restart(self) -> None:
+        self._hash = None
 
     def update(self, data: Any) -> None:
         if self._hash is None:
