@@ -56,6 +56,8 @@ def test_several_nodes_need_srun():
 
 def test_a_first_node_without_an_address_is_refused(monkeypatch):
     started(monkeypatch, **SRUN, MASTER_ADDR="no-such-node.invalid", SLURM_JOB_ID="12")
+    # It is set for Lightning, and would stay for the tests that follow.
+    started(monkeypatch, SLURM_NTASKS_PER_NODE="1")
     with pytest.raises(UserError, match=r"'no-such-node.invalid', has no address .*MASTER_ADDR"):
         Processes.here(4, 2).agree(needed=True)
 

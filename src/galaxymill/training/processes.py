@@ -88,7 +88,7 @@ class Processes:
         if not self.by_srun:
             return LightningEnvironment()
         # srun sets it only when it was asked in these words; `here` has checked the numbers.
-        os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(self.devices))
+        os.environ["SLURM_NTASKS_PER_NODE"] = str(self.devices)
         return SLURMEnvironment(auto_requeue=False)
 
     def agree(self, needed: bool) -> bool:
