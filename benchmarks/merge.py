@@ -54,7 +54,6 @@ def write_survey(folder: Path, count: int) -> None:
     path = folder / "catalog" / "objects.parquet"
     write_product(path, objects, Origin("ingest"), schema)
     partition(path, folder / "catalog" / "partitions.csv", PER_PARTITION)
-    path.unlink()
     for part in read_partitions(folder / "catalog" / "partitions.csv"):
         write_part(folder, part, rng)
     origin = Origin("train", domain=DOMAIN).to_dict()

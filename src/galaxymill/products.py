@@ -52,7 +52,7 @@ OPTIONAL_OBJECT_COLUMNS = {
 
 
 def objects(optional: Iterable[str] = (), kept: Iterable[pa.Field] = ()) -> pa.Schema:
-    """Schema of a survey's catalogue and of its tiles.
+    """Schema of a survey's catalogue; its tiles have all but the kept columns.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ STAGE_VERSIONS = {
     "download": 1,
     "simulate": 1,
     "ingest": 1,
-    "partition": 1,
+    "partition": 2,
     "fetch": 3,
     "render": 3,
     "labels": 4,

@@ -145,6 +145,7 @@ class Survey:
         request = Request(
             name="toy_dr1",
             partitions=self.partitions,
+            objects=self.catalog / "objects.parquet",
             **self.folders,
             model=self.model,
             metrics=metrics,
@@ -637,13 +638,16 @@ def test_rows_that_are_not_the_tiles_are_refused(survey, folder, change, message
     assert not list((survey.root / "releases" / "dr1").iterdir())
 
 
-@pytest.mark.parametrize("folder", ["tiles", "predictions"])
-def test_one_value_that_has_changed_is_refused(survey, folder):
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [("objects", "mag_r"), ("tiles", "petro_r50"), ("predictions", "bar_entropy")],
+)
+def test_one_value_that_has_changed_is_refused(survey, folder, name):
     """Somebody changes a number, and keeps the footer."""
     part = read_partitions(survey.partitions)[0].part
-    path = survey.path(folder, part)
+    objects = survey.catalog / "objects.parquet"
+    path = objects if folder == "objects" else survey.path(folder, part)
     table, metadata = pq.read_table(path), pq.read_metadata(path).metadata
-    name = "mag_r" if folder == "tiles" else "bar_entropy"
     values = table[name].to_pylist()
     values[1] = 0.25
     place = table.schema.get_field_index(name)
@@ -655,6 +659,33 @@ def test_one_value_that_has_changed_is_refused(survey, folder):
     with pytest.raises(UserError, match="its rows have changed since it was made") as error:
         survey.release()
     assert str(path) in str(error.value)
+
+
+def test_a_catalogue_that_has_grown_since_it_was_cut_is_refused(survey):
+    path = survey.catalog / "objects.parquet"
+    grown = pa.concat_tables([pq.read_table(path), draw_objects(900, 910, 180.0, 10.0)])
+    write_product(path, grown.sort_by("_healpix_29"), Origin("ingest"), grown.schema)
+    with pytest.raises(UserError, match="its galaxies are not those of the tiles; run partition"):
+        survey.release()
+
+
+def test_another_column_of_the_catalogue_is_released_without_new_tiles(survey):
+    """Tiles are what galaxies are fetched by: they have no column that is only kept."""
+    tiles = part_files(survey.partitions, survey.folders["tiles"])
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tiles}
+    first = pq.read_table(survey.release() / "friendly.parquet")
+    path = survey.catalog / "objects.parquet"
+    objects = pq.read_table(path)
+    colour = pa.field("g_r", pa.float32(), metadata={"description": "colour", "unit": "mag"})
+    more = objects.append_column(colour, pc.subtract(objects["mag_r"], pa.scalar(15, pa.float32())))
+    write_product(path, more, Origin("ingest", {"keep": ["mag_r", "g_r"]}), more.schema)
+    partition(path, survey.partitions, 80)
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tiles} == before
+    again = pq.read_table(survey.release() / "friendly.parquet")
+    assert "g_r" in again.column_names
+    known = dict(zip(objects["object_id"].to_pylist(), more["g_r"].to_pylist(), strict=True))
+    assert again["g_r"].to_pylist() == [known[name] for name in again["object_id"].to_pylist()]
+    assert again.select(first.column_names).equals(first)
 
 
 def test_a_value_out_of_range_is_refused_by_galaxy_and_column(survey):

@@ -229,8 +229,26 @@ def _starts_job(line):
     return line.startswith(("rule ", "localrule ", "checkpoint ", "localcheckpoint "))
 
 
+def test_another_column_of_the_catalogue_is_only_merged(working_copy, change, mini_config):
+    """What galaxies are fetched by has not changed."""
+    patterns = ["surveys/mini/catalog/tiles/*", "surveys/mini/cutouts/*", "models/mini/*"]
+    before = _stamps(working_copy, patterns)
+    config = change(mini_config, "surveys.mini.catalog.keep", ["mag_r", "redshift"])
+    printed = working_copy.finish(config=config)
+    ran = {line.split()[1].rstrip(":") for line in printed.splitlines() if _starts_job(line)}
+    assert ran - {"all"} == KEPT
+    assert _stamps(working_copy, patterns) == before
+    (table,) = working_copy.files("releases/mini/friendly.parquet")
+    assert "redshift" in pq.read_schema(table).names
+    assert working_copy.dry(config=config) == {}
+
+
+KEPT = {"ingest_catalog", "partition_catalog", "record_run", "merge_release"}
+"""What runs after another column was kept."""
+
 OTHERS = {
     "galaxies added to the catalogue": GROWN,
+    "another column kept from the catalogue": KEPT,
     "votes in a label file, or a file more": {"collect_labels", *TRAIN, *RECORD},
     "a vote file merely touched": set(),
     "a second model and its release": {*TRAIN, *RECORD},

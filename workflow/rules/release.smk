@@ -56,6 +56,7 @@ rule merge_release:
         partitions=lambda wc: path(
             "<catalog>/partitions.csv", survey=CFG.releases[wc.release].survey
         ),
+        objects=lambda wc: path("<catalog>/objects.parquet", survey=CFG.releases[wc.release].survey),
         cutouts=every_part("<cutouts>/{part}.parquet"),
         images=every_part("<images>/{part}.parquet"),
         predictions=every_part("<predictions>/{part}.parquet"),

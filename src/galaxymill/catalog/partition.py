@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from galaxymill import products
 from galaxymill.catalog.healpix import Integers, Pixel, count_pixels, cut_sky
 from galaxymill.errors import UserError
 from galaxymill.storage.atomic import atomic_file, exclusive
@@ -107,7 +108,7 @@ def partition(objects: Path, out: Path, galaxies_per_partition: int) -> None:
     with exclusive(out):
         record = read_record(objects, "ingest")
         # Whole row groups read ahead would take as much memory again as the table.
-        table = pq.read_table(objects, pre_buffer=False)
+        table = pq.read_table(objects, columns=_tile_columns(objects), pre_buffer=False)
         origin = _origin(record.origin, galaxies_per_partition)
         folder = out.parent / "tiles"
         known = read_partitions(out) if out.exists() else _recover(folder)
@@ -130,8 +131,17 @@ def _origin(ingested: dict[str, Any], galaxies_per_partition: int) -> Origin:
     It depends on its own rows alone: the digest of the whole catalogue would change every
     tile's origin whenever one galaxy is added elsewhere.
     """
-    parameters = {"galaxies_per_partition": galaxies_per_partition}
-    return Origin("partition", {**parameters, "columns": ingested["parameters"]})
+    columns = {key: value for key, value in ingested["parameters"].items() if key != "keep"}
+    parameters = {"galaxies_per_partition": galaxies_per_partition, "columns": columns}
+    return Origin("partition", parameters)
+
+
+def _tile_columns(objects: Path) -> list[str]:
+    """Name what a galaxy is fetched by. A column that is only kept for the release is left out:
+    to keep another one must not fetch the survey again.
+    """
+    own = products.objects(products.OPTIONAL_OBJECT_COLUMNS).names
+    return [name for name in pq.read_schema(objects).names if name in own]
 
 
 def _place(tile: Partition) -> tuple[int, int]:

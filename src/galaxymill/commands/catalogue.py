@@ -52,8 +52,8 @@ def release(
     """Merge a survey's products into a release; OUT is its SHA256SUMS, written last.
 
     Refuses when a galaxy is missing, twice or unknown, or products are not of one making.
-    Settings: galaxies_per_tile, margin_arcsec, selections, title, description, version, date,
-    creators, license, url, doi.
+    Settings: galaxies_per_tile, margin_arcsec, friendly_cut, selections, title, description,
+    version, date, creators, license, url, doi.
     """
     from galaxymill.release.merge import Request, merge_release
     from galaxymill.release.settings import ReleaseSettings
@@ -61,6 +61,7 @@ def release(
     request = Request(
         name=name,
         partitions=partitions,
+        objects=partitions.parent / "objects.parquet",
         tiles=partitions.parent / "tiles",
         cutouts=cutouts,
         images=images,

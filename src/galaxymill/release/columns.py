@@ -133,14 +133,14 @@ class Column:
 
 
 def release_columns(
-    tile: pa.Schema, task: Task, draws: int, selections: Mapping[str, Selection]
+    catalog: pa.Schema, task: Task, draws: int, selections: Mapping[str, Selection]
 ) -> list[Column]:
     """List the columns of a release, in the tables' order.
 
     Parameters
     ----------
-    tile : pyarrow.Schema
-        Of the catalogue's tiles, as read from the file.
+    catalog : pyarrow.Schema
+        Of ``objects.parquet``, as read from the file.
     task : Task
         Of the model.
     draws : int
@@ -154,7 +154,7 @@ def release_columns(
         When a kept column of the catalogue, or a selection, has the name of another column.
     """
     columns = [Column(products.HEALPIX_29, "identity and position", ("hats",))]
-    columns += [_catalogue_column(field) for field in tile if _is_released(field)]
+    columns += [_catalogue_column(field) for field in catalog if _is_released(field)]
     for field in products.summary_fields(task):
         group, tables = _SUMMARIES[field.name.rsplit("_", 1)[1]]
         columns.append(Column(field, group, tables))

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +16,10 @@ from galaxymill.catalog.healpix import HIGHEST_ORDER, INDEX_ORDER, Pixel
 from galaxymill.errors import UserError
 from galaxymill.progress import progress
 from galaxymill.release.columns import Column
-from galaxymill.release.sources import MAKERS, Part
+from galaxymill.release.sources import MAKERS, Part, prove
 from galaxymill.release.tables.fits_table import is_text
+from galaxymill.storage.digest import TableDigest
+from galaxymill.storage.parquet import read_batches
 
 Histogram = npt.NDArray[np.int64]
 
@@ -38,6 +41,7 @@ class Inspection:
 
 
 def inspect_parts(
+    objects: Path,
     parts: Sequence[Part],
     schemas: Mapping[str, pa.Schema],
     columns: Sequence[Column],
@@ -47,6 +51,8 @@ def inspect_parts(
 
     Parameters
     ----------
+    objects : Path
+        ``objects.parquet``: the catalogue's columns of texts are its.
     parts : sequence of Part
     schemas : mapping of str to pyarrow.Schema
         See `galaxymill.release.tables.rows.part_schemas`.
@@ -61,7 +67,7 @@ def inspect_parts(
     """
     texts = {column.name for column in columns if is_text(column.field.type)}
     counts: Histogram = np.zeros(12 * 4**HIGHEST_ORDER, np.int64)
-    widths: dict[str, int] = {}
+    widths = _catalog_widths(objects, texts)
     with (
         ThreadPoolExecutor(threads) as pool,
         progress("check", len(parts), "partitions") as advance,
@@ -81,8 +87,9 @@ _Seen = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], dict[str, int]]
 
 def _inspect(part: Part, schemas: Mapping[str, pa.Schema], texts: Set[str]) -> _Seen:
     """Pixels that hold galaxies of a partition, how many, and the widths of its texts."""
-    tile = _read(part, "tile", schemas["tile"], {*texts, "_healpix_29"})
-    tables = {"tile": tile, "cutouts": _read(part, "cutouts", schemas["cutouts"], texts)}
+    tile = _read(part, "tile", schemas["tile"], {*schemas["tile"].names})
+    prove(tile, part.files["tile"], part.records["tile"], "partition", TableDigest(tile.schema))
+    tables = {"cutouts": _read(part, "cutouts", schemas["cutouts"], texts)}
     for role in ("images", "predictions"):
         tables[role] = _read(part, role, schemas[role], {"object_id"})
     wanted = tile["object_id"]
@@ -93,12 +100,20 @@ def _inspect(part: Part, schemas: Mapping[str, pa.Schema], texts: Set[str]) -> _
                 f"{part.files[role]}: not the galaxies of {part.files['tile']}: {what}; "
                 f"run {MAKERS[role]} again"
             )
-    widths = {
-        name: pc.max(pc.binary_length(table[name])).as_py() or 1
-        for table in (tile, tables["cutouts"])
-        for name in texts & {*table.column_names}
-    }
-    return *_count(part, tile["_healpix_29"].to_numpy()), widths
+    return *_count(part, tile["_healpix_29"].to_numpy()), _widths(tables["cutouts"])
+
+
+def _catalog_widths(objects: Path, texts: Set[str]) -> dict[str, int]:
+    names = [name for name in pq.read_schema(objects).names if name in texts]
+    widths: dict[str, int] = {}
+    for batch in read_batches(objects, names, 100_000):
+        for name, width in _widths(batch).items():
+            widths[name] = max(widths.get(name, 1), width)
+    return widths
+
+
+def _widths(texts: pa.Table) -> dict[str, int]:
+    return {name: pc.max(pc.binary_length(texts[name])).as_py() or 1 for name in texts.column_names}
 
 
 def _read(part: Part, role: str, wanted: pa.Schema, columns: Set[str]) -> pa.Table:

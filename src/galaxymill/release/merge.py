@@ -9,6 +9,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from galaxymill.catalog.healpix import cut_sky
 from galaxymill.errors import UserError
 from galaxymill.release.audit import audit, census, refuse_duplicates
@@ -29,12 +31,13 @@ from galaxymill.release.inspection import Inspection, inspect_parts
 from galaxymill.release.reproduction.provenance import is_released, release_origin, write_provenance
 from galaxymill.release.settings import ReleaseSettings
 from galaxymill.release.sources import Model, Part, read_model, read_parts
+from galaxymill.release.tables.catalog import Catalog
 from galaxymill.release.tables.hats_catalog import Collection
 from galaxymill.release.tables.rows import kept_draws, part_schemas
 from galaxymill.release.tables.selections import check_selections
 from galaxymill.release.tables.tiles import Merge
 from galaxymill.storage.atomic import atomic_tree, exclusive
-from galaxymill.storage.origin import Origin
+from galaxymill.storage.origin import Origin, read_record
 from galaxymill.votes.task import Task
 
 logger = logging.getLogger("galaxymill")
@@ -50,6 +53,8 @@ class Request:
         Of the release.
     partitions : Path
         ``partitions.csv``.
+    objects : Path
+        ``objects.parquet``, which was cut into them.
     tiles, cutouts, images, predictions : Path
         Folders with ``{part}.parquet`` for each row of it.
     model : Path
@@ -70,6 +75,7 @@ class Request:
 
     name: str
     partitions: Path
+    objects: Path
     tiles: Path
     cutouts: Path
     images: Path
@@ -106,7 +112,8 @@ def merge_release(request: Request) -> None:
     parts = read_parts(request.partitions, request.folders, model)
     evaluation = _read_metrics(request.metrics, model)
     parameters = {"name": request.name, **request.settings.product_settings()}
-    origin = release_origin(parts, model, request.metrics, parameters)
+    catalog = read_record(request.objects, "ingest").digest
+    origin = release_origin(catalog, parts, model, request.metrics, parameters)
     out = request.out
     with exclusive(out) as waited:
         if waited and is_released(out, origin):
@@ -140,9 +147,10 @@ def _check(parts: Sequence[Part], task: Task, request: Request) -> tuple[list[Co
     """Prove that every galaxy is there once, before anything is written; list the columns."""
     schemas = part_schemas(parts[0], task)
     selections = request.settings.selections
-    columns = release_columns(schemas["tile"], task, kept_draws(parts[0], task), selections)
+    catalog = pq.read_schema(request.objects)
+    columns = release_columns(catalog, task, kept_draws(parts[0], task), selections)
     check_selections(selections, columns)
-    inspection = inspect_parts(parts, schemas, columns, request.threads)
+    inspection = inspect_parts(request.objects, parts, schemas, columns, request.threads)
     refuse_duplicates([part.files["tile"] for part in parts], request.out.parent)
     return columns, inspection
 
@@ -161,7 +169,10 @@ def _write_data(
     counts = inspection.counts
     tiles = cut_sky(counts, settings.galaxies_per_tile, "galaxies_per_tile")
     collection = Collection(folder / "hats", name, tiles, settings.margin_arcsec)
-    merge = Merge(parts, tiles, columns, model.tree, settings, inspection.widths, request.threads)
+    catalog = Catalog(request.objects)
+    merge = Merge(
+        catalog, parts, tiles, columns, model.tree, settings, inspection.widths, request.threads
+    )
     merge.write(folder, collection, origin, name)
     with ThreadPoolExecutor(1) as pool:
         # Most of the time of what follows goes into reading the tables once more for these.

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import yaml
 
 from galaxymill import flags
 from galaxymill.catalog.partition import Partition, read_partitions
 from galaxymill.errors import UserError
+from galaxymill.storage.digest import TableDigest
 from galaxymill.storage.origin import Record, read_record
 from galaxymill.votes.task import Task, parse_task
 from galaxymill.votes.tree import Tree
@@ -67,6 +69,47 @@ class Model:
     def domain(self) -> dict[str, Any]:
         """Survey and recipe of the images it learned from."""
         return dict(self.origin.get("domain") or {})
+
+
+def prove(table: pa.Table, path: Path, record: Record, maker: str, digest: TableDigest) -> None:
+    """Refuse rows that are not those that were written.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        All rows of the file at ``path``.
+    path : Path
+    record : Record
+        What the file's footer says.
+    maker : str
+        The stage that makes it.
+    digest : TableDigest
+        Of tables with this schema; it is restarted.
+
+    Raises
+    ------
+    UserError
+        With both digests.
+    """
+    digest.restart()
+    digest.update(table)
+    require_digest(digest, path, record, maker)
+
+
+def require_digest(digest: TableDigest, path: Path, record: Record, maker: str) -> None:
+    """Refuse a file whose rows have another digest than its footer says.
+
+    Raises
+    ------
+    UserError
+        With both digests.
+    """
+    found = digest.hexdigest()
+    if found != record.digest:
+        raise UserError(
+            f"{path}: its rows have changed since it was made: their digest is {found}, recorded "
+            f"is {record.digest}; remove the file and run {maker} again"
+        )
 
 
 def read_model(path: Path) -> Model:

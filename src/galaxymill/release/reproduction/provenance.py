@@ -31,12 +31,16 @@ COSTS = {
 
 
 def release_origin(
-    parts: Sequence[Part], model: Model, metrics: Path | None, parameters: Mapping[str, Any]
+    catalog: str,
+    parts: Sequence[Part],
+    model: Model,
+    metrics: Path | None,
+    parameters: Mapping[str, Any],
 ) -> Origin:
-    """Origin of a release: one digest over the digests of each role's files."""
+    """Origin of a release: the catalogue's digest, and one over those of each role's files."""
     inputs = {
         role: sha256_json([part.records[role].digest for part in parts]) for role in ROLES
-    } | {"model": model.digest}
+    } | {"catalog": catalog, "model": model.digest}
     if metrics is not None:
         inputs["metrics"] = sha256_file(metrics)
     domain = parts[0].records["images"].origin["domain"]

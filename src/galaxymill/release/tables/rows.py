@@ -1,4 +1,4 @@
-"""The rows of a release: the files of each partition joined position by position."""
+"""The rows of a release: the catalogue's, and what was made of each galaxy, side by side."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from galaxymill import products
 from galaxymill.errors import UserError
 from galaxymill.release.settings import Selection
-from galaxymill.release.sources import MAKERS, Part
+from galaxymill.release.sources import MAKERS, Part, prove
 from galaxymill.release.tables.selections import select
 from galaxymill.storage.digest import TableDigest
 from galaxymill.votes.task import Task
@@ -49,13 +49,20 @@ def kept_draws(part: Part, task: Task) -> int:
 
 
 def read_rows(
-    parts: Sequence[Part], schema: pa.Schema, tree: Tree, selections: Mapping[str, Selection]
+    catalog: pa.Table,
+    parts: Sequence[Part],
+    schema: pa.Schema,
+    tree: Tree,
+    selections: Mapping[str, Selection],
 ) -> pa.Table:
-    """Join the files of some partitions that `galaxymill.release.inspection` has passed.
+    """Join some galaxies of the catalogue with the products of the partitions that hold them.
 
     Parameters
     ----------
+    catalog : pyarrow.Table
+        Rows of ``objects.parquet``.
     parts : sequence of Part
+        That `galaxymill.release.inspection` has passed; they may hold other galaxies too.
     schema : pyarrow.Schema
         All columns of the release.
     tree : Tree
@@ -66,31 +73,47 @@ def read_rows(
     Returns
     -------
     pyarrow.Table
-        One row per row of the tiles, in their order. ``flags`` are those of the image or of the
+        One row per row of ``catalog``, in its order. ``flags`` are those of the image or of the
         prediction; what is not applicable is null, never NaN.
 
     Raises
     ------
     UserError
-        When rows are not those that were written, a fit galaxy's fractions do not add up to 1,
-        or an unfit galaxy has any.
+        When a galaxy is in none of the partitions, when rows are not those that were written, a
+        fit galaxy's fractions do not add up to 1, or an unfit galaxy has any.
     """
     measured = [field.name for field in products.IMAGE_QUALITY]
     images = _join(_read(part.files["images"], ["flags", *measured]) for part in parts)
     cutouts = _join(_read(part.files["cutouts"], ["status"]) for part in parts)
-    tiles, predictions = (_join(_read_whole(parts, role)) for role in ("tile", "predictions"))
-    values = {
-        **_columns(tiles),
+    predictions = _join(_read_predictions(parts))
+    made = {
         **_columns(predictions),
         **{name: images[name] for name in measured},
         "status": cutouts["status"],
         "flags": pc.bit_wise_or(images["flags"], predictions["flags"]),
     }
+    values = {**_in_order(pa.table(made), catalog["object_id"], parts), **_columns(catalog)}
     for name, selection in selections.items():
         values[name] = select(values, selection)
     rows = pa.table([_nan_to_null(values[name]) for name in schema.names], schema=schema)
     _check_fractions(rows, tree, parts)
     return rows
+
+
+def _in_order(
+    made: pa.Table, ids: pa.ChunkedArray, parts: Sequence[Part]
+) -> dict[str, pa.ChunkedArray]:
+    """Put rows of whole partitions in the order of some of their galaxies."""
+    if not made["object_id"].equals(ids):
+        places = pc.index_in(ids, value_set=made["object_id"].combine_chunks())
+        if places.null_count:
+            lost = ids.filter(places.is_null())[0].as_py()
+            raise UserError(
+                f"{parts[0].files['tile'].parent}: no tile there holds {lost!r} of the catalogue; "
+                "run partition again"
+            )
+        made = made.take(places).combine_chunks()
+    return _columns(made)
 
 
 def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
@@ -99,23 +122,17 @@ def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
         return file.read(columns, use_threads=False)
 
 
-def _read_whole(parts: Sequence[Part], role: str) -> Iterator[pa.Table]:
-    """Read products and see that their rows are those that were written.
+def _read_predictions(parts: Sequence[Part]) -> Iterator[pa.Table]:
+    """Read predictions, and see that their rows are those that were written.
 
-    Cutouts and images are not: that would be to read every picture of the survey again.
+    Of cutouts and images that is not seen: it would be to read every picture of the survey again.
     """
     digest: TableDigest | None = None
     for part in parts:
-        table = _read(part.files[role])
+        path = part.files["predictions"]
+        table = _read(path)
         digest = digest or TableDigest(table.schema)
-        digest.restart()
-        digest.update(table)
-        if digest.hexdigest() != part.records[role].digest:
-            raise UserError(
-                f"{part.files[role]}: its rows have changed since it was made: their digest is "
-                f"{digest.hexdigest()}, recorded is {part.records[role].digest}; remove the file "
-                f"and run {MAKERS[role]} again"
-            )
+        prove(table, path, part.records["predictions"], MAKERS["predictions"], digest)
         yield table
 
 
@@ -143,13 +160,18 @@ def _check_fractions(rows: pa.Table, tree: Tree, parts: Sequence[Part]) -> None:
         if not good.all():
             row = int(np.argmin(good))
             state = "unfit" if unfit[row] else "fit"
-            ends = np.cumsum([part.partition.n_rows for part in parts])
-            path = parts[int(np.searchsorted(ends, row, side="right"))].files["predictions"]
+            galaxy = rows["object_id"][row].as_py()
             raise UserError(
-                f"{path}: {question.name}: {(~good).sum()} galaxies whose fractions are neither 1 "
-                f"together nor, where the image is unfit, null, e.g. "
-                f"{rows['object_id'][row].as_py()!r} ({state}): {total[row]}; run predict again"
+                f"{_holder(parts, galaxy)}: {question.name}: {(~good).sum()} galaxies whose "
+                f"fractions are neither 1 together nor, where the image is unfit, null, e.g. "
+                f"{galaxy!r} ({state}): {total[row]}; run predict again"
             )
+
+
+def _holder(parts: Sequence[Part], galaxy: str) -> Path:
+    """Find the predictions of one galaxy."""
+    files = [part.files["predictions"] for part in parts]
+    return next(f for f in files if galaxy in _read(f, ["object_id"])["object_id"].to_pylist())
 
 
 def mask_unasked(rows: pa.Table, tree: Tree, schema: pa.Schema, cut: float) -> pa.Table:

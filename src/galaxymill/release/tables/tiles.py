@@ -14,6 +14,7 @@ from galaxymill.release.columns import PARQUET, Column, schema_of
 from galaxymill.release.documents.highlights import Highlights
 from galaxymill.release.settings import ReleaseSettings
 from galaxymill.release.sources import Part
+from galaxymill.release.tables.catalog import Catalog
 from galaxymill.release.tables.fits_table import MOST_ROWS, FitsTable, open_fits
 from galaxymill.release.tables.hats_catalog import Collection
 from galaxymill.release.tables.rows import mask_unasked, read_rows
@@ -23,14 +24,14 @@ from galaxymill.storage.origin import Origin
 from galaxymill.storage.parquet import ProductWriter, open_product
 from galaxymill.votes.tree import Tree
 
-_ORDER = [("_healpix_29", "ascending"), ("object_id", "ascending")]
-
 
 class Merge:
     """Partitions on their way to the tables; `write` does it.
 
     Parameters
     ----------
+    catalog : Catalog
+        All galaxies.
     parts : sequence of Part
         That `galaxymill.release.inspection.inspect_parts` has passed.
     tiles : sequence of Pixel
@@ -47,6 +48,7 @@ class Merge:
 
     def __init__(
         self,
+        catalog: Catalog,
         parts: Sequence[Part],
         tiles: Sequence[Pixel],
         columns: Sequence[Column],
@@ -55,6 +57,7 @@ class Merge:
         widths: Mapping[str, int],
         threads: int,
     ) -> None:
+        self._catalog = catalog
         self._parts, self._tiles, self._tree = parts, tiles, tree
         self._widths = widths
         self._columns, self._settings, self._threads = columns, settings, threads
@@ -99,6 +102,7 @@ class Merge:
                 for task in done:
                     task.result()
                 advance(tile.rows)
+            self._catalog.finish()
 
     def _write_friendly(self, writer: ProductWriter, rows: pa.Table, schema: pa.Schema) -> None:
         writer.write(mask_unasked(rows, self._tree, schema, self._settings.friendly_cut))
@@ -116,15 +120,8 @@ class Merge:
         low, high = tile.range
         places = np.flatnonzero((self._first < high) & (self._end > low)).tolist()
         parts = [self._parts[place] for place in places]
-        rows = read_rows(parts, self._schema, self._tree, self._settings.selections)
-        index = rows["_healpix_29"].to_numpy()
-        if any(self._first[place] < low or self._end[place] > high for place in places):
-            rows = rows.filter((index >= low) & (index < high)).combine_chunks()
-            index = rows["_healpix_29"].to_numpy()
-        if rows.num_rows != tile.rows:
-            raise RuntimeError(f"{tile}: {rows.num_rows} rows found; was the catalogue changed?")
-        # The id settles the order of galaxies in one order-29 pixel.
-        return rows if (np.diff(index) > 0).all() else rows.sort_by(_ORDER).combine_chunks()
+        catalog = self._catalog.read(tile)
+        return read_rows(catalog, parts, self._schema, self._tree, self._settings.selections)
 
     @contextmanager
     def _fits(

@@ -1,0 +1,76 @@
+"""The catalogue's own columns of a release, read in the order of the sky."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from galaxymill.catalog.healpix import Pixel
+from galaxymill.errors import UserError
+from galaxymill.release.sources import require_digest
+from galaxymill.storage.digest import TableDigest
+from galaxymill.storage.origin import read_record
+
+
+class Catalog:
+    """``objects.parquet``, tile by tile: `read` them all in order, then `finish`.
+
+    Tiles of the survey hold no more than what their galaxies are fetched by, so that a column
+    that is kept for the release alone comes from here.
+
+    Parameters
+    ----------
+    path : Path
+        ``objects.parquet``.
+
+    Raises
+    ------
+    UserError
+        When it is none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._record = path, read_record(path, "ingest")
+        with pq.ParquetFile(path, memory_map=False, pre_buffer=False) as file:
+            self._index = file.read(["_healpix_29"])["_healpix_29"].to_numpy()
+            groups = [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
+            self._digest = TableDigest(file.schema_arrow)
+        self._ends = np.cumsum(groups)
+        self._next = 0
+
+    def read(self, tile: Pixel) -> pa.Table:
+        """Read the galaxies of the next tile, each column in one piece.
+
+        Raises
+        ------
+        UserError
+            When there are others before it, or not so many in it, as the survey's tiles have.
+        """
+        start, stop = np.searchsorted(self._index, tile.range).tolist()
+        if start != self._next or stop - start != tile.rows:
+            raise self._strange()
+        self._next = stop
+        first, last = np.searchsorted(self._ends, [start, stop - 1], side="right").tolist()
+        with pq.ParquetFile(self._path, memory_map=False, pre_buffer=False) as file:
+            rows = file.read_row_groups(range(first, last + 1), use_threads=False)
+        before = int(self._ends[first - 1]) if first else 0
+        rows = rows.slice(start - before, stop - start).combine_chunks()
+        self._digest.update(rows)
+        return rows
+
+    def finish(self) -> None:
+        """See that there were no others, and that all rows are those that were written.
+
+        Raises
+        ------
+        UserError
+        """
+        if self._next != len(self._index):
+            raise self._strange()
+        require_digest(self._digest, self._path, self._record, "ingest")
+
+    def _strange(self) -> UserError:
+        return UserError(
+            f"{self._path}: its galaxies are not those of the tiles; run partition again"
+        )
