@@ -4,20 +4,18 @@ The demo, and a survey of ten million galaxies in ten thousand partitions. Whole
 products that a no-op rerun finds are empty files, recorded by Snakemake as it records any others.
 """
 
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 from big_survey import write_objects
 from figures import SHORT, figure
-from predict import apart
+from processes import apart, measure
 
 ROOT = Path(__file__).resolve().parents[1]
+SNAKEMAKE = [sys.executable, "-m", "snakemake"]
 PROGRAM = Path(sys.executable).with_name("galaxymill")
 GALAXIES, PER_PARTITION = (20_000, 500) if SHORT else (10**7, 2350)
 SURVEY = {
@@ -35,31 +33,6 @@ SURVEY = {
     "models": {"big": {"labels": "big", "train": {"encoder": "convnext_nano"}}},
     "releases": {"big": {"survey": "big", "model": "big"}},
 }
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a process took."""
-
-    cpu_s: float
-    wall_s: float
-    peak_mb: float
-    printed: str
-
-
-def measure(words: Sequence[object]) -> Run:
-    """Run a Python program to its end."""
-    with tempfile.TemporaryFile("w+") as told:
-        start = os.times().elapsed
-        child = subprocess.Popen([sys.executable, *map(str, words)], stdout=told, stderr=told)
-        _, status, used = os.wait4(child.pid, 0)
-        wall_s = os.times().elapsed - start
-        child.returncode = os.waitstatus_to_exitcode(status)
-        told.seek(0)
-        printed = told.read()
-    if child.returncode:
-        raise SystemExit(printed[-6000:])
-    return Run(used.ru_utime + used.ru_stime, wall_s, used.ru_maxrss / 1000, printed)
 
 
 def workflow(folder: Path) -> list[object]:
@@ -83,9 +56,9 @@ def write_survey(folder: Path) -> Path:
 def partition(objects: Path) -> int:
     """Partition, print its figures, give the number of partitions."""
     table = objects.with_name("partitions.csv")
-    words = [PROGRAM, "partition", objects, table]
+    words: list[object] = [PROGRAM, "partition", objects, table]
     run = measure([*words, "--galaxies-per-partition", PER_PARTITION])
-    figure("partition_ten_million", run.wall_s, "s", at_most=120)
+    figure("partition_ten_million", run.seconds, "s", at_most=120)
     figure("partition_ten_million_cpu", run.cpu_s, "cpu_s")
     figure("partition_ten_million_peak_memory", run.peak_mb, "MB", at_most=2000)
     parts = len(table.read_text().splitlines()) - 1
@@ -95,7 +68,7 @@ def partition(objects: Path) -> int:
 
 def dry_runs(folder: Path, name: str, words: Sequence[object]) -> str:
     """Print what a dry run takes; give what it printed."""
-    run = measure(["-m", "snakemake", "-n", *words, *workflow(folder)])
+    run = measure([*SNAKEMAKE, "-n", *words, *workflow(folder)])
     figure(name, run.cpu_s, "cpu_s", at_most=45)
     figure(f"{name}_peak_memory", run.peak_mb, "MB", at_most=900)
     return run.printed
@@ -104,19 +77,19 @@ def dry_runs(folder: Path, name: str, words: Sequence[object]) -> str:
 def main() -> None:
     """Measure."""
     with tempfile.TemporaryDirectory() as temporary:
-        words = ["-m", "snakemake", "-n", "-q", *workflow(Path(temporary))]
+        words = [*SNAKEMAKE, "-n", "-q", *workflow(Path(temporary))]
         seconds = min(measure(words).cpu_s for _ in range(1 if SHORT else 5))
         figure("dag_dry_run_demo", seconds, "cpu_s", at_most=3)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         parts = partition(write_survey(folder))
-        run = measure(["-m", "snakemake", "plan", *workflow(folder)])
+        run = measure([*SNAKEMAKE, "plan", *workflow(folder)])
         figure("plan", run.cpu_s, "cpu_s", at_most=45)
         figure("plan_peak_memory", run.peak_mb, "MB", at_most=900)
         dry_runs(folder, "dag_dry_run", [])
         printed = dry_runs(folder, "dag_dry_run_quiet", ["--quiet", "rules"])
         assert f"fetch_cutouts {parts:>12}" in printed, printed
-        measure([ROOT / "benchmarks" / "finish.py", *workflow(folder)])
+        measure([sys.executable, ROOT / "benchmarks" / "finish.py", *workflow(folder)])
         printed = dry_runs(folder, "dag_no_op", [])
         assert "Nothing to be done" in printed, printed[-6000:]
         run = measure([PROGRAM, "status", folder / "results"])

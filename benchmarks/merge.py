@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import yaml
 from figures import SHORT, figure
-from predict import apart, measure
+from processes import apart, measure
 
 from galaxymill import flags, products
 from galaxymill.catalog.healpix import INDEX_ORDER, healpix_pixels

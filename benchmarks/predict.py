@@ -9,23 +9,19 @@ read from a file. Peak memory is that of a run's largest process: Zoobot's reade
 """
 
 import math
-import os
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Hashable, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import peer
 import pyarrow as pa
 from figures import SHORT, figure
+from processes import Run, apart, measure
 from pyarrow import csv as arrow_csv
 from train import REAL, TREES, simulate
 
@@ -43,43 +39,16 @@ if SHORT:
 DOMAIN = {"survey": "bench", "recipe": "passthrough", "render_version": 1}
 
 
-class Run(NamedTuple):
-    """What a process took."""
-
-    seconds: float
-    peak_mb: float
-
-
-def measure(command: list[object]) -> Run:
-    """Run a process to its end."""
-    words = list(map(str, command))
-    with tempfile.TemporaryFile() as told:
-        start = time.perf_counter()
-        child = subprocess.Popen(words, stdout=told, stderr=told, env=peer.ENVIRONMENT)
-        _, status, used = os.wait4(child.pid, 0)
-        seconds = time.perf_counter() - start
-        child.returncode = os.waitstatus_to_exitcode(status)
-        if child.returncode:
-            told.seek(0)
-            raise SystemExit(told.read().decode())
-    return Run(seconds, used.ru_maxrss / 1000)
-
-
 def turn_by_turn(runs: Mapping[Hashable, Callable[[], Run]]) -> dict[Hashable, Run]:
     """Run each once a round; give the least time and the highest peak of each."""
     rounds = [{name: run() for name, run in runs.items()} for _ in range(ROUNDS)]
     return {
-        name: Run(min(r[name].seconds for r in rounds), max(r[name].peak_mb for r in rounds))
-        for name in runs
+        name: run._replace(
+            seconds=min(r[name].seconds for r in rounds),
+            peak_mb=max(r[name].peak_mb for r in rounds),
+        )
+        for name, run in rounds[0].items()
     }
-
-
-def apart(function: Callable, *arguments: object):
-    """Call in another process: a child's peak starts at its parent's, so this one stays small."""
-    if SHORT:
-        return function(*arguments)
-    with ProcessPoolExecutor(1, get_context("spawn")) as other:
-        return other.submit(function, *arguments).result()
 
 
 @dataclass(frozen=True)
@@ -114,13 +83,16 @@ class Sides:
         with tempfile.TemporaryDirectory(dir=self.folder) as out:
             files = "--out", Path(out, "p.parquet"), "--embeddings", Path(out, "e.parquet")
             how = "--device", "cpu", "--set", "samples=5", *words
-            return measure([program, "predict", *given, *files, *how])
+            return measure([program, "predict", *given, *files, *how], peer.ENVIRONMENT)
 
     def zoobot(self, encoder: str, count: int, precision: str) -> Run:
         """Let Zoobot predict."""
         files = {"catalog": self.folder / f"{count}.csv", "out": self.folder / "zoobot.csv"}
         how = {"tree": self.tree, "encoder": encoder, "size": SIZE, "precision": precision}
-        return measure(peer.command("zoobot_predict.py", images=self.source, **files, **how))
+        return measure(
+            peer.command("zoobot_predict.py", images=self.source, **files, **how),
+            peer.ENVIRONMENT,
+        )
 
 
 def write_models(folder: Path, tree: Path) -> bool:

@@ -76,8 +76,7 @@ def inspect_parts(
             lambda part: _inspect(part, schemas, texts), parts
         ):
             counts[pixels] += numbers
-            for name, width in longest.items():
-                widths[name] = max(widths.get(name, 1), width)
+            _widen(widths, longest)
             advance()
     return Inspection(counts, widths)
 
@@ -107,9 +106,13 @@ def _catalog_widths(objects: Path, texts: Set[str]) -> dict[str, int]:
     names = [name for name in pq.read_schema(objects).names if name in texts]
     widths: dict[str, int] = {}
     for batch in read_batches(objects, names, 100_000):
-        for name, width in _widths(batch).items():
-            widths[name] = max(widths.get(name, 1), width)
+        _widen(widths, _widths(batch))
     return widths
+
+
+def _widen(widths: dict[str, int], more: Mapping[str, int]) -> None:
+    for name, width in more.items():
+        widths[name] = max(widths.get(name, 1), width)
 
 
 def _widths(texts: pa.Table) -> dict[str, int]:
