@@ -129,8 +129,7 @@ def fetch_need(wildcards):
 def train_need(wildcards):
     """What training a model needs."""
     train = CFG.models[wildcards.model].train
-    processes = train.devices * train.nodes
-    return training(train.epochs * train.members, processes, train.devices, train.cache_gb)
+    return training(train.epochs * train.members, train.processes, train.devices, train.cache_gb)
 
 
 def train_gpus(wildcards):
