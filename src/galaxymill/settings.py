@@ -6,7 +6,14 @@ import shlex
 from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from galaxymill.errors import UserError, unknown_name
 
@@ -41,10 +48,25 @@ Pairs = Annotated[dict[str, str], BeforeValidator(parse_json)]
 """Names given to names; on the command line a JSON object."""
 
 
+def without_nulls(plain: Any) -> Any:
+    """Leave out the keys of a mapping that have no value: null is the same as not given."""
+    if not isinstance(plain, Mapping):
+        return plain
+    return {key: value for key, value in plain.items() if value is not None}
+
+
 class Strict(BaseModel):
-    """A frozen model that refuses unknown keys: the base of every piece of the config."""
+    """A frozen model that refuses unknown keys: the base of every piece of the config.
+
+    A key that is null has its default, as if it were not there.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, plain: Any) -> Any:
+        return without_nulls(plain)
 
 
 class Settings(Strict):
@@ -62,8 +84,8 @@ class Settings(Strict):
     def to_flags(self, option: str = "--set") -> str:
         """Spell what changes the product as command-line flags, sorted and quoted for a shell.
 
-        Defaults are spelled out too, so that a default that changes in a later version makes
-        the stage run again.
+        Only what differs from its default is spelled: a new key changes no flags, and so runs
+        nothing again. Whoever changes a default raises the version of its stage.
         """
         return self._flags(option, set(type(self).model_fields) - self.operational)
 
@@ -73,14 +95,14 @@ class Settings(Strict):
 
     def _flags(self, option: str, names: Collection[str]) -> str:
         words: list[str] = []
-        for key, value in sorted(self.model_dump(include=set(names)).items()):
-            if value is not None:
-                words += [option, f"{key}={_spell(value)}"]
+        chosen = self.model_dump(include=set(names), exclude_defaults=True)
+        for key, value in sorted(chosen.items()):
+            words += [option, f"{key}={_spell(value)}"]
         return shlex.join(words)
 
     def product_settings(self) -> dict[str, Any]:
-        """Plain form of what changes the product, as kept in its origin."""
-        return self.model_dump(mode="json", exclude=set(self.operational))
+        """Plain form of what was chosen and changes the product, as kept in its origin."""
+        return self.model_dump(mode="json", exclude=set(self.operational), exclude_defaults=True)
 
     @classmethod
     def from_flags(cls, flags: Sequence[str], place: str) -> Self:
@@ -120,6 +142,7 @@ class Choice(Strict):
             raise ValueError(f"key {key} is required; allowed: {', '.join(sorted(registry))}")
         if isinstance(plain.get("settings"), Settings):
             return plain
+        plain = without_nulls(plain)
         name = plain[key]
         if name not in registry:
             raise ValueError(str(unknown_name(key, str(name), registry, key)))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galaxymill.catalog.settings import CatalogSettings
-from galaxymill.config import Partitions
+from galaxymill.config import Images, Partitions
 from galaxymill.errors import UserError
 from galaxymill.images.settings import DecalsSettings, LuptonSettings, RecipeSettings
 from galaxymill.inference.settings import PredictSettings
@@ -130,17 +130,18 @@ def test_a_band_stands_once():
         LegacySettings.from_flags(["bands=g,g"], "fetch")
 
 
-def test_defaults_are_spelled_and_none_is_left_out():
-    spelled = PredictSettings(unfit=["constant", "no_data"]).to_flags()
-    assert spelled.replace("--set ", "").split() == [
-        "allow_domain_shift=false",
-        "keep=samples,embeddings",
-        "keep_views=false",
-        "samples=5",
-        "unfit=constant,no_data",
-        "views=model",
-    ]
-    assert "petro_r50" not in CatalogSettings().to_flags()
+def test_only_what_was_chosen_is_spelled():
+    chosen = PredictSettings(unfit=["constant", "no_data"], samples=5, device="cpu")
+    assert chosen.to_flags() == "--set unfit=constant,no_data"
+    assert chosen.operational_flags() == "--set device=cpu"
+    assert chosen.product_settings() == {"unfit": ["constant", "no_data"]}
+
+
+def test_null_is_the_same_as_absent():
+    given = {"samples": None, "views": 8}
+    assert PredictSettings.model_validate(given) == PredictSettings(views=8)
+    images = Images.model_validate({"recipe": "lupton", "q": None, "size": 64})
+    assert images.to_flags() == "--recipe lupton --set size=64"
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def ingest(source: Path, out: Path, settings: CatalogSettings) -> None:
     """
     require_file(source)
     inputs = {"catalog": sha256_file(source)}
-    origin = Origin("ingest", settings.model_dump(), inputs)
+    origin = Origin("ingest", settings.product_settings(), inputs)
     with exclusive(out) as waited:
         if waited and is_made(out, origin):
             return

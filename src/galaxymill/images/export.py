@@ -11,6 +11,7 @@ from typing import Any
 
 from galaxymill import flags
 from galaxymill.errors import UserError
+from galaxymill.images.recipes import settings_of
 from galaxymill.progress import progress
 from galaxymill.storage.atomic import atomic_file, atomic_tree
 from galaxymill.storage.origin import read_record
@@ -112,9 +113,9 @@ def _described(products: Sequence[Path]) -> Iterator[tuple[Path, str]]:
             raise UserError(f"{product}: another product has the name {product.stem} too")
         record = read_record(product)
         kind: dict[str, Any] = record.origin.get("domain") or {}
-        if kind.get("format") not in SUFFIXES:
+        if "recipe" not in kind:
             raise UserError(f"{product}: holds no images; give products of render")
-        yield product, SUFFIXES[kind["format"]]
+        yield product, SUFFIXES[settings_of(kind).format]
 
 
 def _images(product: Path) -> Iterator[_Image]:

@@ -1,7 +1,8 @@
 """Recipes that make pictures, by name. A new one is a function, its settings and a line here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from galaxymill.images import colours
 from galaxymill.images.settings import (
@@ -42,3 +43,15 @@ RECIPES = {
     "lupton": Recipe(LuptonSettings, colours.lupton),
     "passthrough": Recipe(RecipeSettings, None),
 }
+
+
+def settings_of(domain: Mapping[str, Any]) -> RecipeSettings:
+    """Give the settings that images were made with.
+
+    Parameters
+    ----------
+    domain : mapping
+        See `galaxymill.images.render.domain`; its ``recipe`` must be one of `RECIPES`.
+    """
+    model = RECIPES[domain["recipe"]].settings
+    return model.model_validate({k: v for k, v in domain.items() if k in model.model_fields})

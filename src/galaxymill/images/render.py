@@ -41,13 +41,16 @@ logger = logging.getLogger("galaxymill")
 
 
 def domain(survey: str, recipe: str, settings: RecipeSettings) -> dict[str, Any]:
-    """Say what kind of images these are: a model serves the domain that it was trained on."""
+    """Say what kind of images these are: a model serves the domain that it was trained on.
+
+    Of the settings, those that were chosen; `galaxymill.images.recipes.settings_of` gives all.
+    """
     return {
         "survey": survey,
         "recipe": recipe,
         "recipe_version": RECIPES[recipe].version,
         "render_version": STAGE_VERSIONS["render"],
-        **settings.model_dump(mode="json"),
+        **settings.product_settings(),
     }
 
 

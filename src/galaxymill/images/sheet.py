@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from galaxymill import flags
 from galaxymill.errors import UserError
+from galaxymill.images.recipes import settings_of
 from galaxymill.storage.origin import read_record
 from galaxymill.storage.parquet import read_batches
 
@@ -73,7 +74,7 @@ def _title(path: Path) -> str:
     kind: dict[str, Any] = read_record(path).origin.get("domain") or {}
     if "recipe" not in kind:
         raise UserError(f"{path}: holds no images; give products of render")
-    return f"{kind['survey']}: {kind['recipe']}, {kind['size']} pixels"
+    return f"{kind['survey']}: {kind['recipe']}, {settings_of(kind).size} pixels"
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:

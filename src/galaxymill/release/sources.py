@@ -11,6 +11,7 @@ import yaml
 from galaxymill import flags
 from galaxymill.catalog.partition import Partition, read_partitions
 from galaxymill.errors import UserError
+from galaxymill.inference.settings import PredictSettings
 from galaxymill.storage.digest import TableDigest
 from galaxymill.storage.origin import Record, read_record
 from galaxymill.votes.task import Task, parse_task
@@ -32,8 +33,8 @@ class Part:
     @property
     def unfit(self) -> int:
         """Flags of images that were not predicted."""
-        names = self.records["predictions"].origin["parameters"]["unfit"]
-        return flags.unfit_bits(names)
+        settings = PredictSettings.model_validate(self.records["predictions"].origin["parameters"])
+        return flags.unfit_bits(settings.unfit)
 
 
 @dataclass(frozen=True)

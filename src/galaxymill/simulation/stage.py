@@ -31,7 +31,7 @@ def simulate(folder: Path, tree_path: Path, settings: SimulationSettings) -> Non
     settings : SimulationSettings
     """
     tree = load_tree(tree_path)
-    origin = Origin("simulate", settings.model_dump(), {"tree": sha256_json(tree.to_dict())})
+    origin = Origin("simulate", settings.product_settings(), {"tree": sha256_json(tree.to_dict())})
     with exclusive(folder / "truth.parquet"):
         truth = simulate_sky(settings.n_galaxies, settings.seed)
         votes = vote(truth, tree, settings.seed, settings.votes_per_galaxy)

@@ -55,7 +55,7 @@ def collect_images(
     found = {key: sha256_file(path) for key, path in paths.items() if path.is_file()}
     origin = Origin(
         "labels",
-        settings.model_dump(),
+        settings.product_settings(),
         {**_digests(sources), "files": sha256_json(found)},
         domain(name, "passthrough", settings),
     )

@@ -74,8 +74,8 @@ def collect_labels(
     parameters = {
         "format": settings.format,
         "settings": settings.settings.product_settings(),
-        "splits": settings.splits.model_dump(),
-        "checks": settings.checks.model_dump(),
+        "splits": settings.splits.product_settings(),
+        "checks": settings.checks.product_settings(),
         "task": task.to_dict(),
     }
     origin = Origin("labels", parameters, inputs)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from galaxymill.settings import Choice, Name, Strict
+from galaxymill.settings import Choice, Name, Strict, without_nulls
 from galaxymill.votes.checks import CheckSettings
 from galaxymill.votes.formats import FORMATS
 from galaxymill.votes.rows import FormatSettings
@@ -60,6 +60,7 @@ class Labels(Choice):
     def _from_registry(cls, plain: Any) -> Any:
         if not isinstance(plain, dict):
             return plain
+        plain = without_nulls(plain)
         shared = {k: v for k, v in plain.items() if k in cls.model_fields and k != "settings"}
         own = {k: v for k, v in plain.items() if k not in shared}
         name = str(plain.get("format", "counts"))

@@ -106,10 +106,13 @@ def _models(config: Config, name: str) -> set[str]:
 
 
 def product_settings(config: BaseModel) -> Plain:
-    """Plain form of a config without what changes no product (`Settings.operational`)."""
+    """Plain form of what a config chooses and changes a product; see `Settings.product_settings`."""
     left_out = config.operational if isinstance(config, Settings) else frozenset[str]()
-    kept = set(type(config).model_fields) - left_out - {"network"}
-    return {key: _product_value(getattr(config, key)) for key in sorted(kept)}
+    return {
+        key: _product_value(getattr(config, key))
+        for key, field in sorted(type(config).model_fields.items())
+        if key not in {*left_out, "network"} and getattr(config, key) != field.default
+    }
 
 
 def _product_value(value: Any) -> Any:
