@@ -137,15 +137,7 @@ def test_the_origin_names_images_and_model(predicted, images, model, tmp_path):
     assert record.origin["inputs"]["images"] == read_record(tmp_path / "i.parquet").digest
     assert len(record.origin["inputs"]["model"]) == 64
     assert record.origin["domain"] == DOMAIN
-    expected = {
-        "samples": 1,
-        "views": "model",
-        "keep_views": False,
-        "keep": ["samples", "embeddings"],
-        "allow_domain_shift": False,
-        "unfit": list(flags.UNFIT),
-    }
-    assert record.origin["parameters"] == expected
+    assert record.origin["parameters"] == {"samples": 1}
 
 
 def test_which_flags_leave_a_galaxy_unpredicted_is_the_config_s(model, tmp_path):
