@@ -106,7 +106,7 @@ def _models(config: Config, name: str) -> set[str]:
 
 
 def product_settings(config: BaseModel) -> Plain:
-    """Plain form of what a config chooses and changes a product; see `Settings.product_settings`."""
+    """Plain form of what a config chooses and changes a product, as `Settings.product_settings`."""
     left_out = config.operational if isinstance(config, Settings) else frozenset[str]()
     return {
         key: _product_value(getattr(config, key))
