@@ -191,9 +191,9 @@ def features(galaxies: Galaxies, settings: TrainSettings) -> dict[str, tuple[Val
     from galaxymill.evaluation.encoder import InitialEncoder
     from galaxymill.evaluation.features import image_features
     from galaxymill.images.decode import read_raster
-    from galaxymill.votes.task import Task
+    from galaxymill.tasks import VoteTask
 
-    task = Task("votes", galaxies.tree)
+    task = VoteTask(galaxies.tree)
     encoder = InitialEncoder(settings, task, torch.device("cpu"))
     parts = [galaxies.pictures(part["object_id"]) for part in (galaxies.learned, galaxies.test)]
     hand = [np.stack([image_features(read_raster(image)) for image in part]) for part in parts]

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from galaxymill import products
 from galaxymill.catalog.healpix import INDEX_ORDER, healpix_pixels
+from galaxymill.storage.columns import field
 from galaxymill.storage.origin import Origin
 from galaxymill.storage.parquet import write_product
 
@@ -63,7 +64,7 @@ def write_objects(path: Path, count: int, seed: int = 1) -> None:
         "petro_r90": 2.5 * radius,
         **{f"mag_{band}": rng.uniform(14, 20, count).astype(np.float32) for band in "griz"},
     }
-    kept = [products.field(f"mag_{band}", pa.float32(), "magnitude", "mag") for band in "griz"]
+    kept = [field(f"mag_{band}", pa.float32(), "magnitude", "mag") for band in "griz"]
     schema = products.objects(("petro_r50", "petro_r90"), kept)
     table = pa.table([values[name] for name in schema.names], schema)
     write_product(path, table, Origin("ingest"), schema)

@@ -22,17 +22,18 @@ from processes import apart, measure
 from galaxymill import flags, products
 from galaxymill.catalog.healpix import INDEX_ORDER, healpix_pixels
 from galaxymill.catalog.partition import Partition, partition, read_partitions
+from galaxymill.storage.columns import field
 from galaxymill.storage.digest import sha256_file
 from galaxymill.storage.origin import Origin, read_record
 from galaxymill.storage.parquet import write_product
-from galaxymill.votes.task import Task
+from galaxymill.tasks import VoteTask
 from galaxymill.votes.tree import load_tree
 
 FEW, MANY, PER_PARTITION, PER_TILE = (
     (600, 3000, 100, 400) if SHORT else (10**6, 10**7, 4000, 400_000)
 )
 TREE = load_tree(Path(__file__).resolve().parents[1] / "config" / "trees" / "decals_dr5.yaml")
-TASK = Task("votes", TREE)
+TASK = VoteTask(TREE)
 DOMAIN = {"survey": "bench", "recipe": "decals", "render_version": 1}
 MODEL = "m" * 64
 
@@ -48,7 +49,7 @@ def write_survey(folder: Path, count: int) -> None:
         "_healpix_29": healpix_pixels(ra, dec, INDEX_ORDER),
         "mag_r": rng.uniform(14, 20, count).astype(np.float32),
     }
-    kept = products.field("mag_r", pa.float32(), "apparent magnitude", "mag")
+    kept = field("mag_r", pa.float32(), "apparent magnitude", "mag")
     schema = products.objects((), [kept])
     objects = pa.table([values[name] for name in schema.names], schema).sort_by("_healpix_29")
     path = folder / "catalog" / "objects.parquet"

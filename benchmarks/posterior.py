@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 from figures import SHORT, best_seconds, figure
 
-from galaxymill.inference.posterior import intervals
-from galaxymill.inference.summary import summarise
-from galaxymill.votes.task import Task
+from galaxymill.inference.rows import summarise
+from galaxymill.tasks import VoteTask
+from galaxymill.tasks.votes.posterior import intervals
 from galaxymill.votes.tree import load_tree
 
 GALAXIES = 64 if SHORT else 2000
@@ -15,6 +15,6 @@ tree = load_tree(Path(__file__).resolve().parents[1] / "config" / "trees" / "dec
 shape = (GALAXIES, 5, len(tree.columns))
 alpha = np.random.default_rng(1).uniform(1, 101, shape).astype(np.float32)
 
-for name, run, of in (("intervals", intervals, tree), ("summary", summarise, Task("votes", tree))):
+for name, run, of in (("intervals", intervals, tree), ("summary", summarise, VoteTask(tree))):
     seconds = best_seconds(lambda run=run, of=of: run(alpha, of), 3)
     figure(f"posterior_{name}", 1000 * seconds / GALAXIES, "cpu_ms/galaxy", at_most=0.5)

@@ -103,11 +103,11 @@ def write_models(folder: Path, tree: Path) -> bool:
     from galaxymill.models.network import Network, describe_encoder
     from galaxymill.models.settings import TrainSettings
     from galaxymill.models.store import ModelCard, write_model, write_weights
-    from galaxymill.votes.task import Task
+    from galaxymill.tasks import VoteTask
     from galaxymill.votes.tree import load_tree
 
     torch.manual_seed(1)
-    task, origin = Task("votes", load_tree(tree)), Origin("train", domain=DOMAIN).to_dict()
+    task, origin = VoteTask(load_tree(tree)), Origin("train", domain=DOMAIN).to_dict()
     for name in GOALS:
         settings, encoder = TrainSettings(encoder=name, image_size=SIZE), describe_encoder(name)
         (folder / name).mkdir()
@@ -146,16 +146,16 @@ def compare(sides: Sides, encoder: str, has_bfloat16: bool) -> None:
 
 def thirty_samples(model: Path, images: Path) -> float:
     """Give how many % longer 30 samples take than one, the interval columns left aside."""
-    from galaxymill.inference import posterior
     from galaxymill.inference.engine import Engine
     from galaxymill.inference.predictor import Predictor
     from galaxymill.inference.settings import PredictSettings
+    from galaxymill.tasks.votes import posterior
 
     rows = [row for batch in read_batches(images) for row in batch.to_pylist()]
     ids, files = [row["object_id"] for row in rows], [row["image"]["bytes"] for row in rows]
     asked = [PredictSettings(samples=samples, device="cpu") for samples in (1, 30)]
     predictors = [Predictor.load(model, each, Engine.choose(each, len(ids))) for each in asked]
-    tree, best = predictors[0].card.tree, [math.inf] * 2
+    tree, best = predictors[0].card.task.tree, [math.inf] * 2
     for _ in range(REPEATS):
         for place, predictor in enumerate(predictors):
             start = time.perf_counter()

@@ -5,20 +5,12 @@ from collections.abc import Iterable
 
 import pyarrow as pa
 
+from galaxymill.storage.columns import field
 from galaxymill.storage.digest import VOLATILE
+from galaxymill.tasks.task import Task
 from galaxymill.votes.splits import SPLITS
-from galaxymill.votes.task import Task
-from galaxymill.votes.tree import Question
 
 CUTOUT_STATUSES = ("ok", "partial", "no_coverage", "invalid", "failed")
-
-
-def field(name: str, kind: pa.DataType, description: str, unit: str = "") -> pa.Field:
-    """Describe one column; ``unit`` is in the VOUnit notation, empty for none."""
-    metadata = {"description": description}
-    if unit:
-        metadata["unit"] = unit
-    return pa.field(name, kind, metadata=metadata)
 
 
 def datasets_schema(schema: pa.Schema) -> pa.Schema:
@@ -126,85 +118,19 @@ def votes(task: Task, with_positions: bool) -> pa.Schema:
     Parameters
     ----------
     task : Task
-        Votes and classes have an int column per answer, a number has one float column.
+        What the labels are of.
     with_positions : bool
         Whether there are ``ra`` and ``dec``; null for a galaxy that has none.
     """
     positions = [RA, DEC] if with_positions else []
     split = field("split", pa.string(), f"one of {', '.join(SPLITS)}")
-    return pa.schema([OBJECT_ID, *positions, *_label_fields(task), split])
+    return pa.schema([OBJECT_ID, *positions, *task.label_fields(), split])
 
 
 def label_sources(task: Task) -> pa.Schema:
     """Schema of what each file says of its galaxies, before any check."""
     file = field("file", pa.string(), "the file, as named in the config")
-    return pa.schema([OBJECT_ID, file, *_label_fields(task)])
-
-
-def _label_fields(task: Task) -> list[pa.Field]:
-    if task.kind == "number":
-        return [field(task.number, pa.float64(), f"the galaxy's {task.number}")]
-    return [
-        field(column, pa.int32(), f"volunteers who answered {answer!r} to {question.name}")
-        for question in task.questions.questions
-        for column, answer in zip(question.columns, question.answers, strict=True)
-    ]
-
-
-def summary_fields(task: Task) -> list[pa.Field]:
-    """Columns that sum up a posterior: per answer, then per question; or of a number."""
-    if task.kind == "number":
-        return _number_fields(task.number)
-    fields: list[pa.Field] = []
-    for question in task.questions.questions:
-        for column, answer in zip(question.columns, question.answers, strict=True):
-            fields += _answer_fields(task, question, column, answer)
-        name = question.name
-        if task.kind == "votes":
-            asked = f"fraction of volunteers who would be asked {name}"
-            fields.append(field(f"{name}_proportion-asked", pa.float32(), asked))
-        one = "vote on" if task.kind == "votes" else "class of"
-        fields += [
-            field(f"{name}_entropy", pa.float32(), f"entropy of one {one} {name}", "nat"),
-            field(f"{name}_mutual-information", pa.float32(), f"BALD score of {name}", "nat"),
-        ]
-    return fields
-
-
-def _answer_fields(task: Task, question: Question, column: str, answer: str) -> list[pa.Field]:
-    if task.kind == "class":
-        what = f"probability that {question.name} is {answer!r}"
-        return [field(f"{column}_probability", pa.float32(), what)]
-    what = f"fraction of volunteers who would answer {answer!r} to {question.name}"
-    return [
-        field(f"{column}_fraction", pa.float32(), f"expected {what}"),
-        field(f"{column}_90pc-lower", pa.float32(), f"5th percentile of the {what}"),
-        field(f"{column}_90pc-upper", pa.float32(), f"95th percentile of the {what}"),
-    ]
-
-
-def _number_fields(name: str) -> list[pa.Field]:
-    return [
-        field(f"{name}_mean", pa.float32(), f"expected {name}"),
-        field(f"{name}_std", pa.float32(), f"standard deviation of the predicted {name}"),
-        field(f"{name}_90pc-lower", pa.float32(), f"5th percentile of the {name}"),
-        field(f"{name}_90pc-upper", pa.float32(), f"95th percentile of the {name}"),
-    ]
-
-
-SAMPLES = {
-    "votes": ("concentrations", "Dirichlet concentrations, {} samples × {} answers"),
-    "class": ("probabilities", "probabilities, {} samples × {} classes"),
-    "number": ("gaussians", "{} samples × {} numbers: mean, standard deviation"),
-}
-"""By kind of task: the column that holds every sample of the posterior, and what it is."""
-
-
-def sample_field(task: Task, draws: int) -> pa.Field:
-    """Column of every sample of the posterior."""
-    name, what = SAMPLES[task.kind]
-    width = 2 if task.kind == "number" else len(task.columns)
-    return field(name, pa.list_(pa.float32(), draws * width), what.format(draws, width))
+    return pa.schema([OBJECT_ID, file, *task.label_fields()])
 
 
 def predictions(task: Task, draws: int) -> pa.Schema:
@@ -217,8 +143,8 @@ def predictions(task: Task, draws: int) -> pa.Schema:
     draws : int
         Samples of the posterior that are kept; 0: none are.
     """
-    samples = [sample_field(task, draws)] if draws else []
-    return pa.schema([OBJECT_ID, FLAGS, *samples, *summary_fields(task)])
+    samples = [task.sample_field(draws)] if draws else []
+    return pa.schema([OBJECT_ID, FLAGS, *samples, *task.summary_fields()])
 
 
 def embeddings(dimension: int) -> pa.Schema:

@@ -63,7 +63,7 @@ def test_the_published_gz2_table(shared_data, trees, collect, dropped):
     raw = read_csv(source)
     assert len(votes.object_ids) == raw.num_rows == 19_761
     assert votes.positions.shape == (19_761, 2)
-    tree = votes.tree
+    tree = votes.task.tree
     for question in tree.questions:
         cast = votes.values[:, question.slice].sum(axis=1)
         if not question.asked_after:
@@ -102,7 +102,7 @@ def test_the_published_decals_table(shared_data, trees, collect):
     raw = read_csv(source)
     assert votes.object_ids == sorted(set(raw["iauname"].to_pylist()))
     assert len(votes.object_ids) < raw.num_rows
-    first = votes.tree.question("smooth-or-featured-dr5")
+    first = votes.task.tree.question("smooth-or-featured-dr5")
     total = sum(raw["smooth-or-featured_total-votes"].to_pylist())
     assert votes.values[:, first.slice].sum() == votes.values.sum() == total
     row = votes.rows()["J125412.58+004809.1"]
@@ -219,7 +219,7 @@ def test_numbers(collect, write_table, tmp_path):
     assert votes.values.tolist() == [[-0.001], [0.5]]
     assert votes.task.columns == ("redshift",)
     with pytest.raises(UserError, match="redshift is a number"):
-        votes.tree  # noqa: B018
+        votes.task.tree  # noqa: B018
     assert pq.read_schema(tmp_path / "votes" / "votes.parquet").field("redshift").type == "double"
 
 
@@ -247,7 +247,7 @@ def test_joint_sets(collect, write_table, write_tree, tmp_path):
     paths = [tmp_path / name / "votes.parquet" for name in ("one", "other")]
     votes = read_joint_votes(paths)
     assert votes.object_ids == ["a", "b", "c"]
-    assert votes.tree.columns == ("shape_smooth", "shape_featured", "ring_yes", "ring_no")
+    assert votes.task.tree.columns == ("shape_smooth", "shape_featured", "ring_yes", "ring_no")
     assert votes.values.tolist() == [[1, 3, 0, 0], [2, 4, 0, 0], [0, 0, 5, 6]]
     np.testing.assert_array_equal(votes.positions, [[10, 0], [11, 1], [np.nan, np.nan]])
     parts = [read_votes(path) for path in paths]

@@ -92,7 +92,7 @@ def test_formats_agree(collected, write_table, suffix):
     np.testing.assert_array_equal(votes.values, expected)
     assert votes.values.dtype == np.float64
     assert votes.positions is None
-    assert votes.tree.name == "toy"
+    assert votes.task.tree.name == "toy"
     assert list(votes.splits) == assign_splits(["a", "b", "c"], None, SplitSettings())
 
 

@@ -14,15 +14,14 @@ from galaxymill import flags, products
 from galaxymill.errors import UserError
 from galaxymill.inference import stream
 from galaxymill.inference.predict import predict
-from galaxymill.inference.rows import Rows
+from galaxymill.inference.rows import Rows, summarise
 from galaxymill.inference.settings import PredictSettings
-from galaxymill.inference.summary import summarise
 from galaxymill.models.network import Network, describe_encoder
 from galaxymill.models.settings import TrainSettings
 from galaxymill.models.store import ModelCard, write_model, write_weights
 from galaxymill.storage.origin import Origin, read_record
 from galaxymill.storage.parquet import write_product
-from galaxymill.votes.task import Task
+from galaxymill.tasks import ClassTask, NumberTask, VoteTask
 from galaxymill.votes.tree import parse_tree
 
 TREE = parse_tree(
@@ -35,7 +34,7 @@ TREE = parse_tree(
     },
     "toy",
 )
-TASK = Task("votes", TREE)
+TASK = VoteTask(TREE)
 DOMAIN = {"survey": "toy", "recipe": "decals", "render_version": 1}
 ROWS = 300
 decode = stream._decode
@@ -326,7 +325,7 @@ def test_views_are_averaged_or_kept(model, tmp_path):
 RINGS = parse_tree({"name": "r", "questions": {"ring": {"answers": ["yes", "no"]}}}, "r")
 
 
-@pytest.mark.parametrize("task", [Task("class", RINGS), Task("number", None, "redshift")])
+@pytest.mark.parametrize("task", [ClassTask(RINGS), NumberTask("redshift")])
 def test_classes_and_numbers_are_predicted_by_an_ensemble(task, tmp_path, monkeypatch):
     torch.manual_seed(2)
     settings = TrainSettings(encoder="test_efficientnet", image_size=32, members=2)

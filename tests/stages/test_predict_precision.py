@@ -10,13 +10,13 @@ from PIL import Image
 
 from galaxymill.images.pixels import central_pixels, to_pixels
 from galaxymill.images.settings import RecipeSettings
-from galaxymill.inference.posterior import mean_fractions
 from galaxymill.inference.predict import predict
 from galaxymill.inference.predictor import dropout_masks
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.models.settings import PACKAGE, PACKAGE_ENCODER, TrainSettings
 from galaxymill.models.store import load_networks
 from galaxymill.models.views import central_view
+from galaxymill.tasks.votes.posterior import mean_fractions
 from galaxymill.training.train import train
 from galaxymill.votes.checks import CheckSettings
 from galaxymill.votes.counts import CountSettings
@@ -69,8 +69,8 @@ def plain(real):
         with torch.inference_mode():
             features = network.features(central_view(pixels, settings.image_size))
             alpha = network.head(features, torch.from_numpy(masks))
-        fractions.append(mean_fractions(alpha.numpy(), card.tree)[0])
-    return np.array(fractions), card.tree
+        fractions.append(mean_fractions(alpha.numpy(), card.task.tree)[0])
+    return np.array(fractions), card.task.tree
 
 
 @pytest.mark.parametrize("precision", ["auto", "fp32", "bf16"])

@@ -29,7 +29,7 @@ from galaxymill.release.settings import ReleaseSettings
 from galaxymill.release.sources import read_model
 from galaxymill.storage.origin import Origin, read_record
 from galaxymill.storage.parquet import write_product
-from galaxymill.votes.task import Task
+from galaxymill.tasks import VoteTask
 from galaxymill.votes.tree import parse_tree
 
 TREE = parse_tree(
@@ -45,7 +45,7 @@ TREE = parse_tree(
     },
     "toy",
 )
-TASK = Task("votes", TREE)
+TASK = VoteTask(TREE)
 SAMPLES = 3
 DOMAIN = {"survey": "toy_survey", "recipe": "decals", "render_version": 1}
 UNFIT_EVERY = 17
@@ -560,7 +560,7 @@ def test_a_release_that_another_process_has_just_made_serves(released, monkeypat
 def test_the_card_that_training_writes_is_read(tmp_path):
     settings = TrainSettings(encoder="resnet18")
     origin = Origin("train", domain=DOMAIN).to_dict()
-    card = ModelCard(Task("votes", TREE), settings, {}, "w" * 64, origin, {"train": 7})
+    card = ModelCard(VoteTask(TREE), settings, {}, "w" * 64, origin, {"train": 7})
     write_model(tmp_path, card)
     model = read_model(tmp_path / "model.yaml")
     assert (model.tree, model.digest, model.domain) == (TREE, card.digest, DOMAIN)

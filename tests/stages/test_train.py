@@ -29,7 +29,7 @@ from training_sets import (
     write_votes,
 )
 
-from galaxymill.votes.task import Task
+from galaxymill.tasks import VoteTask
 
 N = 64
 LEARN = {"epochs": 8, "learning_rate": 5e-3, "ema": 0.8, "dropout": 0.0}
@@ -149,12 +149,12 @@ def test_each_kind_of_label_is_learned(place, images, votes, kind):
 
 
 def test_a_joint_model_learns_both_trees(place, images, votes):
-    other = Task("votes", tree("deep"))
+    other = VoteTask(tree("deep"))
     more = write_images(place / "deep.parquet", N, "d", seed=2)
     deep = write_votes(place / "deep-votes.parquet", N, other, "d", seed=2)
     out = run([votes["votes"], deep], [images, more], place / "joint", **LEARN)
     card = read_card(out / "model.yaml")
-    assert [q.name for q in card.tree.questions] == [
+    assert [q.name for q in card.task.tree.questions] == [
         "shape-toy",
         "bar-toy",
         "shape-deep",

@@ -12,8 +12,8 @@ from galaxymill import products
 from galaxymill.models.settings import TrainSettings
 from galaxymill.storage.origin import Origin
 from galaxymill.storage.parquet import open_product, write_product
+from galaxymill.tasks import ClassTask, NumberTask, VoteTask
 from galaxymill.training.train import Resources, train
-from galaxymill.votes.task import Task
 from galaxymill.votes.tree import parse_tree
 
 DOMAIN = {"survey": "toy", "recipe": "decals", "render_version": 1}
@@ -36,12 +36,11 @@ def tree(name="toy"):
 
 
 TASKS = {
-    "votes": Task("votes", tree()),
-    "class": Task(
-        "class",
+    "votes": VoteTask(tree()),
+    "class": ClassTask(
         parse_tree({"name": "c", "questions": {"ring": {"answers": ["yes", "no"]}}}, "c"),
     ),
-    "number": Task("number", None, "redshift"),
+    "number": NumberTask("redshift"),
 }
 
 

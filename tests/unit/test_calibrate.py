@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from scipy.special import logsumexp
 from scipy.stats import dirichlet_multinomial, norm
 
-from galaxymill.models.heads import DirichletHead, GaussianHead, SoftmaxHead
+from galaxymill.tasks.classes.head import SoftmaxHead
+from galaxymill.tasks.numbers.head import GaussianHead
+from galaxymill.tasks.votes.head import DirichletHead
 from galaxymill.training.calibrate import (
     PRIOR_CENTRE,
     PRIOR_WIDTH,

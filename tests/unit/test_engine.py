@@ -13,7 +13,7 @@ from galaxymill.inference.probes import COUNT, probe_images, shift
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.models.network import Network, describe_encoder
 from galaxymill.models.settings import TrainSettings
-from galaxymill.votes.task import Task
+from galaxymill.tasks import ClassTask, NumberTask, VoteTask
 from galaxymill.votes.tree import parse_tree
 
 TREE = parse_tree({"name": "b", "questions": {"bar": {"answers": ["yes", "no"]}}}, "b")
@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 def network():
     torch.manual_seed(1)
     settings = TrainSettings(encoder="test_efficientnet", image_size=SIZE)
-    return Network(describe_encoder(settings.encoder), Task("votes", TREE), settings).eval()
+    return Network(describe_encoder(settings.encoder), VoteTask(TREE), settings).eval()
 
 
 @pytest.fixture(scope="module")
@@ -131,14 +131,14 @@ def test_half_precision_on_a_cpu_is_refused():
 def trained(name, settings):
     """Make a network whose fractions differ from galaxy to galaxy."""
     torch.manual_seed(3)
-    network = Network(describe_encoder(name), Task("votes", TREE), settings).eval()
+    network = Network(describe_encoder(name), VoteTask(TREE), settings).eval()
     torch.nn.init.normal_(network.head.linear.weight, std=0.3)
     return network
 
 
 def chosen_precision(network, encoder, precision=torch.bfloat16):
     engine = Engine(CPU, precision)
-    engine.check_precision(network, encoder, Task("votes", TREE), SIZE)
+    engine.check_precision(network, encoder, VoteTask(TREE), SIZE)
     return engine.precision
 
 
@@ -171,7 +171,7 @@ def test_the_probes_are_always_the_same_galaxies_on_a_dark_sky():
 
 @pytest.mark.parametrize(
     ("task", "expected"),
-    [(Task("votes", TREE), 0.25), (Task("class", TREE), 0.25), (Task("number", None, "z"), 0.5)],
+    [(VoteTask(TREE), 0.25), (ClassTask(TREE), 0.25), (NumberTask("z"), 0.5)],
 )
 def test_a_shift_is_that_of_what_is_predicted(task, expected):
     outputs = {0: torch.tensor([[1.0, 1.0]]), 1: torch.tensor([[1.5, 0.5]])}

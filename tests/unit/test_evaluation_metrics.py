@@ -18,7 +18,7 @@ from galaxymill.evaluation.distributions import (
     mixture_nll,
     randomised_pit,
 )
-from galaxymill.evaluation.votes import compare, galaxy_errors, summarise
+from galaxymill.tasks.votes.scores import compare, galaxy_errors, summarise
 from galaxymill.votes.tree import load_tree, parse_tree
 
 TREE = parse_tree(

@@ -13,21 +13,21 @@ from galaxymill.errors import UserError
 from galaxymill.evaluation.baselines import Baselines
 from galaxymill.evaluation.bootstrap import MAX_BLOCKS, Bootstrap, interval, mean, pooled_draws
 from galaxymill.evaluation.calibration import calibration, reliability, verdict
-from galaxymill.evaluation.classes import (
+from galaxymill.evaluation.classification import classify
+from galaxymill.evaluation.covariates import VOTES, Errors, errors_by, read_covariates
+from galaxymill.simulation.sky import simulate_sky
+from galaxymill.simulation.volunteers import true_fractions, vote
+from galaxymill.storage.origin import Origin
+from galaxymill.storage.parquet import write_product
+from galaxymill.tasks.classes.scores import (
     ClassComparison,
     brier_scores,
     calibration_error,
     summarise_classes,
 )
-from galaxymill.evaluation.classification import classify
-from galaxymill.evaluation.covariates import VOTES, Errors, errors_by, read_covariates
-from galaxymill.evaluation.numbers import NumberComparison, summarise_numbers
-from galaxymill.evaluation.truth import compare_with_truth, latent_pit
-from galaxymill.evaluation.votes import compare, summarise
-from galaxymill.simulation.sky import simulate_sky
-from galaxymill.simulation.volunteers import true_fractions, vote
-from galaxymill.storage.origin import Origin
-from galaxymill.storage.parquet import write_product
+from galaxymill.tasks.numbers.scores import NumberComparison, summarise_numbers
+from galaxymill.tasks.votes.scores import compare, summarise
+from galaxymill.tasks.votes.truth import compare_with_truth, latent_pit
 from galaxymill.votes.tree import load_tree
 
 

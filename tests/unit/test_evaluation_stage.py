@@ -19,11 +19,11 @@ from galaxymill.errors import UserError
 from galaxymill.evaluation import encoder
 from galaxymill.evaluation.evaluate import evaluate
 from galaxymill.evaluation.plots import short_names
-from galaxymill.evaluation.votes_report import headline
 from galaxymill.models.settings import TrainSettings
 from galaxymill.storage.origin import Origin, read_record
 from galaxymill.storage.parquet import write_product
-from galaxymill.votes.task import Task
+from galaxymill.tasks import ClassTask, NumberTask, VoteTask
+from galaxymill.tasks.votes.report import headline
 from galaxymill.votes.tree import parse_tree
 
 NASTY = "<script>alert('$x^$')</script>&"
@@ -39,7 +39,7 @@ TREE = parse_tree(
     "test",
 )
 RINGS = parse_tree({"name": "rings", "questions": {"ring": {"answers": ["yes", "no"]}}}, "test")
-VOTES, CLASSES, NUMBER = Task("votes", TREE), Task("class", RINGS), Task("number", None, "$z$")
+VOTES, CLASSES, NUMBER = VoteTask(TREE), ClassTask(RINGS), NumberTask("$z$")
 COMMON = {
     *("metrics.json", "metrics.csv", "report.html", "calibration.csv", "errors_by.csv"),
     *("gallery.png", "gallery_best.png", "gallery_worst.png", "gallery_uncertain.png"),
@@ -263,7 +263,7 @@ def test_without_a_fit_test_image_the_stage_refuses(inputs):
 
 def test_votes_of_another_tree_are_refused(inputs):
     other = parse_tree({"name": "o", "questions": {"bar": {"answers": ["a", "b"]}}}, "test")
-    task = Task("votes", other)
+    task = VoteTask(other)
     schema = products.votes(task, with_positions=False)
     row = {"object_id": "x", "bar_a": 1, "bar_b": 2, "split": "test"}
     table = pa.Table.from_pylist([row], schema)
@@ -327,7 +327,7 @@ def test_options_that_do_not_go_are_refused(inputs, options, message):
 def test_a_joint_model_is_evaluated_on_one_of_its_sets(inputs, stand_in):
     joint = {"name": "j", "questions": {}}
     joint["questions"] = TREE.to_dict()["questions"] | RINGS.to_dict()["questions"]
-    stand_in.task = Task("votes", parse_tree(joint, "test"))
+    stand_in.task = VoteTask(parse_tree(joint, "test"))
     metrics = read_metrics(run(inputs))
     assert metrics["questions"]["shape"]["n"] == 28
     assert metrics["questions"]["ring"]["n"] == 0

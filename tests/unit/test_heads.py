@@ -8,15 +8,11 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from sklearn.metrics import log_loss
 
-from galaxymill.models.heads import (
-    START_LOGIT,
-    DirichletHead,
-    GaussianHead,
-    SoftmaxHead,
-    make_head,
-)
 from galaxymill.models.settings import TrainSettings
-from galaxymill.votes.task import Task
+from galaxymill.tasks import ClassTask, NumberTask, VoteTask
+from galaxymill.tasks.classes.head import SoftmaxHead
+from galaxymill.tasks.numbers.head import GaussianHead
+from galaxymill.tasks.votes.head import START_LOGIT, DirichletHead
 from galaxymill.votes.tree import parse_tree
 
 TREE = parse_tree(
@@ -31,9 +27,9 @@ TREE = parse_tree(
 )
 CLASSES = parse_tree({"name": "rings", "questions": {"ring": {"answers": ["a", "b", "c"]}}}, "r")
 TASKS = {
-    "votes": Task("votes", TREE),
-    "class": Task("class", CLASSES),
-    "number": Task("number", None, "redshift"),
+    "votes": VoteTask(TREE),
+    "class": ClassTask(CLASSES),
+    "number": NumberTask("redshift"),
 }
 FEATURES = 7
 
@@ -55,7 +51,7 @@ def logits(head, values):
     [("votes", DirichletHead, 5), ("class", SoftmaxHead, 3), ("number", GaussianHead, 2)],
 )
 def test_a_task_has_its_head(kind, head, width):
-    made = make_head(FEATURES, TASKS[kind], settings())
+    made = TASKS[kind].head(FEATURES, settings())
     assert type(made) is head
     assert made.width == width
     questions = 2 if kind == "votes" else 1
@@ -68,7 +64,7 @@ def test_a_task_has_its_head(kind, head, width):
 
 @pytest.mark.parametrize("kind", TASKS)
 def test_autocast_does_not_touch_a_head(kind):
-    head = make_head(FEATURES, TASKS[kind], settings()).eval()
+    head = TASKS[kind].head(FEATURES, settings()).eval()
     torch.nn.init.normal_(head.linear.weight, generator=torch.Generator().manual_seed(1))
     features = torch.randn(5, FEATURES, generator=torch.Generator().manual_seed(2))
     labels = torch.ones(5, len(TASKS[kind].columns))
@@ -90,7 +86,7 @@ def test_concentrations_are_in_their_range(values):
 
 
 def test_a_u_shaped_posterior_is_possible_and_the_start_is_unsure():
-    head = make_head(FEATURES, TASKS["votes"], settings())
+    head = TASKS["votes"].head(FEATURES, settings())
     assert head.low < 1
     assert head.linear.bias.tolist() == [START_LOGIT] * 5
     alpha = logits(head, [-9.0] * 5)(torch.zeros(1, FEATURES))
@@ -98,7 +94,7 @@ def test_a_u_shaped_posterior_is_possible_and_the_start_is_unsure():
 
 
 def test_a_scale_is_of_its_question_and_leaves_the_fractions():
-    head = make_head(FEATURES, TASKS["votes"], settings()).eval()
+    head = TASKS["votes"].head(FEATURES, settings()).eval()
     features = torch.randn(4, FEATURES, generator=torch.Generator().manual_seed(1))
     plain = head(features)
     head.log_scale.copy_(torch.tensor([0.0, np.log(3)]))
@@ -158,7 +154,7 @@ def test_a_number_starts_at_the_labels_mean_and_spread():
 
 @pytest.mark.parametrize("kind", TASKS)
 def test_masks_say_which_features_a_sample_keeps(kind):
-    head = make_head(FEATURES, TASKS[kind], settings(dropout=0.5)).eval()
+    head = TASKS[kind].head(FEATURES, settings(dropout=0.5)).eval()
     torch.nn.init.normal_(head.linear.weight, generator=torch.Generator().manual_seed(1))
     features = torch.randn(2, FEATURES, generator=torch.Generator().manual_seed(2))
     masks = torch.rand(2, 3, FEATURES, generator=torch.Generator().manual_seed(3)) < 0.5

@@ -21,9 +21,9 @@ from galaxymill.models.network import Network, describe_encoder
 from galaxymill.models.settings import PACKAGE, PACKAGE_ENCODER, TrainSettings
 from galaxymill.models.store import ModelCard, write_model, write_weights
 from galaxymill.models.torch_file import read_tensors
-from galaxymill.votes.task import Task
+from galaxymill.tasks import NumberTask
 
-TASK = Task("number", None, "redshift")
+TASK = NumberTask("redshift")
 NEEDS_PACKAGE = pytest.mark.skipif(
     importlib.util.find_spec(PACKAGE.replace("-", "_")) is None, reason=f"{PACKAGE}: not installed"
 )

@@ -11,6 +11,7 @@ from timm.optim import param_groups_layer_decay
 from galaxymill.errors import UserError
 from galaxymill.models.network import Network, describe_encoder
 from galaxymill.models.settings import TrainSettings
+from galaxymill.tasks import NumberTask
 from galaxymill.training.optimiser import (
     freeze,
     frozen_modules,
@@ -19,7 +20,6 @@ from galaxymill.training.optimiser import (
     set_rate,
     stages,
 )
-from galaxymill.votes.task import Task
 
 ENCODERS = ["test_efficientnet", "test_resnet", "test_vit"]
 
@@ -27,7 +27,7 @@ ENCODERS = ["test_efficientnet", "test_resnet", "test_vit"]
 def network(encoder="test_efficientnet", **given):
     size = 160 if encoder == "test_vit" else 32
     settings = TrainSettings(encoder=encoder, image_size=size, weights="published", **given)
-    return Network(describe_encoder(encoder), Task("number", None, "z"), settings), settings
+    return Network(describe_encoder(encoder), NumberTask("z"), settings), settings
 
 
 def rates(net, optimiser):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta, entropy
 
-from galaxymill.inference.posterior import (
+from galaxymill.tasks.votes.posterior import (
     intervals,
     mean_fractions,
     mutual_information,

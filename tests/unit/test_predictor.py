@@ -17,7 +17,7 @@ from galaxymill.inference.settings import PredictSettings
 from galaxymill.models.network import Network, describe_encoder
 from galaxymill.models.settings import TrainSettings
 from galaxymill.models.store import ModelCard, load_networks, read_card, write_model, write_weights
-from galaxymill.votes.task import Task
+from galaxymill.tasks import VoteTask
 from galaxymill.votes.tree import parse_tree
 
 TREE = parse_tree(
@@ -30,7 +30,7 @@ TREE = parse_tree(
     },
     "toy",
 )
-TASK = Task("votes", TREE)
+TASK = VoteTask(TREE)
 SETTINGS = TrainSettings(
     encoder="test_efficientnet", image_size=32, dropout=0.3, concentrations=(0.5, 41.0)
 )

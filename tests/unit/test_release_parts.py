@@ -18,12 +18,13 @@ from galaxymill.release.documents.readme import Facts, write_readme
 from galaxymill.release.settings import ReleaseSettings
 from galaxymill.release.sources import Model, read_model
 from galaxymill.release.tables.rows import mask_unasked
+from galaxymill.storage.columns import field
 from galaxymill.storage.origin import Origin
-from galaxymill.votes.task import Task
+from galaxymill.tasks import VoteTask
 from galaxymill.votes.tree import parse_tree
 
 TREE = parse_tree({"name": "t", "questions": {"bar": {"answers": ["yes", "no"]}}}, "t")
-TASK = Task("votes", TREE)
+TASK = VoteTask(TREE)
 PIXELS = 12 * 4**HIGHEST_ORDER
 
 
@@ -58,7 +59,7 @@ def test_a_pixel_is_its_four_children(order, pixel):
 
 
 def test_every_column_is_described_and_stands_in_a_table():
-    tile = products.objects(["petro_r50", "file_loc"], [products.field("mag", pa.float32(), "r")])
+    tile = products.objects(["petro_r50", "file_loc"], [field("mag", pa.float32(), "r")])
     columns = release_columns(tile, TASK, 2, {})
     assert all(column.description and column.tables for column in columns)
     assert "file_loc" not in schema_of(columns).names
@@ -69,7 +70,7 @@ def test_every_column_is_described_and_stands_in_a_table():
 
 @pytest.mark.parametrize("name", ["flags", "status", "bar_yes_fraction"])
 def test_a_kept_column_may_not_hide_one_of_the_release(name):
-    tile = products.objects(kept=[products.field(name, pa.float32(), "kept")])
+    tile = products.objects(kept=[field(name, pa.float32(), "kept")])
     with pytest.raises(UserError, match=f"two columns would be called {name}"):
         release_columns(tile, TASK, 2, {})
 
@@ -82,8 +83,8 @@ def test_a_kept_column_may_not_hide_one_of_the_release(name):
 def test_the_mask_keeps_a_fraction_when_enough_are_asked(asked, cut):
     schema = pa.schema(
         [
-            products.summary_fields(TASK)[0],
-            products.summary_fields(TASK)[3],
+            TASK.summary_fields()[0],
+            TASK.summary_fields()[3],
         ]
     )
     fractions = [field for field in schema if field.name.endswith("_fraction")]

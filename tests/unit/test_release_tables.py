@@ -21,7 +21,8 @@ from galaxymill.release.documents.coverage import ORDER, write_coverage
 from galaxymill.release.tables import fits_table
 from galaxymill.release.tables.fits_table import ascii_only, open_fits
 from galaxymill.release.tables.votable import described_schema, votable_header
-from galaxymill.votes.task import Task
+from galaxymill.storage.columns import field
+from galaxymill.tasks import VoteTask
 from galaxymill.votes.tree import parse_tree
 
 TREE = parse_tree({"name": "t", "questions": {"bar": {"answers": ["yes", "no"]}}}, "t")
@@ -32,8 +33,8 @@ KEPT = {
     "good": pa.bool_(),
     "Nom": pa.string(),
 }
-TILE = products.objects(["petro_r50"], [products.field(*kept, "kept") for kept in KEPT.items()])
-COLUMNS = release_columns(TILE, Task("votes", TREE), 2, {})
+TILE = products.objects(["petro_r50"], [field(*kept, "kept") for kept in KEPT.items()])
+COLUMNS = release_columns(TILE, VoteTask(TREE), 2, {})
 FLAT = [c for c in COLUMNS if "advanced" in c.tables and c.group != "concentrations"]
 WIDTHS = {column.name: 14 for column in COLUMNS if column.field.type == pa.string()}
 VALUES = {
@@ -82,7 +83,7 @@ def test_the_header_is_a_votable_that_names_every_column():
 
 
 def test_a_type_that_no_votable_has_is_refused_by_name():
-    odd = Column(products.field("when", pa.timestamp("ms"), "kept"), "catalogue", ("advanced",))
+    odd = Column(field("when", pa.timestamp("ms"), "kept"), "catalogue", ("advanced",))
     with pytest.raises(UserError, match=r"kept column 'when' is of type timestamp\[ms\]"):
         votable_header([odd], "advanced", {})
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.stats import entropy, norm
 
-from galaxymill.inference.summary import mixture_quantile, summarise
-from galaxymill.products import summary_fields
-from galaxymill.votes.task import Task
+from galaxymill.inference.rows import summarise
+from galaxymill.tasks import ClassTask, NumberTask, VoteTask
+from galaxymill.tasks.numbers.task import mixture_quantile
 from galaxymill.votes.tree import parse_tree
 
 TREE = parse_tree(
@@ -24,7 +24,7 @@ TREE = parse_tree(
     "toy",
 )
 RINGS = parse_tree({"name": "r", "questions": {"ring": {"answers": ["yes", "no", "odd"]}}}, "r")
-TASKS = [Task("votes", TREE), Task("class", RINGS), Task("number", None, "redshift")]
+TASKS = [VoteTask(TREE), ClassTask(RINGS), NumberTask("redshift")]
 
 
 def draw(task, n, samples, seed=1):
@@ -40,8 +40,8 @@ def draw(task, n, samples, seed=1):
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.kind)
 def test_summary_has_the_product_s_columns(task):
     columns = summarise(draw(task, 4, 2), task)
-    assert list(columns) == [field.name for field in summary_fields(task)]
-    for field in summary_fields(task):
+    assert list(columns) == [field.name for field in task.summary_fields()]
+    for field in task.summary_fields():
         assert columns[field.name].type == field.type == pa.float32()
         assert columns[field.name].null_count == 0
         assert field.metadata[b"description"]

@@ -9,7 +9,7 @@ import torch
 from galaxymill.inference.predictor import seen_pixels, view_features
 from galaxymill.models.initial import initial_network
 from galaxymill.models.settings import TrainSettings
-from galaxymill.votes.task import Task
+from galaxymill.tasks.task import Task
 
 BATCH_SIZE = 64
 

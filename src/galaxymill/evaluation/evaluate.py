@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +11,9 @@ import numpy as np
 
 from galaxymill import flags
 from galaxymill.errors import UserError
-from galaxymill.evaluation.classes_report import report_classes
 from galaxymill.evaluation.covariates import read_covariates
 from galaxymill.evaluation.look import Seen, look, read_pictures, stack
 from galaxymill.evaluation.material import Findings, Material
-from galaxymill.evaluation.numbers_report import report_numbers
 from galaxymill.evaluation.plots import own_style
 from galaxymill.evaluation.report import Report, Section, write_report
 from galaxymill.evaluation.sample import (
@@ -24,22 +22,15 @@ from galaxymill.evaluation.sample import (
     Sample,
     choose,
 )
-from galaxymill.evaluation.votes_report import report_votes
 from galaxymill.images.pixels import ImageSource, RowGroup
 from galaxymill.storage.atomic import atomic_tree, exclusive
 from galaxymill.storage.digest import sha256_json
 from galaxymill.storage.origin import Origin, content_digest
-from galaxymill.votes.task import Kind, Task
+from galaxymill.tasks.task import Task
 
 if TYPE_CHECKING:
     from galaxymill.evaluation.encoder import InitialEncoder
     from galaxymill.inference.predictor import Predictor
-
-REPORTS: dict[Kind, Callable[[Material], Findings]] = {
-    "votes": report_votes,
-    "class": report_classes,
-    "number": report_numbers,
-}
 
 logger = logging.getLogger("galaxymill")
 
@@ -104,7 +95,7 @@ def evaluate(
         seen = look(sample, groups, predictor, encoder)
         material = _material(card.task, sample, seen, groups, images, catalogs, truth)
         with own_style():
-            findings = REPORTS[card.task.kind](material)
+            findings = card.task.report(material)
             report = _report(findings, model.parent.name, sample, seen, split, origin, without)
             with atomic_tree(out.parent, out.name) as folder:
                 write_report(folder, out.name, report)

@@ -13,7 +13,7 @@ from galaxymill.evaluation.covariates import Errors, errors_by
 from galaxymill.evaluation.gallery import Line, choose_galleries, draw_gallery
 from galaxymill.evaluation.plots_by import draw_errors_by
 from galaxymill.evaluation.report import Plot, Section, Table
-from galaxymill.votes.task import Task
+from galaxymill.tasks.task import Task
 
 
 @dataclass(frozen=True)

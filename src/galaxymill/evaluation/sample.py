@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from galaxymill.errors import UserError
 from galaxymill.storage.origin import read_record
+from galaxymill.tasks.task import Task
 from galaxymill.votes.splits import near_training, uniform
 from galaxymill.votes.table import Votes, read_joint_votes
-from galaxymill.votes.task import Task
 
 Values = npt.NDArray[np.float64]
 SPLITS = ("test", "val", "all")
@@ -145,7 +145,7 @@ def _galaxies(
         sides = np.where(labels.splits == "train", "train", "other")
         sides[labels.splits == split] = "test"
         galaxies = _Galaxies(list(labels.object_ids), values, sides, labels.positions)
-    galaxies.sides[~_labelled(galaxies.values, task)] = "other"
+    galaxies.sides[~task.has_label(galaxies.values)] = "other"
     return galaxies
 
 
@@ -175,12 +175,6 @@ def _align(votes: Votes, task: Task, paths: Sequence[Path]) -> Values:
     values = np.zeros((len(votes.object_ids), len(task.columns)))
     values[:, [task.columns.index(column) for column in votes.task.columns]] = votes.values
     return values
-
-
-def _labelled(values: Values, task: Task) -> npt.NDArray[np.bool_]:
-    """Tell which galaxies have a class or a number; those without votes count for no question."""
-    known = np.isfinite(values).all(axis=1)
-    return np.asarray(known & (values.sum(axis=1) > 0) if task.kind == "class" else known)
 
 
 def _apart(

@@ -15,7 +15,7 @@ from galaxymill.inference.settings import PredictSettings
 from galaxymill.models.devices import choose_device, choose_precision
 from galaxymill.models.fold import folded
 from galaxymill.models.network import Network
-from galaxymill.votes.task import Task
+from galaxymill.tasks.task import Task
 
 BATCH_SIZES = {"cpu": 16, "cuda": 256}
 """On a CPU, what a step works on stays in its caches: 64 images are a tenth slower than 16."""

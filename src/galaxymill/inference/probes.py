@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from galaxymill.inference import posterior
 from galaxymill.models.heads import Head
-from galaxymill.votes.task import Task
+from galaxymill.tasks.task import Task
 
 COUNT = 12
 TOLERANCE = 0.003
@@ -62,7 +61,4 @@ def shift(head: Head, task: Task, plain: Tensor, fast: Tensor) -> float:
         Of a fraction or a probability; of a number, in units of its standard deviation.
     """
     one, other = (head(features)[:, None].cpu().numpy() for features in (plain, fast))
-    if task.kind == "number":
-        return float(np.abs((one - other)[..., 0] / one[..., 1]).max())
-    fractions = [posterior.mean_fractions(each, task.questions) for each in (one, other)]
-    return float(np.abs(fractions[0] - fractions[1]).max())
+    return task.difference(one, other)

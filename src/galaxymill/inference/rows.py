@@ -9,8 +9,8 @@ import pyarrow as pa
 from galaxymill import flags, products
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.inference.stream import Chunk, chunk_rows
-from galaxymill.inference.summary import summarise
 from galaxymill.models.store import ModelCard
+from galaxymill.tasks.task import Task
 
 
 class Rows:
@@ -33,7 +33,7 @@ class Rows:
         self._keeps_embeddings = "embeddings" in settings.keep
         self._keeps_samples = "samples" in settings.keep
         draws = settings.draws(card.settings)
-        width = products.sample_field(card.task, draws).type.list_size
+        width = card.task.sample_field(draws).type.list_size
         self.at_once = chunk_rows(card.settings.image_size, 4 * width + 2 * features)
         self.predictions = products.predictions(card.task, draws if self._keeps_samples else 0)
         self.embeddings = products.embeddings(max(features, 1))
@@ -60,8 +60,8 @@ class Rows:
             "flags": pa.array(bits, pa.int32()),
         }
         if self._keeps_samples:
-            name = products.SAMPLES[self._task.kind][0]
-            columns[name] = _vectors(samples.reshape(count, -1), absent, pa.float32())
+            flat = samples.reshape(count, -1)
+            columns[self._task.sample_column] = _vectors(flat, absent, pa.float32())
         columns |= summarise(samples, self._task)
         if self._embedded:
             columns["embedding"] = self._embeddings(chunk, embedded, absent)
@@ -72,6 +72,29 @@ class Rows:
         whole[chunk.fit] = embedded.cpu().numpy().astype(np.float16)
         none = np.ones_like(absent)
         return _vectors(whole, absent if self._keeps_embeddings else none, pa.float16())
+
+
+def summarise(samples: npt.NDArray[np.floating], task: Task) -> dict[str, pa.Array]:
+    """Compute every summary column of a task.
+
+    Parameters
+    ----------
+    samples : ndarray, shape (n, S, …)
+        What the head gave; NaN in every place of a galaxy that was not predicted.
+    task : Task
+
+    Returns
+    -------
+    dict of str to pyarrow.Array of float32
+        Null where a galaxy was not predicted.
+    """
+    absent: npt.NDArray[np.bool_] = np.isnan(samples).any(axis=tuple(range(1, samples.ndim)))
+    filled = samples.copy()
+    filled[absent] = 1
+    return {
+        name: pa.array(values.astype(np.float32), mask=absent)
+        for name, values in task.summarise(filled).items()
+    }
 
 
 def _vectors(

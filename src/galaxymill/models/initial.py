@@ -11,7 +11,7 @@ from galaxymill.models.network import Network, describe_encoder
 from galaxymill.models.settings import PACKAGE, TrainSettings
 from galaxymill.models.store import load_networks
 from galaxymill.models.torch_file import read_tensors
-from galaxymill.votes.task import Task
+from galaxymill.tasks.task import Task
 
 _PACKAGE_FILE = "models/efficientnet-lite0-57934424.pth"
 _PACKAGE_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"

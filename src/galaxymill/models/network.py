@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from galaxymill.errors import UserError
-from galaxymill.models.heads import make_head
 from galaxymill.models.settings import TrainSettings
-from galaxymill.votes.task import Task
+from galaxymill.tasks.task import Task
 
 _OURS = ("num_classes", "in_chans", "drop_path_rate")
 
@@ -77,7 +76,7 @@ def describe_encoder(name: str) -> EncoderCard:
 
 
 class Network(nn.Module):
-    """Images to what is predicted of them; the encoder and the head can be called apart."""
+    """A timm encoder followed by a task's head; each can be called apart."""
 
     mean: Tensor
     std: Tensor
@@ -95,7 +94,7 @@ class Network(nn.Module):
         self.encoder = timm.create_model(
             encoder.architecture, num_classes=0, in_chans=3, **encoder.arguments, **depth
         )
-        self.head = make_head(self.encoder.num_features, task, settings)
+        self.head = task.head(self.encoder.num_features, settings)
         self.register_buffer("mean", torch.tensor(encoder.mean).view(1, 3, 1, 1), False)
         self.register_buffer("std", torch.tensor(encoder.std).view(1, 3, 1, 1), False)
 

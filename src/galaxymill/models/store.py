@@ -10,8 +10,7 @@ import yaml
 from galaxymill.errors import UserError
 from galaxymill.models.settings import TrainSettings
 from galaxymill.storage.digest import sha256_file, sha256_json
-from galaxymill.votes.task import Task, parse_task
-from galaxymill.votes.tree import Tree
+from galaxymill.tasks.task import Task, parse_task
 
 if TYPE_CHECKING:
     from galaxymill.models.network import EncoderCard, Network
@@ -48,11 +47,6 @@ class ModelCard:
     weights_sha256: str
     origin: dict[str, Any]
     counts: dict[str, int]
-
-    @property
-    def tree(self) -> Tree:
-        """The questions that the model answers."""
-        return self.task.questions
 
     @property
     def encoder(self) -> "EncoderCard":

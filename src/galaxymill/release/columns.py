@@ -11,7 +11,8 @@ import pyarrow as pa
 from galaxymill import products
 from galaxymill.errors import UserError
 from galaxymill.release.settings import Selection
-from galaxymill.votes.task import Task
+from galaxymill.storage.columns import field
+from galaxymill.tasks.task import Task
 
 PARQUET = ("friendly", "advanced")
 """Tables that are one Parquet file."""
@@ -154,20 +155,20 @@ def release_columns(
         When a kept column of the catalogue, or a selection, has the name of another column.
     """
     columns = [Column(products.HEALPIX_29, "identity and position", ("hats",))]
-    columns += [_catalogue_column(field) for field in catalog if _is_released(field)]
-    for field in products.summary_fields(task):
-        group, tables = _SUMMARIES[field.name.rsplit("_", 1)[1]]
-        columns.append(Column(field, group, tables))
+    columns += [_catalogue_column(one) for one in catalog if _is_released(one)]
+    for summary in task.summary_fields():
+        group, tables = _SUMMARIES[summary.name.rsplit("_", 1)[1]]
+        columns.append(Column(summary, group, tables))
     if draws:
-        samples = products.sample_field(task, draws)
+        samples = task.sample_field(draws)
         columns.append(Column(samples, "concentrations", ("advanced",)))
     columns += [
-        *(Column(field, "quality", _FULL) for field in products.IMAGE_QUALITY),
+        *(Column(each, "quality", _FULL) for each in products.IMAGE_QUALITY),
         Column(products.CUTOUTS.field("status"), "quality", TABLES),
         Column(products.FLAGS, "quality", TABLES),
     ]
     for name, selection in selections.items():
-        flag = products.field(name, pa.bool_(), selection.meaning)
+        flag = field(name, pa.bool_(), selection.meaning)
         columns.append(Column(flag, "selections", TABLES))
     names = [column.name for column in columns]
     twice = sorted({name for name in names if names.count(name) > 1})

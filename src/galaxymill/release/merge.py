@@ -38,7 +38,7 @@ from galaxymill.release.tables.selections import check_selections
 from galaxymill.release.tables.tiles import Merge
 from galaxymill.storage.atomic import atomic_tree, exclusive
 from galaxymill.storage.origin import Origin, read_record
-from galaxymill.votes.task import Task
+from galaxymill.tasks.task import Task
 
 logger = logging.getLogger("galaxymill")
 

@@ -14,7 +14,8 @@ from galaxymill.errors import UserError
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.storage.digest import TableDigest
 from galaxymill.storage.origin import Record, read_record
-from galaxymill.votes.task import Task, parse_task
+from galaxymill.tasks import VoteTask
+from galaxymill.tasks.task import Task, parse_task
 from galaxymill.votes.tree import Tree
 
 ROLES = ("tile", "cutouts", "images", "predictions")
@@ -64,7 +65,8 @@ class Model:
     @property
     def tree(self) -> Tree:
         """The questions it answers."""
-        return self.task.questions
+        assert isinstance(self.task, VoteTask)
+        return self.task.tree
 
     @property
     def domain(self) -> dict[str, Any]:

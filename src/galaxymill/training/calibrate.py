@@ -36,7 +36,7 @@ def fit_log_scale(head: Head, samples: Tensor, labels: Tensor) -> Tensor:
         Maximum a posteriori with a normal prior; 0 without labels.
     """
     log_scale = torch.zeros_like(head.log_scale, dtype=torch.float64, requires_grad=True)
-    centre = head.surer * PRIOR_CENTRE
+    centre = head.confidence_sign * PRIOR_CENTRE
     if len(labels) == 0:
         return log_scale.detach().float()
     outputs, wanted = samples.double(), labels.double()

@@ -104,8 +104,7 @@ def load_splits(votes: Votes, images: ImageSource, settings: TrainSettings) -> d
     labels = dict(
         zip(votes.object_ids, torch.from_numpy(votes.values.astype(np.float32)), strict=True)
     )
-    # A galaxy without any vote teaches nothing.
-    useful = (votes.values != 0).any(axis=1) | (votes.task.kind == "number")
+    useful = votes.task.has_label(votes.values)
     wanted = {
         name: {
             key

@@ -189,13 +189,11 @@ def _machine(work: _Work) -> "Machine":
 def _start(votes: Votes, train: "Split", settings: TrainSettings, member: int) -> "Network":
     import torch
 
-    from galaxymill.models.heads import GaussianHead
     from galaxymill.models.initial import initial_network
 
     torch.manual_seed(settings.seed + member)
     network = initial_network(settings, votes.task, member)
-    if isinstance(network.head, GaussianHead):
-        network.head.start_at(torch.stack(list(train.labels.values())))
+    network.head.start_at(torch.stack(list(train.labels.values())))
     return network
 
 

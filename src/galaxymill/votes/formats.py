@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from galaxymill.tasks.task import Task
 from galaxymill.votes import counts, fractions, panoptes, simple
 from galaxymill.votes.rows import FormatSettings, Rows
-from galaxymill.votes.task import Task
 from galaxymill.votes.tree import Tree
 
 S = TypeVar("S", bound=FormatSettings)

@@ -16,11 +16,12 @@ from galaxymill.storage.digest import sha256_file
 from galaxymill.storage.origin import Origin, is_made
 from galaxymill.storage.parquet import write_product
 from galaxymill.tables import require_file
-from galaxymill.votes.checks import CheckSettings, Dropped, reasons, void_excess, write_dropped
+from galaxymill.tasks import VoteTask
+from galaxymill.tasks.task import Task
+from galaxymill.votes.checks import CheckSettings, Dropped, reasons, write_dropped
 from galaxymill.votes.formats import FORMATS
 from galaxymill.votes.rows import Floats, FormatSettings, Rows, add_up
 from galaxymill.votes.splits import SPLITS, SplitSettings, assign_splits
-from galaxymill.votes.task import Task
 from galaxymill.votes.tree import load_tree
 
 logger = logging.getLogger("galaxymill")
@@ -120,7 +121,7 @@ def _read(
     if entry.votes is None or tree_path is None:
         raise UserError(f"--tree is required by format {settings.format}: which tree was asked?")
     tree = load_tree(tree_path)
-    return Task("votes", tree), entry.votes(sources, settings.settings, tree)
+    return VoteTask(tree), entry.votes(sources, settings.settings, tree)
 
 
 def _combine(
@@ -129,10 +130,8 @@ def _combine(
     rows = add_up(task, files)
     if not rows.object_ids:
         raise UserError(f"{', '.join(map(str, sources))}: there are no votes")
-    values, dropped = rows.values, list(rows.dropped)
-    if task.kind == "votes":
-        values, excess = void_excess(rows.object_ids, values, task.questions, settings.checks)
-        dropped += excess
+    values, excess = task.check(rows.object_ids, rows.values, settings.checks)
+    dropped = [*rows.dropped, *excess]
     columns = {"object_id": pa.array(rows.object_ids, pa.string())}
     radec = None
     if rows.positions is not None:
@@ -163,7 +162,7 @@ def _sources(task: Task, files: Sequence[Rows]) -> pa.Table:
 
 
 def _values(task: Task, values: Floats) -> dict[str, pa.Array]:
-    kind = pa.float64() if task.kind == "number" else pa.int32()
     return {
-        column: pa.array(values[:, index]).cast(kind) for index, column in enumerate(task.columns)
+        field.name: pa.array(values[:, index]).cast(field.type)
+        for index, field in enumerate(task.label_fields())
     }

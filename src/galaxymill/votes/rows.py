@@ -12,8 +12,8 @@ from pydantic import Field
 from galaxymill.errors import UserError
 from galaxymill.settings import Settings
 from galaxymill.tables import check_range, column_names
+from galaxymill.tasks.task import Task
 from galaxymill.votes.checks import Dropped
-from galaxymill.votes.task import Task
 
 Floats = npt.NDArray[np.float64]
 
@@ -127,7 +127,7 @@ def add_up(task: Task, files: Sequence[Rows]) -> Rows:
     for number, rows in enumerate(files):
         where = np.array([place[object_id] for object_id in rows.object_ids], dtype=np.int64)
         new = first[where] < 0
-        if task.kind == "votes":
+        if task.adds_up:
             values[where] += rows.values
         else:
             _must_agree(files, number, where[~new], first, values, rows.values[~new], ids)

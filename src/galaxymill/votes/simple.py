@@ -10,8 +10,9 @@ from pydantic import Field
 from galaxymill.errors import UserError
 from galaxymill.settings import Names
 from galaxymill.tables import check_ids, check_range, read_table
+from galaxymill.tasks import ClassTask, NumberTask
+from galaxymill.tasks.task import Task
 from galaxymill.votes.rows import FormatSettings, Rows, position_columns, read_positions
-from galaxymill.votes.task import Task
 from galaxymill.votes.tree import Question, Tree
 
 MAX_CLASSES = 100
@@ -57,7 +58,7 @@ def read_classes(paths: Sequence[Path], settings: ClassSettings) -> tuple[Task, 
         values = np.eye(len(classes))[np.array(index, dtype=np.int64)]
         ids = table[settings.object_id].to_pylist()
         files.append(Rows(str(path), ids, values, read_positions(path, table, places)))
-    return Task("class", tree), files
+    return ClassTask(tree), files
 
 
 def read_numbers(paths: Sequence[Path], settings: NumberSettings) -> tuple[Task, list[Rows]]:
@@ -75,7 +76,7 @@ def read_numbers(paths: Sequence[Path], settings: NumberSettings) -> tuple[Task,
         ids = table[settings.object_id].to_pylist()
         positions = read_positions(path, table, places)
         files.append(Rows(str(path), ids, values.to_numpy()[:, None], positions))
-    return Task("number", None, settings.column), files
+    return NumberTask(settings.column), files
 
 
 def _table(

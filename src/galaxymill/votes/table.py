@@ -11,8 +11,7 @@ import pyarrow.parquet as pq
 from galaxymill.errors import UserError
 from galaxymill.storage.digest import sha256_json
 from galaxymill.storage.origin import Origin, Record, read_record
-from galaxymill.votes.task import Task, join_tasks, parse_task
-from galaxymill.votes.tree import Tree
+from galaxymill.tasks.task import Task, join_tasks, parse_task
 
 
 @dataclass(frozen=True)
@@ -40,11 +39,6 @@ class Votes:
     positions: npt.NDArray[np.float64] | None
     task: Task
     record: Record
-
-    @property
-    def tree(self) -> Tree:
-        """The questions that were asked; a number raises UserError."""
-        return self.task.questions
 
     def rows(self) -> dict[str, int]:
         """Row of each galaxy."""

@@ -14,7 +14,7 @@ from galaxymill.release.settings import Selection
 from galaxymill.release.sources import MAKERS, Part, prove
 from galaxymill.release.tables.selections import select
 from galaxymill.storage.digest import TableDigest
-from galaxymill.votes.task import Task
+from galaxymill.tasks.task import Task
 from galaxymill.votes.tree import Tree
 
 SUM_TOLERANCE = 1e-4
@@ -41,11 +41,11 @@ def part_schemas(part: Part, task: Task) -> dict[str, pa.Schema]:
 def kept_draws(part: Part, task: Task) -> int:
     """Count the posterior samples a galaxy that the predictions keep; 0 when they keep none."""
     predicted = pq.read_schema(part.files["predictions"])
-    name = products.SAMPLES[task.kind][0]
+    name = task.sample_column
     kept = predicted.field(name).type if name in predicted.names else None
     if not isinstance(kept, pa.FixedSizeListType):
         return 0
-    return int(kept.list_size) // len(task.columns)
+    return int(kept.list_size) // task.sample_width()[0]
 
 
 def read_rows(

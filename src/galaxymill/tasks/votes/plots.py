@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from galaxymill.evaluation.calibration import reliability
 from galaxymill.evaluation.gallery import Line
 from galaxymill.evaluation.plots import COLOURS, FAINT, INK, clip, panels, plain_axes
-from galaxymill.evaluation.votes import Comparison
+from galaxymill.tasks.votes.scores import Comparison
 from galaxymill.votes.tree import Question
 
 Metrics = Mapping[str, Any]
@@ -24,7 +24,7 @@ def draw_scatter(comparison: Comparison, metrics: Metrics, names: Mapping[str, s
     ----------
     comparison : Comparison
     metrics : mapping
-        From `galaxymill.evaluation.votes.summarise`.
+        From `galaxymill.tasks.votes.scores.summarise`.
     names : mapping of str to str
         Short names of the questions.
 

@@ -13,10 +13,10 @@ from scipy.stats import beta
 from galaxymill.errors import UserError
 from galaxymill.evaluation.bootstrap import Bootstrap, Values, interval, mean, number, pooled_draws
 from galaxymill.evaluation.calibration import calibration
-from galaxymill.evaluation.votes import Comparison
 from galaxymill.simulation.truth import TRUTH_SCHEMA
 from galaxymill.simulation.volunteers import true_fractions
 from galaxymill.tables import read_table
+from galaxymill.tasks.votes.scores import Comparison
 
 
 def latent_pit(concentrations: Values, fractions: Values) -> Values:

@@ -11,7 +11,6 @@ from galaxymill.evaluation.calibration import calibration_sentence
 from galaxymill.evaluation.covariates import Errors
 from galaxymill.evaluation.gallery import Line
 from galaxymill.evaluation.material import Findings, Material, dependence, galleries
-from galaxymill.evaluation.numbers import NumberComparison, summarise_numbers
 from galaxymill.evaluation.plots import (
     COLOURS,
     FAINT,
@@ -31,23 +30,26 @@ from galaxymill.evaluation.report import (
     show,
     show_interval,
 )
-from galaxymill.evaluation.tables import calibration_table
+from galaxymill.tasks.numbers.scores import NumberComparison, summarise_numbers
+from galaxymill.tasks.votes.tables import calibration_table
 
 Metrics = Mapping[str, Any]
 
 
-def report_numbers(material: Material) -> Findings:
+def report_numbers(material: Material, name: str) -> Findings:
     """Compare predicted numbers with the labels.
 
     Parameters
     ----------
     material : Material
+    name : str
+        Of the quantity.
 
     Returns
     -------
     Findings
     """
-    comparison = _compare(material)
+    comparison = _compare(material, name)
     metrics = summarise_numbers(comparison)
     overall = metrics["overall"]
     sections = [
@@ -59,17 +61,17 @@ def report_numbers(material: Material) -> Findings:
     return Findings(metrics, _headline(comparison.name, overall), sections)
 
 
-def _compare(material: Material) -> NumberComparison:
+def _compare(material: Material, name: str) -> NumberComparison:
     n = len(material.object_ids)
     learned = material.fitted_labels[:, 0]
     predicted = {
         "model": material.samples[..., 0].mean(axis=1),
         "constant": np.full(n, material.train_labels[:, 0].mean()),
     }
-    for name, (train, test) in material.features.items():
-        predicted[name] = predict_number(learned, train, test)
+    for baseline, (train, test) in material.features.items():
+        predicted[baseline] = predict_number(learned, train, test)
     return NumberComparison(
-        material.task.number,
+        name,
         material.object_ids,
         material.labels[:, 0],
         material.samples,

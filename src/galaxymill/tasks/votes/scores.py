@@ -23,7 +23,7 @@ from galaxymill.evaluation.distributions import (
     mixture_nll,
     randomised_pit,
 )
-from galaxymill.inference.posterior import mean_fractions, proportion_asked
+from galaxymill.tasks.votes.posterior import mean_fractions, proportion_asked
 from galaxymill.votes.splits import uniform
 from galaxymill.votes.tree import Question, Tree
 

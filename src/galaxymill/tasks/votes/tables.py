@@ -7,7 +7,7 @@ from galaxymill.evaluation.baselines import NAMES
 from galaxymill.evaluation.calibration import verdict
 from galaxymill.evaluation.plots import short_names
 from galaxymill.evaluation.report import Row, Table, bounds, decimal, ends, percent, text
-from galaxymill.evaluation.votes import ASKED, CONFIDENT_FRACTION, CONFIDENT_VOTES, MIN_VOTES
+from galaxymill.tasks.votes.scores import ASKED, CONFIDENT_FRACTION, CONFIDENT_VOTES, MIN_VOTES
 
 ALL = "all questions"
 

@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 
 from galaxymill.evaluation.baselines import NAMES, class_frequencies, predict_logistic
 from galaxymill.evaluation.calibration import reliability
-from galaxymill.evaluation.classes import ClassComparison, summarise_classes
 from galaxymill.evaluation.classification import most_likely
 from galaxymill.evaluation.covariates import Errors
 from galaxymill.evaluation.gallery import Line
@@ -33,37 +32,40 @@ from galaxymill.evaluation.report import (
     show_percent,
     text,
 )
-from galaxymill.inference.posterior import entropy
+from galaxymill.tasks.classes.scores import ClassComparison, summarise_classes
+from galaxymill.tasks.votes.posterior import entropy
+from galaxymill.votes.tree import Question
 
 MAX_CURVES = 10
 
 Metrics = Mapping[str, Any]
 
 
-def report_classes(material: Material) -> Findings:
+def report_classes(material: Material, question: Question) -> Findings:
     """Compare predicted classes with the labels.
 
     Parameters
     ----------
     material : Material
+    question : Question
+        Its answers are the classes.
 
     Returns
     -------
     Findings
     """
-    comparison = _compare(material)
+    comparison = _compare(material, question)
     metrics = summarise_classes(comparison)
     sections = [
         _accuracy(comparison, metrics),
         _calibration(comparison, metrics),
-        _dependence(material, comparison),
+        _dependence(material, comparison, question.name),
         _galleries(material, comparison),
     ]
     return Findings(metrics, _headline(metrics["overall"]), sections)
 
 
-def _compare(material: Material) -> ClassComparison:
-    (question,) = material.task.questions.questions
+def _compare(material: Material, question: Question) -> ClassComparison:
     k, n = len(question.answers), len(material.object_ids)
     frequencies = class_frequencies(argmax(material.train_labels), k)
     predicted = {
@@ -231,12 +233,11 @@ def _calibration(comparison: ClassComparison, metrics: Metrics) -> Section:
     return Section("Calibration", [sentence], [table], [Plot("calibration", caption, figure)])
 
 
-def _dependence(material: Material, comparison: ClassComparison) -> Section:
+def _dependence(material: Material, comparison: ClassComparison, name: str) -> Section:
     wrong = {
         kind: (most_likely(comparison.predicted[kind]) != comparison.truth).astype(np.float64)
         for kind in ("model", "constant")
     }
-    name = material.task.questions.questions[0].name
     errors = [Errors(name, wrong["model"], wrong["constant"], is_square=False)]
     return dependence(material, errors, {}, {name: name}, "share of wrong classes")
 

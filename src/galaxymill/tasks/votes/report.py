@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from galaxymill.evaluation import votes_plots
 from galaxymill.evaluation.baselines import NAMES, predict_baselines
 from galaxymill.evaluation.bootstrap import Values
 from galaxymill.evaluation.calibration import calibration_sentence
@@ -26,7 +25,16 @@ from galaxymill.evaluation.report import (
     show,
     show_interval,
 )
-from galaxymill.evaluation.tables import (
+from galaxymill.tasks.votes import plots as votes_plots
+from galaxymill.tasks.votes.posterior import mutual_information, proportion_asked
+from galaxymill.tasks.votes.scores import (
+    MIN_VOTES,
+    Comparison,
+    compare,
+    galaxy_errors,
+    summarise,
+)
+from galaxymill.tasks.votes.tables import (
     ALL,
     answers_table,
     calibration_table,
@@ -34,32 +42,25 @@ from galaxymill.evaluation.tables import (
     questions_table,
     truth_table,
 )
-from galaxymill.evaluation.truth import compare_with_truth
-from galaxymill.evaluation.votes import (
-    MIN_VOTES,
-    Comparison,
-    compare,
-    galaxy_errors,
-    summarise,
-)
-from galaxymill.inference.posterior import mutual_information, proportion_asked
+from galaxymill.tasks.votes.truth import compare_with_truth
 from galaxymill.votes.tree import Tree
 
 Metrics = Mapping[str, Any]
 
 
-def report_votes(material: Material) -> Findings:
+def report_votes(material: Material, tree: Tree) -> Findings:
     """Compare predicted votes with the volunteers'.
 
     Parameters
     ----------
     material : Material
+    tree : Tree
+        The questions.
 
     Returns
     -------
     Findings
     """
-    tree = material.task.questions
     baselines = predict_baselines(
         tree,
         material.train_labels.astype(np.int64),
@@ -95,7 +96,7 @@ def headline(metrics: Metrics) -> str:
     Parameters
     ----------
     metrics : mapping
-        From `galaxymill.evaluation.votes.summarise`.
+        From `galaxymill.tasks.votes.scores.summarise`.
 
     Returns
     -------

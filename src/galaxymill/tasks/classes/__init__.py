@@ -1,0 +1,1 @@
+"""One of some classes."""

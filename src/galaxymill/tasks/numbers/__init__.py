@@ -1,0 +1,1 @@
+"""A number, such as a redshift."""

@@ -1,0 +1,119 @@
+"""The task of a number: a quantity of each galaxy, such as its redshift."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import pyarrow as pa
+from scipy.special import ndtr
+
+from galaxymill.errors import UserError
+from galaxymill.storage.columns import field
+from galaxymill.tasks.task import Floats, Task, Values
+
+if TYPE_CHECKING:
+    from galaxymill.evaluation.material import Findings, Material
+    from galaxymill.models.heads import Head
+    from galaxymill.models.settings import TrainSettings
+
+_BISECTIONS = 50
+
+
+@dataclass(frozen=True)
+class NumberTask(Task):
+    """A number.
+
+    Attributes
+    ----------
+    name : str
+        Of the quantity.
+    """
+
+    name: str
+
+    kind: ClassVar[str] = "number"
+    sample_column: ClassVar[str] = "gaussians"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The number's name."""
+        return (self.name,)
+
+    def label_fields(self) -> list[pa.Field]:
+        """The number."""
+        return [field(self.name, pa.float64(), f"the galaxy's {self.name}")]
+
+    def sample_width(self) -> tuple[int, str]:
+        """Two: a Gaussian."""
+        return 2, "mean and standard deviation of Gaussians"
+
+    def summary_fields(self) -> list[pa.Field]:
+        """Mean, standard deviation and interval."""
+        name = self.name
+        described = {
+            "mean": f"expected {name}",
+            "std": f"standard deviation of the predicted {name}",
+            "90pc-lower": f"5th percentile of the {name}",
+            "90pc-upper": f"95th percentile of the {name}",
+        }
+        return [field(f"{name}_{key}", pa.float32(), what) for key, what in described.items()]
+
+    def summarise(self, samples: Values) -> dict[str, Floats]:
+        """Compute moments and quantiles of an even mixture of Gaussians."""
+        mean, deviation = samples[..., 0], samples[..., 1]
+        centre = mean.mean(axis=1)
+        spread = np.sqrt((deviation**2 + mean**2).mean(axis=1) - centre**2)
+        lower, upper = (mixture_quantile(mean, deviation, level) for level in (0.05, 0.95))
+        values = {"mean": centre, "std": spread, "90pc-lower": lower, "90pc-upper": upper}
+        return {f"{self.name}_{key}": value for key, value in values.items()}
+
+    def head(self, features: int, settings: "TrainSettings") -> "Head":
+        """Make a Gaussian head."""
+        from galaxymill.tasks.numbers.head import GaussianHead
+
+        return GaussianHead(features, settings.dropout)
+
+    def report(self, material: "Material") -> "Findings":
+        """Compare numbers and their intervals."""
+        from galaxymill.tasks.numbers.report import report_numbers
+
+        return report_numbers(material, self.name)
+
+    def difference(self, one: Values, other: Values) -> float:
+        """Largest difference of a mean, in standard deviations."""
+        return float(np.abs((one - other)[..., 0] / one[..., 1]).max())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain form: kind and name."""
+        return {"kind": self.kind, "number": self.name}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any], place: str) -> Self:
+        """Build it from its plain form."""
+        if not plain.get("number"):
+            raise UserError(f"{place}: the number has no name; give key number")
+        return cls(str(plain["number"]))
+
+
+def mixture_quantile(mean: Floats, deviation: Floats, level: float) -> Floats:
+    """Give a quantile of an even mixture of Gaussians, by bisection.
+
+    Parameters
+    ----------
+    mean, deviation : ndarray, shape (n, S)
+    level : float
+        Probability of the quantile.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+    """
+    low = (mean - 10 * deviation).min(axis=1)
+    high = (mean + 10 * deviation).max(axis=1)
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        below = ndtr((middle[:, None] - mean) / deviation).mean(axis=1) < level
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    result: Floats = (low + high) / 2
+    return result

@@ -1,0 +1,164 @@
+"""What a labelled set says of its galaxies and a model predicts of others: the interface of tasks.
+
+A new kind is a class of its own, in a file that is imported; nothing else names the kinds.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from galaxymill.errors import UserError, unknown_name
+from galaxymill.storage.columns import field
+
+if TYPE_CHECKING:
+    from galaxymill.evaluation.material import Findings, Material
+    from galaxymill.models.heads import Head
+    from galaxymill.models.settings import TrainSettings
+    from galaxymill.votes.checks import CheckSettings, Dropped
+
+Floats = npt.NDArray[np.float64]
+Values = npt.NDArray[Any]
+
+
+class Task(ABC):
+    """One kind of labels and predictions.
+
+    Attributes
+    ----------
+    kind : str
+        Its name in ``model.yaml`` and in the labels product.
+    adds_up : bool
+        Whether the labels of a galaxy in several files add up; else they must agree.
+    sample_column : str
+        Column that holds every sample of the posterior.
+    """
+
+    kind: ClassVar[str]
+    kinds: ClassVar[dict[str, type["Task"]]] = {}
+    adds_up: ClassVar[bool] = False
+    sample_column: ClassVar[str]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Make a kind known by its name."""
+        super().__init_subclass__(**options)
+        if "kind" in vars(cls):
+            Task.kinds[cls.kind] = cls
+
+    @property
+    @abstractmethod
+    def columns(self) -> tuple[str, ...]:
+        """Names of the label columns."""
+
+    @abstractmethod
+    def label_fields(self) -> list[pa.Field]:
+        """Label columns of the product of labels, in the order of ``columns``."""
+
+    @abstractmethod
+    def sample_width(self) -> tuple[int, str]:
+        """Length of one sample of a galaxy's posterior, and what its values are."""
+
+    @abstractmethod
+    def summary_fields(self) -> list[pa.Field]:
+        """Columns that sum up a posterior."""
+
+    @abstractmethod
+    def summarise(self, samples: Values) -> dict[str, Floats]:
+        """Compute every column of ``summary_fields`` for samples (n, s, …) of the posterior."""
+
+    @abstractmethod
+    def head(self, features: int, settings: "TrainSettings") -> "Head":
+        """Make the part of the network that predicts, for an encoder of so many features."""
+
+    @abstractmethod
+    def report(self, material: "Material") -> "Findings":
+        """Compare predictions with labels, for the page of an evaluation."""
+
+    @abstractmethod
+    def difference(self, one: Values, other: Values) -> float:
+        """Largest difference between two computations of the same samples (n, s, …).
+
+        Of a fraction or a probability; of a number in units of its standard deviation.
+        """
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """Plain form, with ``kind``, as `parse_task` reads it."""
+
+    @classmethod
+    @abstractmethod
+    def from_dict(cls, plain: Mapping[str, Any], place: str) -> Self:
+        """Build a task from its plain form; ``place`` names it in errors."""
+
+    def has_label(self, labels: Floats) -> npt.NDArray[np.bool_]:
+        """Tell which galaxies have a label that can be learned from or compared with.
+
+        Parameters
+        ----------
+        labels : ndarray, shape (n, …)
+
+        Returns
+        -------
+        ndarray of bool, shape (n,)
+        """
+        return np.asarray(np.isfinite(labels).all(axis=tuple(range(1, labels.ndim))))
+
+    def check(
+        self, object_ids: Sequence[str], labels: Floats, settings: "CheckSettings"
+    ) -> "tuple[Floats, list[Dropped]]":
+        """Leave out labels that cannot be, and say which; by default all can.
+
+        Parameters
+        ----------
+        object_ids : sequence of str, length n
+        labels : ndarray, shape (n, …)
+        settings : CheckSettings
+        """
+        return labels, []
+
+    def joined(self, others: Sequence["Task"], place: str) -> "Task":
+        """Give the task of a model that learns this and others together.
+
+        Raises
+        ------
+        UserError
+            When they cannot be learned jointly.
+        """
+        raise UserError(f"{place}: only votes can be learned jointly, not labels of {self.kind}")
+
+    def sample_field(self, draws: int) -> pa.Field:
+        """Column of every sample of the posterior."""
+        width, what = self.sample_width()
+        described = f"{what}, {draws} samples × {width} values"
+        return field(self.sample_column, pa.list_(pa.float32(), draws * width), described)
+
+
+def parse_task(plain: Any, place: str) -> Task:
+    """Build a task from its plain form; ``place`` names it in errors.
+
+    Raises
+    ------
+    UserError
+        When it is of no known kind, or lacks what its kind needs.
+    """
+    import galaxymill.tasks  # noqa: F401 - makes the kinds known
+
+    kind = plain.get("kind") if isinstance(plain, Mapping) else None
+    if kind not in Task.kinds:
+        raise unknown_name(f"{place}: kind", str(kind), Task.kinds, "kind")
+    return Task.kinds[kind].from_dict(plain, place)
+
+
+def join_tasks(tasks: Sequence[Task], place: str) -> Task:
+    """Give the one task of several labelled sets.
+
+    Raises
+    ------
+    UserError
+        When they cannot be learned jointly.
+    """
+    first, *others = tasks
+    return first if all(task == first for task in others) else first.joined(others, place)

@@ -1,0 +1,1 @@
+"""Votes of volunteers on a decision tree."""

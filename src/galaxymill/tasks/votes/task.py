@@ -1,0 +1,178 @@
+"""The task of votes: counts of volunteers' answers to the questions of a decision tree."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from galaxymill.errors import UserError
+from galaxymill.storage.columns import field
+from galaxymill.tasks.task import Floats, Task, Values
+from galaxymill.votes.tree import Question, Tree, parse_tree
+
+if TYPE_CHECKING:
+    from galaxymill.evaluation.material import Findings, Material
+    from galaxymill.models.heads import Head
+    from galaxymill.models.settings import TrainSettings
+    from galaxymill.votes.checks import CheckSettings, Dropped
+
+
+@dataclass(frozen=True)
+class TreeTask(Task):
+    """What the tasks with questions share: a label column counts each answer.
+
+    Attributes
+    ----------
+    tree : Tree
+    """
+
+    tree: Tree
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """One an answer."""
+        return self.tree.columns
+
+    def label_fields(self) -> list[pa.Field]:
+        """Counts of the answers."""
+        return [
+            field(column, pa.int32(), f"volunteers who answered {answer!r} to {question.name}")
+            for question in self.tree.questions
+            for column, answer in zip(question.columns, question.answers, strict=True)
+        ]
+
+    def has_label(self, labels: Floats) -> npt.NDArray[np.bool_]:
+        """Tell which galaxies have any vote."""
+        return np.asarray((labels > 0).any(axis=1))
+
+    def difference(self, one: Values, other: Values) -> float:
+        """Largest difference of a fraction."""
+        from galaxymill.tasks.votes.posterior import mean_fractions
+
+        fractions = [mean_fractions(each, self.tree) for each in (one, other)]
+        return float(np.abs(fractions[0] - fractions[1]).max())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain form: kind and tree."""
+        return {"kind": self.kind, "tree": self.tree.to_dict()}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any], place: str) -> Self:
+        """Build it from its plain form."""
+        return cls(parse_tree(plain.get("tree"), f"{place}: tree"))
+
+
+@dataclass(frozen=True)
+class VoteTask(TreeTask):
+    """Votes of volunteers; several trees may be learned jointly."""
+
+    kind: ClassVar[str] = "votes"
+    adds_up: ClassVar[bool] = True
+    sample_column: ClassVar[str] = "concentrations"
+
+    def sample_width(self) -> tuple[int, str]:
+        """One concentration an answer."""
+        return len(self.columns), "Dirichlet concentrations"
+
+    def summary_fields(self) -> list[pa.Field]:
+        """List fractions with their intervals, by answer; then proportions, by question."""
+        fields: list[pa.Field] = []
+        for question in self.tree.questions:
+            for column, answer in zip(question.columns, question.answers, strict=True):
+                what = f"fraction of volunteers who would answer {answer!r} to {question.name}"
+                fields += [
+                    field(f"{column}_fraction", pa.float32(), f"expected {what}"),
+                    field(f"{column}_90pc-lower", pa.float32(), f"5th percentile of the {what}"),
+                    field(f"{column}_90pc-upper", pa.float32(), f"95th percentile of the {what}"),
+                ]
+            asked = f"fraction of volunteers who would be asked {question.name}"
+            fields.append(field(f"{question.name}_proportion-asked", pa.float32(), asked))
+            fields += uncertainty_fields(question, "vote on")
+        return fields
+
+    def summarise(self, samples: Values) -> dict[str, Floats]:
+        """Compute the columns of ``summary_fields``."""
+        from galaxymill.tasks.votes import posterior
+
+        fractions = posterior.mean_fractions(samples, self.tree)
+        bounds = posterior.intervals(samples, self.tree)
+        asked = posterior.proportion_asked(samples, self.tree)
+        columns: dict[str, Floats] = {}
+        for question in self.tree.questions:
+            for place, column in enumerate(question.columns, start=question.start):
+                columns[f"{column}_fraction"] = fractions[:, place]
+                columns[f"{column}_90pc-lower"] = bounds[:, place, 0]
+                columns[f"{column}_90pc-upper"] = bounds[:, place, 1]
+            columns[f"{question.name}_proportion-asked"] = asked[question.name]
+            columns |= uncertainties(samples, question)
+        return columns
+
+    def head(self, features: int, settings: "TrainSettings") -> "Head":
+        """Make a Dirichlet head."""
+        from galaxymill.tasks.votes.head import DirichletHead
+
+        low, high = settings.concentrations
+        return DirichletHead(features, self.tree, settings.dropout, low, high)
+
+    def report(self, material: "Material") -> "Findings":
+        """Compare fractions, votes and intervals."""
+        from galaxymill.tasks.votes.report import report_votes
+
+        return report_votes(material, self.tree)
+
+    def check(
+        self, object_ids: Sequence[str], labels: Floats, settings: "CheckSettings"
+    ) -> "tuple[Floats, list[Dropped]]":
+        """Leave out questions that have more votes than the answers that lead to them."""
+        from galaxymill.votes.checks import void_excess
+
+        return void_excess(object_ids, labels, self.tree, settings)
+
+    def joined(self, others: Sequence[Task], place: str) -> Task:
+        """Put the trees of several labelled sets side by side in one.
+
+        Raises
+        ------
+        UserError
+            When one of several is no vote tree, or two different trees share a question's name.
+        """
+        trees = [self.tree]
+        for task in others:
+            if not isinstance(task, VoteTask):
+                return super().joined(others, place)
+            if task.tree not in trees:
+                trees.append(task.tree)
+        names = [question.name for tree in trees for question in tree.questions]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise UserError(
+                f"{place}: {', '.join(twice)}: question of two different trees; rename one, as in "
+                "bar-gz2 and bar-dr5"
+            )
+        questions: list[Question] = []
+        start = 0
+        for question in (question for tree in trees for question in tree.questions):
+            questions.append(Question(question.name, question.answers, question.asked_after, start))
+            start += len(question.answers)
+        return VoteTask(Tree("+".join(tree.name for tree in trees), tuple(questions)))
+
+
+def uncertainty_fields(question: Question, what: str) -> list[pa.Field]:
+    """Columns of `uncertainties`; ``what`` is decided, such as "vote on"."""
+    name = question.name
+    return [
+        field(f"{name}_entropy", pa.float32(), f"entropy of one {what} {name}", "nat"),
+        field(f"{name}_mutual-information", pa.float32(), f"BALD score of {name}", "nat"),
+    ]
+
+
+def uncertainties(samples: Floats, question: Question) -> dict[str, Floats]:
+    """Entropy of one answer, and mutual information of answers and model, in nats."""
+    from galaxymill.tasks.votes.posterior import mutual_information
+
+    entropy, information = mutual_information(samples, question)
+    name = question.name
+    return {f"{name}_entropy": entropy, f"{name}_mutual-information": information}
