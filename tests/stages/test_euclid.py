@@ -370,7 +370,6 @@ def test_the_band_may_stand_in_the_files_name_alone(world):
     [
         (4, "band Y is not on the pixels of VIS"),
         (5, "compressed"),
-        (6, "not a FITS file"),
         (7, "FITS header has no end"),
         (8, "FITS file ends too early|FITS data end too early"),
         (9, "unusable header"),
@@ -381,6 +380,19 @@ def test_an_unusable_mosaic_is_invalid(world, tile, reason):
     (cutout,) = world.ask(at(300, 500))
     assert (cutout.status, cutout.payload) == ("invalid", None)
     assert re.search(reason, cutout.reason)
+
+
+def test_a_page_instead_of_a_mosaic_is_failed(world):
+    world.show(6, bands=["VIS"])
+    (cutout,) = world.ask(at(300, 500))
+    assert (cutout.status, cutout.reason.partition(": ")[2]) == ("failed", "not a FITS file")
+    assert len(world.ranges) == 3
+
+
+def test_a_range_that_was_not_asked_for_is_asked_for_again(world):
+    world.show(1)
+    world.faults = [lambda request: part(request, shift=2880)]
+    assert world.ask(at(300, 300))[0].status == "ok"
 
 
 def test_a_key_that_is_not_there_is_failed_and_asked_for_once(world):
@@ -442,7 +454,7 @@ def part(request, shift=0, cut=0, total=SIDE * SIDE * 4):
 def test_another_range_is_failed(world, fault, when):
     world.show(1)
     good = [] if when == "header" else [lambda request: forward(world, request)] * 2
-    world.faults = [*good, fault]
+    world.faults = [*good, *[fault] * 3]
     (cutout,) = world.ask(at(300, 300), network=FAST | {"connections": 1})
     assert (cutout.status, cutout.payload) == ("failed", None)
     assert "another range" in cutout.reason

@@ -474,7 +474,7 @@ def test_a_folder_that_is_gone_stops_the_job(survey, write_tile, tmp_path):
     with pytest.raises(ServiceError, match="is it mounted"):
         fetch(tile, tmp_path / "cutouts.parquet", "tiles", settings, Network())
     (survey.folder / "another").touch()
-    with pytest.raises(ServiceError, match=r"none of 1 galaxies .* t-g.fits: No such file"):
+    with pytest.raises(ServiceError, match=r"1 of 1 galaxies .* t-g.fits: No such file"):
         fetch(tile, tmp_path / "cutouts.parquet", "tiles", settings, Network())
     (survey.folder / "another").unlink()
     survey.folder.rmdir()

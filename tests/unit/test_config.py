@@ -104,7 +104,8 @@ MISSPELT = [
     (
         "network/legacy/rate",
         1,
-        "attempts, connections, contact, jobs, requests_per_second, stop_after, timeout_s",
+        "attempts, connections, contact, jobs, max_failed, requests_per_second, stop_after, "
+        "timeout_s",
     ),
     ("simulations", {"sky": {"n": 5}}, "labelled, n_galaxies, seed, votes_per_galaxy"),
 ]

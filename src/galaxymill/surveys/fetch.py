@@ -168,9 +168,9 @@ def collect(
     part : PartFile
         Where answers are kept.
     what, total : str, int
-        For the progress.
+        Who is asked for what, see `asked_for`, and how many galaxies, for messages.
     """
-    with progress(what, total) as advance:
+    with progress(what.partition(" (")[0], total) as advance:
 
         def keep(cutout: Cutout) -> None:
             part.add(cutout)

@@ -203,7 +203,7 @@ class HscService:
         if answer.transient:
             raise TryAgain(answer)
         for target in targets:
-            yield answer.cutout(target, "failed", answer.reason)
+            yield answer.judged(lambda _: None, set()).cutout(target)
 
     def _list(self, targets: list[Target]) -> str:
         """Spell the rows that are uploaded: for each galaxy one a band."""
