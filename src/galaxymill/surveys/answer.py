@@ -37,8 +37,6 @@ class Answer:
         Of the answer, names in lower case.
     retry_after_s : float or None
         The wait that the server asks for.
-    repeats : int
-        How many tries of this request have ended with this status.
     cut : bool
         Whether the body was longer than the client takes; it is never a good cutout.
     verdict : Verdict
@@ -52,18 +50,16 @@ class Answer:
     fetched_at: datetime
     headers: Mapping[str, str] = field(default_factory=dict)
     retry_after_s: float | None = None
-    repeats: int = 1
     cut: bool = False
     verdict: Verdict = _UNJUDGED
 
     @property
     def transient(self) -> bool:
         """Whether the fault may pass: of the server, the network, or of a body that is no good."""
+        if self.http_status in _SUCCESS:
+            return self.verdict.status == "failed" and not self.verdict.refused
         fault = self.http_status is None or self.http_status in TRANSIENT
-        if not self.verdict.status:
-            return fault
-        unfit = fault or self.http_status in _SUCCESS
-        return self.verdict.status == "failed" and unfit and not self.verdict.refused
+        return fault and not self._settled
 
     @property
     def failed(self) -> bool:

@@ -72,32 +72,19 @@ def fetch(tile: Path, out: Path, service: str, settings: ServiceSettings, networ
             logger.info("fetch: %s is here, as it is asked for: %s", out.name, made)
             counts = Counter(pq.read_table(out, columns=["status"])["status"].to_pylist())
         else:
-            counts = _fetch(tile, out, origin, service, settings, network)
+            with open_part(out, origin.to_dict()) as part:
+                if len(part):
+                    logger.info("fetch %s: %d galaxies are here already", tile.stem, len(part))
+                follower = Follower(part, targets(tile, settings))
+                with written_beside(partial(write_cutouts, out, origin), follower):
+                    _complete(part, tile, service, settings, network.share())
+                    refuse_losses(part, asked_for(tile, service, settings), network.max_failed)
+                counts = Counter(part.statuses())
     logger.info("fetch %s: %s", tile.stem, ", ".join(f"{n} {s}" for s, n in counts.most_common()))
     if counts["failed"]:
         logger.info(
             "to ask again for what failed: %s", _retry(tile, out, service, settings, network)
         )
-
-
-def _fetch(
-    tile: Path,
-    out: Path,
-    origin: Origin,
-    service: str,
-    settings: ServiceSettings,
-    network: Network,
-) -> Counter[str]:
-    """Ask for what the part file has not, and write the product; count its statuses."""
-    with open_part(out, origin.to_dict()) as part:
-        if len(part):
-            logger.info("fetch %s: %d galaxies are here already", tile.stem, len(part))
-        follower = Follower(part, targets(tile, settings))
-        with written_beside(partial(write_cutouts, out, origin), follower):
-            _complete(part, tile, service, settings, network.share())
-            what = asked_for(tile, service, settings)
-            refuse_losses(part, what, network.max_failed)
-        return Counter(part.statuses())
 
 
 def asked_for(tile: Path, service: str, settings: ServiceSettings) -> str:

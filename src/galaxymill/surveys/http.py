@@ -5,7 +5,6 @@ The HTTP libraries are imported when a service is opened: a config is checked wi
 
 import threading
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -143,14 +142,11 @@ class Http:
         ServiceError
             When too many requests have failed in a row, or the server asks for a long wait.
         """
-        seen: Counter[int | None] = Counter()
         unfit: set[bytes] = set()
         try:
             for attempt in self.retries():
                 with attempt:
                     answer = self.once(method, url, **options)
-                    seen[answer.http_status] += 1
-                    answer = replace(answer, repeats=seen[answer.http_status])
                     if judge is not None:
                         answer = answer.judged(judge, unfit)
                     self._breaker.note(answer, own)

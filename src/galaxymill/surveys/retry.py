@@ -14,13 +14,8 @@ from galaxymill.storage.atomic import exclusive
 from galaxymill.storage.origin import read_record
 from galaxymill.storage.parquet import read_batches
 from galaxymill.surveys.base import BATCH, Cutout, Network, ServiceSettings, Target
-from galaxymill.surveys.fetch import (
-    asked_for,
-    collect,
-    cutouts_origin,
-    targets,
-    write_cutouts,
-)
+from galaxymill.surveys.fetch import asked_for, collect, cutouts_origin, targets, write_cutouts
+from galaxymill.surveys.footprint import screen
 from galaxymill.surveys.part_file import PartFile, open_part
 from galaxymill.surveys.registry import SERVICES
 
@@ -110,9 +105,9 @@ def _retry_one(
         with open_part(out, {"retry": record.digest, "of": asked, **record.origin}) as part:
             left = before.keys() - part.object_ids()
             missing = (target for target in targets(tile, settings) if target.object_id in left)
+            screened = screen(missing, settings.footprint)
             with closing(SERVICES[service].open(settings, network)) as source:
-                what = asked_for(tile, service, settings)
-                collect(source, missing, part, what, len(left))
+                collect(source, screened, part, asked_for(tile, service, settings), len(left))
             new = {key for key, now, _ in part.outcomes() if now not in ("failed", before[key])}
             if new:
                 write_cutouts(out, origin, _merged(out, part, new))

@@ -117,10 +117,7 @@ class LegacyService(PerGalaxyService):
         asked = self._settings.extensions
         if not asked or verdict.status == "invalid":
             return verdict
-        try:
-            present = _extensions(payload, target.size, len(self._settings.bands))
-        except PayloadError as error:
-            return Verdict("invalid", str(error), error.truncated)
+        present = _extensions(payload, target.size, len(self._settings.bands))
         absent = [f"no {kind}" for kind in asked if kind not in present]
         if not absent:
             return verdict
