@@ -11,9 +11,17 @@ from urllib.parse import quote
 
 import numpy as np
 
-from galaxymill.surveys.base import Target
+from galaxymill.surveys.base import ServiceError, Target
 from galaxymill.surveys.http import Http
-from galaxymill.surveys.ivoa.votable import ArchiveError, asking, overflows, rows_of, session, text
+from galaxymill.surveys.ivoa.votable import (
+    ArchiveError,
+    asking,
+    has_images,
+    overflows,
+    rows_of,
+    session,
+    text,
+)
 from galaxymill.surveys.mosaics.range_reader import Unreadable
 
 BANDS = ("VIS", "Y", "J", "H", "u", "g", "r", "i", "z")
@@ -114,6 +122,12 @@ def look_up(
             return None if overflows(results) else list(rows_of(results))
     except ArchiveError as error:
         raise Unreadable("failed", str(error), error.http_status) from error
+
+
+def require_collection(http: Http, server: str, collection: str) -> None:
+    """Raise ServiceError for a collection that the service has nowhere."""
+    if not has_images(server, session(http), collection=collection):
+        raise ServiceError(f"the archive has no image at all of collection {collection!r}")
 
 
 def by_tile(

@@ -3,12 +3,12 @@
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from galaxymill.surveys.base import Target
+from galaxymill.surveys.base import ServiceError, Target
 from galaxymill.surveys.http import Http
 from galaxymill.surveys.ivoa.datalink import (
     Cutter,
@@ -21,7 +21,9 @@ from galaxymill.surveys.ivoa.datalink import (
 from galaxymill.surveys.ivoa.obscore import Dataset, Selection
 from galaxymill.surveys.ivoa.votable import (
     ArchiveError,
+    FileInstead,
     asking,
+    has_images,
     number,
     overflows,
     rows_of,
@@ -35,6 +37,9 @@ UPLOAD_ROWS = 1000
 _MAX_RECORDS = 100_000
 _POINT_RADIUS_DEG = 1 / 3600
 _LINK_FRESH_S = 600.0
+_TOO_MANY = "the galaxy has more images than the archive lists: give collection, calib_level or where"
+REFUSED = {200, 400, 404, 422}
+"""What a service answers for a dataset that it does not know."""
 _NAMES = ("did", "linked_id")
 """Attributes of a dataset that a SODA service may know it by."""
 
@@ -84,23 +89,23 @@ class Archive:
         self._lock = threading.Lock()
         self._links: dict[str, tuple[float, Link]] = {}
         self._patterns: dict[tuple[str, ...], _Pattern] = {}
+        self._leads_to_links: dict[tuple[str, ...], bool] = {}
+        self._has_images: bool | None = None
+        self._first = threading.Lock()
 
     def search(self, target: Target) -> list[Dataset]:
         """Ask SIA2 for the images that hold a galaxy; raises ArchiveError."""
         from pyvo.dal.sia2 import SIA2Query
 
         circle = (target.ra, target.dec, _POINT_RADIUS_DEG)
-        query = SIA2Query(
-            self._server,
-            pos=circle,
-            data_type="image",
-            collection=self._selection.collection or None,
-            maxrec=_MAX_RECORDS,
-            session=self._session,
-        )
-        if self._selection.calib_level is not None:
-            query.calib_level.add(self._selection.calib_level)
         with asking("SIA2"):
+            query = SIA2Query(
+                self._server,
+                pos=circle,
+                maxrec=_MAX_RECORDS,
+                session=self._session,
+                **self._selection.constraints(),
+            )
             results = query.execute()
             rows = list(rows_of(results))
             self._require_columns(rows)
@@ -108,26 +113,26 @@ class Archive:
             found = [self._dataset(row, links) for row in rows]
             overflow = overflows(results)
         if overflow:
-            raise ArchiveError("more images than the archive lists: choose a collection", 200)
+            raise ArchiveError(f"SIA2: {_TOO_MANY}", 200)
+        self._require_images(found)
         return found
 
-    def join(self, targets: Sequence[Target]) -> dict[str, list[Dataset]]:
+    def join(self, targets: Sequence[Target]) -> dict[str, list[Dataset] | ArchiveError]:
         """Ask TAP for the images that hold each of many galaxies.
 
         An answer that the archive cuts short is asked for again in halves.
 
         Returns
         -------
-        dict of str to list of Dataset
-            By ``object_id``.
+        dict of str to list of Dataset, or to ArchiveError
+            By ``object_id``; an error for a galaxy that has more images than are listed.
 
         Raises
         ------
         ArchiveError
-            When the query fails, or one galaxy alone has more images than are listed.
+            When the query fails.
         """
         from astropy.table import Table
-        from pyvo.dal.tap import TAPQuery
 
         # Numbers stand for the galaxies: ids of any letters and length survive.
         galaxies = Table(
@@ -139,24 +144,51 @@ class Archive:
             dtype=["i4", "f8", "f8"],
         )
         with asking("TAP"):
-            results = TAPQuery(
-                self._tap.rstrip("/"),
-                self._selection.adql(),
-                maxrec=_MAX_RECORDS,
-                uploads={"galaxies": galaxies},
-                session=self._session,
-            ).execute()
+            uploads = {"galaxies": galaxies}
+            results = self._query(self._selection.adql(), maxrec=_MAX_RECORDS, uploads=uploads)
             overflow = overflows(results)
-            found: dict[str, list[Dataset]] = defaultdict(list)
+            found: defaultdict[str, list[Dataset]] = defaultdict(list)
             links = find_links(results, self._tap)
             for row in rows_of(results):
                 found[targets[int(row["object_id"])].object_id].append(self._dataset(row, links))
         if overflow:
             if len(targets) == 1:
-                raise ArchiveError("a galaxy has more images than are listed: narrow `where`", 200)
+                return {targets[0].object_id: ArchiveError(f"TAP: {_TOO_MANY}", 200)}
             half = len(targets) // 2
             return self.join(targets[:half]) | self.join(targets[half:])
-        return found
+        self._require_images(found)
+        return dict(found)
+
+    def _require_images(self, found: Sized) -> None:
+        """Refuse a collection that is nowhere, when the first answers hold no image."""
+        if found:
+            self._has_images = True
+        with self._first:
+            if self._has_images is None:
+                self._has_images = self._any_image()
+        if not self._has_images:
+            raise ServiceError(
+                f"the archive has no image at all of {self._selection.kind(bool(self._tap))}: see "
+                "that these are the names that it uses"
+            )
+
+    def _any_image(self) -> bool:
+        """Ask whether images of this kind are anywhere; True also when that cannot be told."""
+        if not self._tap:
+            constraints = self._selection.constraints()
+            return not self._selection.collection or has_images(
+                self._server, self._session, **constraints
+            )
+        try:
+            with asking("TAP"):
+                return len(self._query(self._selection.adql_anywhere(), maxrec=1)) > 0
+        except ArchiveError:
+            return True
+
+    def _query(self, adql: str, **options: Any) -> Any:
+        from pyvo.dal.tap import TAPQuery
+
+        return TAPQuery(self._tap.rstrip("/"), adql, session=self._session, **options).execute()
 
     def link(self, dataset: Dataset) -> Link:
         """Tell how one dataset is cut.
@@ -171,6 +203,11 @@ class Archive:
             When the DataLink cannot be had, or tells of an error.
         """
         with self._lock:
+            leads = self._leads_to_links.get(_address(dataset))
+            if leads is False or not (leads or dataset.links_url):
+                file_url = dataset.file_url if leads is None else dataset.access_url
+                return Link(None, "", file_url, dataset.kilobytes)
+            dataset = _with_links(dataset)
             pattern = self._patterns.get(_kind(dataset))
             if pattern is not None and pattern.proven and self._fresh(dataset) is None:
                 return Link(pattern.cutter, getattr(dataset, pattern.names[0]), assumed=True)
@@ -179,7 +216,11 @@ class Archive:
     def own_link(self, dataset: Dataset) -> Link:
         """Tell what a dataset's own DataLink says, whatever others say; see `link`."""
         with self._lock:
-            return self._own_link(dataset)
+            return self._own_link(_with_links(dataset))
+
+    def take_for_links(self, dataset: Dataset) -> None:
+        """Remember of a collection that its addresses, told to be files, are DataLinks."""
+        self._leads_to_links[_address(dataset)] = True
 
     def _own_link(self, dataset: Dataset) -> Link:
         link = self._fresh(dataset)
@@ -208,13 +249,25 @@ class Archive:
             self._patterns[kind] = _Pattern(link.cutter, names, dataset.links_url)
 
     def _ask_link(self, dataset: Dataset) -> Link:
+        try:
+            link = self._read_link(dataset.links_url)
+        except FileInstead:
+            self._leads_to_links[_address(dataset)] = False
+            return Link(None, "", dataset.links_url, dataset.kilobytes)
+        except ArchiveError as error:
+            # What the list describes may not know what the address in its row does.
+            told = dataset.access_url if is_datalink(dataset.access_format) else ""
+            if told in ("", dataset.links_url) or error.http_status not in REFUSED:
+                raise
+            return self._ask_link(replace(dataset, links_url=told))
+        return replace(link, file_url=link.file_url or dataset.file_url)
+
+    def _read_link(self, url: str) -> Link:
         from pyvo.dal.adhoc import DatalinkResults
 
         with asking("DataLink"):
-            url = dataset.links_url
             links = DatalinkResults.from_result_url(url, session=self._links_session)
-            link = read_link(links, url)
-        return replace(link, file_url=link.file_url or dataset.file_url)
+            return read_link(links, url)
 
     def _require_columns(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Refuse images of which it is not known whether they fit: none would be found to fit."""
@@ -234,7 +287,7 @@ class Archive:
             did=text(row.get("obs_publisher_did")),
             access_url=url,
             access_format=kind,
-            links_url=url if is_datalink(kind) else described,
+            links_url=described or (url if is_datalink(kind) else ""),
             ra=number(row.get("s_ra")),
             dec=number(row.get("s_dec")),
             em_min=number(row.get("em_min")),
@@ -243,6 +296,15 @@ class Archive:
             kilobytes=number(row.get("access_estsize")),
             collection=text(row.get("obs_collection")),
         )
+
+
+def _with_links(dataset: Dataset) -> Dataset:
+    return replace(dataset, links_url=dataset.links_url or dataset.access_url)
+
+
+def _address(dataset: Dataset) -> tuple[str, ...]:
+    """Datasets whose addresses lead to things of one sort."""
+    return dataset.collection, urlsplit(dataset.access_url).netloc, dataset.access_format
 
 
 def _kind(dataset: Dataset) -> tuple[str, ...]:

@@ -16,9 +16,13 @@ if TYPE_CHECKING:
 
 _MAX_REASON = 200
 _MAX_ERROR_BYTES = 100_000
+_HEAD_BYTES = 2000
+_VOTABLE = re.compile(rb"<(?:\w+:)?VOTABLE\b")
 _ERROR = re.compile(
     rb"<(?:\w+:)?INFO\b(?=[^>]*QUERY_STATUS)(?=[^>]*ERROR)[^>]*>(?:\s*<!\[CDATA\[)?([^<\]]*)", re.I
 )
+_PARAM = re.compile(rb"<(?:\w+:)?PARAM\s(?:[^<>\"']|\"[^<\"]*\"|'[^<']*')*>")
+_TYPE = re.compile(rb"\s(?:datatype|arraysize|xtype|unit)\s*=\s*(?:\"[^\"]*\"|'[^']*')")
 _OUTSIZE = re.compile(rb"\b(?:nrows|arraysize)\s*=\s*[\"'][^\"']*\d{7}")
 
 
@@ -39,6 +43,10 @@ class ArchiveError(Exception):
         super().__init__(reason)
         self.http_status = http_status
         self.answer = answer
+
+
+class FileInstead(ArchiveError):
+    """A file came where a table was asked for."""
 
 
 def session(http: Http, own: str = "") -> "requests.Session":
@@ -71,19 +79,46 @@ def session(http: Http, own: str = "") -> "requests.Session":
                 own=own,
                 content=body,
                 headers={"Content-Type": kind} if kind else {},
+                extensions={"table": True},
             )
             if answer.http_status != 200:
                 raise ArchiveError(explain(answer), answer.http_status)
+            if is_file(answer.headers.get("content-type", ""), answer.payload):
+                raise FileInstead("an image, not a table", answer.http_status)
             if answer.cut or _OUTSIZE.search(answer.payload):
                 raise ArchiveError("a table of unreasonable size", answer.http_status)
-            raw = HTTPResponse(io.BytesIO(answer.payload), status=200, preload_content=False)
-            return self.build_response(request, raw)
+            table = io.BytesIO(_with_plain_parameters(answer.payload))
+            return self.build_response(request, HTTPResponse(table, status=200, preload_content=False))
 
     made = requests.Session()
     made.trust_env = False
     for scheme in ("http://", "https://"):
         made.mount(scheme, Adapter())
     return made
+
+
+def _with_plain_parameters(document: bytes) -> bytes:
+    """Let parameters be read as they are spelled.
+
+    As a number, a free one (``value=""``) could not be told from one that is fixed at zero, and
+    what is fixed is to be sent literally.
+    """
+
+    def plain(tag: re.Match[bytes]) -> bytes:
+        name, rest = _TYPE.sub(b"", tag[0]).split(b"PARAM", 1)
+        return name + b'PARAM datatype="unicodeChar" arraysize="*"' + rest
+
+    return _PARAM.sub(plain, document)
+
+
+def is_file(content_type: str, payload: bytes = b"") -> bool:
+    """Tell whether an answer is a FITS file, by what its head says or by how it begins."""
+    return "fits" in content_type.lower() or payload.startswith((b"SIMPLE  =", b"\x1f\x8b"))
+
+
+def is_table(payload: bytes) -> bool:
+    """Tell whether an answer is a VOTable."""
+    return _VOTABLE.search(payload[:_HEAD_BYTES]) is not None
 
 
 def _fails_again(answer: Answer) -> bool:
@@ -124,7 +159,7 @@ def asking(what: str) -> Iterator[None]:
         if isinstance(cause, ServiceError):
             raise cause from None
         if isinstance(cause, ArchiveError):
-            raise ArchiveError(f"{what}: {cause}", cause.http_status) from None
+            raise type(cause)(f"{what}: {cause}", cause.http_status) from None
         if isinstance(error, DALQueryError):
             raise ArchiveError(f"{what}: {shorten(str(error))}", 200) from error
         raise ArchiveError(f"{what}: unreadable answer ({type(cause).__name__})", 200) from error
@@ -139,11 +174,31 @@ def rows_of(results: Any) -> Iterator[dict[str, Any]]:
 
 
 def overflows(results: Any) -> bool:
-    """Tell whether the server has cut a result short (DALI 1.1, section 4.4.1)."""
-    return any(
-        info.name.upper() == "QUERY_STATUS" and str(info.value).upper() == "OVERFLOW"
-        for info in results.votable.iter_info()
-    )
+    """Tell whether the server has cut a result short (DALI 1.1, section 4.4.1).
+
+    Raises ArchiveError for an empty table without a word that the query went well: what is not
+    there is not known then.
+    """
+    infos = [info for info in results.votable.iter_info() if info.name.upper() == "QUERY_STATUS"]
+    said = {str(info.value).upper() for info in infos}
+    if not len(results) and not said & {"OK", "OVERFLOW"}:
+        raise ArchiveError("an empty table without QUERY_STATUS OK", 200)
+    return "OVERFLOW" in said
+
+
+def has_images(server: str, session: "requests.Session", **constraints: Any) -> bool:
+    """Tell whether a SIA2 service has any image of a kind; True also when that cannot be told.
+
+    Services answer with an empty table to the name of a collection that they do not have.
+    """
+    from pyvo.dal.sia2 import SIA2Query
+
+    try:
+        with asking("SIA2"):
+            query = SIA2Query(server, maxrec=1, session=session, **constraints)
+            return len(query.execute()) > 0
+    except ArchiveError:
+        return True
 
 
 def text(value: Any) -> str:

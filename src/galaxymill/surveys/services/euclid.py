@@ -36,6 +36,7 @@ from galaxymill.surveys.ivoa.irsa import (
     by_tile,
     cells,
     look_up,
+    require_collection,
 )
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, cut, zero_point_factor
 from galaxymill.surveys.mosaics.native import NativeSettings, assemble
@@ -147,6 +148,7 @@ class EuclidService:
     def __init__(self, settings: EuclidSettings, network: Network) -> None:
         self._settings = settings
         self._http = Http(network, max_bytes=_ANSWER_BYTES)
+        self._seen = False
 
     def fetch(self, targets: Iterable[Target]) -> Iterator[Cutout]:
         """Answer every target, tile by tile."""
@@ -196,6 +198,9 @@ class EuclidService:
         rows = look_up(self._http, settings.server, settings.collection, cell)
         if rows is None:
             return None
+        if not rows and not self._seen:
+            require_collection(self._http, settings.server, settings.collection)
+        self._seen = True
         s3 = settings.s3 if settings.source == "s3" else None
         return {
             number: _Tile(listed, self._http, settings.mosaic_zero_point)

@@ -38,9 +38,15 @@ from galaxymill.surveys.ivoa.bearer import BearerHttp, read_token
 from galaxymill.surveys.ivoa.datalink import Cutter, Link
 from galaxymill.surveys.ivoa.obscore import WAVELENGTHS, Dataset, Selection
 from galaxymill.surveys.ivoa.planes import cut_answer
-from galaxymill.surveys.ivoa.queries import UPLOAD_ROWS, Archive
+from galaxymill.surveys.ivoa.queries import REFUSED, UPLOAD_ROWS, Archive
 from galaxymill.surveys.ivoa.sia1 import Sia1Archive
-from galaxymill.surveys.ivoa.votable import ArchiveError, explain, says_error
+from galaxymill.surveys.ivoa.votable import (
+    ArchiveError,
+    explain,
+    is_table,
+    says_error,
+    shorten,
+)
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, stack, zero_point_factor
 from galaxymill.surveys.validate import CUT_TOLERANCE_PIXELS, check_payload
 
@@ -71,8 +77,6 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 )
 _MARGIN_ARCSEC = 1.0
 _LINKS_FIRST = 2
-_WRONG_SERVICE = {400, 404, 422}
-"""What a SODA service answers for a dataset that it does not know."""
 
 
 def _at_least_one(value: Any) -> Any:
@@ -193,7 +197,7 @@ class SiaService:
         self._http = BearerHttp(network, settings.server, token)
         self._archive = Archive(self._http, self._selection, settings.server, settings.tap)
         self._sia1 = Sia1Archive(self._http, settings.server, settings.band_column)
-        self._found: dict[str, list[Dataset]] = {}
+        self._found: dict[str, list[Dataset] | ArchiveError] = {}
         self._stopped: ServiceError | None = None
 
     def fetch(self, targets: Iterable[Target]) -> Iterator[Cutout]:
@@ -228,7 +232,10 @@ class SiaService:
             return self._archive.search(target)
         if target.object_id not in self._found and self._stopped is not None:
             raise self._stopped
-        return self._found.pop(target.object_id)
+        found = self._found.pop(target.object_id)
+        if isinstance(found, ArchiveError):
+            raise found
+        return found
 
     def _cutout(self, target: Target) -> Cutout:
         try:
@@ -246,7 +253,12 @@ class SiaService:
         except ArchiveError as error:
             return self._refused(target, error)
         if not answers:
-            return Cutout(target, "no_coverage", None, 200, "no image holds this position")
+            reason = "no image holds this position"
+            if datasets:
+                bands = ", ".join(self._settings.bands)
+                there = shorten(self._selection.bands_of(datasets))
+                reason = f"no image of band {bands} holds this position, but of {there}"
+            return Cutout(target, "no_coverage", None, 200, reason)
         last = answers[list(planes or answers)[-1]]
         if not planes:
             nothing = replace(last, payload=b"")
@@ -257,14 +269,18 @@ class SiaService:
         """Have one image cut; raises ArchiveError."""
         link = self._link(dataset)
         try:
-            return self._ask(target, dataset, link)
+            answer = self._ask(target, dataset, link)
         except ArchiveError as error:
-            if not (link.assumed and error.http_status in _WRONG_SERVICE):
+            if not (link.assumed and error.http_status in REFUSED):
                 raise
             own = self._archive.own_link(self._linked(dataset))
             if own.soda == link.soda:
                 raise
-        return self._ask(target, dataset, own)
+            return self._ask(target, dataset, own)
+        if link.file_url == dataset.access_url and is_table(answer.payload):
+            self._archive.take_for_links(dataset)
+            return self._ask(target, dataset, self._archive.link(self._linked(dataset)))
+        return answer
 
     def _ask(self, target: Target, dataset: Dataset, link: Link) -> Answer:
         url, shown = _request(target, dataset, link)
@@ -280,12 +296,11 @@ class SiaService:
     def _link(self, dataset: Dataset) -> Link:
         if self._settings.soda:
             return Link(Cutter(self._settings.soda), dataset.did)
-        if dataset.links_url:
-            return self._archive.link(self._linked(dataset))
-        return Link(None, "", dataset.file_url, dataset.kilobytes)
+        return self._archive.link(self._linked(dataset))
 
     def _linked(self, dataset: Dataset) -> Dataset:
-        return replace(dataset, links_url=self._own(dataset.links_url))
+        links_url, access_url = self._own(dataset.links_url), self._own(dataset.access_url)
+        return replace(dataset, links_url=links_url, access_url=access_url)
 
     def _own(self, url: str) -> str:
         """Ask the server itself as safely as it was configured: it gets the token."""
@@ -330,11 +345,11 @@ def _request(target: Target, dataset: Dataset, link: Link) -> tuple[str, str]:
         url = link.cutter.request(link.identifier, target, radius_deg)
         return url, f"?{urlencode(region, quote_via=quote)}"
     if not link.file_url:
-        raise ArchiveError("the archive tells of no SODA service and of no FITS file")
+        raise ArchiveError(f"the archive {link.lacks} and of no FITS file")
     if link.kilobytes * 1000 > MAX_PAYLOAD_BYTES:
         raise ArchiveError(
-            f"the archive tells of no SODA service, and the file is too large to be fetched "
-            f"whole ({link.kilobytes / 1000:.0f} MB; at most {MAX_PAYLOAD_BYTES / 1e6:.0f})"
+            f"the archive {link.lacks}, and the file is too large to be fetched whole "
+            f"({link.kilobytes / 1000:.0f} MB; at most {MAX_PAYLOAD_BYTES / 1e6:.0f})"
         )
     return link.file_url, dataset.did or link.file_url.partition("?")[0].rpartition("/")[2]
 
