@@ -138,13 +138,21 @@ def fetch(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="ask again for the failed rows of OUT")
     ] = False,
+    retry: Annotated[
+        list[str],
+        typer.Option(
+            metavar="STATUS",
+            help="ask again for the rows of OUT of a status: failed, invalid, no_coverage, partial",
+        ),
+    ] = [],  # noqa: B006
 ) -> None:
     """Fetch the cutouts of one tile: one row a galaxy, whatever became of it.
 
     A job that was killed goes on where it was. With --retry-failed, OUT is a finished product
-    (or TILE and OUT are the folders of all of them): only its failed galaxies are asked for.
+    (or TILE and OUT are the folders of all of them): only its failed galaxies are asked for;
+    with --retry STATUS, once or several times, those of other statuses too.
     Common settings: pixel_scale (arcsec/pixel, or gz_decals), size, bands, footprint. Limits:
-    requests_per_second, connections, timeout_s, attempts, stop_after, contact.
+    requests_per_second, connections, timeout_s, attempts, stop_after, max_failed, contact.
     """
     from galaxymill.surveys.base import Network
     from galaxymill.surveys.registry import SERVICES
@@ -152,10 +160,14 @@ def fetch(
     model = chosen_settings(SERVICES, "service", service)
     limits = Network.from_flags(network, "--network")
     chosen = model.from_flags(settings, f"fetch --service {service}")
-    if retry_failed:
-        from galaxymill.surveys.retry import retry_failed as run
-    else:
-        from galaxymill.surveys.fetch import fetch as run
+    statuses = [word for words in retry for word in words.split(",")] + ["failed"] * retry_failed
+    if statuses:
+        from galaxymill.surveys.retry import retry_failed as ask_again
+
+        ask_again(tile, out, service, chosen, limits, statuses)
+        return
+    from galaxymill.surveys.fetch import fetch as run
+
     run(tile, out, service, chosen, limits)
 
 

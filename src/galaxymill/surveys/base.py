@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from galaxymill.errors import UserError
-from galaxymill.settings import Names, Settings
+from galaxymill.settings import Names, Settings, spell
 
 MAX_SIZE = 3000
 MAX_PAYLOAD_BYTES = 36_000_000
@@ -19,6 +19,7 @@ BATCH = 64
 """Most galaxies under way at once: a killed job asks again for no more than these."""
 
 NANOMAGGY_ZERO_POINT = 22.5
+_KNOWN_BY = ("layer", "release", "rerun", "hips", "collection", "table", "folder")
 _FLOAT_BYTES = 4
 _RGB_BYTES = 3
 
@@ -42,6 +43,8 @@ class Network(Settings):
         How often one request is made before it is given up.
     stop_after : int
         Failures in a row after which the job stops.
+    max_failed : float
+        Share of a partition's galaxies that may be failed or invalid.
     contact : str
         An address that the service's operators can write to; part of the User-Agent.
     """
@@ -56,7 +59,16 @@ class Network(Settings):
     timeout_s: float = Field(60.0, gt=0, le=86400, description="time for one request, in seconds")
     attempts: int = Field(5, ge=1, le=20, description="tries before a galaxy is given up")
     stop_after: int = Field(
-        40, ge=1, description="failures in a row (5xx or no answer) after which a job stops"
+        40,
+        ge=1,
+        description="failures in a row (5xx, no answer, or no image) after which a job stops",
+    )
+    max_failed: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="share of a partition's galaxies that may be failed or invalid; with more the "
+        "job fails, and a rerun asks for them again; 1: all may be",
     )
     contact: str = Field(
         "",
@@ -158,6 +170,12 @@ class ServiceSettings(Settings):
     def zero_point(self) -> float | None:
         """AB magnitude of one unit of flux in FITS cutouts; None where there is no such thing."""
         return None if self.sends_pictures else NANOMAGGY_ZERO_POINT
+
+    @property
+    def known_as(self) -> str:
+        """Names by which the service knows what it is asked for, as in ``layer=ls-dr9``."""
+        given = {name: getattr(self, name, "") for name in _KNOWN_BY}
+        return " ".join(f"{name}={spell(value)}" for name, value in given.items() if value)
 
     def requests(self, galaxies: int) -> int:
         """Count the requests that so many galaxies need."""
