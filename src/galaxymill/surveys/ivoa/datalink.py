@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit
@@ -14,7 +14,7 @@ _SODA = "ivo://ivoa.net/std/soda#sync"
 _LINKS = "ivo://ivoa.net/std/datalink"
 _VOCABULARY = re.compile(r"^https?://www\.ivoa\.net/rdf/datalink/core(?=#)")
 _SHAPES = ("CIRCLE", "POS", "POLYGON", "RANGE")
-_BEST = ("#cutout", "#proc")
+_RANKS = {"#cutout": 0, "#proc": 1}
 
 
 @dataclass(frozen=True)
@@ -81,44 +81,33 @@ class Link:
         return self.cutter, self.identifier
 
 
-@dataclass(frozen=True)
-class LinksService:
-    """A DataLink service, as a list of images describes it."""
-
-    descriptor: Any
-    columns: Mapping[str, str]
-    document: str
-
-    def address(self, row: Mapping[str, Any]) -> str:
-        """Where the DataLink of a row is; empty when the row does not say."""
-        url, fixed = _fixed(self.descriptor, row, self.columns, self.document)
-        return _with_query(url, fixed) if fixed.get("ID") else ""
-
-
 def is_datalink(access_format: str) -> bool:
     """Tell whether an address of this format is a DataLink."""
     return "content=datalink" in access_format.lower().replace(" ", "").replace('"', "")
 
 
-def find_links(results: Any, url: str) -> LinksService | None:
-    """Find the DataLink service that a list of images describes (DataLink 1.1, section 4).
+def linker(results: Any, url: str) -> Callable[[Mapping[str, Any]], str]:
+    """Give a function that tells where the DataLink of a row is; empty when that is not known.
 
     Parameters
     ----------
     results : pyvo.dal.DALResults
-        The list.
+        A list of images, which may describe a links service (DataLink 1.1, section 4).
     url : str
         Where it came from.
-
-    Returns
-    -------
-    LinksService or None
-        None when it describes none.
     """
-    for service in _services(results.votable):
-        if _follows(service, _LINKS) and getattr(_inputs(service).get("ID"), "ref", None):
-            return LinksService(service, _columns(results), url)
-    return None
+    columns = _columns(results)
+    links = [service for service in _services(results.votable) if _follows(service, _LINKS)]
+    services = [one for one in links if getattr(_inputs(one).get("ID"), "ref", None)]
+
+    def address(row: Mapping[str, Any]) -> str:
+        for service in services:
+            asked, fixed = _fixed(service, row, columns, url)
+            if fixed.get("ID"):
+                return _with_query(asked, fixed)
+        return ""
+
+    return address
 
 
 def read_link(links: Any, url: str) -> Link:
@@ -144,7 +133,7 @@ def read_link(links: Any, url: str) -> Link:
     services = [service for service in _services(links.votable) if _follows(service, _SODA)]
     by_id = {service.ID: service for service in services}
     columns = _columns(links)
-    rows = sorted(rows_of(links), key=lambda row: _rank(_semantics(row)))
+    rows = sorted(rows_of(links), key=lambda row: _RANKS.get(_semantics(row), 2))
     faults = [text(row.get("error_message")) for row in rows]
     link = Link(None)
     for row in rows:
@@ -161,15 +150,11 @@ def read_link(links: Any, url: str) -> Link:
             takes = _takes(service, fixed)
             if takes in _SHAPES[:2]:
                 return replace(link, cutter=Cutter(address, takes, fixed), identifier=identifier)
-            lacks = f"tells of a SODA service that takes {shorten(takes)} and neither CIRCLE nor POS"
-            link = replace(link, lacks=lacks)
+            what = f"{shorten(takes)} and neither CIRCLE nor POS"
+            link = replace(link, lacks=f"tells of a SODA service that takes {what}")
     if not link.file_url and any(faults):
         raise ArchiveError(shorten(next(filter(None, faults))), 200)
     return link
-
-
-def _rank(semantics: str) -> int:
-    return _BEST.index(semantics) if semantics in _BEST else len(_BEST)
 
 
 def _takes(service: Any, fixed: Mapping[str, str]) -> str:
@@ -189,7 +174,7 @@ def _fixed(
     # Nothing is asked through it: any session will do, and a true one takes long to make.
     query = DatalinkQuery.from_resource(by_reference, service, session=object())
     values = {name: text(value) for name, value in query.items() if name not in _SHAPES}
-    fixed = {name: value for name, value in values.items() if value}
+    fixed = {name: value for name, value in values.items() if value not in ("", "NaN")}
     return urljoin(document, query.baseurl), fixed
 
 

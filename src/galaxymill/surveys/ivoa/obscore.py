@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from galaxymill.surveys.base import Target
@@ -116,26 +115,9 @@ class Selection:
         band = (self.band_column,) if self.band_column else ("em_min", "em_max")
         return "access_url", "access_format", *band
 
-    def constraints(self) -> dict[str, Any]:
-        """Say to SIA2 which images are looked for, wherever they are."""
-        collection = self.collection or None
-        return {"data_type": "image", "collection": collection, "calib_level": self.calib_level}
-
-    def adql(self) -> str:
-        """Spell the join of uploaded galaxies with the archive's images."""
+    def adql(self, anywhere: bool = False) -> str:
+        """Spell the join of uploaded galaxies with the archive's images, or ask for any image."""
         columns = [*COLUMNS, *([self.band_column] if self.band_column else [])]
-        return (
-            f"SELECT t.object_id, {', '.join(f'o.{name}' for name in columns)} "
-            f"FROM TAP_UPLOAD.galaxies AS t JOIN {self.obscore} AS o "
-            "ON CONTAINS(POINT('ICRS', t.ra, t.dec), o.s_region) = 1 "
-            f"WHERE {self._conditions()}"
-        )
-
-    def adql_anywhere(self) -> str:
-        """Ask for one image, wherever it is."""
-        return f"SELECT TOP 1 o.access_url FROM {self.obscore} AS o WHERE {self._conditions()}"
-
-    def _conditions(self) -> str:
         conditions = ["o.dataproduct_type = 'image'"]
         if self.collection:
             conditions.append(f"o.obs_collection = {_quoted(self.collection)}")
@@ -149,16 +131,14 @@ class Selection:
             conditions.append(f"({' OR '.join(inside)})")
         if self.where:
             conditions.append(f"({self.where})")
-        return " AND ".join(conditions)
-
-    def kind(self, tap: bool) -> str:
-        """Name what is looked for, wherever it is."""
-        level = "" if self.calib_level is None else str(self.calib_level)
-        given = {"collection": self.collection, "calib_level": level}
-        if tap:
-            given |= {"bands": ",".join(self.bands), "band_column": self.band_column}
-            given["where"] = self.where
-        return ", ".join(f"{name} {value!r}" for name, value in given.items() if value)
+        wanted = f"WHERE {' AND '.join(conditions)}"
+        if anywhere:
+            return f"SELECT TOP 1 o.access_url FROM {self.obscore} AS o {wanted}"
+        return (
+            f"SELECT t.object_id, {', '.join(f'o.{name}' for name in columns)} "
+            f"FROM TAP_UPLOAD.galaxies AS t JOIN {self.obscore} AS o "
+            f"ON CONTAINS(POINT('ICRS', t.ra, t.dec), o.s_region) = 1 {wanted}"
+        )
 
     def bands_of(self, datasets: Sequence[Dataset]) -> str:
         """Name the bands that images are of, as far as it is told."""

@@ -8,27 +8,27 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from galaxymill.surveys.base import ServiceError, Target
+from galaxymill.surveys.base import Target
 from galaxymill.surveys.http import Http
 from galaxymill.surveys.ivoa.datalink import (
     Cutter,
     Link,
-    LinksService,
-    find_links,
     is_datalink,
+    linker,
     read_link,
 )
 from galaxymill.surveys.ivoa.obscore import Dataset, Selection
 from galaxymill.surveys.ivoa.votable import (
     ArchiveError,
-    FileInstead,
+    FileInsteadError,
     asking,
-    has_images,
     number,
     overflows,
+    require_columns,
+    require_images,
     rows_of,
     session,
-    shorten,
+    sia2,
     text,
 )
 
@@ -37,8 +37,10 @@ UPLOAD_ROWS = 1000
 _MAX_RECORDS = 100_000
 _POINT_RADIUS_DEG = 1 / 3600
 _LINK_FRESH_S = 600.0
-_TOO_MANY = "the galaxy has more images than the archive lists: give collection, calib_level or where"
-REFUSED = {200, 400, 404, 422}
+_TOO_MANY = (
+    "the galaxy has more images than the archive lists: give collection, calib_level or where"
+)
+REFUSED = {400, 404, 422}
 """What a service answers for a dataset that it does not know."""
 _NAMES = ("did", "linked_id")
 """Attributes of a dataset that a SODA service may know it by."""
@@ -89,28 +91,19 @@ class Archive:
         self._lock = threading.Lock()
         self._links: dict[str, tuple[float, Link]] = {}
         self._patterns: dict[tuple[str, ...], _Pattern] = {}
-        self._leads_to_links: dict[tuple[str, ...], bool] = {}
-        self._has_images: bool | None = None
+        self._files: set[tuple[str, ...]] = set()
+        self._found = False
         self._first = threading.Lock()
 
     def search(self, target: Target) -> list[Dataset]:
         """Ask SIA2 for the images that hold a galaxy; raises ArchiveError."""
-        from pyvo.dal.sia2 import SIA2Query
-
         circle = (target.ra, target.dec, _POINT_RADIUS_DEG)
         with asking("SIA2"):
-            query = SIA2Query(
-                self._server,
-                pos=circle,
-                maxrec=_MAX_RECORDS,
-                session=self._session,
-                **self._selection.constraints(),
-            )
-            results = query.execute()
+            results = self._sia2(pos=circle, maxrec=_MAX_RECORDS).execute()
             rows = list(rows_of(results))
-            self._require_columns(rows)
-            links = find_links(results, self._server)
-            found = [self._dataset(row, links) for row in rows]
+            require_columns(rows, self._selection.columns, "band_column, or `tap`,")
+            links_of = linker(results, self._server)
+            found = [self._dataset(row, links_of(row)) for row in rows]
             overflow = overflows(results)
         if overflow:
             raise ArchiveError(f"SIA2: {_TOO_MANY}", 200)
@@ -144,13 +137,15 @@ class Archive:
             dtype=["i4", "f8", "f8"],
         )
         with asking("TAP"):
-            uploads = {"galaxies": galaxies}
-            results = self._query(self._selection.adql(), maxrec=_MAX_RECORDS, uploads=uploads)
+            options = {"maxrec": _MAX_RECORDS, "uploads": {"galaxies": galaxies}}
+            results = self._tap_query(self._selection.adql(), **options).execute()
             overflow = overflows(results)
             found: defaultdict[str, list[Dataset]] = defaultdict(list)
-            links = find_links(results, self._tap)
+            links_of = linker(results, self._tap)
             for row in rows_of(results):
-                found[targets[int(row["object_id"])].object_id].append(self._dataset(row, links))
+                found[targets[int(row["object_id"])].object_id].append(
+                    self._dataset(row, links_of(row))
+                )
         if overflow:
             if len(targets) == 1:
                 return {targets[0].object_id: ArchiveError(f"TAP: {_TOO_MANY}", 200)}
@@ -160,35 +155,23 @@ class Archive:
         return dict(found)
 
     def _require_images(self, found: Sized) -> None:
-        """Refuse a collection that is nowhere, when the first answers hold no image."""
-        if found:
-            self._has_images = True
+        """Refuse a collection that is nowhere: while no answer held an image, ask for any."""
         with self._first:
-            if self._has_images is None:
-                self._has_images = self._any_image()
-        if not self._has_images:
-            raise ServiceError(
-                f"the archive has no image at all of {self._selection.kind(bool(self._tap))}: see "
-                "that these are the names that it uses"
-            )
+            collection = self._selection.collection
+            if not found and not self._found and (self._tap or collection):
+                anywhere = self._selection.adql(anywhere=True)
+                query = self._tap_query(anywhere, maxrec=1) if self._tap else self._sia2(maxrec=1)
+                require_images(query, collection)
+            self._found = True
 
-    def _any_image(self) -> bool:
-        """Ask whether images of this kind are anywhere; True also when that cannot be told."""
-        if not self._tap:
-            constraints = self._selection.constraints()
-            return not self._selection.collection or has_images(
-                self._server, self._session, **constraints
-            )
-        try:
-            with asking("TAP"):
-                return len(self._query(self._selection.adql_anywhere(), maxrec=1)) > 0
-        except ArchiveError:
-            return True
+    def _sia2(self, **options: Any) -> Any:
+        options |= {"data_type": "image", "calib_level": self._selection.calib_level}
+        return sia2(self._server, self._session, self._selection.collection, **options)
 
-    def _query(self, adql: str, **options: Any) -> Any:
+    def _tap_query(self, adql: str, **options: Any) -> Any:
         from pyvo.dal.tap import TAPQuery
 
-        return TAPQuery(self._tap.rstrip("/"), adql, session=self._session, **options).execute()
+        return TAPQuery(self._tap.rstrip("/"), adql, session=self._session, **options)
 
     def link(self, dataset: Dataset) -> Link:
         """Tell how one dataset is cut.
@@ -203,11 +186,8 @@ class Archive:
             When the DataLink cannot be had, or tells of an error.
         """
         with self._lock:
-            leads = self._leads_to_links.get(_address(dataset))
-            if leads is False or not (leads or dataset.links_url):
-                file_url = dataset.file_url if leads is None else dataset.access_url
-                return Link(None, "", file_url, dataset.kilobytes)
-            dataset = _with_links(dataset)
+            if _kind(dataset) in self._files:
+                return Link(None, "", dataset.links_url, dataset.kilobytes)
             pattern = self._patterns.get(_kind(dataset))
             if pattern is not None and pattern.proven and self._fresh(dataset) is None:
                 return Link(pattern.cutter, getattr(dataset, pattern.names[0]), assumed=True)
@@ -216,11 +196,7 @@ class Archive:
     def own_link(self, dataset: Dataset) -> Link:
         """Tell what a dataset's own DataLink says, whatever others say; see `link`."""
         with self._lock:
-            return self._own_link(_with_links(dataset))
-
-    def take_for_links(self, dataset: Dataset) -> None:
-        """Remember of a collection that its addresses, told to be files, are DataLinks."""
-        self._leads_to_links[_address(dataset)] = True
+            return self._own_link(dataset)
 
     def _own_link(self, dataset: Dataset) -> Link:
         link = self._fresh(dataset)
@@ -251,13 +227,13 @@ class Archive:
     def _ask_link(self, dataset: Dataset) -> Link:
         try:
             link = self._read_link(dataset.links_url)
-        except FileInstead:
-            self._leads_to_links[_address(dataset)] = False
+        except FileInsteadError:
+            self._files.add(_kind(dataset))
             return Link(None, "", dataset.links_url, dataset.kilobytes)
         except ArchiveError as error:
             # What the list describes may not know what the address in its row does.
             told = dataset.access_url if is_datalink(dataset.access_format) else ""
-            if told in ("", dataset.links_url) or error.http_status not in REFUSED:
+            if told in ("", dataset.links_url) or error.http_status not in {200, *REFUSED}:
                 raise
             return self._ask_link(replace(dataset, links_url=told))
         return replace(link, file_url=link.file_url or dataset.file_url)
@@ -269,25 +245,13 @@ class Archive:
             links = DatalinkResults.from_result_url(url, session=self._links_session)
             return read_link(links, url)
 
-    def _require_columns(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Refuse images of which it is not known whether they fit: none would be found to fit."""
-        there = rows[0].keys() if rows else self._selection.columns
-        missing = [name for name in self._selection.columns if name.lower() not in there]
-        if missing:
-            raise ArchiveError(
-                f"its images have no column {', '.join(missing)}: set band_column, or `tap`, to "
-                f"what the archive has. Its columns: {shorten(', '.join(there))}",
-                200,
-            )
-
-    def _dataset(self, row: Mapping[str, Any], links: LinksService | None) -> Dataset:
+    def _dataset(self, row: Mapping[str, Any], links_url: str) -> Dataset:
         url, kind = text(row.get("access_url")), text(row.get("access_format"))
-        described = links.address(row) if links is not None else ""
         return Dataset(
             did=text(row.get("obs_publisher_did")),
             access_url=url,
             access_format=kind,
-            links_url=described or (url if is_datalink(kind) else ""),
+            links_url=links_url or (url if is_datalink(kind) else ""),
             ra=number(row.get("s_ra")),
             dec=number(row.get("s_dec")),
             em_min=number(row.get("em_min")),
@@ -296,15 +260,6 @@ class Archive:
             kilobytes=number(row.get("access_estsize")),
             collection=text(row.get("obs_collection")),
         )
-
-
-def _with_links(dataset: Dataset) -> Dataset:
-    return replace(dataset, links_url=dataset.links_url or dataset.access_url)
-
-
-def _address(dataset: Dataset) -> tuple[str, ...]:
-    """Datasets whose addresses lead to things of one sort."""
-    return dataset.collection, urlsplit(dataset.access_url).netloc, dataset.access_format
 
 
 def _kind(dataset: Dataset) -> tuple[str, ...]:

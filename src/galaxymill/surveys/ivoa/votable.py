@@ -4,12 +4,14 @@ import html
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from galaxymill.images.decode import PayloadError
 from galaxymill.surveys.base import ServiceError
 from galaxymill.surveys.http import Answer, Http
+from galaxymill.surveys.validate import Verdict
 
 if TYPE_CHECKING:
     import requests
@@ -21,7 +23,8 @@ _VOTABLE = re.compile(rb"<(?:\w+:)?VOTABLE\b")
 _ERROR = re.compile(
     rb"<(?:\w+:)?INFO\b(?=[^>]*QUERY_STATUS)(?=[^>]*ERROR)[^>]*>(?:\s*<!\[CDATA\[)?([^<\]]*)", re.I
 )
-_PARAM = re.compile(rb"<(?:\w+:)?PARAM\s(?:[^<>\"']|\"[^<\"]*\"|'[^<']*')*>")
+_PARAM = re.compile(rb"(<(?:\w+:)?PARAM)(\s(?:[^<>\"']|\"[^<\"]*\"|'[^<']*')*>)")
+_PLAIN = b' datatype="unicodeChar" arraysize="*"'
 _TYPE = re.compile(rb"\s(?:datatype|arraysize|xtype|unit)\s*=\s*(?:\"[^\"]*\"|'[^']*')")
 _OUTSIZE = re.compile(rb"\b(?:nrows|arraysize)\s*=\s*[\"'][^\"']*\d{7}")
 
@@ -45,7 +48,7 @@ class ArchiveError(Exception):
         self.answer = answer
 
 
-class FileInstead(ArchiveError):
+class FileInsteadError(ArchiveError):
     """A file came where a table was asked for."""
 
 
@@ -70,25 +73,25 @@ def session(http: Http, own: str = "") -> "requests.Session":
 
     class Adapter(HTTPAdapter):
         def send(self, request: Any, *args: object, **options: object) -> requests.Response:
-            body = request.body.encode() if isinstance(request.body, str) else request.body
+            asked = request.body.encode() if isinstance(request.body, str) else request.body
             kind = request.headers.get("Content-Type")
             answer = http.ask(
                 request.method,
                 request.url,
                 gives_up=_fails_again,
                 own=own,
-                content=body,
+                judge=_judge_table,
+                content=asked,
                 headers={"Content-Type": kind} if kind else {},
                 extensions={"table": True},
             )
-            if answer.http_status != 200:
+            if answer.verdict.status != "ok":
                 raise ArchiveError(explain(answer), answer.http_status)
             if is_file(answer.headers.get("content-type", ""), answer.payload):
-                raise FileInstead("an image, not a table", answer.http_status)
-            if answer.cut or _OUTSIZE.search(answer.payload):
-                raise ArchiveError("a table of unreasonable size", answer.http_status)
-            table = io.BytesIO(_with_plain_parameters(answer.payload))
-            return self.build_response(request, HTTPResponse(table, status=200, preload_content=False))
+                raise FileInsteadError("an image, not a table", answer.http_status)
+            body = io.BytesIO(_with_plain_parameters(answer.payload))
+            raw = HTTPResponse(body, status=200, preload_content=False)
+            return self.build_response(request, raw)
 
     made = requests.Session()
     made.trust_env = False
@@ -103,22 +106,27 @@ def _with_plain_parameters(document: bytes) -> bytes:
     As a number, a free one (``value=""``) could not be told from one that is fixed at zero, and
     what is fixed is to be sent literally.
     """
+    return _PARAM.sub(lambda tag: tag[1] + _PLAIN + _TYPE.sub(b"", tag[2]), document)
 
-    def plain(tag: re.Match[bytes]) -> bytes:
-        name, rest = _TYPE.sub(b"", tag[0]).split(b"PARAM", 1)
-        return name + b'PARAM datatype="unicodeChar" arraysize="*"' + rest
 
-    return _PARAM.sub(plain, document)
+def _judge_table(answer: Answer) -> Verdict | None:
+    """Tell a whole VOTable, or a file in its place, from all that another try may better."""
+    if answer.http_status != 200:
+        return None
+    if is_file(answer.headers.get("content-type", ""), answer.payload):
+        return Verdict("ok")
+    if answer.cut or _OUTSIZE.search(answer.payload):
+        return Verdict("failed", "a table of unreasonable size", refused=True)
+    if not _VOTABLE.search(answer.payload[:_HEAD_BYTES]):
+        raise PayloadError("unreadable answer, not a VOTable")
+    if b"VOTABLE>" not in answer.payload[-_HEAD_BYTES:]:
+        raise PayloadError("unreadable answer, a VOTable that is cut short", truncated=True)
+    return Verdict("ok")
 
 
 def is_file(content_type: str, payload: bytes = b"") -> bool:
     """Tell whether an answer is a FITS file, by what its head says or by how it begins."""
     return "fits" in content_type.lower() or payload.startswith((b"SIMPLE  =", b"\x1f\x8b"))
-
-
-def is_table(payload: bytes) -> bool:
-    """Tell whether an answer is a VOTable."""
-    return _VOTABLE.search(payload[:_HEAD_BYTES]) is not None
 
 
 def _fails_again(answer: Answer) -> bool:
@@ -136,7 +144,7 @@ def explain(answer: Answer) -> str:
     found = _ERROR.search(answer.payload[:_MAX_ERROR_BYTES])
     said = shorten((found[1] if found else answer.payload[:2000]).decode("utf-8", "replace"))
     told = said and not said.startswith("<")
-    return ": ".join([answer.reason or f"HTTP {answer.http_status}", *([said] if told else [])])
+    return ": ".join([answer.why or f"HTTP {answer.http_status}", *([said] if told else [])])
 
 
 def shorten(text: str) -> str:
@@ -186,19 +194,38 @@ def overflows(results: Any) -> bool:
     return "OVERFLOW" in said
 
 
-def has_images(server: str, session: "requests.Session", **constraints: Any) -> bool:
-    """Tell whether a SIA2 service has any image of a kind; True also when that cannot be told.
-
-    Services answer with an empty table to the name of a collection that they do not have.
-    """
+def sia2(server: str, session: "requests.Session", collection: str, **options: Any) -> Any:
+    """Make a query of SIA2; of any collection when it has no name."""
     from pyvo.dal.sia2 import SIA2Query
 
+    return SIA2Query(server, session=session, collection=collection or None, **options)
+
+
+def require_columns(rows: Sequence[Mapping[str, Any]], names: Iterable[str], way_out: str) -> None:
+    """Refuse images of which it is not known whether they fit: none would be found to fit."""
+    there = rows[0].keys() if rows else names
+    missing = [name for name in names if name.lower() not in there]
+    if missing:
+        raise ArchiveError(
+            f"its images have no column {', '.join(missing)}: set {way_out} to what the archive "
+            f"has. Its columns: {shorten(', '.join(there))}",
+            200,
+        )
+
+
+def require_images(query: Any, collection: str) -> None:
+    """Raise ServiceError when a query for any image at all of a collection finds none.
+
+    Archives answer with an empty table to a name that they do not have.
+    """
     try:
-        with asking("SIA2"):
-            query = SIA2Query(server, maxrec=1, session=session, **constraints)
-            return len(query.execute()) > 0
+        with asking("query"):
+            found = len(query.execute()) > 0
     except ArchiveError:
-        return True
+        return
+    if not found:
+        what = f"collection {collection!r}" if collection else "these bands"
+        raise ServiceError(f"the archive has no image of {what} anywhere: is this its name there?")
 
 
 def text(value: Any) -> str:

@@ -36,8 +36,8 @@ from galaxymill.surveys.ivoa.irsa import (
     by_tile,
     cells,
     look_up,
-    require_collection,
 )
+from galaxymill.surveys.ivoa.votable import require_images, session, sia2
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, cut, zero_point_factor
 from galaxymill.surveys.mosaics.native import NativeSettings, assemble
 from galaxymill.surveys.mosaics.range_reader import BlockCache, Unreadable, open_image, requests_for
@@ -199,7 +199,8 @@ class EuclidService:
         if rows is None:
             return None
         if not rows and not self._seen:
-            require_collection(self._http, settings.server, settings.collection)
+            anywhere = sia2(settings.server, session(self._http), settings.collection, maxrec=1)
+            require_images(anywhere, settings.collection)
         self._seen = True
         s3 = settings.s3 if settings.source == "s3" else None
         return {

@@ -40,15 +40,9 @@ from galaxymill.surveys.ivoa.obscore import WAVELENGTHS, Dataset, Selection
 from galaxymill.surveys.ivoa.planes import cut_answer
 from galaxymill.surveys.ivoa.queries import REFUSED, UPLOAD_ROWS, Archive
 from galaxymill.surveys.ivoa.sia1 import Sia1Archive
-from galaxymill.surveys.ivoa.votable import (
-    ArchiveError,
-    explain,
-    is_table,
-    says_error,
-    shorten,
-)
+from galaxymill.surveys.ivoa.votable import ArchiveError, explain, says_error, shorten
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, stack, zero_point_factor
-from galaxymill.surveys.validate import CUT_TOLERANCE_PIXELS, check_payload
+from galaxymill.surveys.validate import CUT_TOLERANCE_PIXELS, Verdict, check_payload
 
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -246,18 +240,18 @@ class SiaService:
                 dataset = self._selection.choose(datasets, target, band)
                 if dataset is None:
                     continue
-                answers[band] = self._answer(target, dataset)
-                plane = cut_answer(answers[band], target, factor)
+                answers[band], plane = self._answer(target, dataset, factor)
                 if plane is not None:
                     planes[band] = plane
         except ArchiveError as error:
-            return self._refused(target, error)
+            if error.answer is not None:
+                return error.answer.cutout(target)
+            return Cutout(target, "failed", None, error.http_status, str(error))
         if not answers:
             reason = "no image holds this position"
             if datasets:
-                bands = ", ".join(self._settings.bands)
                 there = shorten(self._selection.bands_of(datasets))
-                reason = f"no image of band {bands} holds this position, but of {there}"
+                reason = f"images of {there} hold this position, none of a band that is asked for"
             return Cutout(target, "no_coverage", None, 200, reason)
         last = answers[list(planes or answers)[-1]]
         if not planes:
@@ -265,37 +259,49 @@ class SiaService:
             return nothing.cutout(target, "no_coverage", "no overlap with the image")
         return self._stacked(target, planes, last)
 
-    def _answer(self, target: Target, dataset: Dataset) -> Answer:
-        """Have one image cut; raises ArchiveError."""
+    def _answer(
+        self, target: Target, dataset: Dataset, factor: float
+    ) -> tuple[Answer, Plane | None]:
+        """Have one image cut, None when it does not reach the galaxy; raises ArchiveError."""
         link = self._link(dataset)
         try:
-            answer = self._ask(target, dataset, link)
+            return self._ask(target, dataset, link, factor)
         except ArchiveError as error:
             if not (link.assumed and error.http_status in REFUSED):
                 raise
             own = self._archive.own_link(self._linked(dataset))
             if own.soda == link.soda:
                 raise
-            return self._ask(target, dataset, own)
-        if link.file_url == dataset.access_url and is_table(answer.payload):
-            self._archive.take_for_links(dataset)
-            return self._ask(target, dataset, self._archive.link(self._linked(dataset)))
-        return answer
+        return self._ask(target, dataset, own, factor)
 
-    def _ask(self, target: Target, dataset: Dataset, link: Link) -> Answer:
+    def _ask(
+        self, target: Target, dataset: Dataset, link: Link, factor: float
+    ) -> tuple[Answer, Plane | None]:
         url, shown = _request(target, dataset, link)
         address = self._own(url)
         if urlsplit(address).scheme not in ("http", "https"):
             raise ArchiveError("the archive gives an address that is not of http or https")
-        answer = self._http.get(address, own="SODA" if link.cutter else "file")
+        planes: list[Plane | None] = []
+
+        def judge(answer: Answer) -> Verdict:
+            error = says_error(answer)
+            if answer.http_status != 200 or error:
+                final = error and answer.http_status == 200
+                return Verdict("failed", explain(answer), refused=final)
+            planes.append(cut_answer(answer, target, factor))
+            return Verdict("ok")
+
+        answer = self._http.get(address, own="SODA" if link.cutter else "file", judge=judge)
         answer = replace(answer, url=shown)
-        if answer.http_status not in (200, 204) or says_error(answer):
-            raise ArchiveError(explain(answer), answer.http_status, replace(answer, payload=b""))
-        return answer
+        if answer.verdict.status not in ("ok", "no_coverage"):
+            raise ArchiveError(answer.why, answer.http_status, answer)
+        return answer, planes[-1] if planes else None
 
     def _link(self, dataset: Dataset) -> Link:
         if self._settings.soda:
             return Link(Cutter(self._settings.soda), dataset.did)
+        if not dataset.links_url:
+            return Link(None, "", dataset.file_url, dataset.kilobytes)
         return self._archive.link(self._linked(dataset))
 
     def _linked(self, dataset: Dataset) -> Dataset:
@@ -325,12 +331,6 @@ class SiaService:
         if status == "ok" and not all(plane.whole for plane in planes.values()):
             status, reason = "partial", "reaches over the edge of the image"
         return replace(last, payload=payload).cutout(target, status, reason)
-
-    def _refused(self, target: Target, error: ArchiveError) -> Cutout:
-        if error.answer is None:
-            return Cutout(target, "failed", None, error.http_status, str(error))
-        status = "invalid" if error.answer.payload else "failed"
-        return error.answer.cutout(target, status, str(error))
 
 
 def _request(target: Target, dataset: Dataset, link: Link) -> tuple[str, str]:
