@@ -21,7 +21,7 @@ from werkzeug import Response
 
 from galaxymill.images.decode import read_fits
 from galaxymill.surveys import http
-from galaxymill.surveys.base import Network, Target
+from galaxymill.surveys.base import Network, ServiceError, Target
 from galaxymill.surveys.fetch import fetch
 from galaxymill.surveys.ivoa import irsa
 from galaxymill.surveys.mosaics import range_reader
@@ -184,7 +184,8 @@ def world(s3, front):
         world.sia.append(request.args.to_dict())
         if world.sia_answers:
             return world.sia_answers.pop(0)
-        return Response(votable(world.rows), content_type="application/x-votable+xml")
+        rows = world.rows if "POS" in request.args else [{"access_url": "another"}]
+        return Response(votable(rows), content_type="application/x-votable+xml")
 
     def bucket(request):
         span = request.headers["Range"]
@@ -323,6 +324,12 @@ def test_no_tile_at_all_is_no_coverage(world):
     (cutout,) = world.ask(at(300, 300))
     assert (cutout.status, cutout.reason) == ("no_coverage", "no mosaic here")
     assert world.ranges == []
+
+
+def test_a_collection_that_is_nowhere_stops_the_job(world):
+    world.sia_answers = [Response(votable([]))] * 2
+    with pytest.raises(ServiceError, match="no image of collection 'euclid_Nope' anywhere"):
+        world.ask(at(300, 300), collection="euclid_Nope")
 
 
 def test_a_band_that_is_not_there_is_partial(world):
@@ -482,7 +489,7 @@ def forward(world, request):
 )
 def test_a_lookup_that_fails_is_failed(world, answer, status, reason):
     world.show(1)
-    world.sia_answers = [Response(*answer)]
+    world.sia_answers = [Response(*answer)] * 3
     (cutout,) = world.ask(at(300, 300))
     assert (cutout.status, cutout.http_status) == ("failed", status)
     assert cutout.reason.startswith("SIA2: ")

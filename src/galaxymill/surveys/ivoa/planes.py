@@ -11,7 +11,6 @@ from galaxymill.images.decode import PayloadError
 from galaxymill.images.hdus import read_images
 from galaxymill.surveys.base import MAX_PAYLOAD_BYTES, MAX_SIZE, Target
 from galaxymill.surveys.http import Answer
-from galaxymill.surveys.ivoa.votable import ArchiveError
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, cut
 
 _GZIP = 31
@@ -44,17 +43,12 @@ def cut_answer(answer: Answer, target: Target, factor: float) -> Plane | None:
 
     Raises
     ------
-    ArchiveError
+    PayloadError
         When the answer is no FITS file, or holds no image that can be used.
     """
     if not answer.payload:
-        return None
-    try:
-        if answer.cut:
-            raise PayloadError("the answer is too long")
-        return _fullest(_unzipped(answer.payload), target, factor)
-    except PayloadError as error:
-        raise ArchiveError(str(error), answer.http_status, answer) from error
+        raise PayloadError("empty answer", truncated=True)
+    return _fullest(_unzipped(answer.payload), target, factor)
 
 
 def _unzipped(payload: bytes) -> bytes:
