@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from galaxymill.catalog.positions import has_positions
 from galaxymill.errors import UserError
 from galaxymill.surveys.base import MAX_SIZE, ServiceSettings
 
@@ -33,6 +34,22 @@ def require_radii(tile: Path, columns: Collection[str], settings: ServiceSetting
         raise UserError(
             f"{tile}: no {' and '.join(absent)}, which pixel_scale gz_decals needs; name the "
             "columns to ingest, or give a pixel_scale in arcsec"
+        )
+
+
+def require_positions(tile: Path, settings: ServiceSettings) -> None:
+    """See that a tile has the positions that its galaxies are asked for by.
+
+    Raises
+    ------
+    UserError
+        When it has none, and the service or a footprint needs them.
+    """
+    why_needed = settings.why_positions
+    if why_needed and not has_positions(tile):
+        raise UserError(
+            f"{tile}: its galaxies have no positions, but {why_needed}; name the columns ra and "
+            "dec to ingest, or take service files without a footprint"
         )
 
 
