@@ -359,7 +359,7 @@ def test_labels_of_whom_few_are_in_the_catalogue_are_told(against, caplog, known
         against([*known, "x", "y"])
     told = "1 of 3 galaxies are in the catalogue" in caplog.text
     assert told == warns
-    assert ("e.g. 'b', 'c'" in caplog.text) == warns
+    assert ("from the others: 'b', 'c'" in caplog.text) == warns
 
 
 def test_a_catalogue_that_grows_changes_no_labels(against):

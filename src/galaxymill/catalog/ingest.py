@@ -38,11 +38,6 @@ def ingest(source: Path, out: Path, settings: CatalogSettings) -> None:
     UserError
         When a column is absent, an identifier is unfit or given twice, a position is NaN or
         out of range, or no row is selected.
-
-    Notes
-    -----
-    With ``ra: null`` and ``dec: null`` positions are null, and galaxies are in the order of
-    `galaxymill.catalog.positions.hash_places`.
     """
     require_file(source)
     inputs = {"catalog": sha256_file(source)}

@@ -31,7 +31,7 @@ from galaxymill.surveys.base import (
 from galaxymill.surveys.follower import Follower, written_beside
 from galaxymill.surveys.footprint import screen
 from galaxymill.surveys.part_file import PartFile, open_part
-from galaxymill.surveys.pixel_scale import pixel_scale_and_size, require_positions, require_radii
+from galaxymill.surveys.pixel_scale import pixel_scale_and_size, require_known
 from galaxymill.surveys.registry import SERVICES
 
 _GROUP_BYTES = 8_000_000
@@ -107,8 +107,7 @@ def targets(tile: Path, settings: ServiceSettings) -> Iterator[Target]:
     """Give the galaxies of a tile in its order, a few at a time."""
     present = set(pq.read_schema(tile).names)
     columns = [name for name in _TARGET_COLUMNS if name in present]
-    require_radii(tile, present, settings)
-    require_positions(tile, settings)
+    require_known(tile, present, settings)
     for rows in read_batches(tile, columns=columns):
         for row in rows.to_pylist():
             yield _target(row, settings)

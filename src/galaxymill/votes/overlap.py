@@ -18,8 +18,6 @@ logger = logging.getLogger("galaxymill")
 def check_overlap(ids: pa.ChunkedArray, catalog: Path, what: str) -> None:
     """Refuse labels that share no galaxy with a catalogue; warn when fewer than half are in it.
 
-    It is looked at before hours go into fetching what nothing could be learned from.
-
     Parameters
     ----------
     ids : pyarrow.ChunkedArray of str
@@ -36,8 +34,8 @@ def check_overlap(ids: pa.ChunkedArray, catalog: Path, what: str) -> None:
     """
     read_record(catalog, "ingest")
     known = pq.read_table(catalog, columns=["object_id"])["object_id"]
-    inside = pc.is_in(ids, value_set=known.combine_chunks())
-    shared = pc.sum(inside).as_py() or 0
+    outside = ids.filter(pc.invert(pc.is_in(ids, value_set=known)))
+    shared = len(ids) - len(outside)
     if shared == 0:
         raise UserError(
             f"{what}: none of {len(ids)} galaxies is in the catalogue {catalog}: "
@@ -45,15 +43,8 @@ def check_overlap(ids: pa.ChunkedArray, catalog: Path, what: str) -> None:
             "name columns of the same identifiers in both"
         )
     if 2 * shared < len(ids):
-        lost = ids.filter(pc.invert(inside))
-        logger.warning(
-            "labels: %d of %d galaxies are in the catalogue %s; from the others nothing can be "
-            "learned, e.g. %s",
-            shared,
-            len(ids),
-            catalog,
-            _examples(lost),
-        )
+        told = f"labels: {shared} of {len(ids)} galaxies are in the catalogue {catalog}"
+        logger.warning("%s; nothing is learned from the others: %s", told, _examples(outside))
 
 
 def _examples(ids: pa.ChunkedArray) -> str:

@@ -89,7 +89,8 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def _introduction(facts: Facts, origin: Origin, settings: ReleaseSettings) -> str:
     domain = origin.domain
     told = f"\n\n{settings.description}" if settings.description else ""
-    sky, drawn = _on_sky(facts, settings) if facts.has_positions else ("", _NOT_ON_SKY)
+    files = _on_sky(facts, settings) if facts.has_positions else ""
+    sky = "![where the galaxies are](pictures/sky.png)" if facts.has_positions else _NOT_ON_SKY
     return f"""# {settings.title or facts.name}
 
 Version {settings.version}, {settings.date}.{told}
@@ -104,26 +105,25 @@ volunteers would be asked the question, or where there is no usable image. Start
 uncertainties, and the concentrations of the Dirichlet posterior.
 - `catalog.fits`: the advanced columns without concentrations as a FITS binary table; above \
 ten million galaxies `catalog/`, a table a tile.
-{sky}- `columns.csv`: every column's type, unit, UCD and meaning.
+{files}- `columns.csv`: every column's type, unit, UCD and meaning.
 - `provenance/`: what made this release; `galaxymill reproduce` makes it again.
 - `croissant.json`, `ro-crate-metadata.json`, `CITATION.cff`, `LICENSE`: for machines and lawyers.
 
-{drawn}"""
+{sky}"""
 
 
 _NOT_ON_SKY = """The catalogue gave no positions of the galaxies: there are no coordinates here, \
 no sky map and no HATS collection, and `object_id` alone tells which galaxy is which."""
 
 
-def _on_sky(facts: Facts, settings: ReleaseSettings) -> tuple[str, str]:
-    """Tell what there is because the galaxies' positions are known: files, and a picture."""
-    files = f"""- `hats/`: the advanced columns without concentrations as a HATS collection of \
+def _on_sky(facts: Facts, settings: ReleaseSettings) -> str:
+    """Tell which files there are because the galaxies' positions are known."""
+    return f"""- `hats/`: the advanced columns without concentrations as a HATS collection of \
 {facts.tiles} tiles with a margin of {settings.margin_arcsec:g}", for cone searches and \
 cross-matches.
 - `coverage.moc.fits`, `coverage.moc.json`: where on the sky they are, as a \
 multi-order coverage map.
 """
-    return files, "![where the galaxies are](pictures/sky.png)"
 
 
 def _warning(facts: Facts, model: Model, origin: Origin) -> str:
