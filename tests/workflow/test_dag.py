@@ -130,15 +130,15 @@ def test_votes_of_other_galaxies_stop_a_plan(new_mill, change, mini_config):
     (new_mill.folder / "catalog.csv").write_text(catalog)
     truth = new_mill.folder / "truth.parquet"
     truth.touch()
-    columns = "object_id,smooth-or-featured-dr5_smooth\n"
-    (new_mill.folder / "votes.csv").write_text(f"{columns}5877,3\n")
+    (new_mill.folder / "votes.csv").write_text("object_id,ring\n5877,yes\n5878,no\n")
     config = change(mini_config, "surveys.mini.cutouts.truth", "truth.parquet")
-    config = change(config, "labels.volunteers.votes", "votes.csv")
+    labels = {"votes": "votes.csv", "format": "classes", "column": "ring"}
+    config = change(config, "labels.volunteers", {**labels, "images": {"survey": "mini"}})
     done = new_mill.snakemake("plan", config=config)
     assert done.returncode != 0
     log = (new_mill.folder / "results/logs/labels/volunteers.log").read_text()
-    assert "none of 1 galaxies is in the catalogue" in log
-    assert "'5877' in the labels, '5877.0' in the catalogue" in log
+    assert "none of 2 galaxies is in the catalogue" in log
+    assert "'5877', '5878' in the labels, '5877.0' in the catalogue" in log
     assert not new_mill.files("surveys/mini/cutouts/*")
 
 
