@@ -126,7 +126,7 @@ def test_the_plan_is_printed_and_kept(working_copy):
 
 def test_votes_of_other_galaxies_stop_a_plan(new_mill, change, mini_config):
     new_mill.folder.mkdir(parents=True)
-    catalog = "object_id,ra,dec,petro_r50,petro_r90,mag_r\n5877.0,150,2,1,2,15\n"
+    catalog = "object_id,ra,dec,petro_r50,petro_r90,mag_r\nJ5877,150,2,1,2,15\n"
     (new_mill.folder / "catalog.csv").write_text(catalog)
     truth = new_mill.folder / "truth.parquet"
     truth.touch()
@@ -138,7 +138,7 @@ def test_votes_of_other_galaxies_stop_a_plan(new_mill, change, mini_config):
     assert done.returncode != 0
     log = (new_mill.folder / "results/logs/labels/volunteers.log").read_text()
     assert "none of 2 galaxies is in the catalogue" in log
-    assert "'5877', '5878' in the labels, '5877.0' in the catalogue" in log
+    assert "'5877', '5878' in the labels, 'J5877' in the catalogue" in log
     assert not new_mill.files("surveys/mini/cutouts/*")
 
 
