@@ -1,6 +1,7 @@
 """Votes are whole numbers on known answers; each galaxy gets its split."""
 
 import csv
+import logging
 import shlex
 
 import duckdb
@@ -13,9 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from galaxymill import flags
+from galaxymill import flags, products
 from galaxymill.errors import UserError
 from galaxymill.images.settings import RecipeSettings
+from galaxymill.storage.origin import Origin, read_record
+from galaxymill.storage.parquet import write_product
 from galaxymill.votes.counts import CountSettings
 from galaxymill.votes.images import collect_images
 from galaxymill.votes.labels import LabelSettings, collect_labels
@@ -321,3 +324,44 @@ def test_images_of_several_files(write_table, folder):
     third = write_table({"object_id": ["x"], "file_loc": ["a.png"]}, name="third")
     with pytest.raises(UserError, match=r"third.csv: file_loc of x is .*a.png, but .*b.jpg"):
         collect_images([one, third], folder, out, "mine", "object_id", RecipeSettings(size=32))
+
+
+@pytest.fixture
+def against(tree, write_table, tmp_path):
+    """Collect the labels of ``VOTES`` for a survey with some galaxies."""
+
+    def collect(ids, **more):
+        rows = [{"object_id": key, "ra": 1.0, "dec": 2.0, "_healpix_29": 0, **more} for key in ids]
+        catalog = tmp_path / "catalog" / "objects.parquet"
+        schema = products.objects()
+        write_product(catalog, pa.Table.from_pylist(rows, schema), Origin("ingest"), schema)
+        out = tmp_path / "votes.parquet"
+        settings = LabelSettings("counts", CountSettings())
+        collect_labels([write_table(VOTES)], tree, out, settings, catalog)
+        return out
+
+    return collect
+
+
+def test_labels_of_other_galaxies_are_refused_with_both_sides(against, tmp_path):
+    told = (
+        r"galaxies\.csv: none of 3 galaxies is in the catalogue .*objects\.parquet: "
+        r"'a', 'b', 'c' in the labels, 'a\.0', 'b\.0', 'c\.0', … in the catalogue; let object_id"
+    )
+    with pytest.raises(UserError, match=told):
+        against(["a.0", "b.0", "c.0", "d.0"])
+    assert not (tmp_path / "votes.parquet").exists()
+
+
+@pytest.mark.parametrize(("known", "warns"), [(["a"], True), (["a", "b"], False)])
+def test_labels_of_whom_few_are_in_the_catalogue_are_told(against, caplog, known, warns):
+    with caplog.at_level(logging.WARNING, "galaxymill"):
+        against([*known, "x", "y"])
+    told = "1 of 3 galaxies are in the catalogue" in caplog.text
+    assert told == warns
+    assert ("from the others: 'b', 'c'" in caplog.text) == warns
+
+
+def test_a_catalogue_that_grows_changes_no_labels(against):
+    first = read_record(against(["a", "b", "c"])).origin
+    assert read_record(against(["a", "b", "c", "d"])).origin == first

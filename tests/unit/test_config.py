@@ -88,10 +88,10 @@ MISSPELT = [
     (
         "surveys/field/images/colour",
         "z",
-        "blue, fill, format, green, quality, red, reproj",
+        "blue, fill, format, green, origin, quality, red, reproj",
     ),
     ("labels/votes/image", {}, "checks, columns, dec, format, images, object_id, ra, splits"),
-    ("labels/votes/images/dir", "x", "folder, size, survey"),
+    ("labels/votes/images/dir", "x", "folder, origin, size, survey"),
     ("labels/votes/splits", {"training": 0.7}, "salt, test, train, val"),
     ("models/net/label", "x", "labels, train"),
     ("models/net/train/epoch", 3, "batch_size, cache_gb, calibrate, concentrations, device"),
@@ -316,3 +316,87 @@ def test_the_example_of_few_labels_is_allowed(root):
     config = Config.model_validate(plain)
     assert config.models["mine"].train.members == 3
     assert config.labels["mine"].votes == (Path("pictures/votes.csv"),)
+
+
+PICTURES = {
+    "surveys": {
+        "mine": {
+            "catalog": {"path": "galaxies.csv", "ra": None, "dec": None, "file_loc": "file"},
+            "cutouts": {"service": "files"},
+            "images": {"recipe": "passthrough", "origin": "sdss-gri-jpeg"},
+        }
+    },
+    "labels": {
+        "votes": {
+            "votes": "votes.csv",
+            "tree": "decals_dr5",
+            "images": {"folder": ".", "origin": "sdss-gri-jpeg"},
+        }
+    },
+    "models": {"net": {"labels": "votes", "train": {"encoder": "resnet18"}}},
+    "releases": {"dr1": {"survey": "mine", "model": "net"}},
+}
+
+
+def with_value(plain, path, value):
+    copy = deepcopy(plain)
+    *way, last = path.split("/")
+    place = copy
+    for step in way:
+        place = place[step]
+    place[last] = value
+    return copy
+
+
+def test_pictures_without_positions_are_a_survey(files, trees):
+    config = load_config(PICTURES, "mine.yaml", trees)
+    assert not config.surveys["mine"].catalog.has_positions
+    assert "--set dec= " in config.surveys["mine"].catalog.settings().to_flags()
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        ("surveys/mine/catalog/ra", "RA", "ra is RA, but dec is null; name both columns"),
+        (
+            "surveys/mine/cutouts",
+            {"service": "legacy"},
+            "catalog.ra and catalog.dec are null, but the cutout service asks for galaxies by "
+            "their positions (service: legacy)",
+        ),
+        (
+            "surveys/mine/cutouts",
+            {"service": "files", "footprint": "galaxies.csv"},
+            "but a footprint takes galaxies by their positions",
+        ),
+    ],
+)
+def test_what_needs_positions_is_refused_without(files, trees, path, value, told):
+    assert told in refusal(with_value(PICTURES, path, value), trees)
+
+
+def test_one_origin_recipe_and_settings_are_one_domain(files, trees):
+    config = load_config(PICTURES, "mine.yaml", trees)
+    assert config.label_domain("votes") == config.survey_domain("mine")
+    assert config.survey_domain("mine")["survey"] == "sdss-gri-jpeg"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        ("labels/votes/images/origin", None, "survey: model 'votes', survey 'sdss-gri-jpeg'"),
+        ("labels/votes/images/size", 300, "size: model 300, survey 424"),
+        ("surveys/mine/images/format", "png", "format: model 'jpeg', survey 'png'"),
+    ],
+)
+def test_another_domain_is_refused_with_what_differs(files, trees, path, value, told):
+    message = refusal(with_value(PICTURES, path, value), trees)
+    assert told in message
+    assert "images: {origin: NAME}" in message
+    assert "allow_domain_shift: true" in message
+
+
+def test_an_origin_stands_with_the_survey_that_has_the_images(files, trees):
+    images = {"survey": "mine", "origin": "sdss-gri-jpeg"}
+    message = refusal(with_value(PICTURES, "labels/votes/images", images), trees)
+    assert "that of a survey is surveys.mine.images.origin" in message

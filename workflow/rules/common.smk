@@ -67,6 +67,7 @@ RELEASES = paths("<release>/SHA256SUMS", release=CFG.releases)
 EVALUATIONS = paths("<evaluation>/metrics.json", model=filter(tested, CFG.models))
 IMAGES = paths("<survey>/images.csv", survey=CFG.surveys)
 PLANS = paths("<catalog>/plan.txt", survey=CFG.surveys)
+VOTES = paths("<labels>/votes.parquet", labels=CFG.labels)
 
 if not RELEASES and not EVALUATIONS:
     print(

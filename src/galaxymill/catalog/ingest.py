@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from galaxymill import products
 from galaxymill.catalog.healpix import INDEX_ORDER, healpix_pixels
+from galaxymill.catalog.positions import hash_places, way_without
 from galaxymill.catalog.settings import CatalogSettings, Range
 from galaxymill.errors import UserError
 from galaxymill.storage.atomic import exclusive
@@ -64,16 +65,16 @@ def _objects(source: Path, settings: CatalogSettings) -> pa.Table:
         )
     texts = [settings.object_id, *([settings.file_loc] if settings.file_loc else [])]
     select = settings.select or {}
-    wanted = list(dict.fromkeys([*own.values(), *settings.keep, *select]))
-    table = read_table(source, wanted, texts)
+    wanted = list(dict.fromkeys([*filter(None, own.values()), *settings.keep, *select]))
+    try:
+        table = read_table(source, wanted, texts)
+    except UserError as error:
+        raise way_without(error, settings) from error
     if table.num_rows == 0:
         raise UserError(f"{source}: the catalogue has no rows")
     ids = table.column(settings.object_id)
     check_ids(source, ids, settings.object_id)
-    ra = check_range(source, table.column(settings.ra), settings.ra, 0, 360)
-    dec = check_range(source, table.column(settings.dec), settings.dec, -90, 90)
-    index = healpix_pixels(ra.to_numpy(), dec.to_numpy(), INDEX_ORDER)
-    columns = [ids, ra, dec, pa.array(index)]
+    columns = [ids, *_positions(source, table, ids, settings)]
     columns += [
         table.column(column) if name == "file_loc" else as_numbers(source, table[column], column)
         for name, column in optional.items()
@@ -85,6 +86,18 @@ def _objects(source: Path, settings: CatalogSettings) -> pa.Table:
     if select:
         objects = objects.filter(_inside(source, table, select))
     return objects.sort_by([("_healpix_29", "ascending"), ("object_id", "ascending")])
+
+
+def _positions(
+    source: Path, table: pa.Table, ids: pa.ChunkedArray, settings: CatalogSettings
+) -> list[pa.Array]:
+    """Right ascension, declination, and where in the product's order each galaxy belongs."""
+    if settings.ra is None or settings.dec is None:
+        unknown = pa.nulls(len(ids), pa.float64())
+        return [unknown, unknown, pa.array(hash_places(ids.to_pylist()))]
+    ra = check_range(source, table.column(settings.ra), settings.ra, 0, 360)
+    dec = check_range(source, table.column(settings.dec), settings.dec, -90, 90)
+    return [ra, dec, pa.array(healpix_pixels(ra.to_numpy(), dec.to_numpy(), INDEX_ORDER))]
 
 
 def _inside(source: Path, table: pa.Table, select: Mapping[str, Range]) -> pa.ChunkedArray:

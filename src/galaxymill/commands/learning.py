@@ -19,6 +19,9 @@ def labels(
     settings: Sets = [],  # noqa: B006
     split: Annotated[list[str], typer.Option(help="KEY=VALUE: train, val, test, salt")] = [],  # noqa: B006
     check: Annotated[list[str], typer.Option(help="KEY=VALUE: parents, absolute, relative")] = [],  # noqa: B006
+    catalog: Annotated[
+        Path | None, typer.Option(help="objects.parquet that must know some of the galaxies")
+    ] = None,
 ) -> None:
     """Check labels and split them; OUT is votes.parquet.
 
@@ -35,7 +38,7 @@ def labels(
     own = chosen_settings(FORMATS, "format", kind).from_flags(settings, f"labels --format {kind}")
     splits = SplitSettings.from_flags(split, "--split")
     checks = CheckSettings.from_flags(check, "--check")
-    collect_labels(sources, tree, out, LabelSettings(kind, own, splits, checks))
+    collect_labels(sources, tree, out, LabelSettings(kind, own, splits, checks), catalog)
 
 
 @app.command()
@@ -49,7 +52,7 @@ def label_images(
 ) -> None:
     """Gather the images that the column file_loc of SOURCES names, from FOLDER, into one product.
 
-    Settings: size, format (jpeg, png, webp), quality.
+    Settings: size, format (jpeg, png, webp), quality, origin.
     """
     from galaxymill.images.settings import RecipeSettings
     from galaxymill.votes.images import collect_images as run

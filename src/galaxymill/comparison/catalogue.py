@@ -116,6 +116,11 @@ class Catalogue:
             When one is absent or out of range.
         """
         ra, dec = self.layout.ra, self.layout.dec
+        if not {ra, dec} & set(self.columns):
+            raise UserError(
+                f"{self.path}: has no positions (no column {ra}, {dec}); match by identifier: "
+                "leave --sky out"
+            )
         table = self._read([ra, dec])
         return (
             check_range(self.path, table[ra], ra, 0, 360).to_numpy(),

@@ -23,11 +23,10 @@ from galaxymill.images.quality import (
     picture_flags,
     saturated_fraction,
 )
-from galaxymill.images.recipes import RECIPES
+from galaxymill.images.recipes import RECIPES, domain
 from galaxymill.images.settings import FluxSettings, RecipeSettings
 from galaxymill.products import IMAGES
 from galaxymill.progress import progress
-from galaxymill.stages import STAGE_VERSIONS
 from galaxymill.storage.atomic import exclusive
 from galaxymill.storage.origin import Origin, is_made, read_record
 from galaxymill.storage.parquet import open_product, read_batches
@@ -38,17 +37,6 @@ _MOST_ROWS = 64
 _BATCH_BYTES = 32_000_000
 
 logger = logging.getLogger("galaxymill")
-
-
-def domain(survey: str, recipe: str, settings: RecipeSettings) -> dict[str, Any]:
-    """Say what kind of images these are: a model serves the domain that it was trained on."""
-    return {
-        "survey": survey,
-        "recipe": recipe,
-        "recipe_version": RECIPES[recipe].version,
-        "render_version": STAGE_VERSIONS["render"],
-        **settings.model_dump(mode="json"),
-    }
 
 
 def render(

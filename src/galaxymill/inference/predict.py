@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from galaxymill import flags
 from galaxymill.errors import UserError
+from galaxymill.images.recipes import WAYS_OUT, differences
 from galaxymill.inference.rows import Rows
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.inference.stream import Chunk, ChunkStream
@@ -103,18 +104,10 @@ def _check_domain(
     ours = record.origin["domain"]
     if ours in card.domains:
         return False
-    theirs = card.domains[0]
-    differing = {key for key in theirs | ours if theirs.get(key) != ours.get(key)}
-    if differing and not settings.allow_domain_shift:
-        told = "; ".join(
-            f"{key}: model {theirs.get(key)!r}, images {ours.get(key)!r}"
-            for key in sorted(differing)
-        )
-        raise UserError(
-            f"{model} was trained on other images than {images}: {told}. Train on this survey, or "
-            "set allow_domain_shift: true in the release's predict settings to flag every row"
-        )
-    return bool(differing)
+    told = differences(card.domains[0], ours, "{}: model {!r}, images {!r}")
+    if not settings.allow_domain_shift:
+        raise UserError(f"{model} was trained on other images than {images}: {told}. {WAYS_OUT}")
+    return True
 
 
 def _write(request: _Request, out: Path, embeddings: Path | None) -> None:

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -71,6 +71,7 @@ _RANGES: dict[str, tuple[float | None, float | None]] = {
     "concentrations": (0, None),
 }
 _ALWAYS = {"_healpix_29", "object_id", "ra", "dec", "status", "flags"}
+_PLACE = {"_healpix_29", "ra", "dec"}
 # A place on the disk of those who made the release says nothing to those who read it.
 _LEFT_OUT = {"file_loc"}
 
@@ -133,7 +134,11 @@ class Column:
 
 
 def release_columns(
-    catalog: pa.Schema, task: Task, draws: int, selections: Mapping[str, Selection]
+    catalog: pa.Schema,
+    task: Task,
+    draws: int,
+    selections: Mapping[str, Selection],
+    has_positions: bool = True,
 ) -> list[Column]:
     """List the columns of a release, in the tables' order.
 
@@ -147,6 +152,8 @@ def release_columns(
         Posterior samples a galaxy that were kept; 0: none were.
     selections : mapping of str to Selection
         Of the release, by name.
+    has_positions : bool
+        Whether it is known where the galaxies are; without, there is no HATS table either.
 
     Raises
     ------
@@ -176,7 +183,11 @@ def release_columns(
             f"release: two columns would be called {', '.join(twice)}; rename the catalogue's or "
             "leave it out of keep, or rename the selection"
         )
-    return columns
+    return columns if has_positions else [_placeless(c) for c in columns if c.name not in _PLACE]
+
+
+def _placeless(column: Column) -> Column:
+    return replace(column, tables=tuple(table for table in column.tables if table != "hats"))
 
 
 def _is_released(field: pa.Field) -> bool:

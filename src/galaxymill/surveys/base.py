@@ -121,10 +121,13 @@ class ServiceSettings(Settings):
     files : frozenset of str
         Names of settings that are files the cutouts depend on: their contents, not their
         paths, are part of the product's origin.
+    asks_by_position : bool
+        Whether a galaxy is found by where it is on the sky; else by ``file_loc``.
     """
 
     operational: ClassVar[frozenset[str]] = frozenset({"footprint"})
     files: ClassVar[frozenset[str]] = frozenset({"footprint"})
+    asks_by_position: ClassVar[bool] = True
 
     pixel_scale: PixelScale | Literal["gz_decals"] = Field(
         0.262,
@@ -190,6 +193,13 @@ class ServiceSettings(Settings):
         """Bytes beyond which an answer is no cutout: with all its headers it is far smaller."""
         return 2 * self.payload_bytes(self.size) + 1_000_000
 
+    @property
+    def why_positions(self) -> str:
+        """What the positions of galaxies are needed for; empty for nothing."""
+        if self.asks_by_position:
+            return "the cutout service asks for galaxies by their positions"
+        return "a footprint takes galaxies by their positions" if self.footprint else ""
+
     def input_files(self) -> dict[str, Path]:
         """Files that the cutouts depend on, by setting."""
         values = {name: getattr(self, name) for name in self.files}
@@ -205,7 +215,7 @@ class Target:
     object_id : str
         Key of the galaxy.
     ra, dec : float
-        ICRS position in degrees.
+        ICRS position in degrees; NaN where the catalogue has no positions.
     pixel_scale : float
         In arcsec per pixel.
     size : int

@@ -1,6 +1,7 @@
 """Stage ``fetch``: ask a service for the cutout of every galaxy of one partition."""
 
 import logging
+import math
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -31,7 +32,7 @@ from galaxymill.surveys.follower import Follower, written_beside
 from galaxymill.surveys.footprint import screen
 from galaxymill.surveys.outcome import refuse_losses
 from galaxymill.surveys.part_file import PartFile, open_part
-from galaxymill.surveys.pixel_scale import pixel_scale_and_size, require_radii
+from galaxymill.surveys.pixel_scale import pixel_scale_and_size, require_known
 from galaxymill.surveys.registry import SERVICES
 
 _GROUP_BYTES = 8_000_000
@@ -113,7 +114,7 @@ def targets(tile: Path, settings: ServiceSettings) -> Iterator[Target]:
     """Give the galaxies of a tile in its order, a few at a time."""
     present = set(pq.read_schema(tile).names)
     columns = [name for name in _TARGET_COLUMNS if name in present]
-    require_radii(tile, present, settings)
+    require_known(tile, present, settings)
     for rows in read_batches(tile, columns=columns):
         for row in rows.to_pylist():
             yield _target(row, settings)
@@ -122,7 +123,8 @@ def targets(tile: Path, settings: ServiceSettings) -> Iterator[Target]:
 def _target(row: dict[str, Any], settings: ServiceSettings) -> Target:
     scale, size = pixel_scale_and_size(row.get("petro_r50"), row.get("petro_r90"), settings)
     file_loc = str(row.get("file_loc") or "")
-    return Target(str(row["object_id"]), row["ra"], row["dec"], scale, size, file_loc)
+    ra, dec = (math.nan if row[name] is None else row[name] for name in ("ra", "dec"))
+    return Target(str(row["object_id"]), ra, dec, scale, size, file_loc)
 
 
 def _complete(
@@ -204,8 +206,8 @@ def write_cutouts(out: Path, origin: Origin, cutouts: Iterable[Cutout]) -> None:
 def _row(cutout: Cutout) -> dict[str, Any]:
     return {
         "object_id": cutout.target.object_id,
-        "ra": cutout.target.ra,
-        "dec": cutout.target.dec,
+        "ra": _known(cutout.target.ra),
+        "dec": _known(cutout.target.dec),
         "status": cutout.status,
         "http_status": cutout.http_status,
         "reason": cutout.reason,
@@ -216,6 +218,10 @@ def _row(cutout: Cutout) -> dict[str, Any]:
         "pixel_scale": cutout.target.pixel_scale,
         "size": cutout.target.size,
     }
+
+
+def _known(angle: float | None) -> float | None:
+    return None if angle is None or math.isnan(angle) else angle
 
 
 def _table(rows: list[dict[str, Any]]) -> pa.Table:

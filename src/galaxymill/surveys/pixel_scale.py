@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from galaxymill.catalog.positions import has_positions
 from galaxymill.errors import UserError
 from galaxymill.surveys.base import MAX_SIZE, ServiceSettings
 
@@ -20,14 +21,21 @@ _GZ_SIZE = 424
 _MIN_SIZE = 16
 
 
-def require_radii(tile: Path, columns: Collection[str], settings: ServiceSettings) -> None:
-    """See that a tile has the radii that its cutouts' field is made from.
+def require_known(tile: Path, columns: Collection[str], settings: ServiceSettings) -> None:
+    """See that a tile has the positions and radii that its cutouts are made by.
 
     Raises
     ------
     UserError
-        When ``pixel_scale`` is ``gz_decals`` and a column is absent.
+        When ``pixel_scale`` is ``gz_decals`` and a radius is absent, or when the service or a
+        footprint needs positions, which are null.
     """
+    why_positions = settings.why_positions
+    if why_positions and not has_positions(tile):
+        raise UserError(
+            f"{tile}: its galaxies have no positions, but {why_positions}; name the columns ra "
+            "and dec to ingest, or take service files without a footprint"
+        )
     absent = [name for name in RADII if name not in columns]
     if absent and settings.pixel_scale == "gz_decals":
         raise UserError(

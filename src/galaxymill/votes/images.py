@@ -8,7 +8,8 @@ import pyarrow as pa
 
 from galaxymill import products
 from galaxymill.errors import UserError
-from galaxymill.images.render import domain, image_row
+from galaxymill.images.recipes import domain
+from galaxymill.images.render import image_row
 from galaxymill.images.settings import RecipeSettings
 from galaxymill.progress import progress
 from galaxymill.storage.atomic import exclusive
@@ -40,11 +41,11 @@ def collect_images(
     out : Path
         ``images.parquet``, in the order of ``object_id``.
     name : str
-        Name of the labelled set, which is the images' domain.
+        Name of the labelled set: the images' domain, unless the settings name an ``origin``.
     object_id : str
         Column of the identifier.
     settings : RecipeSettings
-        Size and format.
+        Size, format and origin.
 
     Raises
     ------

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
+from galaxymill.images.settings import OriginName, RecipeSettings
 from galaxymill.settings import Choice, Name, Strict
 from galaxymill.votes.checks import CheckSettings
 from galaxymill.votes.formats import FORMATS
@@ -18,11 +19,25 @@ class LabelImages(Strict):
     survey: Name | None = Field(None, description="a survey of this config")
     folder: Path | None = Field(None, description="folder that file_loc paths start from")
     size: int = Field(424, ge=16, le=3000, description="size of a folder's images, in pixels")
+    origin: OriginName | None = Field(
+        None,
+        description="where a folder's pixels come from; a survey of the same origin, size and "
+        "recipe passthrough is the same domain; default: the name of the labels",
+    )
+
+    @property
+    def settings(self) -> RecipeSettings:
+        """How a folder's images are made, by the recipe passthrough."""
+        return RecipeSettings(size=self.size, origin=self.origin)
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
         if (self.survey is None) == (self.folder is None):
             raise ValueError("give either survey or folder")
+        if self.origin is not None and self.survey is not None:
+            raise ValueError(
+                f"origin goes with folder; that of a survey is surveys.{self.survey}.images.origin"
+            )
         return self
 
 

@@ -26,6 +26,7 @@ class FilesSettings(ServiceSettings):
     """Settings of the service ``files``."""
 
     operational: ClassVar[frozenset[str]] = ServiceSettings.operational | {"folder"}
+    asks_by_position: ClassVar[bool] = False
 
     folder: str = Field(".", description="folder that relative file_loc paths start from")
 
