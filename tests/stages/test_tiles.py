@@ -286,7 +286,7 @@ def test_zipped_tiles(survey, monkeypatch, pack):
     monkeypatch.setattr(tile_image, "_MAX_UNPACKED_BYTES", 100_000)
     (cutout,) = survey.cut((10.0, 0.0))
     assert cutout.status == "failed"
-    assert f"t-g.fits{suffix}: larger than" in cutout.reason
+    assert f"t-g.fits{suffix}: unpacked, the file is longer than" in cutout.reason
 
 
 @pytest.mark.parametrize("dtype", ["int16", "int32", "uint8", "uint16", "float64"])

@@ -135,7 +135,7 @@ def test_a_huge_claim_is_refused_before_memory_is_taken(make_fits, axes):
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("axes", [(0, 5), (-3, 5), (5,), (1, 2, 3, 4)])
+@pytest.mark.parametrize("axes", [(0, 5), (-3, 5), (5,), (2, 2, 3, 4)])
 def test_odd_axes_are_refused(make_fits, axes):
     cards = {"NAXIS": len(axes), **{f"NAXIS{i}": n for i, n in enumerate(axes[::-1], start=1)}}
     with pytest.raises(PayloadError, match="not those of an image"):

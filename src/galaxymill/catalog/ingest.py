@@ -62,9 +62,11 @@ def _objects(source: Path, settings: CatalogSettings) -> pa.Table:
         raise UserError(
             f"{source}: keep: {', '.join(clash)} is in the product anyway; leave it out"
         )
-    texts = [settings.object_id, *([settings.file_loc] if settings.file_loc else [])]
+    paths = optional.pop("file_loc", ())
+    texts = [settings.object_id, *paths]
     select = settings.select or {}
-    wanted = list(dict.fromkeys([*own.values(), *settings.keep, *select]))
+    positions = [settings.ra, settings.dec]
+    wanted = list(dict.fromkeys([*texts, *positions, *optional.values(), *settings.keep, *select]))
     table = read_table(source, wanted, texts)
     if table.num_rows == 0:
         raise UserError(f"{source}: the catalogue has no rows")
@@ -74,17 +76,22 @@ def _objects(source: Path, settings: CatalogSettings) -> pa.Table:
     dec = check_range(source, table.column(settings.dec), settings.dec, -90, 90)
     index = healpix_pixels(ra.to_numpy(), dec.to_numpy(), INDEX_ORDER)
     columns = [ids, ra, dec, pa.array(index)]
-    columns += [
-        table.column(column) if name == "file_loc" else as_numbers(source, table[column], column)
-        for name, column in optional.items()
-    ]
+    columns += [as_numbers(source, table[column], column) for column in optional.values()]
+    columns += [_joined([table.column(column) for column in paths])] if paths else []
     columns += [table.column(column) for column in settings.keep]
     kept = [_kept_field(table.schema.field(name)) for name in settings.keep]
-    schema = products.objects(optional, kept)
+    schema = products.objects([*optional, *(["file_loc"] if paths else [])], kept)
     objects = pa.Table.from_arrays(columns, names=schema.names).cast(schema)
     if select:
         objects = objects.filter(_inside(source, table, select))
     return objects.sort_by([("_healpix_29", "ascending"), ("object_id", "ascending")])
+
+
+def _joined(paths: list[pa.ChunkedArray]) -> pa.ChunkedArray:
+    """Put the paths of a galaxy's bands in one text, a line each."""
+    if len(paths) == 1:
+        return paths[0]
+    return pc.binary_join_element_wise(*(pc.fill_null(path, "") for path in paths), "\n")
 
 
 def _inside(source: Path, table: pa.Table, select: Mapping[str, Range]) -> pa.ChunkedArray:

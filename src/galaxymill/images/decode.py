@@ -37,6 +37,13 @@ class PayloadError(ValueError):
         self.truncated = truncated
 
 
+class FormError(PayloadError):
+    """A sound FITS file that is no cutout as it stands: no image, or no names, where one has them.
+
+    What `galaxymill.surveys.own_fits` makes a cutout of.
+    """
+
+
 @dataclass(frozen=True)
 class FitsCutout:
     """A decoded FITS cutout.
@@ -78,7 +85,8 @@ def read_fits(payload: bytes) -> FitsCutout:
     ----------
     payload : bytes
         A FITS file whose primary HDU is (bands, y, x) or, for one band, (y, x), with the
-        bands' names in ``BANDS`` or ``BAND0``, ``BAND1``, ….
+        bands' names in ``BANDS`` or ``BAND0``, ``BAND1``, …. Further axes of length 1 are passed
+        over, and so are bytes beyond ASCII, which stand in comments and names of observers.
 
     Returns
     -------
@@ -88,12 +96,53 @@ def read_fits(payload: bytes) -> FitsCutout:
     ------
     PayloadError
         When the bytes are no such file, are too large, end too early or later than the header
-        says, or do not add up to their DATASUM.
+        says, or do not add up to their DATASUM; `FormError` when only image or names are elsewhere.
     """
+    head = _read_head(payload)
+    shape, dtype = head.shape, head.dtype
+    if shape[-1] * shape[-2] > MAX_PIXELS or (len(shape) == 3 and shape[0] > MAX_BANDS):
+        raise PayloadError(f"FITS axes {shape} are larger than any cutout asked for")
+    count = math.prod(shape)
+    _check_data(payload, head.end, count * dtype.itemsize, head.datasum)
+    raw = np.frombuffer(payload, dtype, count, head.end).reshape((-1, *shape[-2:]))
+    bands = head.bands()
+    data = _scaled(raw, head.scale, head.zero, head.blank)
+    planes = dict(zip(bands, data, strict=True))
+    return FitsCutout(planes, locate(head.cards, shape[-1], shape[-2]), head.cards)
+
+
+def read_bands(payload: bytes) -> list[str]:
+    """Read only the names of a FITS cutout's planes; raises as `read_fits` for its header."""
+    return _read_head(payload).bands()
+
+
+@dataclass(frozen=True)
+class _Head:
+    """What the header of a cutout says; ``end`` is where its data begin."""
+
+    end: int
+    cards: dict[str, Any]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    scale: float
+    zero: float
+    blank: int | None
+    datasum: int | None
+
+    def bands(self) -> list[str]:
+        """Names of the planes, one each."""
+        count = math.prod(self.shape[:-2])
+        names = band_names(self.cards, count)
+        if not names:
+            raise FormError(f"FITS header names bands [] for {count} planes")
+        return names
+
+
+def _read_head(payload: bytes) -> _Head:
     end = _header_end(payload[:MAX_HEADER_BYTES])
     try:
-        text = payload[:end].decode("ascii")
-        if not text.isprintable():
+        text = payload[:end].decode("ascii", "replace")
+        if not (text.isprintable() and _keywords_are_ascii(text)):
             raise ValueError("characters that no header may have")
         header: dict[str, Any] = dict(read_cards(text))
         if header["SIMPLE"] is not True:
@@ -103,25 +152,27 @@ def read_fits(payload: bytes) -> FitsCutout:
         dtype = np.dtype(_DTYPES[index(header["BITPIX"])])
         # Not int(): an axis of 3.5 pixels is none.
         axes = range(index(header["NAXIS"]), 0, -1)
-        shape = tuple(index(header[f"NAXIS{axis}"]) for axis in axes)
+        shape = image_shape(tuple(index(header[f"NAXIS{axis}"]) for axis in axes))
         scale, zero = float(header.get("BSCALE", 1)), float(header.get("BZERO", 0))
         blank = index(header["BLANK"]) if "BLANK" in header and dtype.kind in "iu" else None
-        names = [str(header.get(f"BAND{plane}") or "").strip() for plane in range(MAX_BANDS)]
-        listed = list(str(header.get("BANDS") or "").strip())
-        datasum = int(header["DATASUM"]) if "DATASUM" in header else None
+        # An empty one says that there is none (FITS standard 4.0, section 4.4.2.7).
+        datasum = int(header["DATASUM"]) if header.get("DATASUM", "") != "" else None
     except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise PayloadError(f"unreadable FITS header ({error})") from error
     if len(shape) not in (2, 3) or min(shape, default=0) < 1:
-        raise PayloadError(f"FITS axes {shape} are not those of an image")
-    if shape[-1] * shape[-2] > MAX_PIXELS or (len(shape) == 3 and shape[0] > MAX_BANDS):
-        raise PayloadError(f"FITS axes {shape} are larger than any cutout asked for")
-    count = math.prod(shape)
-    _check_data(payload, end, count * dtype.itemsize, datasum)
-    raw = np.frombuffer(payload, dtype, count, end).reshape((-1, *shape[-2:]))
-    bands = _band_names(names, listed, len(raw))
-    data = _scaled(raw, scale, zero, blank)
-    planes = dict(zip(bands, data, strict=True))
-    return FitsCutout(planes, locate(header, shape[-1], shape[-2]), header)
+        raise FormError(f"FITS axes {shape} are not those of an image")
+    return _Head(end, header, shape, dtype, scale, zero, blank, datasum)
+
+
+def image_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Leave out axes of length 1 above the image's two."""
+    return (*(length for length in shape[:-2] if length != 1), *shape[-2:])
+
+
+def _keywords_are_ascii(text: str) -> bool:
+    return text.isascii() or all(
+        text[card : card + 10].isascii() for card in range(0, len(text), _CARD)
+    )
 
 
 def _header_end(head: bytes) -> int:
@@ -169,13 +220,36 @@ def carried(total: int) -> int:
     return total
 
 
-def _band_names(single: list[str], listed: list[str], count: int) -> list[str]:
-    """Names of the planes: of the cards BAND0, BAND1, … or, without them, the letters of BANDS."""
+def band_names(header: Mapping[str, Any], count: int) -> list[str]:
+    """Names of the planes: of BAND0, BAND1, … or BAND1, BAND2, …, else the letters of BANDS.
+
+    Parameters
+    ----------
+    header : mapping of str to value
+        Of an image.
+    count : int
+        Of its planes.
+
+    Returns
+    -------
+    list of str
+        One name a plane, none twice; empty when the header names none.
+
+    Raises
+    ------
+    FormError
+        When it names more, fewer, or others in another place.
+    """
+    single = [str(header.get(f"BAND{plane}") or "").strip() for plane in range(MAX_BANDS + 1)]
+    single = single[0 if single[0] else 1 :]
+    listed = list(str(header.get("BANDS") or "").strip())
     by_card = all(single[:count])
     bands = single[:count] if by_card else listed
+    if not (bands or any(single)):
+        return []
     contradicted = by_card and (any(single[count:]) or (len(listed) == count and listed != bands))
     if contradicted or len(bands) != count or len(set(bands)) != count:
-        raise PayloadError(f"FITS header names bands {bands} for {count} planes")
+        raise FormError(f"FITS header names bands {bands} for {count} planes")
     return bands
 
 

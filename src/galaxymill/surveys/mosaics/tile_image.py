@@ -1,10 +1,8 @@
 """One tile on disk: its header, and its pixels box by box. Bounded before anything is parsed."""
 
-import bz2
-import gzip
 import io
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galaxymill.images.decode import PayloadError
+from galaxymill.images.hdus import unpack
 from galaxymill.surveys.mosaics.mosaic import Mosaic
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ _MAX_HEADER_BYTES = 1500 * _BLOCK
 _MAX_SIDE = 100_000
 _MAX_GRAIN_PIXELS = 32_000_000
 _MAX_UNPACKED_BYTES = 128_000_000
-_UNPACKERS: dict[str, Callable[[Path], IO[bytes]]] = {".gz": gzip.open, ".bz2": bz2.open}  # type: ignore[dict-item]
 _DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
 
@@ -189,14 +187,15 @@ class _Scale:
 
 def _open(path: Path) -> tuple[IO[bytes], int]:
     """Open a file, unpacked if need be; give its size, too."""
-    unpack = _UNPACKERS.get(path.suffix.lower())
-    if unpack is None:
-        return path.open("rb"), path.stat().st_size
-    with unpack(path) as file:
-        data = file.read(_MAX_UNPACKED_BYTES + 1)
-    if len(data) > _MAX_UNPACKED_BYTES:
-        limit = f"{_MAX_UNPACKED_BYTES / 1e6:.0f} MB"
-        raise PayloadError(f"larger than {limit} when unpacked: keep it unpacked, or fpacked")
+    file = path.open("rb")
+    try:
+        data = unpack(file, _MAX_UNPACKED_BYTES)
+    except PayloadError as error:
+        file.close()
+        raise PayloadError(f"{error}: keep it unpacked, or fpacked", error.truncated) from error
+    if data is None:
+        return file, path.stat().st_size
+    file.close()
     return io.BytesIO(data), len(data)
 
 
