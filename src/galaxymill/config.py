@@ -131,14 +131,14 @@ class Survey(Strict):
         self._bands_are_drawn()
 
     def _file_columns(self) -> list[str]:
-        """Check that each band has a column of paths where there are several; tell what is needed."""
+        """Check that several columns of paths are one a band, and tell whether one is needed."""
         columns, bands = self.catalog.file_loc or (), self.cutouts.settings.bands
         if len(columns) > 1 and len(columns) != len(bands):
             raise ValueError(
                 f"catalog.file_loc: {len(columns)} columns for bands {','.join(bands)} of cutouts; "
                 "give one, or one a band in their order"
             )
-        return ["file_loc"] if "{file_loc}" in self.cutouts.settings.pattern else []
+        return ["file_loc"] if "{file_loc}" in getattr(self.cutouts.settings, "pattern", "") else []
 
     def _bands_are_drawn(self) -> None:
         bands = self.cutouts.settings.bands

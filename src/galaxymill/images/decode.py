@@ -3,7 +3,7 @@
 import io
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from operator import index
 from typing import TYPE_CHECKING, Any
@@ -35,13 +35,6 @@ class PayloadError(ValueError):
     def __init__(self, reason: str, truncated: bool = False) -> None:
         super().__init__(reason)
         self.truncated = truncated
-
-
-class FormError(PayloadError):
-    """A sound FITS file that is no cutout as it stands: no image, or no names, where one has them.
-
-    What `galaxymill.surveys.own_fits` makes a cutout of.
-    """
 
 
 @dataclass(frozen=True)
@@ -96,63 +89,16 @@ def read_fits(payload: bytes) -> FitsCutout:
     ------
     PayloadError
         When the bytes are no such file, are too large, end too early or later than the header
-        says, or do not add up to their DATASUM; `FormError` when only image or names are elsewhere.
+        says, or do not add up to their DATASUM.
     """
-    head = _read_head(payload)
-    shape, dtype = head.shape, head.dtype
-    if shape[-1] * shape[-2] > MAX_PIXELS or (len(shape) == 3 and shape[0] > MAX_BANDS):
-        raise PayloadError(f"FITS axes {shape} are larger than any cutout asked for")
-    count = math.prod(shape)
-    _check_data(payload, head.end, count * dtype.itemsize, head.datasum)
-    raw = np.frombuffer(payload, dtype, count, head.end).reshape((-1, *shape[-2:]))
-    bands = head.bands()
-    data = _scaled(raw, head.scale, head.zero, head.blank)
-    planes = dict(zip(bands, data, strict=True))
-    return FitsCutout(planes, locate(head.cards, shape[-1], shape[-2]), head.cards)
-
-
-def read_bands(payload: bytes) -> list[str]:
-    """Read only the names of a FITS cutout's planes; raises as `read_fits` for its header."""
-    return _read_head(payload).bands()
-
-
-@dataclass(frozen=True)
-class _Head:
-    """What the header of a cutout says; ``end`` is where its data begin."""
-
-    end: int
-    cards: dict[str, Any]
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    scale: float
-    zero: float
-    blank: int | None
-    datasum: int | None
-
-    def bands(self) -> list[str]:
-        """Names of the planes, one each."""
-        count = math.prod(self.shape[:-2])
-        names = band_names(self.cards, count)
-        if not names:
-            raise FormError(f"FITS header names bands [] for {count} planes")
-        return names
-
-
-def _read_head(payload: bytes) -> _Head:
-    end = _header_end(payload[:MAX_HEADER_BYTES])
+    end, header = _header(payload)
     try:
-        text = payload[:end].decode("ascii", "replace")
-        if not (text.isprintable() and _keywords_are_ascii(text)):
-            raise ValueError("characters that no header may have")
-        header: dict[str, Any] = dict(read_cards(text))
         if header["SIMPLE"] is not True:
             raise ValueError("SIMPLE is not T")
         if header.get("PCOUNT", 0) != 0 or header.get("GCOUNT", 1) != 1:
             raise ValueError("random groups")
         dtype = np.dtype(_DTYPES[index(header["BITPIX"])])
-        # Not int(): an axis of 3.5 pixels is none.
-        axes = range(index(header["NAXIS"]), 0, -1)
-        shape = image_shape(tuple(index(header[f"NAXIS{axis}"]) for axis in axes))
+        shape = _shape(header)
         scale, zero = float(header.get("BSCALE", 1)), float(header.get("BZERO", 0))
         blank = index(header["BLANK"]) if "BLANK" in header and dtype.kind in "iu" else None
         # An empty one says that there is none (FITS standard 4.0, section 4.4.2.7).
@@ -160,19 +106,47 @@ def _read_head(payload: bytes) -> _Head:
     except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise PayloadError(f"unreadable FITS header ({error})") from error
     if len(shape) not in (2, 3) or min(shape, default=0) < 1:
-        raise FormError(f"FITS axes {shape} are not those of an image")
-    return _Head(end, header, shape, dtype, scale, zero, blank, datasum)
+        raise PayloadError(f"FITS axes {shape} are not those of an image")
+    if shape[-1] * shape[-2] > MAX_PIXELS or (len(shape) == 3 and shape[0] > MAX_BANDS):
+        raise PayloadError(f"FITS axes {shape} are larger than any cutout asked for")
+    count = math.prod(shape)
+    check_data(payload, end, count * dtype.itemsize, datasum)
+    raw = np.frombuffer(payload, dtype, count, end).reshape((-1, *shape[-2:]))
+    bands = band_names(header, len(raw))
+    if not bands:
+        raise PayloadError(f"FITS header names bands [] for {len(raw)} planes")
+    planes = dict(zip(bands, _scaled(raw, scale, zero, blank), strict=True))
+    return FitsCutout(planes, locate(header, shape[-1], shape[-2]), header)
+
+
+def has_bands(payload: bytes, bands: Iterable[str]) -> bool:
+    """Tell by its header alone whether a file is a FITS cutout with these bands."""
+    try:
+        _, header = _header(payload)
+        return set(bands) <= set(band_names(header, math.prod(_shape(header)[:-2])))
+    except (KeyError, ValueError, TypeError):
+        return False
+
+
+def _header(payload: bytes) -> tuple[int, dict[str, Any]]:
+    """Read the primary header and where it ends."""
+    end = _header_end(payload[:MAX_HEADER_BYTES])
+    text = payload[:end].decode("ascii", "replace")
+    keywords = "" if text.isascii() else "".join(text[at : at + 10] for at in range(0, end, _CARD))
+    if not (text.isprintable() and keywords.isascii()):
+        raise PayloadError("unreadable FITS header (characters that no header may have)")
+    return end, dict(read_cards(text))
+
+
+def _shape(header: Mapping[str, Any]) -> tuple[int, ...]:
+    # Not int(): an axis of 3.5 pixels is none.
+    axes = range(index(header["NAXIS"]), 0, -1)
+    return image_shape(tuple(index(header[f"NAXIS{axis}"]) for axis in axes))
 
 
 def image_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Leave out axes of length 1 above the image's two."""
     return (*(length for length in shape[:-2] if length != 1), *shape[-2:])
-
-
-def _keywords_are_ascii(text: str) -> bool:
-    return text.isascii() or all(
-        text[card : card + 10].isascii() for card in range(0, len(text), _CARD)
-    )
 
 
 def _header_end(head: bytes) -> int:
@@ -184,8 +158,10 @@ def _header_end(head: bytes) -> int:
     raise PayloadError("FITS header has no end", truncated=len(head) < MAX_HEADER_BYTES)
 
 
-def _check_data(payload: bytes, start: int, size: int, datasum: int | None) -> None:
-    """See that the data are all there, end where the header says, and have their DATASUM."""
+def check_data(payload: bytes, start: int, size: int, datasum: int | None) -> None:
+    """See that the data of an HDU, of ``size`` bytes without padding, are all there, end where the
+    header says, and add up to their DATASUM; raises PayloadError when not.
+    """
     end = start + size
     block_end = end + -end % _BLOCK
     if end > len(payload):
@@ -221,24 +197,9 @@ def carried(total: int) -> int:
 
 
 def band_names(header: Mapping[str, Any], count: int) -> list[str]:
-    """Names of the planes: of BAND0, BAND1, … or BAND1, BAND2, …, else the letters of BANDS.
+    """Names of ``count`` planes: of BAND0, BAND1, … or BAND1, BAND2, …, else the letters of BANDS.
 
-    Parameters
-    ----------
-    header : mapping of str to value
-        Of an image.
-    count : int
-        Of its planes.
-
-    Returns
-    -------
-    list of str
-        One name a plane, none twice; empty when the header names none.
-
-    Raises
-    ------
-    FormError
-        When it names more, fewer, or others in another place.
+    None when the header names none; raises PayloadError when it names others, or another number.
     """
     single = [str(header.get(f"BAND{plane}") or "").strip() for plane in range(MAX_BANDS + 1)]
     single = single[0 if single[0] else 1 :]
@@ -249,7 +210,7 @@ def band_names(header: Mapping[str, Any], count: int) -> list[str]:
         return []
     contradicted = by_card and (any(single[count:]) or (len(listed) == count and listed != bands))
     if contradicted or len(bands) != count or len(set(bands)) != count:
-        raise FormError(f"FITS header names bands {bands} for {count} planes")
+        raise PayloadError(f"FITS header names bands {bands} for {count} planes")
     return bands
 
 

@@ -15,13 +15,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from galaxymill.images.decode import (
-    MAX_BANDS,
-    MAX_PIXELS,
-    PayloadError,
-    image_shape,
-    is_fits,
-)
+from galaxymill.images.decode import MAX_BANDS, MAX_PIXELS, PayloadError, image_shape, is_fits
 
 _MAX_HDUS = 64
 _MAX_AXES = 9
@@ -55,20 +49,21 @@ class Hdu:
     index : int
         Its number, from 0.
     header : astropy.io.fits.Header
-        Of the image, where it is fpacked; with EXTNAME where it has one.
+        Where it is fpacked, that of the image.
     shape : tuple of int or None
         (planes, height, width) of the image; None when it holds none.
-    stored : memoryview
-        Its data as they stand in the file.
-    datasum : str
-        What they add up to; empty when the file does not say.
+    start, size : int
+        Where its data begin in the file, and their bytes without padding.
+    datasum : int or None
+        What the file says that they add up to.
     """
 
     index: int
     header: Any
     shape: tuple[int, int, int] | None
-    stored: memoryview
-    datasum: str
+    start: int
+    size: int
+    datasum: int | None
     _hdu: Any
 
     @property
@@ -79,7 +74,7 @@ class Hdu:
     def read(self) -> npt.NDArray[Any]:
         """Decode the image, shape (planes, height, width): scaled, blank pixels NaN."""
         assert self.shape is not None
-        if not is_small(self.shape):
+        if not _is_small(self.shape):
             raise PayloadError(f"FITS axes {self.shape} are larger than any cutout asked for")
         data = np.asarray(self._hdu.data)
         if data.size != math.prod(self.shape):
@@ -89,29 +84,19 @@ class Hdu:
 
 @contextmanager
 def open_hdus(payload: bytes) -> Iterator[list[Hdu]]:
-    """Open a FITS file from outside and look at its HDUs.
+    """Look at the HDUs of a FITS file from outside, at most 64; raises PayloadError when damaged.
 
-    Parameters
-    ----------
-    payload : bytes
-        Images may be fpacked by Rice, gzip or HCOMPRESS.
-
-    Yields
-    ------
-    list of Hdu
-        In the order of the file; at most 64.
-
-    Raises
-    ------
-    PayloadError
-        When the bytes are damaged.
+    Images may be fpacked by Rice, gzip or HCOMPRESS.
     """
     with open_fits(payload, disable_image_compression=True) as hdus:
-        found = [(_image_shape(hdu, len(payload)), _stored(hdu, payload)) for hdu in first_hdus(hdus)]
+        found = [
+            (_image_shape(hdu, len(payload)), hdu.fileinfo()["datLoc"], hdu.size, _datasum(hdu))
+            for hdu in first_hdus(hdus)
+        ]
     with open_fits(payload) as hdus:
         yield [
-            Hdu(index, hdu.header, shape, *stored, hdu)
-            for index, (hdu, (shape, stored)) in enumerate(zip(first_hdus(hdus), found, strict=True))
+            Hdu(index, hdu.header, *stored, hdu)
+            for index, (hdu, stored) in enumerate(zip(first_hdus(hdus), found, strict=True))
         ]
 
 
@@ -142,24 +127,12 @@ def read_images(payload: bytes) -> Iterator[tuple[Any, npt.NDArray[Any]]]:
 
 
 def unpack(file: IO[bytes], most_bytes: int) -> bytes | None:
-    """Unpack a gzip or bzip2 file, told by its first bytes.
-
-    Parameters
-    ----------
-    file : binary file
-        At its beginning, where it is left when it is not packed.
-    most_bytes : int
-        Most that may come out.
-
-    Returns
-    -------
-    bytes or None
-        None when the file is not packed.
+    """Unpack a gzip or bzip2 file, told by its first bytes; None, and back at 0, when it is none.
 
     Raises
     ------
     PayloadError
-        When it is damaged, holds more, or is packed by another program.
+        When it is damaged, holds more than ``most_bytes``, or is packed by another program.
     """
     head = file.read(6)
     file.seek(0)
@@ -170,7 +143,7 @@ def unpack(file: IO[bytes], most_bytes: int) -> bytes | None:
             raise PayloadError(f"a {name} file: unpack it, or pack it by gzip")
         try:
             with opener(file) as stream:
-                data = stream.read(most_bytes + 1)
+                data = bytes(stream.read(most_bytes + 1))
         except EOFError as error:
             raise PayloadError(f"the {name} file ends too early", truncated=True) from error
         except (OSError, ValueError, zlib.error) as error:
@@ -225,8 +198,7 @@ def is_auxiliary(header: Any) -> bool:
     return any(_AUXILIARY.search(name) for name in names)
 
 
-def is_small(shape: tuple[int, int, int]) -> bool:
-    """Tell whether an image of (planes, height, width) may be decoded."""
+def _is_small(shape: tuple[int, int, int]) -> bool:
     return shape[0] <= MAX_BANDS and math.prod(shape) <= MAX_PIXELS
 
 
@@ -262,21 +234,17 @@ def _image_shape(hdu: Any, payload_bytes: int) -> tuple[int, int, int] | None:
     if len(shape) > 3:
         return None
     pixel_bytes = _PIXEL_BYTES[hdu.header[f"{z}BITPIX"]]
-    table_bytes = hdu.header["NAXIS1"] * hdu.header["NAXIS2"] if packed else 0
-    stored = table_bytes if packed else math.prod(axes) * pixel_bytes
-    if hdu.fileinfo()["datLoc"] + stored + hdu.header.get("PCOUNT", 0) > payload_bytes:
+    if hdu.fileinfo()["datLoc"] + hdu.size > payload_bytes:
         raise PayloadError("FITS data end too early", truncated=True)
     planes, height, width = (1, *shape)[-3:]
-    if packed and is_small((planes, height, width)):
+    if packed and _is_small((planes, height, width)):
         _check_gzip(hdu, max(pixel_bytes, 4) * math.prod(axes))
     return planes, height, width
 
 
-def _stored(hdu: Any, payload: bytes) -> tuple[memoryview, str]:
-    """Data of an HDU as they stand in the file, and their DATASUM."""
-    place = hdu.fileinfo()
-    span = memoryview(payload)[place["datLoc"] : place["datLoc"] + place["datSpan"]]
-    return span, str(hdu.header.get("DATASUM") or "").strip()
+def _datasum(hdu: Any) -> int | None:
+    said = str(hdu.header.get("DATASUM") or "").strip()
+    return int(said) if said else None
 
 
 def _check_gzip(table: Any, max_bytes: int) -> None:

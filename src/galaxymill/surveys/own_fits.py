@@ -15,16 +15,14 @@ import numpy as np
 
 from galaxymill.images.decode import (
     MAX_PIXELS,
-    FormError,
     PayloadError,
     band_names,
+    check_data,
+    has_bands,
     is_fits,
-    ones_complement_sum,
-    read_bands,
-    read_fits,
 )
 from galaxymill.images.hdus import Hdu, is_auxiliary, open_hdus, unpack
-from galaxymill.images.place import Place, locate, separation_arcsec
+from galaxymill.images.place import locate, separation_arcsec
 from galaxymill.surveys.base import MAX_PAYLOAD_BYTES
 from galaxymill.surveys.mosaics.mosaic import Plane, stack
 
@@ -35,6 +33,8 @@ _NO_BAND = re.compile(
     r"(SCI|SCIENCE|IMAGE|IMG|PRIMARY|COMPRESSED_IMAGE|DATA|FLUX)?[ _-]?\d*", re.IGNORECASE
 )
 """EXTNAMEs that name no band."""
+_FIRST_WORD = re.compile(r"([^ _.]+)[ _.](?!alpha|beta)", re.IGNORECASE)
+"""As in the filters "g DECam SDSS c0001 4720.0 1520.0", "i.MP9702" and "r_SDSS.res"."""
 _WCS = re.compile(
     r"(CTYPE|CUNIT|CRVAL|CRPIX|CDELT|CROTA)[12]|(CD|PC)[12]_[12]|PV[12]_\d{1,2}"
     r"|[AB]P?_(ORDER|\d_\d)|LONPOLE|LATPOLE|RADESYS|EQUINOX"
@@ -45,16 +45,9 @@ _SHOWN = 12
 
 @dataclass(frozen=True)
 class Found:
-    """What files hold of the bands that were asked for.
+    """A galaxy's cutout: its file as it stands, unpacked, or one made of its files.
 
-    Attributes
-    ----------
-    payload : bytes
-        The file itself, unpacked, when it is a cutout as it stands; else a cutout made of it.
-    lacking : str
-        Which bands are not there, and which are; empty when all are.
-    told : str
-        Which band has another name, or none, in the files; empty when all are as asked.
+    ``lacking`` says which bands are not there, ``told`` which band has another name in the files.
     """
 
     payload: bytes
@@ -64,12 +57,16 @@ class Found:
 
 @dataclass(frozen=True, eq=False)
 class _Source:
-    """A plane of a file: the bands it may be, as the file says, and whether it says so surely."""
+    """A plane of a file: what it may be called, and whether by a card that names a band.
+
+    ``titled``: an EXTNAME, which may mean something else, tells it from other images.
+    """
 
     hdu: Hdu
     plane: int
     names: tuple[str, ...]
     named: bool
+    titled: bool = False
 
     def __str__(self) -> str:
         return self.names[0] if self.names else f"plane {self.plane} of HDU {self.hdu.index}"
@@ -104,17 +101,15 @@ def as_cutout(
     for band, packed in files.items():
         unpacked = unpack(io.BytesIO(packed), MAX_PAYLOAD_BYTES)
         payload = packed if unpacked is None else unpacked
-        if not (band or hdu or naming == "order") and _is_cutout(payload, bands):
-            return Found(payload)
-        if not is_fits(payload):
-            if band:
-                raise PayloadError(f"the file of band {band} is no FITS file")
+        as_it_stands = not (band or hdu or naming == "order") and has_bands(payload, bands)
+        if as_it_stands or not (band or is_fits(payload)):
             return Found(payload)
         try:
             with open_hdus(payload) as hdus:
+                _require_end(hdus, payload)
                 sources = list(_sources(hdus, hdu))
-                chosen = _choose(sources, [band] if band else bands, naming, hdus)
-                planes |= _read(chosen)
+                chosen = _choose(sources, bands, band, naming, hdus)
+                planes |= _read(chosen, payload)
         except PayloadError as error:
             where = f"file of band {band}: " if band else ""
             raise PayloadError(f"{where}{error}", error.truncated) from error
@@ -126,17 +121,11 @@ def as_cutout(
     return Found(stack(planes, bands, None), lacking, ", ".join(told))
 
 
-def _is_cutout(payload: bytes, bands: Sequence[str]) -> bool:
-    """Tell whether a file is a cutout with these bands as it stands; whoever keeps it checks it."""
-    if not is_fits(payload):
-        return False
-    try:
-        if set(bands) <= set(read_bands(payload)):
-            return True
-        read_fits(payload)
-    except FormError:
-        pass
-    return False
+def _require_end(hdus: Sequence[Hdu], payload: bytes) -> None:
+    """Refuse a file that goes on behind its last HDU: one that was cut short, or is damaged."""
+    check_data(payload, hdus[-1].start, hdus[-1].size, None)
+    if payload[hdus[-1].start + hdus[-1].size :].strip(b"\0 "):
+        raise PayloadError("FITS data do not end where the header says")
 
 
 def _sources(hdus: Sequence[Hdu], wanted: str) -> Iterator[_Source]:
@@ -146,28 +135,25 @@ def _sources(hdus: Sequence[Hdu], wanted: str) -> Iterator[_Source]:
         images = [hdu for hdu in images if wanted.upper() in (str(hdu.index), hdu.name.upper())]
     else:
         images = [hdu for hdu in images if not is_auxiliary(hdu.header)]
-        images = [hdu for hdu in images if _kinds(hdu) & _MAIN] or images
+        kinds = [
+            {_text(hdu.header, key).upper() for key in ("EXTNAME", "IMAGETYP")} for hdu in images
+        ]
+        images = [hdu for hdu, kind in zip(images, kinds, strict=True) if kind & _MAIN] or images
     if not images:
         where = f" in HDU {wanted}" if wanted else ""
         raise PayloadError(f"no image{where}; the file holds {_some(map(_about, hdus))}")
+    alone = len(images) == 1
     for hdu in images:
-        alone = len(images) == 1
         # An image that is alone is also described by the primary header.
         header = ChainMap(hdu.header, hdus[0].header) if alone else hdu.header
-        assert hdu.shape is not None
-        if hdu.shape[0] > 1:
-            names = band_names(header, hdu.shape[0])
-            for plane in range(hdu.shape[0]):
-                yield _Source(hdu, plane, tuple(names[plane : plane + 1]), bool(names))
-            continue
-        cards = [name for key in ("BAND", "FILTER") if (name := _text(header, key))]
-        cards = cards or band_names(header, 1)
-        extname = [] if _NO_BAND.fullmatch(hdu.name) else [hdu.name]
-        yield _Source(hdu, 0, (*cards, *extname), bool(cards or (extname and not alone)))
-
-
-def _kinds(hdu: Hdu) -> set[str]:
-    return {_text(hdu.header, key).upper() for key in ("EXTNAME", "IMAGETYP")}
+        count = hdu.shape[0] if hdu.shape else 0
+        cards = [_text(header, key) for key in ("BAND", "FILTER") if count == 1]
+        cards += [word[1] for card in cards if (word := _FIRST_WORD.match(card))]
+        cards = list(filter(None, cards)) or band_names(header, count)
+        title = [] if count > 1 or _NO_BAND.fullmatch(hdu.name) else [hdu.name]
+        for plane in range(count):
+            names = (*(cards if count == 1 else cards[plane : plane + 1]), *title)
+            yield _Source(hdu, plane, names, bool(cards), bool(title) and not alone)
 
 
 def _text(header: Mapping[str, Any], key: str) -> str:
@@ -176,35 +162,36 @@ def _text(header: Mapping[str, Any], key: str) -> str:
 
 def _about(hdu: Hdu) -> str:
     """Describe an HDU: number, name and what it holds."""
-    kind = _text(hdu.header, "XTENSION").lower()
-    what = kind if "table" in kind else "no data"
+    what = _text(hdu.header, "XTENSION").lower() or "no data"
     if hdu.shape:
         what = "×".join(str(length) for length in hdu.shape if length != 1)
-    elif kind != "" and what == "no data":
-        what = "no image that can be read"
-    return f"{hdu.index} {hdu.name} ({what})".replace("  ", " ")
+    return f"{' '.join([str(hdu.index), hdu.name]).strip()} ({what})"
 
 
 def _choose(
-    sources: Sequence[_Source], bands: Sequence[str], naming: Naming, hdus: Sequence[Hdu]
+    sources: Sequence[_Source], bands: Sequence[str], band: str, naming: Naming, hdus: Sequence[Hdu]
 ) -> dict[str, _Source]:
-    """Find the plane of each band, by name or by order."""
-    chosen = _by_name(sources, bands) if naming == "header" else {}
-    if chosen:
+    """Find the plane of each band, or of the one that the file is of, by name or by order."""
+    asked = [band] if band else bands
+    found = _by_name(sources, bands) if naming == "header" else {}
+    if chosen := {name: source for name, source in found.items() if name in asked}:
         return chosen
-    asked = f"the config asks for {', '.join(bands)}"
-    if naming == "header" and any(source.named for source in sources):
+    # Who gives a file a band has named it; its header must only not name another one of them.
+    named = naming == "header" and (bool(found) if band else any(one.named for one in sources))
+    unnamed = [source for source in sources if naming == "order" or not source.titled]
+    primary = [source for source in unnamed if source.hdu.index == 0]
+    for planes in (unnamed, primary):
+        if len(planes) == len(asked) and not named:
+            return dict(zip(asked, planes, strict=True))
+    wish = f"the config asks for {', '.join(asked)}"
+    if named or len(unnamed) < len(sources):
         raise PayloadError(
-            f"bands in the file: {_some(map(str, sources))}; {asked}: give cutouts.bands as the "
-            "file names them, or naming: order"
+            f"bands in the file: {_some(map(str, sources))}; {wish}: give cutouts.bands as the "
+            "file names them, or naming: order, or the hdu"
         )
-    primary = [source for source in sources if source.hdu.index == 0]
-    for planes in (sources, primary):
-        if len(planes) == len(bands):
-            return dict(zip(bands, planes, strict=True))
     raise PayloadError(
-        f"{len(sources)} planes without names (HDUs: {_some(map(_about, hdus))}), but {asked}: "
-        "give cutouts.bands a name for each plane in their order, or cutouts.hdu"
+        f"{len(sources)} planes without names (HDUs: {_some(map(_about, hdus))}), but {wish}: "
+        "give cutouts.bands a name for each plane in their order, or the hdu"
     )
 
 
@@ -220,29 +207,25 @@ def _by_name(sources: Sequence[_Source], bands: Sequence[str]) -> dict[str, _Sou
             if len(fitting) > 1 or taken:
                 raise PayloadError(
                     f"it is not clear which plane is band {band}: in the file are "
-                    f"{_some(map(str, sources))}; choose one by cutouts.hdu"
+                    f"{_some(map(str, sources))}; choose by hdu, or naming: order"
                 )
             chosen[band] = fitting[0]
     return chosen
 
 
-def _read(chosen: Mapping[str, _Source]) -> dict[str, Plane]:
+def _read(chosen: Mapping[str, _Source], payload: bytes) -> dict[str, Plane]:
     """Decode the planes of one file."""
-    hdus = {source.hdu.index: source.hdu for source in chosen.values()}
-    for hdu in hdus.values():
-        if hdu.datasum and int(hdu.datasum) != ones_complement_sum(hdu.stored):
-            raise PayloadError(f"FITS data of HDU {hdu.index} do not add up to their DATASUM")
-    cubes = {index: hdu.read() for index, hdu in hdus.items()}
-    headers = {index: _wcs_cards(hdu.header) for index, hdu in hdus.items()}
-    with np.errstate(all="ignore"):
-        return {
-            band: Plane(
-                cubes[source.hdu.index][source.plane].astype(np.float32),
-                headers[source.hdu.index],
-                True,
-            )
-            for band, source in chosen.items()
-        }
+    decoded: dict[int, tuple[Any, Any]] = {}
+    planes = {}
+    for band, source in chosen.items():
+        hdu = source.hdu
+        if hdu.index not in decoded:
+            check_data(payload, hdu.start, hdu.size, hdu.datasum)
+            decoded[hdu.index] = hdu.read(), _wcs_cards(hdu.header)
+        cube, header = decoded[hdu.index]
+        with np.errstate(all="ignore"):
+            planes[band] = Plane(cube[source.plane].astype(np.float32), header, True)
+    return planes
 
 
 def _wcs_cards(header: Any) -> Any:
@@ -258,30 +241,30 @@ def _require_same_pixels(planes: Mapping[str, Plane]) -> None:
     """Refuse bands that differ in size or place, which would be drawn on top of each other."""
     (first, plane), *others = planes.items()
     height, width = plane.data.shape
-    if len(planes) * height * width > MAX_PIXELS:
+    if len(planes) * plane.data.size > MAX_PIXELS:
         raise PayloadError(f"{len(planes)} bands of {width}×{height} pixels are too large")
     for band, other in others:
         if other.data.shape != plane.data.shape:
-            sides = other.data.shape
+            sides = "×".join(map(str, other.data.shape[::-1]))
+            raise PayloadError(f"band {band} is {sides} pixels, but {first} {width}×{height}")
+        off = _apart_pixels(plane, other)
+        if off > _APART_PIXELS:
             raise PayloadError(
-                f"band {band} is {sides[1]}×{sides[0]} pixels, but {first} {width}×{height}"
+                f"band {band} lies on other pixels than {first}, {off:.1f} pixels apart"
             )
-        if other.header is not plane.header:
-            places = [locate(each.header, width, height) for each in (plane, other)]
-            off = _apart(places[0], places[1], max(width, height))
-            if off > _APART_PIXELS:
-                raise PayloadError(
-                    f"band {band} lies on other pixels than {first}: {off:.1f} pixels apart"
-                )
 
 
-def _apart(one: Place | None, other: Place | None, side: int) -> float:
+def _apart_pixels(plane: Plane, other: Plane) -> float:
     """Pixels between the corners of two images, from above; 0 where their place is not known."""
-    if one is None or other is None:
+    height, width = plane.data.shape
+    if other.header is plane.header:
         return 0.0
-    centres = separation_arcsec(one.ra, one.dec, other.ra, other.dec)
-    turned = np.abs(np.subtract(one.axes, other.axes)).sum() * side / 2
-    return float(centres + turned) / one.pixel_scale
+    here, there = (locate(each.header, width, height) for each in (plane, other))
+    if here is None or there is None:
+        return 0.0
+    centres = separation_arcsec(here.ra, here.dec, there.ra, there.dec)
+    turned = np.abs(np.subtract(here.axes, there.axes)).sum() * max(height, width) / 2
+    return float(centres + turned) / here.pixel_scale
 
 
 def _some(items: Iterable[str]) -> str:

@@ -154,7 +154,8 @@ class FilesService:
         try:
             if not place.is_file():
                 hint = "; use / between folders" if "\\" in path else ""
-                return "no_coverage", f"no file {str(place)!r}{hint}"
+                shown = repr(str(place)).replace("\\\\", "\\")
+                return "no_coverage", f"no file {shown}{hint}"
             if place.stat().st_size > MAX_PAYLOAD_BYTES:
                 return "invalid", f"larger than {MAX_PAYLOAD_BYTES / 1e6:.0f} MB"
             return place.read_bytes()
