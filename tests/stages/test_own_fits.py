@@ -3,9 +3,7 @@
 import bz2
 import gzip
 import io
-import subprocess
 import warnings
-from shutil import which
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -239,15 +237,6 @@ def test_scaled_whole_numbers(tmp_path, name):
     np.testing.assert_allclose(expected, FLUX[0], atol=0.001)
     found = read_fits(cut(tmp_path, payload, "r").payload)
     np.testing.assert_allclose(found.planes["r"], expected, atol=1e-7)
-
-
-@pytest.mark.skipif(which("fpack") is None, reason="no program fpack here")
-def test_what_fpack_itself_writes(tmp_path):
-    (tmp_path / "a.fits").write_bytes(as_bytes(primary(FLUX[0])))
-    subprocess.run([which("fpack"), "a.fits"], cwd=tmp_path, check=True)
-    payload = (tmp_path / "a.fits.fz").read_bytes()
-    found = read_fits(cut(tmp_path, payload, "r").payload)
-    np.testing.assert_array_equal(found.planes["r"], by_astropy(payload)[0])
 
 
 @pytest.mark.parametrize("text", ["Müller", "E. Gonz\xe1lez", "\xff\xa0"])

@@ -384,6 +384,16 @@ def test_a_band_on_other_pixels_is_invalid(survey, other):
     assert (cutout.status, cutout.reason) == ("invalid", "band r lies on other pixels than g")
 
 
+def test_a_byte_beyond_ascii_in_a_header(survey):
+    wcs = make_wcs(10.0, 0.0)
+    data = survey.add("t", "g", wcs)
+    path = survey.folder / "t-g.fits"
+    content = path.read_bytes()
+    path.write_bytes(content[:40] + b"\xe9" + content[41:])
+    (cutout,) = survey.cut((10.0, 0.0001))
+    assert_is(cutout, "g", expect(data, wcs, 10.0, 0.0001))
+
+
 def damage_cut(path):
     path.write_bytes(path.read_bytes()[:50_000])
 

@@ -228,7 +228,9 @@ def _read_header(file: IO[bytes], place: int) -> "tuple[Header, int]":
                 "not a FITS file" if place == 0 else "no FITS header where one is due"
             )
         if any(block[card : card + 8] == b"END     " for card in range(0, _BLOCK, 80)):
-            return Header.fromstring(text.decode("ascii")), place + len(text)
+            # Bytes beyond ASCII, as in names of observers, become question marks.
+            plain = text.decode("ascii", "replace").replace("\N{REPLACEMENT CHARACTER}", "?")
+            return Header.fromstring(plain), place + len(text)
     raise PayloadError("FITS header has no end")
 
 
