@@ -23,7 +23,7 @@ MAX_BANDS = 16
 MAX_HEADER_BYTES = 100 * 2880
 _BLOCK = 2880
 _CARD = 80
-_DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _FILLING = b"\0 "
 _JPEG = b"\xff\xd8\xff"
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -97,7 +97,7 @@ def read_fits(payload: bytes) -> FitsCutout:
             raise ValueError("SIMPLE is not T")
         if header.get("PCOUNT", 0) != 0 or header.get("GCOUNT", 1) != 1:
             raise ValueError("random groups")
-        dtype = np.dtype(_DTYPES[index(header["BITPIX"])])
+        dtype = np.dtype(DTYPES[index(header["BITPIX"])])
         shape = _shape(header)
         scale, zero = float(header.get("BSCALE", 1)), float(header.get("BZERO", 0))
         blank = index(header["BLANK"]) if "BLANK" in header and dtype.kind in "iu" else None
@@ -115,7 +115,7 @@ def read_fits(payload: bytes) -> FitsCutout:
     bands = band_names(header, len(raw))
     if not bands:
         raise PayloadError(f"FITS header names bands [] for {len(raw)} planes")
-    planes = dict(zip(bands, _scaled(raw, scale, zero, blank), strict=True))
+    planes = dict(zip(bands, scaled(raw, scale, zero, blank), strict=True))
     return FitsCutout(planes, locate(header, shape[-1], shape[-2]), header)
 
 
@@ -214,10 +214,10 @@ def band_names(header: Mapping[str, Any], count: int) -> list[str]:
     return bands
 
 
-def _scaled(
+def scaled(
     raw: npt.NDArray[Any], scale: float, zero: float, blank: int | None
 ) -> npt.NDArray[np.float32]:
-    """Physical values of the stored ones; NaN where they are blank."""
+    """Give physical values of stored ones by BSCALE, BZERO and BLANK; NaN where they are blank."""
     with np.errstate(all="ignore"):
         if (scale, zero) == (1.0, 0.0):
             data = raw.astype(np.float32)

@@ -15,11 +15,17 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from galaxymill.images.decode import MAX_BANDS, MAX_PIXELS, PayloadError, image_shape, is_fits
+from galaxymill.images.decode import (
+    DTYPES,
+    MAX_BANDS,
+    MAX_PIXELS,
+    PayloadError,
+    image_shape,
+    is_fits,
+)
 
 _MAX_HDUS = 64
 _MAX_AXES = 9
-_PIXEL_BYTES = {-64: 8, -32: 4, 8: 1, 16: 2, 32: 4, 64: 8}
 _PACKED = {"RICE_1", "RICE_ONE", "GZIP_1", "GZIP_2", "HCOMPRESS_1", "NOCOMPRESS"}
 """What fpack makes of images; masks are packed otherwise."""
 _GZIP = 31
@@ -233,7 +239,7 @@ def _image_shape(hdu: Any, payload_bytes: int) -> tuple[int, int, int] | None:
     shape = image_shape(axes)
     if len(shape) > 3:
         return None
-    pixel_bytes = _PIXEL_BYTES[hdu.header[f"{z}BITPIX"]]
+    pixel_bytes = np.dtype(DTYPES[hdu.header[f"{z}BITPIX"]]).itemsize
     if hdu.fileinfo()["datLoc"] + hdu.size > payload_bytes:
         raise PayloadError("FITS data end too early", truncated=True)
     planes, height, width = (1, *shape)[-3:]
