@@ -108,7 +108,9 @@ class Survey(Strict):
         scale_by_radius = self.cutouts.settings.pixel_scale == "gz_decals"
         needed = ["petro_r50", "petro_r90"] if scale_by_radius else []
         if self.cutouts.service == "files":
-            needed.append("file_loc")
+            needed += self._file_columns()
+            if self.images.recipe != "passthrough":
+                self._bands_are_drawn()
         elif self.cutouts.settings.sends_pictures:
             self._pictures_are_shown_as_served()
         else:
@@ -137,6 +139,19 @@ class Survey(Strict):
                 f"images.recipe: {self.images.recipe} needs fluxes of a known zero point; give "
                 "cutouts.zero_points, or choose pictures and passthrough"
             )
+        self._bands_are_drawn()
+
+    def _file_columns(self) -> list[str]:
+        """Check that several columns of paths are one a band, and tell whether one is needed."""
+        columns, bands = self.catalog.file_loc or (), self.cutouts.settings.bands
+        if len(columns) > 1 and len(columns) != len(bands):
+            raise ValueError(
+                f"catalog.file_loc: {len(columns)} columns for bands {','.join(bands)} of cutouts; "
+                "give one, or one a band in their order"
+            )
+        return ["file_loc"] if "{file_loc}" in getattr(self.cutouts.settings, "pattern", "") else []
+
+    def _bands_are_drawn(self) -> None:
         bands = self.cutouts.settings.bands
         for band in self.images.settings.drawn_bands():
             if band not in bands:

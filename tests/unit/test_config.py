@@ -262,6 +262,34 @@ def test_a_folder_of_cutouts_that_is_not_there_is_refused(files, trees):
     assert "surveys.field.cutouts.folder: no such folder: nowhere" in refusal(plain, trees)
 
 
+FILES = {"service": "files", "folder": "."}
+
+
+@pytest.mark.parametrize(
+    ("file_loc", "cutouts", "expected"),
+    [
+        ("file_loc", {}, None),
+        (["g", "r", "z"], {}, None),
+        (None, {"pattern": "{object_id}_{band}.fits"}, None),
+        (None, {"pattern": "{file_loc}.fits"}, "catalog.file_loc is required"),
+        (
+            ["g", "r"],
+            {},
+            "catalog.file_loc: 2 columns for bands g,r,z of cutouts; give one, or one",
+        ),
+        ("file_loc", {"bands": ["g", "r"]}, "draws band 'z', which is not among cutouts.bands g,r"),
+        ("file_loc", {"pattern": "{id}.fits"}, "{id} is unknown; allowed: {file_loc}, {object_id}"),
+    ],
+)
+def test_files_of_ones_own(files, trees, file_loc, cutouts, expected):
+    plain = changed("surveys/field/cutouts", {**FILES, **cutouts})
+    plain["surveys"]["field"]["catalog"]["file_loc"] = file_loc
+    if expected is None:
+        load_config(plain, "mine.yaml", trees)
+    else:
+        assert expected in refusal(plain, trees)
+
+
 def test_an_empty_config_is_refused(trees):
     assert "the config is empty" in refusal({}, trees)
 

@@ -18,6 +18,7 @@ from galaxymill.images.decode import (
     MAX_PIXELS,
     FitsCutout,
     PayloadError,
+    has_bands,
     is_fits,
     read_fits,
     read_raster,
@@ -114,6 +115,53 @@ def test_without_a_wcs_there_is_no_place():
     assert list(cutout.planes) == ["r"]
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 4, 5), (1, 4, 5), (3, 1, 4, 5), (1, 3, 4, 5)])
+def test_axes_of_length_one_are_passed_over(make_fits, shape):
+    values = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    bands = "grz"[: np.prod(shape[:-2])]
+    planes = read_fits(make_fits(values, bands)).planes
+    assert list(planes) == list(bands)
+    np.testing.assert_array_equal(list(planes.values()), values.reshape(-1, 4, 5))
+
+
+@pytest.mark.parametrize(
+    ("cards", "expected"),
+    [
+        ({"BAND0": "g", "BAND1": "r", "BAND2": "z"}, "grz"),
+        ({"BAND1": "g", "BAND2": "r", "BAND3": "z"}, "grz"),
+        ({"BAND1": "g", "BAND2": "r"}, None),
+        ({"BAND0": "g", "BAND1": "r", "BAND2": "z", "BAND3": "i"}, None),
+        ({"BAND0": "g", "BAND2": "z"}, None),
+        ({}, None),
+    ],
+)
+def test_names_of_the_planes(make_fits, cards, expected):
+    payload = with_cards(make_fits(np.ones((3, 4, 4), np.float32), None), **cards)
+    if expected is None:
+        with pytest.raises(PayloadError, match="names bands"):
+            read_fits(payload)
+    else:
+        assert list(read_fits(payload).planes) == list(expected)
+    assert has_bands(payload, "rz") == (expected is not None)
+    assert not has_bands(payload, "ri")
+
+
+def test_an_empty_datasum_is_none(cutout):
+    read_fits(with_cards(cutout, DATASUM=""))
+    with pytest.raises(PayloadError, match="DATASUM"):
+        read_fits(with_cards(cutout, DATASUM="12"))
+
+
+@pytest.mark.parametrize("place", [40, 3 * 80 + 35, 0, 8, 81])
+def test_bytes_beyond_ascii_are_read_in_comments_only(cutout, place):
+    changed = cutout[:place] + b"\xe7" + cutout[place + 1 :]
+    if place == 40:
+        assert list(read_fits(changed).planes) == ["g", "r", "z"]
+    else:
+        with pytest.raises(PayloadError):
+            read_fits(changed)
+
+
 @pytest.mark.parametrize("bands", [None, "gr", "grzi", "ggr", ""])
 def test_bands_that_do_not_name_the_planes_are_refused(make_fits, bands):
     with pytest.raises(PayloadError, match="names bands"):
@@ -135,7 +183,7 @@ def test_a_huge_claim_is_refused_before_memory_is_taken(make_fits, axes):
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("axes", [(0, 5), (-3, 5), (5,), (1, 2, 3, 4)])
+@pytest.mark.parametrize("axes", [(0, 5), (-3, 5), (5,), (2, 2, 3, 4)])
 def test_odd_axes_are_refused(make_fits, axes):
     cards = {"NAXIS": len(axes), **{f"NAXIS{i}": n for i, n in enumerate(axes[::-1], start=1)}}
     with pytest.raises(PayloadError, match="not those of an image"):

@@ -63,9 +63,11 @@ def _objects(source: Path, settings: CatalogSettings) -> pa.Table:
         raise UserError(
             f"{source}: keep: {', '.join(clash)} is in the product anyway; leave it out"
         )
-    texts = [settings.object_id, *([settings.file_loc] if settings.file_loc else [])]
+    paths = optional.pop("file_loc", ())
+    texts = [settings.object_id, *paths]
     select = settings.select or {}
-    wanted = list(dict.fromkeys([*filter(None, own.values()), *settings.keep, *select]))
+    positions = filter(None, [settings.ra, settings.dec])
+    wanted = list(dict.fromkeys([*texts, *positions, *optional.values(), *settings.keep, *select]))
     try:
         table = read_table(source, wanted, texts)
     except UserError as error:
@@ -75,13 +77,11 @@ def _objects(source: Path, settings: CatalogSettings) -> pa.Table:
     ids = table.column(settings.object_id)
     check_ids(source, ids, settings.object_id)
     columns = [ids, *_positions(source, table, ids, settings)]
-    columns += [
-        table.column(column) if name == "file_loc" else as_numbers(source, table[column], column)
-        for name, column in optional.items()
-    ]
+    columns += [as_numbers(source, table[column], column) for column in optional.values()]
+    columns += [_joined([table.column(column) for column in paths])] if paths else []
     columns += [table.column(column) for column in settings.keep]
     kept = [_kept_field(table.schema.field(name)) for name in settings.keep]
-    schema = products.objects(optional, kept)
+    schema = products.objects([*optional, *(["file_loc"] if paths else [])], kept)
     objects = pa.Table.from_arrays(columns, names=schema.names).cast(schema)
     if select:
         objects = objects.filter(_inside(source, table, select))
@@ -98,6 +98,13 @@ def _positions(
     ra = check_range(source, table.column(settings.ra), settings.ra, 0, 360)
     dec = check_range(source, table.column(settings.dec), settings.dec, -90, 90)
     return [ra, dec, pa.array(healpix_pixels(ra.to_numpy(), dec.to_numpy(), INDEX_ORDER))]
+
+
+def _joined(paths: list[pa.ChunkedArray]) -> pa.ChunkedArray:
+    """Put the paths of a galaxy's bands in one text, a line each."""
+    if len(paths) == 1:
+        return paths[0]
+    return pc.binary_join_element_wise(*(pc.fill_null(path, "") for path in paths), "\n")
 
 
 def _inside(source: Path, table: pa.Table, select: Mapping[str, Range]) -> pa.ChunkedArray:

@@ -43,7 +43,11 @@ class CatalogSettings(Settings):
     )
     petro_r50: str | None = Field(None, description="column of the half-light radius, arcsec")
     petro_r90: str | None = Field(None, description="column of the 90 % radius, arcsec")
-    file_loc: str | None = Field(None, description="column of image paths, for service files")
+    file_loc: Names | None = Field(
+        None,
+        description="column of image paths, for service files; or one a band, in the order of its "
+        "bands",
+    )
     select: Annotated[dict[str, Range], BeforeValidator(parse_json)] | None = Field(
         None,
         description="rows to take: {column: [low, high]}, null for no bound; all must hold, and a "

@@ -221,7 +221,7 @@ class Target:
     size : int
         Width and height in pixels.
     file_loc : str
-        Path of the image on disk, for the service ``files``; else empty.
+        Path of the image on disk, for the service ``files``, or a line a band; else empty.
     """
 
     object_id: str
