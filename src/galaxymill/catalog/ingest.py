@@ -9,13 +9,22 @@ import pyarrow.compute as pc
 
 from galaxymill import products
 from galaxymill.catalog.healpix import INDEX_ORDER, healpix_pixels
+from galaxymill.catalog.kept import kept_columns
 from galaxymill.catalog.settings import CatalogSettings, Range
 from galaxymill.errors import UserError
 from galaxymill.storage.atomic import exclusive
 from galaxymill.storage.digest import sha256_file
 from galaxymill.storage.origin import Origin, is_made
 from galaxymill.storage.parquet import write_product
-from galaxymill.tables import as_numbers, check_ids, check_range, read_table, require_file
+from galaxymill.tables import (
+    as_numbers,
+    check_ids,
+    has_types,
+    in_unit,
+    positions,
+    read_table,
+    require_file,
+)
 
 logger = logging.getLogger("galaxymill")
 
@@ -26,7 +35,7 @@ def ingest(source: Path, out: Path, settings: CatalogSettings) -> None:
     Parameters
     ----------
     source : Path
-        CSV, Parquet or FITS table, one row per galaxy.
+        A table of a kind that `galaxymill.table_kinds` lists, one row per galaxy.
     out : Path
         ``objects.parquet``.
     settings : CatalogSettings
@@ -36,7 +45,7 @@ def ingest(source: Path, out: Path, settings: CatalogSettings) -> None:
     ------
     UserError
         When a column is absent, an identifier is unfit or given twice, a position is NaN or
-        out of range, or no row is selected.
+        out of range, a kept column is none that a release can have, or no row is selected.
     """
     require_file(source)
     inputs = {"catalog": sha256_file(source)}
@@ -65,23 +74,21 @@ def _objects(source: Path, settings: CatalogSettings) -> pa.Table:
     texts = [settings.object_id, *([settings.file_loc] if settings.file_loc else [])]
     select = settings.select or {}
     wanted = list(dict.fromkeys([*own.values(), *settings.keep, *select]))
-    table = read_table(source, wanted, texts)
+    table = read_table(source, wanted, texts, settings.keep, settings.hdu)
     if table.num_rows == 0:
         raise UserError(f"{source}: the catalogue has no rows")
     ids = table.column(settings.object_id)
     check_ids(source, ids, settings.object_id)
-    ra = check_range(source, table.column(settings.ra), settings.ra, 0, 360)
-    dec = check_range(source, table.column(settings.dec), settings.dec, -90, 90)
+    ra, dec = positions(source, table, settings.ra, settings.dec, ids)
     index = healpix_pixels(ra.to_numpy(), dec.to_numpy(), INDEX_ORDER)
     columns = [ids, ra, dec, pa.array(index)]
     columns += [
-        table.column(column) if name == "file_loc" else as_numbers(source, table[column], column)
+        table.column(column) if name == "file_loc" else in_unit(source, table, column, "arcsec")
         for name, column in optional.items()
     ]
-    columns += [table.column(column) for column in settings.keep]
-    kept = [_kept_field(table.schema.field(name)) for name in settings.keep]
+    kept, values = kept_columns(source, table, settings, has_types(source))
     schema = products.objects(optional, kept)
-    objects = pa.Table.from_arrays(columns, names=schema.names).cast(schema)
+    objects = pa.Table.from_arrays([*columns, *values], names=schema.names).cast(schema)
     if select:
         objects = objects.filter(_inside(source, table, select))
     return objects.sort_by([("_healpix_29", "ascending"), ("object_id", "ascending")])
@@ -104,11 +111,3 @@ def _inside(source: Path, table: pa.Table, select: Mapping[str, Range]) -> pa.Ch
         )
     logger.info("ingest: select takes %d of %d galaxies", taken, table.num_rows)
     return inside
-
-
-def _kept_field(column: pa.Field) -> pa.Field:
-    metadata = {"description": f"{column.name}, from the input catalogue"}
-    unit = (column.metadata or {}).get(b"unit")
-    return pa.field(
-        column.name, column.type, metadata={**metadata, **({"unit": unit} if unit else {})}
-    )

@@ -1,8 +1,8 @@
 """Settings of a catalogue."""
 
-from typing import Annotated
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from galaxymill.settings import Names, Settings, parse_json
 
@@ -16,9 +16,16 @@ def _is_range(bounds: tuple[float | None, float | None]) -> tuple[float | None, 
     return bounds
 
 
+def _as_text(number: Any) -> Any:
+    return str(number) if isinstance(number, int) else number
+
+
 Bound = Annotated[float, Field(allow_inf_nan=False)] | None
 Range = Annotated[tuple[Bound, Bound], AfterValidator(_is_range)]
 """Two numbers that belong to the range themselves; None for no bound."""
+
+
+TypeName = Literal["text", "number", "integer", "boolean"]
 
 
 class CatalogSettings(Settings):
@@ -36,3 +43,18 @@ class CatalogSettings(Settings):
         "value that is absent is outside",
     )
     keep: Names = Field((), description="further columns carried into the release")
+    types: Annotated[dict[str, TypeName], BeforeValidator(parse_json)] = Field(
+        {},
+        description="types of kept columns, where those of the file will not do: {column: text, "
+        "number, integer or boolean}",
+    )
+    hdu: Annotated[str, BeforeValidator(_as_text)] | None = Field(
+        None, description="name or number of the table in a file of several; default: the first"
+    )
+
+    @model_validator(mode="after")
+    def _types_of_kept(self) -> Self:
+        others = [name for name in self.types if name not in self.keep]
+        if others:
+            raise ValueError(f"types: {', '.join(others)} is not in keep; keep it, or name no type")
+        return self
