@@ -142,12 +142,16 @@ class _Csv(Source):
         convert = csv.ConvertOptions(column_types=types, include_columns=list(columns))
         with self._explained():
             try:
-                return csv.read_csv(self._path, *self._options(), convert_options=convert)
+                table = csv.read_csv(self._path, *self._options(), convert_options=convert)
             except pa.ArrowInvalid as error:
                 if "CSV parse error" not in str(error):
                     raise
-            # One thread alone knows which row it is.
-            return csv.read_csv(self._path, *self._options(threads=False), convert_options=convert)
+                # One thread alone knows which row it is.
+                options = self._options(threads=False)
+                table = csv.read_csv(self._path, *options, convert_options=convert)
+            if pa.binary() in table.schema.types:
+                raise ValueError("not UTF8")
+        return table
 
     def _options(self, threads: bool = True) -> tuple[Any, Any]:
         from pyarrow import csv

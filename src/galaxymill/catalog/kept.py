@@ -111,7 +111,8 @@ def _plain(values: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_null(kind) or pa.types.is_date(kind) or pa.types.is_time(kind):
         return pc.cast(values, pa.string())
     if pa.types.is_timestamp(kind):
-        return pc.replace_substring(pc.cast(values, pa.string()), " ", "T")
+        texts = pc.replace_substring(pc.cast(values, pa.string()), " ", "T")
+        return pc.replace_substring_regex(texts, r"\.0+(Z|[+-][0-9]{4})?$", r"\1")
     if kind == pa.string_view():
         return pc.cast(values, pa.string())
     if pa.types.is_float16(kind):
