@@ -251,7 +251,7 @@ def as_numbers(path: Path, values: pa.ChunkedArray, column: str) -> pa.ChunkedAr
             row = _first(odd)
             text = values[row - 1].as_py()
             raise UserError(
-                f"{path}: row {row}: column {column} is not numeric: {text!r}{_way_out(text)}"
+                f"{path}: column {column} is not numeric: {text!r} in row {row}{_way_out(text)}"
             )
         values = pc.replace_substring_regex(values, r"^\+", "")
     try:

@@ -255,7 +255,7 @@ def test_the_user_may_name_the_type(tmp_path, kind, expected):
 def test_a_type_that_does_not_fit_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"types: more is not of type integer: .*'1\.5'"):
         kept(tmp_path, "7", "1.5", types={"more": "integer"})
-    with pytest.raises(UserError, match=r"types: more is not of type number: row 2: .*'x'"):
+    with pytest.raises(UserError, match=r"types: more is not of type number: .*'x' in row 2"):
         kept(tmp_path, "7", "x", types={"more": "number"})
     with pytest.raises(UserError, match="types: tile is not in keep"):
         CatalogSettings.from_flags(['types={"tile": "text"}'], "ingest")
@@ -371,7 +371,7 @@ def test_hours_are_fifteen_degrees(tmp_path):
 @pytest.mark.parametrize("ra", ["10:00:00", "10h00m00.5s", "10 02 03"])
 def test_sexagesimal_positions_are_told_the_way_out(write_table, ra):
     message = refused(write_table(good(ra=[ra] * 4)))
-    assert f"row 1: column ra is not numeric: {ra!r}; give decimal degrees" in message
+    assert f"column ra is not numeric: {ra!r} in row 1; give decimal degrees" in message
 
 
 def test_right_ascensions_around_0_are_told_the_way_out(write_table):
