@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -27,14 +27,11 @@ class Source(Protocol):
     ----------
     columns : list of str
         Names, in the file's order.
-    typed : bool
-        Whether the file says of which type a column is.
     more : str
         What else is in the file, to name in errors.
     """
 
     columns: list[str]
-    typed: ClassVar[bool] = True
     more: str = ""
 
     def read(self, columns: Sequence[str], texts: Sequence[str]) -> pa.Table:
@@ -116,8 +113,6 @@ def _footer_units(metadata: dict[bytes, bytes]) -> dict[str, str]:
 
 
 class _Csv(Source):
-    typed = False
-
     def __init__(self, path: Path, _: str | None) -> None:
         from pyarrow import csv
 
@@ -151,7 +146,7 @@ class _Csv(Source):
                 table = csv.read_csv(self._path, *options, convert_options=convert)
             if pa.binary() in table.schema.types:
                 raise ValueError("not UTF8")
-        return table
+        return table.replace_schema_metadata({"untyped": ""})
 
     def _options(self, threads: bool = True) -> tuple[Any, Any]:
         from pyarrow import csv

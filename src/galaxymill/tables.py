@@ -53,7 +53,8 @@ def read_table(
     Returns
     -------
     pyarrow.Table
-        The unit of a column, where the file says one, is in its field's metadata.
+        The unit of a column, where the file says one, is in its field's metadata; ``untyped`` is
+        in the table's, where the file does not say of which types its columns are.
 
     Raises
     ------
@@ -108,12 +109,6 @@ def column_names(path: Path) -> list[str]:
         return source.columns
 
 
-def has_types(path: Path) -> bool:
-    """Tell whether a file says of which type its columns are; CSV does not."""
-    with _opened(path) as source:
-        return source.typed
-
-
 def _require(path: Path, columns: Sequence[str], source: Source) -> None:
     present = source.columns
     absent = [name for name in columns if name not in present]
@@ -136,7 +131,7 @@ def as_text(path: Path, values: pa.ChunkedArray, column: str) -> pa.ChunkedArray
         When they are decimal numbers, or no texts or numbers at all.
     """
     if pa.types.is_floating(values.type):
-        first = next((value for value in values.slice(0, 1000).to_pylist() if value), None)
+        first = next((value for value in values.slice(0, 1000).to_pylist() if value), "NaN")
         raise _decimals(path, column, f"such as {first}")
     if pa.types.is_dictionary(values.type):
         values = pc.cast(values, values.type.value_type)
@@ -150,8 +145,8 @@ def as_text(path: Path, values: pa.ChunkedArray, column: str) -> pa.ChunkedArray
 
 def _decimals(path: Path, column: str, where: str) -> UserError:
     return UserError(
-        f"{path}: column {column} holds decimal numbers, {where}, which cannot tell large "
-        "identifiers apart; give it as text or as whole numbers"
+        f"{path}: column {column} holds decimal numbers, {where}, which are no names: they "
+        "cannot tell large identifiers apart; give it as text or as whole numbers"
     )
 
 
@@ -306,16 +301,15 @@ def positions(
     ----------
     path : Path
     table : pyarrow.Table
-        From `read_table`, so that it says the units.
+        From `read_table`, so that it says the units of columns ``ra`` and ``dec``.
     ra, dec : str
-        Its columns.
     ids : pyarrow.ChunkedArray, optional
-        Identifiers, to name in errors.
+        To name in errors.
 
     Raises
     ------
     UserError
-        When one is absent or off the sky, with its row.
+        When one is absent or off the sky.
     """
     return (
         check_range(path, in_unit(path, table, ra, "deg"), ra, 0, 360, ids),

@@ -19,7 +19,6 @@ from galaxymill.storage.parquet import write_product
 from galaxymill.tables import (
     as_numbers,
     check_ids,
-    has_types,
     in_unit,
     positions,
     read_table,
@@ -65,15 +64,10 @@ def _objects(source: Path, settings: CatalogSettings) -> pa.Table:
         for name in products.OPTIONAL_OBJECT_COLUMNS
         if getattr(settings, name) is not None
     }
-    own = {"object_id": settings.object_id, "ra": settings.ra, "dec": settings.dec, **optional}
-    clash = [name for name in settings.keep if name in {*own, "_healpix_29"}]
-    if clash:
-        raise UserError(
-            f"{source}: keep: {', '.join(clash)} is in the product anyway; leave it out"
-        )
+    own = [settings.object_id, settings.ra, settings.dec, *optional.values()]
     texts = [settings.object_id, *([settings.file_loc] if settings.file_loc else [])]
     select = settings.select or {}
-    wanted = list(dict.fromkeys([*own.values(), *settings.keep, *select]))
+    wanted = list(dict.fromkeys([*own, *settings.keep, *select]))
     table = read_table(source, wanted, texts, settings.keep, settings.hdu)
     if table.num_rows == 0:
         raise UserError(f"{source}: the catalogue has no rows")
@@ -86,7 +80,7 @@ def _objects(source: Path, settings: CatalogSettings) -> pa.Table:
         table.column(column) if name == "file_loc" else in_unit(source, table, column, "arcsec")
         for name, column in optional.items()
     ]
-    kept, values = kept_columns(source, table, settings, has_types(source))
+    kept, values = kept_columns(source, table, settings)
     schema = products.objects(optional, kept)
     objects = pa.Table.from_arrays([*columns, *values], names=schema.names).cast(schema)
     if select:

@@ -29,7 +29,7 @@ _NO_ASCII = "; FITS files have letters without accents, and ? for others: Parque
 
 
 def kept_columns(
-    source: Path, table: pa.Table, settings: CatalogSettings, typed: bool
+    source: Path, table: pa.Table, settings: CatalogSettings
 ) -> tuple[list[pa.Field], list[pa.ChunkedArray]]:
     """Give the kept columns with the types that they have in the release.
 
@@ -38,10 +38,8 @@ def kept_columns(
     source : Path
         The file, to name in errors.
     table : pyarrow.Table
-        With the kept columns as read; texts, where the file has no types.
+        From `read_table`, the kept columns raw.
     settings : CatalogSettings
-    typed : bool
-        Whether the file says of which type a column is.
 
     Raises
     ------
@@ -49,15 +47,14 @@ def kept_columns(
         When a release cannot have a column of that name or type, or a value is not of the type
         that the settings name.
     """
+    untyped = b"untyped" in (table.schema.metadata or {})
     fields, columns = [], []
     for name in settings.keep:
         values = table[name]
         if name in settings.types:
             values = _named(source, name, values, settings.types[name])
-        elif typed:
-            values = _plain(values)
         else:
-            values = _guessed(values)
+            values = _guessed(values) if untyped else _plain(values)
         columns.append(values)
         fields.append(_field(table.schema.field(name), values))
     check_kept(source, fields)

@@ -229,27 +229,20 @@ def check_kept(source: Path, kept: Sequence[pa.Field]) -> None:
         When a type is none of ``DATATYPES``, or a name is one of the release's own, given twice
         (capitals are as small letters), or none that FITS can write.
     """
+    twice = _same_names(field.name for field in kept)
     for field in kept:
         if field.type not in DATATYPES:
-            raise UserError(
-                f"{source}: keep: {field.name} is of type {field.type}, which a release cannot "
-                "hold; allowed: texts, numbers, booleans, dates; or leave it out of keep"
-            )
-        if field.name.lower() in _OWN:
-            raise UserError(
-                f"{source}: keep: {field.name}: a release has a column {field.name.lower()} of its "
-                "own; rename this one in the file, or leave it out of keep"
-            )
-        if not _FITS_NAME.fullmatch(field.name):
-            raise UserError(
-                f"{source}: keep: {field.name!r} is no name for FITS, which has up to 68 letters "
-                "of ASCII; rename it in the file, or leave it out of keep"
-            )
-    twice = _same_names(field.name for field in kept)
-    if twice:
+            why = f"is of type {field.type}; a release holds texts, numbers, booleans and dates"
+        elif field.name.lower() in _OWN:
+            why = f"is a name that a release has of its own: {field.name.lower()}"
+        elif field.name in twice:
+            why = f"is given twice, or FITS does not tell capitals apart: {', '.join(twice)}"
+        elif not _FITS_NAME.fullmatch(field.name):
+            why = "is no name for FITS, which has up to 68 letters of ASCII"
+        else:
+            continue
         raise UserError(
-            f"{source}: keep: {', '.join(twice)}: given twice, or alike but for capitals, which "
-            "FITS does not tell apart; rename one in the file, or leave it out of keep"
+            f"{source}: keep: {field.name} {why}; change it in the file, or leave it out of keep"
         )
 
 
