@@ -95,11 +95,10 @@ class Survey(Strict):
     @model_validator(mode="after")
     def _positions_are_there(self) -> Self:
         why_needed = self.cutouts.settings.why_positions
-        if why_needed and not self.catalog.has_positions:
+        if why_needed and not self.catalog.positions:
             raise ValueError(
-                f"catalog.ra and catalog.dec are null, but {why_needed} (service: "
-                f"{self.cutouts.service}); name the columns, or take service files without a "
-                "footprint"
+                f"catalog.positions: false, but {why_needed} (service: {self.cutouts.service}); "
+                "give positions, or take service files without a footprint"
             )
         return self
 

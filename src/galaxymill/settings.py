@@ -76,9 +76,6 @@ class Settings(Strict):
         for key, value in sorted(self.model_dump(include=set(names)).items()):
             if value is not None:
                 words += [option, f"{key}={spell(value)}"]
-            elif type(self).model_fields[key].default is not None:
-                # Nothing where the default is something: an empty word.
-                words += [option, f"{key}="]
         return shlex.join(words)
 
     def product_settings(self) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from galaxymill.surveys.services.files import FilesSettings
 from galaxymill.surveys.services.legacy import LegacySettings
 from galaxymill.votes.images import collect_images
 
-SETTINGS = CatalogSettings(ra=None, dec=None, file_loc="file_loc", keep=("mag",))
+SETTINGS = CatalogSettings(positions=False, file_loc="file_loc", keep=("mag",))
 
 
 class Pictures:
@@ -130,18 +130,18 @@ def test_what_asks_by_position_is_refused_by_hand_too(pictures, tmp_path):
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".fits"])
 def test_absent_columns_are_refused_with_the_way_out(write_table, tmp_path, suffix):
     source = write_table({"object_id": ["a"], "file_loc": ["a.png"]}, suffix)
-    with pytest.raises(UserError, match=r"no column ra, dec; .*give ra: null and dec: null"):
+    with pytest.raises(UserError, match=r"no column ra, dec; .*say positions: false"):
         ingest(source, tmp_path / "objects.parquet", CatalogSettings(file_loc="file_loc"))
 
 
 def test_command_line(galaxymill, write_table, tmp_path):
     source, out = write_table({"object_id": ["a", "b"]}), tmp_path / "objects.parquet"
-    done = galaxymill("ingest", source, out, "--set", "ra=", "--set", "dec=")
+    done = galaxymill("ingest", source, out, "--set", "positions=false")
     assert done.returncode == 0, done.stderr
     assert pq.read_table(out)["ra"].null_count == 2
-    done = galaxymill("ingest", source, out, "--set", "ra=")
+    done = galaxymill("ingest", source, tmp_path / "other.parquet")
     assert done.returncode == 2
-    assert "ra is null, but dec is dec; name both columns" in done.stderr
+    assert "say positions: false" in done.stderr
 
 
 def test_a_folder_and_a_survey_of_one_origin_are_one_domain(pictures, write_table, tmp_path):

@@ -334,7 +334,7 @@ def test_cross_matches_find_their_like_across_tiles(released):
 
 
 def without_positions(start, stop):
-    """Galaxies as `galaxymill.catalog.ingest` writes them with ``ra: null, dec: null``."""
+    """Galaxies as `galaxymill.catalog.ingest` writes them with ``positions: false``."""
     objects = draw_objects(start, stop, 180.0, 10.0)
     unknown, places = (
         pa.nulls(len(objects), pa.float64()),

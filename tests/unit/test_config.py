@@ -349,7 +349,7 @@ def test_the_example_of_few_labels_is_allowed(root):
 PICTURES = {
     "surveys": {
         "mine": {
-            "catalog": {"path": "galaxies.csv", "ra": None, "dec": None, "file_loc": "file"},
+            "catalog": {"path": "galaxies.csv", "positions": False, "file_loc": "file"},
             "cutouts": {"service": "files"},
             "images": {"recipe": "passthrough", "origin": "sdss-gri-jpeg"},
         }
@@ -378,18 +378,17 @@ def with_value(plain, path, value):
 
 def test_pictures_without_positions_are_a_survey(files, trees):
     config = load_config(PICTURES, "mine.yaml", trees)
-    assert not config.surveys["mine"].catalog.has_positions
-    assert "--set dec= " in config.surveys["mine"].catalog.settings().to_flags()
+    assert not config.surveys["mine"].catalog.positions
+    assert "--set positions=false" in config.surveys["mine"].catalog.settings().to_flags()
 
 
 @pytest.mark.parametrize(
     ("path", "value", "told"),
     [
-        ("surveys/mine/catalog/ra", "RA", "ra is RA, but dec is null; name both columns"),
         (
             "surveys/mine/cutouts",
             {"service": "legacy"},
-            "catalog.ra and catalog.dec are null, but the cutout service asks for galaxies by "
+            "catalog.positions: false, but the cutout service asks for galaxies by "
             "their positions (service: legacy)",
         ),
         (

@@ -1,18 +1,14 @@
 """Galaxies without positions have places that nothing but their identifier decides."""
 
 import hashlib
-import shlex
 
 import numpy as np
-import pytest
 from cdshealpix.nested import healpix_to_lonlat
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from galaxymill.catalog.positions import hash_places, way_without
-from galaxymill.catalog.settings import CatalogSettings
-from galaxymill.errors import UserError
+from galaxymill.catalog.positions import hash_places
 
 IDS = [f"g{number}" for number in range(20_000)]
 
@@ -45,26 +41,3 @@ def test_places_are_uniform_over_one_base_pixel_and_differ():
 
 def test_an_order_of_rows_decides_nothing():
     assert hash_places(IDS[::-1]).tolist() == hash_places(IDS)[::-1].tolist()
-
-
-@pytest.mark.parametrize(
-    ("absent", "told"),
-    [("ra, dec", True), ("ra, dec, file_loc", True), ("ra", False), ("radius, dec", False)],
-)
-def test_the_way_without_is_told_where_both_columns_are_absent(absent, told):
-    error = UserError(f"a.csv: no column {absent}; the columns are: ra_1, dec, ra")
-    assert ("give ra: null and dec: null" in str(way_without(error, CatalogSettings()))) == told
-
-
-@pytest.mark.parametrize("columns", [("ra", "dec"), ("RA", "DEC"), (None, None)])
-def test_settings_travel_on_the_command_line(columns):
-    ra, dec = columns
-    settings = CatalogSettings(ra=ra, dec=dec)
-    flags = shlex.split(settings.to_flags())[1::2]
-    assert CatalogSettings.from_flags(flags, "ingest") == settings
-    assert settings.has_positions == (ra is not None)
-
-
-def test_one_of_two_columns_is_refused():
-    with pytest.raises(UserError, match="ra is null, but dec is dec; name both columns, or give"):
-        CatalogSettings.from_flags(["ra="], "ingest")

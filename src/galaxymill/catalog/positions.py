@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from galaxymill.catalog.healpix import INDEX_ORDER, Integers
-from galaxymill.catalog.settings import CatalogSettings
-from galaxymill.errors import UserError
 from galaxymill.storage.parquet import read_batches
 
 
@@ -44,14 +42,3 @@ def has_positions(product: Path) -> bool:
     """
     first = next(read_batches(product, ["ra"], rows=1), None)
     return first is None or first["ra"].null_count == 0
-
-
-def way_without(error: UserError, settings: CatalogSettings) -> UserError:
-    """Add to a refusal for want of both columns of a position how to do without them."""
-    absent = str(error).partition("; the columns are")[0].partition("no column ")[2].split(", ")
-    if not {settings.ra, settings.dec} <= set(absent):
-        return error
-    return UserError(
-        f"{error}. Name those of the position as catalog.ra and catalog.dec; for pictures without "
-        "positions, which service files reads, give ra: null and dec: null"
-    )

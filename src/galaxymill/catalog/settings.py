@@ -1,6 +1,6 @@
 """Settings of a catalogue."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -16,30 +16,27 @@ def _is_range(bounds: tuple[float | None, float | None]) -> tuple[float | None, 
     return bounds
 
 
+def _as_text(number: Any) -> Any:
+    return str(number) if isinstance(number, int) else number
+
+
 Bound = Annotated[float, Field(allow_inf_nan=False)] | None
 Range = Annotated[tuple[Bound, Bound], AfterValidator(_is_range)]
 """Two numbers that belong to the range themselves; None for no bound."""
 
-
-def _empty_is_none(value: Any) -> Any:
-    return None if value == "" else value
-
-
-PositionColumn = Annotated[str | None, BeforeValidator(_empty_is_none)]
-"""A column; None, on the command line an empty word, for a catalogue without positions."""
+TypeName = Literal["text", "number", "integer", "boolean"]
 
 
 class CatalogSettings(Settings):
     """Which columns of a catalogue are used; a name on the right is the file's own."""
 
     object_id: str = Field("object_id", description="column of the unique identifier")
-    ra: PositionColumn = Field(
-        "ra",
-        description="column of the right ascension, ICRS degrees; null, with dec: null, for "
-        "pictures without positions",
-    )
-    dec: PositionColumn = Field(
-        "dec", description="column of the declination, ICRS degrees; null as ra is"
+    ra: str = Field("ra", description="column of the right ascension, ICRS degrees")
+    dec: str = Field("dec", description="column of the declination, ICRS degrees")
+    positions: bool = Field(
+        True,
+        description="false for pictures whose place on the sky is not known, which service files "
+        "reads",
     )
     petro_r50: str | None = Field(None, description="column of the half-light radius, arcsec")
     petro_r90: str | None = Field(None, description="column of the 90 % radius, arcsec")
@@ -54,17 +51,18 @@ class CatalogSettings(Settings):
         "value that is absent is outside",
     )
     keep: Names = Field((), description="further columns carried into the release")
-
-    @property
-    def has_positions(self) -> bool:
-        """Whether it is known where on the sky the galaxies are."""
-        return self.ra is not None and self.dec is not None
+    types: Annotated[dict[str, TypeName], BeforeValidator(parse_json)] = Field(
+        {},
+        description="types of kept columns, where those of the file will not do: {column: text, "
+        "number, integer or boolean}",
+    )
+    hdu: Annotated[str, BeforeValidator(_as_text)] | None = Field(
+        None, description="name or number of the table in a file of several; default: the first"
+    )
 
     @model_validator(mode="after")
-    def _both_or_neither(self) -> Self:
-        if (self.ra is None) != (self.dec is None):
-            raise ValueError(
-                f"ra is {self.ra or 'null'}, but dec is {self.dec or 'null'}; name both columns, "
-                "or give null for both where no positions are known"
-            )
+    def _types_of_kept(self) -> Self:
+        others = [name for name in self.types if name not in self.keep]
+        if others:
+            raise ValueError(f"types: {', '.join(others)} is not in keep; keep it, or name no type")
         return self

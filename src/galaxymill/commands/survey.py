@@ -49,8 +49,8 @@ def ingest(source: Path, out: Path, settings: Sets = []) -> None:  # noqa: B006
     """Check a catalogue (CSV, Parquet, FITS) and write it as objects.parquet.
 
     Settings name the columns: object_id, ra, dec, petro_r50, petro_r90, file_loc, as in --set ra=RA
-    --set dec=DEC; keep=a,b,c carries further ones into the release. Pictures without positions:
-    --set ra= --set dec=. Bad contents are refused with their row.
+    --set dec=DEC; keep=a,b,c carries further ones into the release. Pictures without
+    positions: --set positions=false. Bad contents are refused with their row.
     """
     from galaxymill.catalog.ingest import ingest as run
     from galaxymill.catalog.settings import CatalogSettings
