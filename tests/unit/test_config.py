@@ -82,7 +82,7 @@ def test_a_good_config_loads(files, trees):
 MISSPELT = [
     ("survey", {}, "downloads, labels, models, network, rates, releases, simulations, surveys"),
     ("surveys/field/catalogue", {}, "catalog, cutouts, images, partitions"),
-    ("surveys/field/catalog/radec", "x", "dec, file_loc, keep, object_id, path"),
+    ("surveys/field/catalog/radec", "x", "dec, file_loc, hdu, keep, object_id, path"),
     ("surveys/field/partitions", {"galaxies": 5}, "galaxies_per_partition"),
     ("surveys/field/cutouts/layr", "ls-dr9", "bands, footprint, format, invvar, layer, maskbits, "),
     (
