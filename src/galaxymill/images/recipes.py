@@ -10,6 +10,7 @@ from galaxymill.images.settings import (
     EuclidSettings,
     HscSettings,
     LuptonSettings,
+    PassthroughSettings,
     RecipeSettings,
 )
 
@@ -40,5 +41,5 @@ RECIPES = {
     "euclid": Recipe(EuclidSettings, colours.euclid),
     "hsc": Recipe(HscSettings, colours.hsc),
     "lupton": Recipe(LuptonSettings, colours.lupton),
-    "passthrough": Recipe(RecipeSettings, None),
+    "passthrough": Recipe(PassthroughSettings, None),
 }

@@ -15,11 +15,13 @@ import pyarrow as pa
 
 from galaxymill import flags
 from galaxymill.errors import UserError
+from galaxymill.images.pixels import unfit_rows
 from galaxymill.inference.rows import Rows
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.inference.stream import Chunk, ChunkStream
 from galaxymill.models.store import ModelCard, read_card, read_features
 from galaxymill.progress import progress
+from galaxymill.reasons import Reasons
 from galaxymill.storage.atomic import exclusive
 from galaxymill.storage.origin import Origin, Record, is_made, read_record
 from galaxymill.storage.parquet import open_product
@@ -173,6 +175,7 @@ def _tables(request: _Request, rows: Rows, done: int) -> Iterator[pa.Table]:
     if done >= request.record.rows > 0:
         return
     unfit = flags.unfit_bits(request.settings.unfit)
+    _tell_unfit(request, unfit)
     seen = request.card.settings
     # The first images are decoded while torch is imported, which takes seconds.
     with (
@@ -190,6 +193,15 @@ def _tables(request: _Request, rows: Rows, done: int) -> Iterator[pa.Table]:
         while waiting:
             yield waiting.popleft().result()
         logger.info("predict: the network waited %.1f %% of its time for images", timed.share)
+
+
+def _tell_unfit(request: _Request, unfit: int) -> None:
+    """Say why, when most images are not to be used."""
+    reasons = Reasons()
+    for key, reason in unfit_rows(request.images, unfit):
+        reasons.add(reason, key)
+    if 2 * reasons.total > request.record.rows:
+        logger.warning("predict: without a fit image: %s", reasons.told(request.record.rows))
 
 
 def _load(request: _Request, images: int) -> "Predictor":

@@ -8,18 +8,21 @@ import errno
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from galaxymill.errors import UserError
 from galaxymill.surveys.base import (
     MAX_PAYLOAD_BYTES,
+    MAX_SIZE,
     Cutout,
     ServiceSettings,
     Target,
 )
 from galaxymill.surveys.validate import check_payload
+
+_COMMON_SIZE = 256
 
 
 class FilesSettings(ServiceSettings):
@@ -28,6 +31,22 @@ class FilesSettings(ServiceSettings):
     operational: ClassVar[frozenset[str]] = ServiceSettings.operational | {"folder"}
 
     folder: str = Field(".", description="folder that relative file_loc paths start from")
+    pixel_scale: Annotated[float, Field(ge=0, le=60)] | Literal["gz_decals"] = Field(
+        0.0,
+        description="arcsec per pixel that the files should have, or 'gz_decals'; what differs is "
+        "flagged; 0: any",
+    )
+    size: int = Field(
+        0,
+        ge=0,
+        le=MAX_SIZE,
+        description="width and height in pixels that the files should have; what differs is "
+        "flagged; 0: any, with gz_decals 424",
+    )
+
+    def payload_bytes(self, size: int) -> int:
+        """Estimate the bytes of one cutout; of files of any size by the common one."""
+        return super().payload_bytes(size or _COMMON_SIZE)
 
 
 class FilesService:
@@ -51,7 +70,7 @@ class FilesService:
         url = f"file:{target.file_loc}"
         try:
             if not target.file_loc or not path.is_file():
-                return Cutout(target, "no_coverage", reason=f"no file {target.file_loc!r}", url=url)
+                return Cutout(target, "no_coverage", reason=no_file(target.file_loc), url=url)
             if path.stat().st_size > MAX_PAYLOAD_BYTES:
                 return Cutout(
                     target,
@@ -66,3 +85,9 @@ class FilesService:
         verdict = check_payload(payload, None, None)
         made = datetime.now(UTC)
         return Cutout(target, verdict.status, payload, None, verdict.reason, url, made)
+
+
+def no_file(file_loc: str) -> str:
+    """Say that there is no such file."""
+    hint = "; write / between folders" if "\\" in file_loc else ""
+    return f"no file {file_loc!r}{hint}"

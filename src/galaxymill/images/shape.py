@@ -1,0 +1,140 @@
+"""Is an image the square that was asked for? What is drawn of one that is not, and what is said.
+
+A picture has as many pixels across as down. So that a round galaxy stays round, the middle of
+other images is cut out, or they are padded: `square` is the only place where that is done.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from galaxymill.images.decode import MAX_PIXELS, PayloadError
+from galaxymill.images.place import SQUARE_TOLERANCE
+from galaxymill.surveys.validate import SCALE_TOLERANCE
+
+Shape = Literal["cut", "pad"]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The outline of an image.
+
+    Attributes
+    ----------
+    width, height : int
+        In pixels.
+    sides : tuple of float or None
+        Width and height of a pixel on the sky in arcsec; None where no header tells.
+    """
+
+    width: int
+    height: int
+    sides: tuple[float, float] | None = None
+
+    @property
+    def has_square_pixels(self) -> bool:
+        """Whether they are square on the sky to 2 %; where nothing is told they are."""
+        low, high = sorted(self.sides or (1, 1))
+        return high - low <= SQUARE_TOLERANCE * high
+
+    def squared(self, shape: Shape) -> tuple[int, int]:
+        """Give the rows and columns that are square on the sky: the most inside, or all.
+
+        Raises
+        ------
+        PayloadError
+            When padding would make it too large.
+        """
+        across, up = (1.0, 1.0) if self.has_square_pixels else self.sides or (1.0, 1.0)
+        choose = max if shape == "pad" else min
+        side = choose(self.width * across, self.height * up)
+        if side / up * side / across > MAX_PIXELS:
+            raise PayloadError(f"{self} is too large when padded to a square; choose shape: cut")
+        return max(1, round(side / up)), max(1, round(side / across))
+
+    def __str__(self) -> str:
+        return f"image of {self.width}×{self.height}"
+
+
+def square(
+    pixels: npt.NDArray[Any],
+    shape: Shape,
+    sides: tuple[float, float] | None = None,
+    fill: float = 0,
+) -> npt.NDArray[Any]:
+    """Cut the middle out of an image, or pad it, so that it is square on the sky.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (height, width) or (height, width, 3)
+    shape : str
+        ``cut`` or ``pad``.
+    sides : tuple of float or None
+        Of a pixel; see `Frame`.
+    fill : float
+        What it is padded with.
+
+    Returns
+    -------
+    ndarray
+        What has square pixels is square in pixels, too; other images become so when they are
+        resized to as many pixels across as down. Where the middle lies between two pixels, the
+        lower row and the left column is kept.
+    """
+    wanted = Frame(pixels.shape[1], pixels.shape[0], sides).squared(shape)
+    spare = [side - want for side, want in zip(pixels.shape, wanted, strict=False)]
+    rows, columns = (
+        slice(max(more, 0) // 2, max(more, 0) // 2 + want)
+        for more, want in zip(spare, wanted, strict=True)
+    )
+    kept = pixels[rows, columns]
+    lack = [max(-more, 0) for more in spare]
+    if any(lack):
+        edges = [(less // 2, less - less // 2) for less in lack] + [(0, 0)] * (pixels.ndim - 2)
+        kept = np.pad(kept, edges, constant_values=fill)
+    return kept
+
+
+def differences(frame: Frame, shape: Shape, asked: Mapping[str, Any]) -> dict[str, str]:
+    """Say how an image differs from the square that was asked for.
+
+    Parameters
+    ----------
+    frame : Frame
+    shape : str
+        How it is made square.
+    asked : mapping
+        ``size`` in pixels and ``pixel_scale`` in arcsec of its cutout; what is null or absent is
+        not compared. Nothing differs where the field is as large as was asked for, to 2 % or a
+        pixel: services spread it over the survey's own pixels.
+
+    Returns
+    -------
+    dict of str to str
+        Names of `galaxymill.flags`, and what there is to say.
+    """
+    found: dict[str, str] = {}
+    rows, columns = frame.squared(shape)
+    told = f"image is {frame.width}×{frame.height}"
+    if not frame.has_square_pixels and frame.sides:
+        told_sides = "×".join(f"{side:.3g}" for side in frame.sides)
+        found["not_square"] = f"pixels are {told_sides} arcsec: drawn as square ones"
+    elif frame.width != frame.height:
+        how = f"it is padded to {columns}×{rows}" if shape == "pad" else ""
+        how = how or f"the middle {columns}×{rows} is drawn"
+        found["not_square"] = f"{told}, not square: {how}"
+    size, scale = asked.get("size"), asked.get("pixel_scale")
+    side = (max if shape == "pad" else min)(frame.width, frame.height)
+    own = frame.sides and frame.sides[0]
+    if own and size and scale:
+        field = size * scale
+        if abs(columns * own - field) <= max(SCALE_TOLERANCE * field, own):
+            return found
+    if size and side != size:
+        found["size_differs"] = f"{told}, {size} asked for"
+    if own and scale and abs(own / scale - 1) > SCALE_TOLERANCE:
+        found["scale_differs"] = f"pixels are {own:.4g} arcsec, {scale:.4g} asked for"
+    return found
