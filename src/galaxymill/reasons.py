@@ -1,5 +1,6 @@
 """Why galaxies lack something: the reasons counted, with some of the galaxies for examples."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 _EXAMPLES = 3
@@ -22,6 +23,14 @@ class Reason:
 
 class Reasons(dict[str, Reason]):
     """Reasons by their text."""
+
+    @classmethod
+    def of(cls, galaxies: Iterable[tuple[str, str]]) -> "Reasons":
+        """Count pairs of an id and a reason."""
+        reasons = cls()
+        for object_id, reason in galaxies:
+            reasons.add(reason, object_id)
+        return reasons
 
     def add(self, reason: str, object_id: str) -> None:
         """Count one galaxy."""

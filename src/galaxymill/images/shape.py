@@ -35,28 +35,25 @@ class Frame:
     sides: tuple[float, float] | None = None
 
     @property
-    def has_square_pixels(self) -> bool:
-        """Whether they are square on the sky to 2 %; where nothing is told they are."""
+    def oval(self) -> bool:
+        """Whether pixels are not square on the sky, by more than 2 %."""
         low, high = sorted(self.sides or (1, 1))
-        return high - low <= SQUARE_TOLERANCE * high
+        return high - low > SQUARE_TOLERANCE * high
 
     def squared(self, shape: Shape) -> tuple[int, int]:
-        """Give the rows and columns that are square on the sky: the most inside, or all.
+        """Give the rows and columns of a square on the sky: the largest inside, or around it.
 
         Raises
         ------
         PayloadError
             When padding would make it too large.
         """
-        across, up = (1.0, 1.0) if self.has_square_pixels else self.sides or (1.0, 1.0)
-        choose = max if shape == "pad" else min
-        side = choose(self.width * across, self.height * up)
+        across, up = self.sides if self.sides and self.oval else (1.0, 1.0)
+        side = (max if shape == "pad" else min)(self.width * across, self.height * up)
         if side / up * side / across > MAX_PIXELS:
-            raise PayloadError(f"{self} is too large when padded to a square; choose shape: cut")
+            size = f"{self.width}×{self.height}"
+            raise PayloadError(f"image of {size} is too large when padded; choose shape: cut")
         return max(1, round(side / up)), max(1, round(side / across))
-
-    def __str__(self) -> str:
-        return f"image of {self.width}×{self.height}"
 
 
 def square(
@@ -84,18 +81,14 @@ def square(
         resized to as many pixels across as down. Where the middle lies between two pixels, the
         lower row and the left column is kept.
     """
-    wanted = Frame(pixels.shape[1], pixels.shape[0], sides).squared(shape)
-    spare = [side - want for side, want in zip(pixels.shape, wanted, strict=False)]
-    rows, columns = (
-        slice(max(more, 0) // 2, max(more, 0) // 2 + want)
-        for more, want in zip(spare, wanted, strict=True)
-    )
-    kept = pixels[rows, columns]
-    lack = [max(-more, 0) for more in spare]
-    if any(lack):
-        edges = [(less // 2, less - less // 2) for less in lack] + [(0, 0)] * (pixels.ndim - 2)
-        kept = np.pad(kept, edges, constant_values=fill)
-    return kept
+    rows, columns = Frame(pixels.shape[1], pixels.shape[0], sides).squared(shape)
+    top, left = (pixels.shape[0] - rows) // 2, (pixels.shape[1] - columns) // 2
+    kept = pixels[max(top, 0) :, max(left, 0) :][:rows, :columns]
+    if kept.shape[:2] == (rows, columns):
+        return kept
+    padded = np.full((rows, columns, *pixels.shape[2:]), fill, pixels.dtype)
+    padded[max(-top, 0) :, max(-left, 0) :][: kept.shape[0], : kept.shape[1]] = kept
+    return padded
 
 
 def differences(frame: Frame, shape: Shape, asked: Mapping[str, Any]) -> dict[str, str]:
@@ -119,21 +112,20 @@ def differences(frame: Frame, shape: Shape, asked: Mapping[str, Any]) -> dict[st
     found: dict[str, str] = {}
     rows, columns = frame.squared(shape)
     told = f"image is {frame.width}×{frame.height}"
-    if not frame.has_square_pixels and frame.sides:
-        told_sides = "×".join(f"{side:.3g}" for side in frame.sides)
-        found["not_square"] = f"pixels are {told_sides} arcsec: drawn as square ones"
+    if frame.oval and frame.sides:
+        pixels = "×".join(f"{side:.3g}" for side in frame.sides)
+        found["not_square"] = f"pixels are {pixels} arcsec: drawn as square ones"
     elif frame.width != frame.height:
-        how = f"it is padded to {columns}×{rows}" if shape == "pad" else ""
-        how = how or f"the middle {columns}×{rows} is drawn"
+        outline = f"{columns}×{rows}"
+        how = f"the middle {outline} is drawn" if shape == "cut" else f"padded to {outline}"
         found["not_square"] = f"{told}, not square: {how}"
     size, scale = asked.get("size"), asked.get("pixel_scale")
-    side = (max if shape == "pad" else min)(frame.width, frame.height)
     own = frame.sides and frame.sides[0]
     if own and size and scale:
         field = size * scale
         if abs(columns * own - field) <= max(SCALE_TOLERANCE * field, own):
             return found
-    if size and side != size:
+    if size and size != (max if shape == "pad" else min)(frame.width, frame.height):
         found["size_differs"] = f"{told}, {size} asked for"
     if own and scale and abs(own / scale - 1) > SCALE_TOLERANCE:
         found["scale_differs"] = f"pixels are {own:.4g} arcsec, {scale:.4g} asked for"

@@ -197,9 +197,7 @@ def _tables(request: _Request, rows: Rows, done: int) -> Iterator[pa.Table]:
 
 def _tell_unfit(request: _Request, unfit: int) -> None:
     """Say why, when most images are not to be used."""
-    reasons = Reasons()
-    for key, reason in unfit_rows(request.images, unfit):
-        reasons.add(reason, key)
+    reasons = Reasons.of(unfit_rows(request.images, unfit))
     if 2 * reasons.total > request.record.rows:
         logger.warning("predict: without a fit image: %s", reasons.told(request.record.rows))
 

@@ -56,9 +56,8 @@ def collect_images(
     """
     paths = _paths(sources, folder, object_id)
     found = {key: sha256_file(path) for key, path in paths.items() if path.is_file()}
-    missing = Reasons()
-    for path in (path for key, path in paths.items() if key not in found):
-        missing.add("files are missing", str(path))
+    absent = ((str(path), "files are missing") for key, path in paths.items() if key not in found)
+    missing = Reasons.of(absent)
     _refuse_most(missing, len(paths), name)
     origin = Origin(
         "labels",
