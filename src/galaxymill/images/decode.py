@@ -198,17 +198,8 @@ def _scaled(
 def read_raster(payload: bytes, depth: int = 16) -> npt.NDArray[np.uint8]:
     """Decode a JPEG, PNG or WebP image to 8 bits; see `read_samples`.
 
-    Parameters
-    ----------
-    payload : bytes
-        The file.
-    depth : int
-        Bits that the data of a picture of 16 bits fill: the upper 8 of these are shown, and what
-        is brighter is white. Pictures of 8 bits are shown as they are.
-
-    Returns
-    -------
-    ndarray, shape (height, width, 3), uint8
+    Of a picture of 16 bits whose data fill ``depth`` bits, the upper 8 of these are shown; what is
+    brighter is white.
     """
     samples = read_samples(payload)
     if samples.dtype == np.uint8:

@@ -185,19 +185,12 @@ class ImageSource:
         return groups
 
     def lacking(self, wanted: Iterable[str], groups: Iterable[RowGroup], unfit: int) -> str:
-        """Say why galaxies have no fit image.
-
-        Parameters
-        ----------
-        wanted, unfit : iterable of str, int
-            As in `find`.
-        groups : iterable of RowGroup
-            What it has found.
+        """Say why some of ``wanted`` are not among the ``groups`` that `find` has found for them.
 
         Returns
         -------
         str
-            The most common reasons; empty when all have one.
+            The most common reasons; empty when all are.
         """
         keys = set(wanted)
         absent = keys.difference(*(group.ids for group in groups))
@@ -213,19 +206,9 @@ class ImageSource:
 
 
 def unfit_rows(path: Path, unfit: int) -> Iterator[tuple[str, str]]:
-    """Read from an images product why images are not to be used.
+    """Give the galaxies of an images product with a flag of ``unfit``: object_id, and the reason.
 
-    Parameters
-    ----------
-    path : Path
-    unfit : int
-        Bits of `galaxymill.flags` that an image must not have.
-
-    Yields
-    ------
-    object_id : str
-    reason : str
-        The flags, and what there is to say of them.
+    A product that was made before there were reasons gives the flags alone.
     """
     names = pq.read_schema(path).names
     columns = [name for name in ("object_id", "flags", "reason") if name in names]

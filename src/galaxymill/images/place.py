@@ -69,13 +69,10 @@ def locate(header: Mapping[str, Any], width: int, height: int) -> Place | None:
     return Place(ra % 360, dec, float(scales.mean()), (tuple(across), tuple(up)))
 
 
-def pixel_sides(header: Mapping[str, Any], width: int, height: int) -> tuple[float, float] | None:
-    """Measure a pixel on the sky, along x and along y, in arcsec; None without a usable WCS.
-
-    Parameters as in `locate`, which knows no place where the two differ.
-    """
+def pixel_size(header: Mapping[str, Any], width: int, height: int) -> tuple[float, float] | None:
+    """Measure the height and width of a pixel, in arcsec, also where `locate` finds no place."""
     found = _measure(header, width, height)
-    return None if found is None else (float(found[1][0]), float(found[1][1]))
+    return None if found is None else (float(found[1][1]), float(found[1][0]))
 
 
 def _measure(

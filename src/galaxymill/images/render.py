@@ -25,7 +25,7 @@ from galaxymill.images.decode import (
 )
 from galaxymill.images.encode import encode
 from galaxymill.images.orientation import residual_deg, upright
-from galaxymill.images.place import pixel_sides, separation_arcsec
+from galaxymill.images.place import pixel_size, separation_arcsec
 from galaxymill.images.quality import (
     OFF_CENTRE,
     darkness,
@@ -47,7 +47,6 @@ from galaxymill.storage.parquet import open_product, read_batches
 _STATUS_FLAGS = {"no_coverage": "no_coverage", "failed": "fetch_failed"}
 _COLUMNS = ["object_id", "ra", "dec", "status", "reason", "payload", "size", "pixel_scale"]
 _MOST_ROWS = 64
-_SEVERAL = 2
 _BATCH_BYTES = 32_000_000
 
 logger = logging.getLogger("galaxymill")
@@ -119,25 +118,15 @@ def render(
                         refused.add(row["reason"], row["object_id"])
                 writer.write(pa.Table.from_pylist(rows, schema=IMAGES))
                 advance(len(rows))
-            if not drawn and len(refused) == 1:
-                _refuse_recipe(cutouts, recipe, refused)
+            # A single one may be odd; when none of several can be drawn, the fault is not theirs.
+            if not drawn and len(refused) == 1 and refused.total > 1:
+                ((why, those),) = refused.items()
+                none = f"recipe {recipe} can draw none of {those.count} cutouts"
+                raise UserError(f"{cutouts}: {none}: {why} ({those.named})")
     if reasons:
         logger.info("render %s: reasons: %s", cutouts.stem, reasons.told())
     flagged = ", ".join(f"{count} {name}" for name, count in counts.most_common())
     logger.info("render %s: flags: %s", cutouts.stem, flagged or "none")
-
-
-def _refuse_recipe(cutouts: Path, recipe: str, refused: Reasons) -> None:
-    """Fail the job when no cutout can be drawn: the fault is not the galaxies'.
-
-    A single one may be odd.
-    """
-    ((reason, found),) = refused.items()
-    if found.count >= _SEVERAL:
-        raise UserError(
-            f"{cutouts}: recipe {recipe} can draw none of {found.count} cutouts: {reason} "
-            f"({found.named})"
-        )
 
 
 def _batch_rows(cutouts: Path) -> int:
@@ -196,18 +185,9 @@ def _joined(*reasons: str) -> str:
 
 @dataclass(frozen=True)
 class _Drawn:
-    """A square picture, and what is known of it.
+    """A square picture; what some flags say, the others, and what its fluxes tell.
 
-    Attributes
-    ----------
-    said : dict
-        Flags that have something to say, with that.
-    flags : int
-        Others.
-    measured : dict
-        What its fluxes tell; a picture that is served has none.
-    depth : int
-        Of a picture of 16 bits that is served; else 0.
+    ``depth`` is that of a picture of 16 bits that is served, else 0.
     """
 
     colour: Rgb
@@ -230,7 +210,7 @@ def _draw(
         raise PayloadError("a JPEG or PNG has its colours already: use recipe passthrough")
     depth = settings.depth if isinstance(settings, PassthroughSettings) else 16
     picture = read_raster(payload, depth)
-    said = differences(Frame(*picture.shape[1::-1]), settings.shape, cutout)
+    said = differences(Frame(*picture.shape[:2]), settings.shape, cutout)
     depth = depth if has_16_bits(payload) else 0
     return _Drawn(square(picture, settings.shape), said, depth=depth)
 
@@ -244,16 +224,19 @@ def _draw_fluxes(
     absent = ", ".join(band for band in bands if band not in planes)
     if not planes.keys() & set(bands):
         raise PayloadError(f"no band {absent}, which {recipe} draws: there are {there}")
-    frame = _frame(cutout)
+    height, width = next(iter(planes.values())).shape
+    scale = cutout.pixel_scale
+    pixel = (scale, scale) if scale else pixel_size(cutout.cards, width, height)
+    frame = Frame(height, width, pixel)
     judged = planes
     if settings.shape == "cut":
-        judged = {band: square(plane, "cut", frame.sides) for band, plane in planes.items()}
+        judged = {band: square(plane, "cut", pixel) for band, plane in planes.items()}
     quality = flux_quality(judged, bands)
     offset, is_off = _centre_offset(cutout, frame.squared(settings.shape)[1], asked)
     said = {"band_missing": f"no band {absent}: there are {there}"} if absent else {}
     said |= differences(frame, settings.shape, asked)
     seen = {
-        band: square(plane, settings.shape, frame.sides, settings.fill)
+        band: square(plane, settings.shape, pixel, settings.fill)
         for band, plane in _planes(cutout, settings).items()
     }
     measured = {
@@ -264,13 +247,6 @@ def _draw_fluxes(
     }
     found = quality.flags | (flags.BITS["off_centre"] if is_off else 0)
     return _Drawn(colour(seen, settings), said, found, measured)
-
-
-def _frame(cutout: FitsCutout) -> Frame:
-    height, width = next(iter(cutout.planes.values())).shape
-    scale = cutout.pixel_scale
-    sides = (scale, scale) if scale else pixel_sides(cutout.cards, width, height)
-    return Frame(width, height, sides)
 
 
 def _planes(cutout: FitsCutout, settings: FluxSettings) -> dict[str, Any]:

@@ -5,8 +5,7 @@ other images is cut out, or they are padded: `square` is the only place where th
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,38 +17,23 @@ from galaxymill.surveys.validate import SCALE_TOLERANCE
 Shape = Literal["cut", "pad"]
 
 
-@dataclass(frozen=True)
-class Frame:
-    """The outline of an image.
+class Frame(NamedTuple):
+    """Height and width of an image in pixels, and of a pixel in arcsec where a header tells."""
 
-    Attributes
-    ----------
-    width, height : int
-        In pixels.
-    sides : tuple of float or None
-        Width and height of a pixel on the sky in arcsec; None where no header tells.
-    """
-
-    width: int
     height: int
-    sides: tuple[float, float] | None = None
+    width: int
+    pixel: tuple[float, float] | None = None
 
     @property
     def oval(self) -> bool:
         """Whether pixels are not square on the sky, by more than 2 %."""
-        low, high = sorted(self.sides or (1, 1))
+        low, high = sorted(self.pixel or (1, 1))
         return high - low > SQUARE_TOLERANCE * high
 
     def squared(self, shape: Shape) -> tuple[int, int]:
-        """Give the rows and columns of a square on the sky: the largest inside, or around it.
-
-        Raises
-        ------
-        PayloadError
-            When padding would make it too large.
-        """
-        across, up = self.sides if self.sides and self.oval else (1.0, 1.0)
-        side = (max if shape == "pad" else min)(self.width * across, self.height * up)
+        """Give the rows and columns of a square on the sky: the largest inside, or around it."""
+        up, across = self.pixel if self.pixel and self.oval else (1.0, 1.0)
+        side = (max if shape == "pad" else min)(self.height * up, self.width * across)
         if side / up * side / across > MAX_PIXELS:
             size = f"{self.width}×{self.height}"
             raise PayloadError(f"image of {size} is too large when padded; choose shape: cut")
@@ -59,7 +43,7 @@ class Frame:
 def square(
     pixels: npt.NDArray[Any],
     shape: Shape,
-    sides: tuple[float, float] | None = None,
+    pixel: tuple[float, float] | None = None,
     fill: float = 0,
 ) -> npt.NDArray[Any]:
     """Cut the middle out of an image, or pad it, so that it is square on the sky.
@@ -68,20 +52,17 @@ def square(
     ----------
     pixels : ndarray, shape (height, width) or (height, width, 3)
     shape : str
-        ``cut`` or ``pad``.
-    sides : tuple of float or None
-        Of a pixel; see `Frame`.
-    fill : float
-        What it is padded with.
+        ``cut``, or ``pad`` with ``fill``.
+    pixel : tuple of float or None
+        Height and width of a pixel on the sky.
 
     Returns
     -------
     ndarray
-        What has square pixels is square in pixels, too; other images become so when they are
-        resized to as many pixels across as down. Where the middle lies between two pixels, the
-        lower row and the left column is kept.
+        As many rows as columns, unless pixels are oval: resizing makes these square. Where the
+        middle lies between two pixels, the upper row and the left column is kept.
     """
-    rows, columns = Frame(pixels.shape[1], pixels.shape[0], sides).squared(shape)
+    rows, columns = Frame(*pixels.shape[:2], pixel).squared(shape)
     top, left = (pixels.shape[0] - rows) // 2, (pixels.shape[1] - columns) // 2
     kept = pixels[max(top, 0) :, max(left, 0) :][:rows, :columns]
     if kept.shape[:2] == (rows, columns):
@@ -92,35 +73,29 @@ def square(
 
 
 def differences(frame: Frame, shape: Shape, asked: Mapping[str, Any]) -> dict[str, str]:
-    """Say how an image differs from the square that was asked for.
+    """Say by flag how an image differs from the square that was asked for.
 
     Parameters
     ----------
-    frame : Frame
-    shape : str
-        How it is made square.
+    frame, shape : Frame, str
+        The image, and how it is made square.
     asked : mapping
         ``size`` in pixels and ``pixel_scale`` in arcsec of its cutout; what is null or absent is
         not compared. Nothing differs where the field is as large as was asked for, to 2 % or a
         pixel: services spread it over the survey's own pixels.
-
-    Returns
-    -------
-    dict of str to str
-        Names of `galaxymill.flags`, and what there is to say.
     """
     found: dict[str, str] = {}
     rows, columns = frame.squared(shape)
     told = f"image is {frame.width}×{frame.height}"
-    if frame.oval and frame.sides:
-        pixels = "×".join(f"{side:.3g}" for side in frame.sides)
-        found["not_square"] = f"pixels are {pixels} arcsec: drawn as square ones"
+    if frame.oval and frame.pixel:
+        up, across = frame.pixel
+        found["not_square"] = f"pixels are {across:.3g}×{up:.3g} arcsec: drawn as square ones"
     elif frame.width != frame.height:
         outline = f"{columns}×{rows}"
         how = f"the middle {outline} is drawn" if shape == "cut" else f"padded to {outline}"
         found["not_square"] = f"{told}, not square: {how}"
     size, scale = asked.get("size"), asked.get("pixel_scale")
-    own = frame.sides and frame.sides[0]
+    own = frame.pixel and frame.pixel[1]
     if own and size and scale:
         field = size * scale
         if abs(columns * own - field) <= max(SCALE_TOLERANCE * field, own):

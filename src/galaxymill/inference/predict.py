@@ -175,7 +175,9 @@ def _tables(request: _Request, rows: Rows, done: int) -> Iterator[pa.Table]:
     if done >= request.record.rows > 0:
         return
     unfit = flags.unfit_bits(request.settings.unfit)
-    _tell_unfit(request, unfit)
+    reasons = Reasons.of(unfit_rows(request.images, unfit))
+    if 2 * reasons.total > request.record.rows:
+        logger.warning("predict: without a fit image: %s", reasons.told(request.record.rows))
     seen = request.card.settings
     # The first images are decoded while torch is imported, which takes seconds.
     with (
@@ -193,13 +195,6 @@ def _tables(request: _Request, rows: Rows, done: int) -> Iterator[pa.Table]:
         while waiting:
             yield waiting.popleft().result()
         logger.info("predict: the network waited %.1f %% of its time for images", timed.share)
-
-
-def _tell_unfit(request: _Request, unfit: int) -> None:
-    """Say why, when most images are not to be used."""
-    reasons = Reasons.of(unfit_rows(request.images, unfit))
-    if 2 * reasons.total > request.record.rows:
-        logger.warning("predict: without a fit image: %s", reasons.told(request.record.rows))
 
 
 def _load(request: _Request, images: int) -> "Predictor":

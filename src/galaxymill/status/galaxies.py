@@ -76,7 +76,7 @@ def count_images(state: State) -> Galaxies:
     for part, time in state.done.items():
         counts = read_counts(tail(state.stage.logs / f"{part}.log"), f" render {part}: flags: ")
         found.update(counts or {})
-        if counts != {}:
+        if counts is None or flags.mask(counts.keys() & flags.BITS) & _TELLING:
             flagged.append((time, state.stage.products / f"{part}.parquet"))
     return _opened(found, flagged, partial(unfit_rows, unfit=_TELLING))
 

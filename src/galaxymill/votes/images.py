@@ -3,10 +3,11 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
-from galaxymill import products
+from galaxymill import flags, products
 from galaxymill.errors import UserError
 from galaxymill.images.render import domain, image_row
 from galaxymill.images.settings import RecipeSettings
@@ -79,8 +80,8 @@ def collect_images(
                 some = {key: _file_loc(paths[key], folder) for key in keys[start : start + 64]}
                 rows = [_image(service, *item, settings) for item in some.items()]
                 for row in rows:
-                    if "image" not in row:
-                        lost.add(f"files are unfit: {row['reason']}", str(row["object_id"]))
+                    if row["flags"] & flags.unfit_bits(()):
+                        lost.add(f"files are unfit: {row['reason']}", row["object_id"])
                 writer.write(pa.Table.from_pylist(rows, schema=products.IMAGES))
                 advance(len(rows))
             _refuse_most(lost, len(paths), name)
@@ -130,7 +131,7 @@ def _file_loc(path: Path, folder: Path) -> str:
 
 def _image(
     service: FilesService, key: str, file_loc: str, settings: RecipeSettings
-) -> dict[str, object]:
+) -> dict[str, Any]:
     (cutout,) = service.fetch([Target(key, 0.0, 0.0, 0.0, 0, file_loc)])
     plain = {name: getattr(cutout, name) for name in ("status", "reason", "payload")}
     return image_row({"object_id": key, **plain}, "passthrough", settings)

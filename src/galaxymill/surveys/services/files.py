@@ -33,15 +33,13 @@ class FilesSettings(ServiceSettings):
     folder: str = Field(".", description="folder that relative file_loc paths start from")
     pixel_scale: Annotated[float, Field(ge=0, le=60)] | Literal["gz_decals"] = Field(
         0.0,
-        description="arcsec per pixel that the files should have, or 'gz_decals'; what differs is "
-        "flagged; 0: any",
+        description="arcsec per pixel that files should have, else they are flagged; 0: any",
     )
     size: int = Field(
         0,
         ge=0,
         le=MAX_SIZE,
-        description="width and height in pixels that the files should have; what differs is "
-        "flagged; 0: any, with gz_decals 424",
+        description="width and height that files should have, else they are flagged; 0: any",
     )
 
     def payload_bytes(self, size: int) -> int:
