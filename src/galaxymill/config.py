@@ -260,7 +260,7 @@ class Config(Strict):
         images = self.labels[labels].images
         if images.survey is not None:
             return self.survey_domain(images.survey)
-        return domain(labels, "passthrough", images.settings)
+        return domain(labels, "passthrough", images)
 
     def hosts(self) -> dict[str, int]:
         """Hosts that are asked, and how many jobs may ask each of them at once."""

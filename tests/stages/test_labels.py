@@ -1,6 +1,7 @@
 """Votes are whole numbers on known answers; each galaxy gets its split."""
 
 import csv
+import io
 import logging
 import shlex
 
@@ -16,7 +17,7 @@ from PIL import Image
 
 from galaxymill import flags, products
 from galaxymill.errors import UserError
-from galaxymill.images.settings import RecipeSettings
+from galaxymill.images.settings import PassthroughSettings, RecipeSettings
 from galaxymill.storage.origin import Origin, read_record
 from galaxymill.storage.parquet import write_product
 from galaxymill.votes.counts import CountSettings
@@ -295,11 +296,49 @@ def gathered(write_table, folder, locations):
 
 
 def test_images_of_a_folder(write_table, folder):
-    rows = gathered(write_table, folder, ["b.jpg", "gone.png", "a.png", "broken.jpg", ""])
-    assert [row["object_id"] for row in rows] == ["g0", "g1", "g2", "g3", "g4"]
+    files = ["b.jpg", "gone.png", "a.png", "broken.jpg", "", "a.png", "b.jpg"]
+    rows = gathered(write_table, folder, files)
+    assert [row["object_id"] for row in rows] == [f"g{i}" for i in range(7)]
     told = [flags.names(row["flags"]) for row in rows]
-    assert told == [[], ["no_coverage"], [], ["invalid_payload"], ["no_coverage"]]
-    assert [row["image"] is None for row in rows] == [False, True, False, True, True]
+    assert told == [[], ["no_coverage"], [], ["invalid_payload"], ["no_coverage"], [], []]
+    assert [row["image"] is None for row in rows] == [found != [] for found in told]
+    assert [row["reason"] for row in rows[1:4:2]] == [
+        "no file 'gone.png'",
+        "neither FITS nor JPEG, PNG or WebP",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("locations", "message"),
+    [
+        (
+            ["pics\\a.png", "pics\\b.jpg", "a.png"],
+            r"mine: 2 of 3 files are missing, e\.g\. .*images/pics\\a\.png, .*; write / betw",
+        ),
+        (["gone.png", "gone.jpg"], r"labels mine: 2 of 2 files are missing, e\.g\. .*gone\.png"),
+        (
+            ["broken.jpg", "broken.jpg", "a.png"],
+            r"2 of 3 files are unfit: neither FITS nor JPEG, PNG or WebP, e\.g\. g0, g1",
+        ),
+    ],
+)
+def test_more_than_half_lost_is_an_error_with_the_reason(write_table, folder, locations, message):
+    with pytest.raises(UserError, match=message):
+        gathered(write_table, folder, locations)
+
+
+def test_a_folder_s_rectangles_keep_their_shape(write_table, folder):
+    wide = np.zeros((32, 64, 3), np.uint8)
+    wide[8:24, 24:40] = 255
+    Image.fromarray(wide).save(folder / "wide.png")
+    source = write_table({"object_id": ["g"], "file_loc": ["wide.png"]}, name="located")
+    out = source.parent / "images.parquet"
+    chosen = PassthroughSettings(size=32, format="png")
+    collect_images([source], folder, out, "mine", "object_id", chosen)
+    (row,) = pq.read_table(out).to_pylist()
+    with Image.open(io.BytesIO(row["image"]["bytes"])) as picture:
+        np.testing.assert_array_equal(np.asarray(picture), wide[:, 16:48])
+    assert row["reason"] == "image is 64×32, not square: the middle 32×32 is drawn"
 
 
 @pytest.mark.parametrize("location", ["../secret.png", "/etc/hostname", "x/../../secret.png"])

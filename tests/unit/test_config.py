@@ -91,7 +91,7 @@ MISSPELT = [
         "blue, fill, format, green, origin, quality, red, reproj",
     ),
     ("labels/votes/image", {}, "checks, columns, dec, format, images, object_id, ra, splits"),
-    ("labels/votes/images/dir", "x", "folder, origin, size, survey"),
+    ("labels/votes/images/dir", "x", "depth, folder, format, origin, quality, shape, size, survey"),
     ("labels/votes/splits", {"training": 0.7}, "salt, test, train, val"),
     ("models/net/label", "x", "labels, train"),
     ("models/net/train/epoch", 3, "batch_size, cache_gb, calibrate, concentrations, device"),

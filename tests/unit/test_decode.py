@@ -22,6 +22,7 @@ from galaxymill.images.decode import (
     is_fits,
     read_fits,
     read_raster,
+    read_samples,
 )
 
 REAL = [
@@ -412,9 +413,9 @@ def test_animations_are_refused(kind):
         read_raster(file.getvalue())
 
 
-def saved(image, **options):
+def saved(image, kind="PNG", **options):
     file = io.BytesIO()
-    image.save(file, "PNG", **options)
+    image.save(file, kind, **options)
     return file.getvalue()
 
 
@@ -422,6 +423,47 @@ def test_16_bit_grey_keeps_its_upper_bits():
     grey = np.arange(0, 2**16, 2**8, dtype=np.uint16).reshape(16, 16)
     pixels = read_raster(saved(Image.fromarray(grey)))
     np.testing.assert_array_equal(pixels[..., 1], grey >> 8)
+
+
+def png_of_16_bits(samples, colour_type):
+    """A PNG as its specification says, since Pillow writes no colours of 16 bits."""
+
+    def chunk(kind, body):
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    height, width = samples.shape[:2]
+    head = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in samples)
+    body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+@pytest.mark.parametrize(("colour_type", "channels"), [(0, 1), (4, 2), (2, 3), (6, 4)])
+@pytest.mark.parametrize("depth", [8, 12, 16])
+def test_the_upper_bits_of_the_depth_are_shown(colour_type, channels, depth):
+    samples = np.random.default_rng(1).integers(0, 2**depth, (6, 9, channels)).astype(np.uint16)
+    shown = samples[..., :3] if channels > 2 else np.repeat(samples[..., :1], 3, axis=2)
+    if channels in (2, 4):
+        samples[..., -1] = 65535
+        samples[2, 3, -1] = 0
+        shown[2, 3] = 0
+    payload = png_of_16_bits(samples, colour_type)
+    np.testing.assert_array_equal(read_samples(payload), shown)
+    np.testing.assert_array_equal(read_raster(payload, depth), shown >> (depth - 8))
+    np.testing.assert_array_equal(read_raster(payload), shown >> 8)
+    beyond = read_raster(png_of_16_bits(samples, colour_type), 8)
+    np.testing.assert_array_equal(beyond, np.minimum(shown, 255))
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "CMYK", "LA"])
+def test_other_modes_are_shown_in_their_colours(mode):
+    ramp = np.linspace(0, 255, 300).astype(np.uint8).reshape(10, 30)
+    image = Image.fromarray(np.dstack([ramp] * 3)).convert(mode)
+    payload = saved(image, "JPEG", quality=100) if mode == "CMYK" else saved(image)
+    expected = image.convert("RGB") if mode != "LA" else image.convert("L").convert("RGB")
+    assert np.abs(read_raster(payload).astype(int) - np.asarray(expected)).max() <= 4
 
 
 def test_what_is_transparent_is_black():

@@ -45,8 +45,7 @@ rule collect_label_images:
         stage_version=STAGE_VERSIONS["labels"],
         folder=lambda wc: str(CFG.labels[wc.labels].images.folder),
         object_id=lambda wc: CFG.labels[wc.labels].settings.object_id,
-        settings=lambda wc: CFG.labels[wc.labels].images.settings.to_flags(),
+        settings=lambda wc: CFG.labels[wc.labels].images.to_flags(),
     shell:
         "galaxymill label-images {output.images:q} {params.folder:q} {input.votes:q} "
-        "--name {wildcards.labels} --object-id {params.object_id:q} {params.settings} "
-        "> {log:q} 2>&1"
+        "--name {wildcards.labels} --object-id {params.object_id:q} {params.settings} > {log:q} 2>&1"

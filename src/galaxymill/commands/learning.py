@@ -52,12 +52,12 @@ def label_images(
 ) -> None:
     """Gather the images that the column file_loc of SOURCES names, from FOLDER, into one product.
 
-    Settings: size, format (jpeg, png, webp), quality, origin.
+    Settings: size, format (jpeg, png, webp), quality, shape, depth, origin.
     """
-    from galaxymill.images.settings import RecipeSettings
+    from galaxymill.images.settings import PassthroughSettings
     from galaxymill.votes.images import collect_images as run
 
-    model = RecipeSettings.from_flags(settings, "label-images")
+    model = PassthroughSettings.from_flags(settings, "label-images")
     run(sources, folder, out, name, object_id, model)
 
 

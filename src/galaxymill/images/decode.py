@@ -27,6 +27,7 @@ DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _FILLING = b"\0 "
 _JPEG = b"\xff\xd8\xff"
 _PNG = b"\x89PNG\r\n\x1a\n"
+_GREY_AND_ALPHA = 4
 
 
 class PayloadError(ValueError):
@@ -229,19 +230,37 @@ def scaled(
     return data
 
 
-def read_raster(payload: bytes) -> npt.NDArray[np.uint8]:
+def read_raster(payload: bytes, depth: int = 16) -> npt.NDArray[np.uint8]:
+    """Decode a JPEG, PNG or WebP image to 8 bits; see `read_samples`.
+
+    Of a picture of 16 bits whose data fill ``depth`` bits, the upper 8 of these are shown; what is
+    brighter is white.
+    """
+    samples = read_samples(payload)
+    if samples.dtype == np.uint8:
+        return np.asarray(samples, np.uint8)
+    shown: npt.NDArray[np.uint8] = np.minimum(samples >> (depth - 8), 255).astype(np.uint8)
+    return shown
+
+
+def has_16_bits(payload: bytes) -> bool:
+    """Tell a PNG of 16 bits a colour by its header."""
+    return payload.startswith(_PNG) and payload[24:25] == b"\x10"
+
+
+def read_samples(payload: bytes) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
     """Decode a JPEG, PNG or WebP image.
 
     Parameters
     ----------
     payload : bytes
-        The file. What is transparent is shown black, like empty sky; 16-bit grey is cut to its
-        upper 8 bits. An EXIF orientation is not followed: surveys write none.
+        The file. What is transparent is shown black, like empty sky. An EXIF orientation is not
+        followed: surveys write none.
 
     Returns
     -------
-    ndarray, shape (height, width, 3), uint8
-        RGB, north up as served.
+    ndarray, shape (height, width, 3)
+        RGB, north up as served; uint16 for a PNG of 16 bits, else uint8.
 
     Raises
     ------
@@ -263,7 +282,7 @@ def read_raster(payload: bytes) -> npt.NDArray[np.uint8]:
             _refuse_large(*image.size)
             if getattr(image, "n_frames", 1) > 1:
                 raise PayloadError("an animation is no cutout")
-            return _rgb(image)
+            return _rgb_16(image, payload) if has_16_bits(payload) else _rgb(image)
     except PayloadError:
         raise
     except EOFError as error:
@@ -296,11 +315,32 @@ def _refuse_large(width: int, height: int) -> None:
 def _rgb(image: "ImageFile") -> npt.NDArray[np.uint8]:
     from PIL import Image
 
-    if image.mode.startswith("I"):
-        # Pillow would clip at 255.
-        grey = (np.asarray(image) >> 8).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
     if image.has_transparency_data:
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
         return np.asarray(Image.alpha_composite(black, image.convert("RGBA")).convert("RGB"))
     return np.asarray(image.convert("RGB"))
+
+
+def _rgb_16(image: "ImageFile", payload: bytes) -> npt.NDArray[np.uint16]:
+    """All 16 bits of a PNG.
+
+    Pillow keeps the upper 8 of colours: the lower ones are had by decoding once more, as if their
+    order were the other one. Grey with transparency is taken as its four bytes.
+    """
+    from PIL import Image
+
+    def raw(mode: str) -> npt.NDArray[np.uint8]:
+        with Image.open(io.BytesIO(payload), formats=("PNG",)) as again:
+            again.tile = [tile._replace(args=mode) for tile in again.tile]
+            return np.asarray(again)
+
+    if image.mode.startswith("I"):
+        return np.repeat(np.asarray(image).astype(np.uint16)[:, :, None], 3, axis=2)
+    if payload[25] == _GREY_AND_ALPHA:
+        four = raw("RGBA")
+        samples = (four[..., ::2].astype(np.uint32) * 256 + four[..., 1::2])[..., [0, 0, 0, 1]]
+    else:
+        samples = raw(f"{image.mode};16B").astype(np.uint32) * 256 + raw(f"{image.mode};16L")
+    if samples.shape[2] == 4:
+        samples = samples * samples[..., 3:] // 65535
+    return samples[..., :3].astype(np.uint16)

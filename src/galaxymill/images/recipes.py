@@ -14,6 +14,7 @@ from galaxymill.images.settings import (
     EuclidSettings,
     HscSettings,
     LuptonSettings,
+    PassthroughSettings,
     RecipeSettings,
 )
 from galaxymill.stages import STAGE_VERSIONS
@@ -45,7 +46,7 @@ RECIPES = {
     "euclid": Recipe(EuclidSettings, colours.euclid),
     "hsc": Recipe(HscSettings, colours.hsc),
     "lupton": Recipe(LuptonSettings, colours.lupton),
-    "passthrough": Recipe(RecipeSettings, None),
+    "passthrough": Recipe(PassthroughSettings, None),
 }
 
 WAYS_OUT = (
@@ -73,7 +74,7 @@ def domain(name: str, recipe: str, settings: RecipeSettings) -> dict[str, Any]:
         "recipe": recipe,
         "recipe_version": RECIPES[recipe].version,
         "render_version": STAGE_VERSIONS["render"],
-        **settings.model_dump(mode="json", exclude={"origin"}),
+        **{key: value for key, value in settings.product_settings().items() if key != "origin"},
     }
 
 

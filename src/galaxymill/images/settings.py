@@ -25,10 +25,26 @@ class RecipeSettings(Settings):
         description="where the pixels come from, e.g. sdss-gri-jpeg: a model that learned from "
         "images of the same origin, recipe and settings serves these; default: the name",
     )
+    shape: Literal["cut", "pad"] = Field(
+        "cut",
+        description="of an image that is not square: cut its middle out, or pad it (pictures in "
+        "black, fluxes with fill)",
+    )
 
     def drawn_bands(self) -> tuple[str, ...]:
         """Name the bands that are drawn; none for images that are shown as served."""
         return ()
+
+
+class PassthroughSettings(RecipeSettings):
+    """Settings of the recipe ``passthrough``."""
+
+    depth: int = Field(
+        16,
+        ge=8,
+        le=16,
+        description="bits that the data of pictures of 16 bits fill: the upper 8 of them are shown",
+    )
 
 
 class FluxSettings(RecipeSettings):

@@ -15,12 +15,14 @@ import pyarrow as pa
 
 from galaxymill import flags
 from galaxymill.errors import UserError
+from galaxymill.images.pixels import unfit_rows
 from galaxymill.images.recipes import WAYS_OUT, differences
 from galaxymill.inference.rows import Rows
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.inference.stream import Chunk, ChunkStream
 from galaxymill.models.store import ModelCard, read_card, read_features
 from galaxymill.progress import progress
+from galaxymill.reasons import Reasons
 from galaxymill.storage.atomic import exclusive
 from galaxymill.storage.origin import Origin, Record, is_made, read_record
 from galaxymill.storage.parquet import open_product
@@ -166,6 +168,9 @@ def _tables(request: _Request, rows: Rows, done: int) -> Iterator[pa.Table]:
     if done >= request.record.rows > 0:
         return
     unfit = flags.unfit_bits(request.settings.unfit)
+    reasons = Reasons.of(unfit_rows(request.images, unfit))
+    if 2 * reasons.total > request.record.rows:
+        logger.warning("predict: without a fit image: %s", reasons.told(request.record.rows))
     seen = request.card.settings
     # The first images are decoded while torch is imported, which takes seconds.
     with (

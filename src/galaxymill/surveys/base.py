@@ -217,9 +217,9 @@ class Target:
     ra, dec : float
         ICRS position in degrees; NaN where the catalogue has no positions.
     pixel_scale : float
-        In arcsec per pixel.
+        In arcsec per pixel; 0 where any will do.
     size : int
-        Width and height in pixels.
+        Width and height in pixels; 0 where any will do.
     file_loc : str
         Path of the image on disk, for the service ``files``, or a line a band; else empty.
     """

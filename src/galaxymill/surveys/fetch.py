@@ -215,8 +215,8 @@ def _row(cutout: Cutout) -> dict[str, Any]:
         "sha256": sha256(cutout.payload).hexdigest() if cutout.payload else None,
         "fetched_at": cutout.fetched_at,
         "url": cutout.url,
-        "pixel_scale": cutout.target.pixel_scale,
-        "size": cutout.target.size,
+        "pixel_scale": cutout.target.pixel_scale or None,
+        "size": cutout.target.size or None,
     }
 
 

@@ -72,9 +72,10 @@ def pixel_scale_and_size(
         return settings.pixel_scale, settings.size
     small, large = _radius(petro_r50), _radius(petro_r90)
     field_arcsec = _GZ_SIZE * max(min(0.04 * small, 0.02 * large), 0.1)
-    scale = field_arcsec / settings.size
+    wanted = settings.size or _GZ_SIZE
+    scale = field_arcsec / wanted
     if scale >= NATIVE_PIXEL_SCALE:
-        return scale, settings.size
+        return scale, wanted
     size = round(field_arcsec / NATIVE_PIXEL_SCALE)
     return NATIVE_PIXEL_SCALE, min(max(size, _MIN_SIZE), MAX_SIZE)
 
@@ -96,8 +97,9 @@ def cutout_sizes(r50: Floats, r90: Floats, settings: ServiceSettings) -> Sizes:
     small, large = (np.where(np.isfinite(r) & (r > 0), r, 0.0) for r in (r50, r90))
     field_arcsec = _GZ_SIZE * np.maximum(np.minimum(0.04 * small, 0.02 * large), 0.1)
     native = np.clip(np.round(field_arcsec / NATIVE_PIXEL_SCALE), _MIN_SIZE, MAX_SIZE)
-    coarse = field_arcsec / settings.size >= NATIVE_PIXEL_SCALE
-    return np.where(coarse, settings.size, native).astype(np.int64)
+    wanted = settings.size or _GZ_SIZE
+    coarse = field_arcsec / wanted >= NATIVE_PIXEL_SCALE
+    return np.where(coarse, wanted, native).astype(np.int64)
 
 
 def _radius(value: object) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from galaxymill.images.decode import FitsCutout, PayloadError, is_fits, read_fits, read_raster
+from galaxymill.images.decode import FitsCutout, PayloadError, is_fits, read_fits, read_samples
 from galaxymill.images.place import separation_arcsec
 from galaxymill.surveys.base import Target
 
@@ -97,7 +97,7 @@ def check_payload(
             return _check_holes(cutout, max_holes) if verdict.status == "ok" else verdict
         if bands is not None:
             return Verdict("invalid", "not a FITS file")
-        image = read_raster(payload)
+        image = read_samples(payload)
     except PayloadError as error:
         return Verdict("invalid", str(error), error.truncated)
     if image.min() == image.max():

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -20,6 +20,7 @@ from galaxymill.images.decode import PayloadError
 from galaxymill.settings import Names
 from galaxymill.surveys.base import (
     MAX_PAYLOAD_BYTES,
+    MAX_SIZE,
     Cutout,
     ServiceSettings,
     Target,
@@ -28,6 +29,7 @@ from galaxymill.surveys.own_fits import Naming, as_cutout
 from galaxymill.surveys.validate import check_payload
 
 _PLACEHOLDERS = ("{file_loc}", "{object_id}", "{band}")
+_COMMON_SIZE = 256
 
 
 class FilesSettings(ServiceSettings):
@@ -89,6 +91,21 @@ class FilesSettings(ServiceSettings):
             band: pattern.replace("{object_id}", target.object_id).replace("{band}", band)
             for band, pattern in zip(bands, patterns, strict=True)
         }
+
+    pixel_scale: Annotated[float, Field(ge=0, le=60)] | Literal["gz_decals"] = Field(
+        0.0,
+        description="arcsec per pixel that files should have, else they are flagged; 0: any",
+    )
+    size: int = Field(
+        0,
+        ge=0,
+        le=MAX_SIZE,
+        description="width and height that files should have, else they are flagged; 0: any",
+    )
+
+    def payload_bytes(self, size: int) -> int:
+        """Estimate the bytes of one cutout; of files of any size by the common one."""
+        return super().payload_bytes(size or _COMMON_SIZE)
 
 
 class FilesService:
