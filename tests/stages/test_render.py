@@ -1,6 +1,7 @@
 """One picture or one reason per cutout, the same bytes every time."""
 
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -24,6 +25,7 @@ from galaxymill.images.settings import (
     PassthroughSettings,
     RecipeSettings,
 )
+from galaxymill.status.galaxies import count_images
 from galaxymill.storage.origin import read_record
 
 SETTINGS = DecalsSettings(size=32)
@@ -474,3 +476,21 @@ def test_damaged_files_alone_do_not_fail_the_job(write_cutouts, make_fits, tmp_p
     cutouts = write_cutouts(*((f"g{i}", "invalid", make_fits()[:9000]) for i in range(5)))
     render(cutouts, tmp_path / "images.parquet", "toy", "decals", SETTINGS)
     assert pq.read_metadata(tmp_path / "images.parquet").num_rows == 5
+
+
+@pytest.mark.parametrize("with_reasons", [True, False])
+def test_status_tells_the_reasons_of_images(write_cutouts, make_fits, tmp_path, with_reasons):
+    """Also of products that were made before there were reasons."""
+    cutouts = write_cutouts(("a", "ok", make_fits(round_source(96, 192))), ("b", "failed", None))
+    out = tmp_path / "images" / "g0-k0-p4.parquet"
+    render(cutouts, out, "toy", "decals", SETTINGS)
+    if not with_reasons:
+        pq.write_table(pq.read_table(out).drop_columns(["reason"]), out)
+    stage = SimpleNamespace(products=out.parent, logs=tmp_path)
+    flagged = "12:00 render g0-k0-p4: flags: 1 not_square, 1 fetch_failed\n"
+    (tmp_path / "g0-k0-p4.log").write_text(flagged)
+    found = count_images(SimpleNamespace(done={"g0-k0-p4": 0.0}, stage=stage))
+    assert found.counts == {"not_square": 1, "fetch_failed": 1}
+    told = ": image is 192×96, not square: the middle 96×96 is drawn" if with_reasons else ""
+    ((reason, one),) = found.reasons.items()
+    assert (reason, one.count, one.named) == (f"not_square{told}", 1, "a")

@@ -62,7 +62,7 @@ def square(
         As many rows as columns, unless pixels are oval: resizing makes these square. Where the
         middle lies between two pixels, the upper row and the left column is kept.
     """
-    rows, columns = Frame(*pixels.shape[:2], pixel).squared(shape)
+    rows, columns = Frame(pixels.shape[0], pixels.shape[1], pixel).squared(shape)
     top, left = (pixels.shape[0] - rows) // 2, (pixels.shape[1] - columns) // 2
     kept = pixels[max(top, 0) :, max(left, 0) :][:rows, :columns]
     if kept.shape[:2] == (rows, columns):
