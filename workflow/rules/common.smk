@@ -68,12 +68,6 @@ EVALUATIONS = paths("<evaluation>/metrics.json", model=filter(tested, CFG.models
 IMAGES = paths("<survey>/images.csv", survey=CFG.surveys)
 PLANS = paths("<catalog>/plan.txt", survey=CFG.surveys)
 
-if not RELEASES and not EVALUATIONS:
-    print(
-        "galaxymill: no releases and no models in this config; try the target images",
-        file=sys.stderr,
-    )
-
 # Slots a host, so that several jobs together never ask it faster than one may.
 HOSTS = {host: f"host_{re.sub(r'[^a-z0-9]', '_', host.lower())}" for host in CFG.hosts()}
 for host, jobs in CFG.hosts().items():
