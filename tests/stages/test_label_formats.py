@@ -297,7 +297,7 @@ def test_numbers_as_classes_are_the_same_in_every_format(collect, write_table):
     values = {"object_id": list("abcd"), "ring": [1.0, 0.0, 0.0, 1.0]}
     texts = {**values, "ring": ["1.0", "0.0", "0", "1"]}
     expected = [[0, 1], [1, 0], [1, 0], [0, 1]]
-    for suffix, table in ((".csv", texts), (".csv", values), (".parquet", texts)):
+    for suffix, table in ((".csv", texts), (".csv", values), (".parquet", values)):
         votes = collect("classes", write_table(table, suffix), column="ring")
         assert votes.task.columns == ("ring_0", "ring_1")
         assert votes.values.tolist() == expected

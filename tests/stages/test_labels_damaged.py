@@ -179,7 +179,7 @@ def test_a_copy_of_a_table_does_not_count_twice(collect, tmp_path):
     one.write_text("object_id,shape_smooth,shape_featured\nJ1,30,40\nJ2,20,11\n")
     copy.write_text("shape_smooth,shape_featured,object_id\n20.0,11.0,J2\n30.0,40.0,J1\n")
     other.write_text("object_id,shape_smooth,shape_featured\nJ1,30,40\nJ2,20,12\n")
-    with pytest.raises(UserError, match=r"copy.csv: has the same votes .* as .*one.csv, which"):
+    with pytest.raises(UserError, match=r"copy.csv: has the same votes .* as .*one.csv; they"):
         collect("counts", one, copy)
     assert collect("counts", one, other)["shape_featured"].to_pylist() == [80, 23]
 

@@ -273,8 +273,9 @@ class _Reducer:
             yield f"{kind}: {', '.join(f'{text} ({n})' for text, n in texts.most_common(10))}"
 
     def _note(self, kind: str, text: str) -> None:
-        if text in self._unknown[kind] or len(self._unknown[kind]) < 1000:
-            self._unknown[kind][text[:100]] += 1
+        known, text = self._unknown[kind], text[:200]
+        if text in known or len(known) < 1000:
+            known[text] += 1
 
     def _workflow(self, row: Mapping[str, str]) -> Workflow:
         there = row["workflow_version"]

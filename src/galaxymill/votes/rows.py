@@ -175,8 +175,8 @@ def add_up(task: Task, files: Sequence[Rows]) -> Rows:
             said = where[order].tobytes() + rows.values[order].tobytes()
             if said in before and rows.values.sum() >= A_COPY:
                 raise UserError(
-                    f"{rows.file}: has the same votes on the same galaxies as {before[said]}, which "
-                    "would count twice; give one of the two"
+                    f"{rows.file}: has the same votes on the same galaxies as {before[said]}; they "
+                    "would count twice: give one of the two"
                 )
             before[said] = rows.file
             values[where] += rows.values

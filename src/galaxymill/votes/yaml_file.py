@@ -41,7 +41,7 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def read_yaml(path: Path, kind: str) -> Any:
+def read_yaml(path: Path, kind: str) -> dict[Any, Any]:
     """Parse a YAML file of at most ``MAX_YAML_BYTES``.
 
     Parameters
@@ -67,6 +67,6 @@ def read_yaml(path: Path, kind: str) -> Any:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         raise UserError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(plain, dict):
+    if not isinstance(plain, dict) or not plain:
         raise UserError(f"{path}: is empty or has no keys at its top level; {kind} is expected")
     return plain

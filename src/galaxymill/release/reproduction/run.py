@@ -27,6 +27,7 @@ from galaxymill.storage.digest import sha256_file
 
 CONFIG, INPUTS, GRAPH = "config.yaml", "inputs.json", "rulegraph.mmd"
 
+
 def release_target(name: str) -> str:
     """What the workflow is asked for to make a release."""
     return f"results/releases/{name}/SHA256SUMS"
