@@ -38,8 +38,7 @@ rule all:
     """Make every release and every evaluation of the config."""
     default_target: True
     input:
-        RELEASES,
-        EVALUATIONS,
+        everything,
 
 
 rule release:

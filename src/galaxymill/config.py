@@ -20,7 +20,7 @@ from galaxymill.simulation.settings import SimulationSettings
 from galaxymill.surveys.base import Network, ServiceSettings
 from galaxymill.surveys.registry import SERVICES
 from galaxymill.votes.settings import Labels
-from galaxymill.votes.tree import load_tree
+from galaxymill.votes.tree import find_tree, load_tree, tree_path
 
 _DOWNLOADS = Path("results/downloads")
 
@@ -287,7 +287,7 @@ class Config(Strict):
         tree = self.labels[labels].tree
         if tree is None:
             return None
-        return Path(tree) if "/" in tree or tree.endswith(".yaml") else trees / f"{tree}.yaml"
+        return tree_path(tree, trees)
 
 
 def load_config(plain: Mapping[str, Any], place: str, trees: Path) -> Config:
@@ -329,13 +329,8 @@ def load_config(plain: Mapping[str, Any], place: str, trees: Path) -> Config:
         if not folder.is_dir():
             raise UserError(f"{place}: {key}: no such folder: {folder} (looked in {Path.cwd()})")
     for name, labels in config.labels.items():
-        tree = config.tree_path(name, trees)
-        if tree is None:
-            continue
-        if not tree.is_file():
-            known = [path.stem for path in trees.glob("*.yaml")]
-            raise unknown_name(f"{place}: labels.{name}.tree", str(labels.tree), known, "tree")
-        load_tree(tree)
+        if labels.tree is not None:
+            load_tree(find_tree(labels.tree, trees, f"{place}: labels.{name}.tree"))
     return config
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import reprlib
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Self
@@ -135,6 +136,12 @@ _USER_INFO = re.compile(r"//[^/\s]*@")
 """A user and a password in an address: they must not be repeated in a message."""
 
 
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 200, 200
+shown = _SHORT.repr
+"""Spell a value for a message: a few of its members, whatever a file holds."""
+
+
 def spell(value: Any) -> str:
     """Write the value of a setting as the command line takes it."""
     if isinstance(value, bool):
@@ -160,7 +167,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
             parts.append(f"{place}: this key is required")
         else:
             message = detail["msg"].removeprefix("Value error, ")
-            given = "" if isinstance(detail["input"], dict) else f" (given: {detail['input']!r})"
+            value = detail["input"]
+            given = "" if isinstance(value, dict) else f" (given: {shown(value)})"
             given = _USER_INFO.sub("//***@", given)
             parts.append(f"{place}: {message}{given}" if place else message)
     return "; ".join(parts)

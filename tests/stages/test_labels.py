@@ -268,6 +268,17 @@ def test_command_line(galaxymill, write_table, tree, tmp_path):
     assert len(read_votes(out).object_ids) == 3
 
 
+def test_a_tree_by_name_on_the_command_line(galaxymill, shared_data, tmp_path):
+    source = shared_data / "gz2_stripe82_votes" / "table5.csv.gz"
+    words = ("labels", tmp_path / "votes.parquet", source, "--format", "gz2", "--tree")
+    done = galaxymill(*words, "gz2")
+    assert done.returncode == 0, done.stderr
+    assert read_votes(tmp_path / "votes.parquet").tree.name == "gz2"
+    done = galaxymill(*words, "gz3")
+    assert done.returncode == 2
+    assert "galaxymill: --tree: unknown tree 'gz3'; allowed: candels, cosmic_dawn" in done.stderr
+
+
 def test_command_line_refuses_with_one_message(galaxymill, write_table, tree, tmp_path):
     source = write_table(votes_with("bar_no", -7))
     done = galaxymill("labels", tmp_path / "votes.parquet", source, "--tree", tree)

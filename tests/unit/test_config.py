@@ -133,7 +133,7 @@ WRONG = [
     ("labels/votes/format", "classes", "column: this key is required"),
     ("labels/votes/column", "ring", "column: unknown key; allowed: checks, columns, dec, format"),
     ("labels/votes/tree", None, "tree: is required by format counts"),
-    ("labels/votes/checks", {"absolut": 3}, "unknown key; allowed: absolute, parents, relative"),
+    ("labels/votes/checks", {"absolut": 3}, "unknown key; allowed: absolute, lost, parents, rela"),
     ("labels/votes/checks", False, "labels.votes.checks: Input should be a valid dictionary"),
     ("labels/votes/settings", {}, "unknown key; allowed: "),
     ("labels/votes/images/survey", "fild", "unknown survey 'fild'; allowed: field"),

@@ -69,12 +69,6 @@ IMAGES = paths("<survey>/images.csv", survey=CFG.surveys)
 PLANS = paths("<catalog>/plan.txt", survey=CFG.surveys)
 VOTES = paths("<labels>/votes.parquet", labels=CFG.labels)
 
-if not RELEASES and not EVALUATIONS:
-    print(
-        "galaxymill: no releases and no models in this config; try the target images",
-        file=sys.stderr,
-    )
-
 # Slots a host, so that several jobs together never ask it faster than one may.
 HOSTS = {host: f"host_{re.sub(r'[^a-z0-9]', '_', host.lower())}" for host in CFG.hosts()}
 for host, jobs in CFG.hosts().items():

@@ -26,6 +26,17 @@ def cutout_files(wildcards):
     return list(map(str, CFG.surveys[wildcards.survey].cutouts.settings.input_files().values()))
 
 
+def everything(wildcards):
+    """Give every release and evaluation; say so when there are none."""
+    if not RELEASES and not EVALUATIONS:
+        print(
+            "galaxymill: this config has no release and no model that is evaluated, so that target "
+            "all makes nothing; target images fetches and renders the surveys",
+            file=sys.stderr,
+        )
+    return [*RELEASES, *EVALUATIONS]
+
+
 def label_files(wildcards):
     """Files of a labelled set."""
     return list(map(str, CFG.labels[wildcards.labels].votes))

@@ -15,10 +15,14 @@ def labels(
     out: Path,
     sources: Annotated[list[Path], typer.Argument(help="files of one format; they add up")],
     kind: Annotated[str, typer.Option("--format", help="docs/labels.md shows each")] = "counts",
-    tree: Annotated[Path | None, typer.Option(help="the tree that was asked")] = None,
+    tree: Annotated[
+        str | None, typer.Option(help="the tree that was asked: a name, such as gz2, or a path")
+    ] = None,
     settings: Sets = [],  # noqa: B006
     split: Annotated[list[str], typer.Option(help="KEY=VALUE: train, val, test, salt")] = [],  # noqa: B006
-    check: Annotated[list[str], typer.Option(help="KEY=VALUE: parents, absolute, relative")] = [],  # noqa: B006
+    check: Annotated[
+        list[str], typer.Option(help="KEY=VALUE: parents, absolute, relative, lost")
+    ] = [],  # noqa: B006
     catalog: Annotated[
         Path | None, typer.Option(help="objects.parquet that must know some of the galaxies")
     ] = None,
@@ -30,15 +34,18 @@ def labels(
     object_id, ra, dec. counts, fractions, gz_decals: columns. classes, number: column. classes:
     classes. panoptes: tasks, retired, already_seen.
     """
+    from galaxymill.paths import TREES
     from galaxymill.votes.checks import CheckSettings
     from galaxymill.votes.formats import FORMATS
     from galaxymill.votes.labels import LabelSettings, collect_labels
     from galaxymill.votes.splits import SplitSettings
+    from galaxymill.votes.tree import find_tree
 
     own = chosen_settings(FORMATS, "format", kind).from_flags(settings, f"labels --format {kind}")
     splits = SplitSettings.from_flags(split, "--split")
     checks = CheckSettings.from_flags(check, "--check")
-    collect_labels(sources, tree, out, LabelSettings(kind, own, splits, checks), catalog)
+    path = None if tree is None else find_tree(tree, TREES, "--tree")
+    collect_labels(sources, path, out, LabelSettings(kind, own, splits, checks), catalog)
 
 
 @app.command()

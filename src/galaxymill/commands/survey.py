@@ -32,16 +32,19 @@ def download(
 
 
 @app.command()
-def simulate(folder: Path, tree: Path, settings: Sets = []) -> None:  # noqa: B006
+def simulate(folder: Path, tree: str, settings: Sets = []) -> None:  # noqa: B006
     """Make a sky with known truth and simulated volunteers.
 
-    FOLDER receives catalog.parquet, truth.parquet and votes.parquet; TREE is the DECaLS tree.
+    FOLDER receives catalog.parquet, truth.parquet and votes.parquet; TREE is the DECaLS tree:
+    decals_dr5, or its path.
     Settings: n_galaxies, seed, votes_per_galaxy, labelled.
     """
+    from galaxymill.paths import TREES
     from galaxymill.simulation.settings import SimulationSettings
     from galaxymill.simulation.stage import simulate as run
+    from galaxymill.votes.tree import find_tree
 
-    run(folder, tree, SimulationSettings.from_flags(settings, "simulate"))
+    run(folder, find_tree(tree, TREES, "TREE"), SimulationSettings.from_flags(settings, "simulate"))
 
 
 @app.command()

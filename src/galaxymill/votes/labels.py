@@ -1,6 +1,7 @@
 """Stage ``labels``: what volunteers and catalogues say of galaxies, checked, added up and split."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,14 @@ from galaxymill.storage.digest import sha256_file
 from galaxymill.storage.origin import Origin, is_made
 from galaxymill.storage.parquet import write_product
 from galaxymill.tables import require_file
-from galaxymill.votes.checks import CheckSettings, Dropped, reasons, void_excess, write_dropped
+from galaxymill.votes.checks import (
+    CheckSettings,
+    Dropped,
+    check_loss,
+    reasons,
+    void_excess,
+    write_dropped,
+)
 from galaxymill.votes.formats import FORMATS
 from galaxymill.votes.overlap import check_overlap
 from galaxymill.votes.rows import Floats, FormatSettings, Rows, add_up
@@ -75,8 +83,8 @@ def collect_labels(
     Raises
     ------
     UserError
-        When a file is not of the format, is given twice, says nothing, or is of other galaxies
-        than the catalogue.
+        When a file is not of the format, is given twice or says nothing, when most of what they
+        say cannot be used, or when it is of other galaxies than the catalogue.
     """
     inputs = _digests(sources, settings.settings)
     task, files = _read(sources, tree_path, settings)
@@ -101,6 +109,8 @@ def collect_labels(
             write_product(folder / out.name, votes, origin, votes.schema)
     counts = {split: pc.sum(pc.equal(votes["split"], split)).as_py() for split in SPLITS}
     logger.info("labels: %d galaxies of %d files: %s", votes.num_rows, len(files), counts)
+    if task.kind == "class":
+        _tell_classes(task, votes)
     for reason, count in reasons(dropped).items():
         logger.warning("labels: dropped.csv: %d times %s", count, reason)
 
@@ -137,13 +147,16 @@ def _read(
 def _combine(
     sources: Sequence[Path], task: Task, files: Sequence[Rows], settings: LabelSettings
 ) -> tuple[pa.Table, list[Dropped]]:
+    place = ", ".join(map(str, sources))
     rows = add_up(task, files)
-    if not rows.object_ids:
-        raise UserError(f"{', '.join(map(str, sources))}: there are no votes")
     values, dropped = rows.values, list(rows.dropped)
     if task.kind == "votes":
         values, excess = void_excess(rows.object_ids, values, task.questions, settings.checks)
         dropped += excess
+    kept = len(values) if task.kind == "number" else float(values.sum())
+    check_loss(dropped, kept, settings.checks, place)
+    if not rows.object_ids:
+        raise UserError(f"{place}: there are no votes")
     columns = {"object_id": pa.array(rows.object_ids, pa.string())}
     radec = None
     if rows.positions is not None:
@@ -156,6 +169,23 @@ def _combine(
     columns["split"] = pa.array(assign_splits(rows.object_ids, radec, settings.splits))
     schema = products.votes(task, with_positions=rows.positions is not None)
     return pa.table(columns).cast(schema), dropped
+
+
+def _tell_classes(task: Task, votes: pa.Table) -> None:
+    """Log how many galaxies a class has, and where; few are a warning."""
+    told, few = [], []
+    for name, column in zip(task.questions.questions[0].answers, task.columns, strict=True):
+        is_it = pc.equal(votes[column], 1)
+        there = Counter(votes["split"].filter(is_it).to_pylist())
+        told.append(f"{name} {there.total()} ({'/'.join(str(there[split]) for split in SPLITS)})")
+        few += [f"{name!r} has {there.total()}"] if there.total() < 2 else []
+    logger.info("labels: galaxies by class (%s): %s", "/".join(SPLITS), ", ".join(told))
+    if few:
+        logger.warning(
+            "labels: classes with too few galaxies to learn and to test: %s; add galaxies, correct "
+            "the name, or take the class out",
+            ", ".join(few),
+        )
 
 
 def _sources(task: Task, files: Sequence[Rows]) -> pa.Table:

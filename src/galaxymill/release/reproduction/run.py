@@ -19,15 +19,13 @@ import yaml
 
 from galaxymill.config import load_config
 from galaxymill.errors import UserError
+from galaxymill.paths import CHECKOUT
 from galaxymill.release.reproduction.closure import own_files, renamed
 from galaxymill.settings import parse_json
 from galaxymill.storage.atomic import atomic_tree
 from galaxymill.storage.digest import sha256_file
 
 CONFIG, INPUTS, GRAPH = "config.yaml", "inputs.json", "rulegraph.mmd"
-
-CHECKOUT = Path(__file__).resolve().parents[4]
-"""Where the workflow lies beside the package; elsewhere when the package was installed alone."""
 
 
 def release_target(name: str) -> str:
