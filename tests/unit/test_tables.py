@@ -45,7 +45,9 @@ def test_a_point_among_fields_and_numbers_is_no_decimal():
     check("12.0", "12.5")
 
 
-@pytest.mark.parametrize("bad", ["NaN", "nan", "null", "None", "<NA>", "N/A", "NA", "--", "NaT"])
+@pytest.mark.parametrize(
+    "bad", ["NaN", "nan", "null", "None", "<NA>", "N/A", "NA", "--", "NaT", "", " ", "nan "]
+)
 def test_words_for_nothing_are_no_identifiers(bad):
     with pytest.raises(UserError, match=r"row 2: object_id '.*' means that there is none"):
         check("a", bad, names_files=False)
