@@ -204,7 +204,12 @@ def _to_arrow(column: Any) -> pa.Array:
     if values.dtype.kind == "O":
         return pa.array([None if np.all(no) else v for v, no in zip(values, absent, strict=True)])
     if values.dtype.kind == "S":
-        return pc.utf8_trim_whitespace(pa.array(values, mask=absent).cast(pa.string()))
+        try:
+            return pc.utf8_trim_whitespace(pa.array(values, mask=absent).cast(pa.string()))
+        except pa.ArrowInvalid as error:
+            raise ValueError(
+                f"column {column.name} has letters beyond ASCII, not in UTF-8"
+            ) from error
     return pa.array(values.astype(values.dtype.newbyteorder("=")), mask=absent)
 
 

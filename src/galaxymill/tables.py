@@ -15,9 +15,9 @@ from galaxymill.errors import UserError
 from galaxymill.table_kinds import Source, open_source
 
 MAX_ID_LENGTH = 128
-_BAD_ID = r"/|\.\.|\p{Cc}|^[\s\p{Z}]|[\s\p{Z}]$|^$"
+_BAD_ID = r"/|\.\.|\p{Cc}|^[\s\p{Z}]|[\s\p{Z}]$"
 # What spreadsheets, pandas and astropy write where there is nothing.
-_NO_ID = r"(?i)^(nan|null|none|<na>|n/a|#n/a|na|nat|--)$"
+_NO_ID = r"(?i)^\s*(|nan|null|none|<na>|n/a|#n/a|na|nat|--)\s*$"
 # 1.23E+18 and 1e+18, as of a number that has lost digits; not 12e4, which may be hexadecimal.
 _EXPONENT = r"^[+-]?[0-9]+([.,][0-9]*[eE][+-]?[0-9]+|[eE][+-][0-9]+)$"
 _WHOLE_DECIMAL = r"^[+-]?[0-9]+[.,]0*$"

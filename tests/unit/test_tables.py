@@ -45,7 +45,9 @@ def test_a_point_among_fields_and_numbers_is_no_decimal():
     check("12.0", "12.5")
 
 
-@pytest.mark.parametrize("bad", ["NaN", "nan", "null", "None", "<NA>", "N/A", "NA", "--", "NaT"])
+@pytest.mark.parametrize(
+    "bad", ["NaN", "nan", "null", "None", "<NA>", "N/A", "NA", "--", "NaT", "", " ", "nan "]
+)
 def test_words_for_nothing_are_no_identifiers(bad):
     with pytest.raises(UserError, match=r"row 2: object_id '.*' means that there is none"):
         check("a", bad, names_files=False)
@@ -157,10 +159,13 @@ def test_what_cannot_be_read_is_told(tmp_path, name, data, message):
 
 def test_columns_that_arrow_has_no_word_for(tmp_path):
     path = tmp_path / "t.fits"
-    Table({"ra": [1.0, 2.0], "v": [[1, 2], [3, 4]], "z": [1j, 2]}).write(path)
+    plain = {"ra": [1.0, 2.0], "v": [[1, 2], [3, 4]], "z": [1j, 2], "s": [b"\xe9", b"b"]}
+    Table(plain).write(path)
     assert read_table(path, ["v"])["v"].to_pylist() == [[1, 2], [3, 4]]
     with pytest.raises(UserError, match="column z holds complex numbers"):
         read_table(path, ["z"])
+    with pytest.raises(UserError, match="column s has letters beyond ASCII, not in UTF-8"):
+        read_table(path, ["s"])
 
 
 def test_an_image_is_no_table(tmp_path):
