@@ -226,7 +226,7 @@ def require_images(query: Any, collection: str) -> None:
         return
     if not found:
         what = f"collection {collection!r}" if collection else "these bands"
-        raise ServiceError(f"the archive has no image of {what} anywhere: is this its name there?")
+        raise ServiceError(f"the archive has no image of {what} anywhere: see how it names them")
 
 
 def text(value: Any) -> str:
