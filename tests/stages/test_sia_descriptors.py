@@ -326,6 +326,21 @@ def test_no_image_from_soda(body, status):
         assert archive.count("soda") == 2
 
 
+@pytest.mark.parametrize("datalink", [True, False])
+def test_an_image_that_does_not_reach_the_galaxy(datalink):
+    """From SODA it is another place than was asked for; of a whole file it is the edge."""
+    (far,) = images("g")
+    far.wcs.wcs.crval = [150.5, 2.0]
+    wrong = Response(far.fits(), mimetype="application/fits")
+    service = "soda" if datalink else "file"
+    with serve(*images("g"), datalink=datalink, hooks=[hook(service, wrong)]) as archive:
+        (cutout,) = ask(archive, bands="g")
+        verdict = ("invalid", "the archive has cut out another place")
+        if not datalink:
+            verdict = ("no_coverage", "no overlap with the image")
+        assert (cutout.status, cutout.reason) == verdict
+
+
 # What is nowhere
 
 

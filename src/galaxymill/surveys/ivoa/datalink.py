@@ -35,11 +35,6 @@ class Cutter:
     shape: str = "CIRCLE"
     constants: Mapping[str, str] = field(default_factory=dict)
 
-    def request(self, identifier: str, target: Target, radius_deg: float) -> str:
-        """Spell the request for a circle around a galaxy."""
-        region = self.region(identifier, target, radius_deg)
-        return _with_query(self.url, {**self.constants, **region})
-
     def region(self, identifier: str, target: Target, radius_deg: float) -> dict[str, str]:
         """Say what is cut, without where: the parameters of SODA 1.0, section 3.3."""
         circle = f"{target.ra:.7f} {target.dec:.7f} {radius_deg:.7f}"
@@ -75,11 +70,6 @@ class Link:
     assumed: bool = False
     lacks: str = "tells of no SODA service"
 
-    @property
-    def soda(self) -> tuple[Cutter | None, str]:
-        """How SODA is asked for this dataset."""
-        return self.cutter, self.identifier
-
 
 def is_datalink(access_format: str) -> bool:
     """Tell whether an address of this format is a DataLink."""
@@ -104,7 +94,7 @@ def linker(results: Any, url: str) -> Callable[[Mapping[str, Any]], str]:
         for service in services:
             asked, fixed = _fixed(service, row, columns, url)
             if fixed.get("ID"):
-                return _with_query(asked, fixed)
+                return with_query(asked, fixed)
         return ""
 
     return address
@@ -203,7 +193,7 @@ def _follows(service: Any, standard: str) -> bool:
     )
 
 
-def _with_query(url: str, parameters: Mapping[str, str]) -> str:
+def with_query(url: str, parameters: Mapping[str, str]) -> str:
     """Add parameters to an address, except those that it has already."""
     there = {name.upper() for name, _ in parse_qsl(urlsplit(url).query)}
     new = {name: value for name, value in parameters.items() if name.upper() not in there}

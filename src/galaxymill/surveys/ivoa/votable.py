@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _MAX_REASON = 200
 _MAX_ERROR_BYTES = 100_000
-_HEAD_BYTES = 2000
+_HEAD_BYTES = 10_000
 _VOTABLE = re.compile(rb"<(?:\w+:)?VOTABLE\b")
 _ERROR = re.compile(
     rb"<(?:\w+:)?INFO\b(?=[^>]*QUERY_STATUS)(?=[^>]*ERROR)[^>]*>(?:\s*<!\[CDATA\[)?([^<\]]*)", re.I
@@ -86,7 +86,8 @@ def session(http: Http, own: str = "") -> "requests.Session":
                 extensions={"table": True},
             )
             if answer.verdict.status != "ok":
-                raise ArchiveError(explain(answer), answer.http_status)
+                said = answer.why if answer.http_status == 200 else explain(answer)
+                raise ArchiveError(said, answer.http_status)
             if is_file(answer.headers.get("content-type", ""), answer.payload):
                 raise FileInsteadError("an image, not a table", answer.http_status)
             body = io.BytesIO(_with_plain_parameters(answer.payload))
@@ -225,7 +226,7 @@ def require_images(query: Any, collection: str) -> None:
         return
     if not found:
         what = f"collection {collection!r}" if collection else "these bands"
-        raise ServiceError(f"the archive has no image of {what} anywhere: is this its name there?")
+        raise ServiceError(f"the archive has no image of {what} anywhere: see how it names them")
 
 
 def text(value: Any) -> str:

@@ -2,15 +2,22 @@
 
 With ``tap`` one query finds the images of a thousand galaxies (an upload joined with ObsCore);
 without it SIA2 is asked once a galaxy. Of several images that hold a galaxy, the one whose centre
-is nearest is cut. Where the first two DataLinks of a collection agree, its SODA service is known;
-then each band is one request. An archive without SODA serves its files whole: these are cut here
-when they are small. Of several images in one answer, the one that fills most of the square counts.
+is nearest is cut. A links service that the list of images describes is asked before the addresses
+in its rows. Where the first two DataLinks of a collection agree, its SODA service is known; then
+each band is one request, of what the descriptor fixes and a circle (CIRCLE, else POS). An archive
+without SODA serves its files whole: these are cut here when they are small. Of several images in
+one answer, the one that fills most of the square counts.
 With ``protocol: sia1`` (NOIRLab) a galaxy is one query more, which lists cutouts ready to be had.
+
+A galaxy is ``no_coverage`` when a list of images without errors is empty or holds none of its
+bands, SODA answers 204, or a whole file does not reach it. While no list held an image, one query
+asks whether the collection is anywhere; if not, the job stops.
 
 It cannot mosaic: where an image ends, so does the cutout, which is then ``partial``. Bands are
 stacked pixel on pixel and not resampled: they must share one pixel scale, and images on different
 grids are up to a pixel apart. It knows bearer tokens only (no X.509, no password), and
-asynchronous TAP and SODA not at all. A ``where`` needs ``tap``.
+asynchronous TAP and SODA not at all, nor SODA by POLYGON or by other parameters alone. A ``where``
+needs ``tap``.
 """
 
 import math
@@ -23,6 +30,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from galaxymill.images.decode import PayloadError
 from galaxymill.settings import Numbers
 from galaxymill.surveys.base import (
     MAX_PAYLOAD_BYTES,
@@ -35,7 +43,7 @@ from galaxymill.surveys.base import (
 )
 from galaxymill.surveys.http import Answer
 from galaxymill.surveys.ivoa.bearer import BearerHttp, read_token
-from galaxymill.surveys.ivoa.datalink import Cutter, Link
+from galaxymill.surveys.ivoa.datalink import Cutter, Link, with_query
 from galaxymill.surveys.ivoa.obscore import WAVELENGTHS, Dataset, Selection
 from galaxymill.surveys.ivoa.planes import cut_answer
 from galaxymill.surveys.ivoa.queries import REFUSED, UPLOAD_ROWS, Archive
@@ -270,7 +278,7 @@ class SiaService:
             if not (link.assumed and error.http_status in REFUSED):
                 raise
             own = self._archive.own_link(self._linked(dataset))
-            if own.soda == link.soda:
+            if (own.cutter, own.identifier) == (link.cutter, link.identifier):
                 raise
         return self._ask(target, dataset, own, factor)
 
@@ -289,6 +297,8 @@ class SiaService:
                 final = error and answer.http_status == 200
                 return Verdict("failed", explain(answer), refused=final)
             planes.append(cut_answer(answer, target, factor))
+            if planes[-1] is None and link.cutter:
+                raise PayloadError("the archive has cut out another place")
             return Verdict("ok")
 
         answer = self._http.get(address, own="SODA" if link.cutter else "file", judge=judge)
@@ -340,9 +350,8 @@ def _request(target: Target, dataset: Dataset, link: Link) -> tuple[str, str]:
     asked for: the parameters of SODA, or the dataset.
     """
     if link.cutter is not None:
-        radius_deg = _radius_deg(target)
-        region = link.cutter.region(link.identifier, target, radius_deg)
-        url = link.cutter.request(link.identifier, target, radius_deg)
+        region = link.cutter.region(link.identifier, target, _radius_deg(target))
+        url = with_query(link.cutter.url, {**link.cutter.constants, **region})
         return url, f"?{urlencode(region, quote_via=quote)}"
     if not link.file_url:
         raise ArchiveError(f"the archive {link.lacks} and of no FITS file")
