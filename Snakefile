@@ -60,6 +60,7 @@ rule images:
 
 
 rule plan:
-    """Count partitions, requests, bytes and hours before anything is asked."""
+    """Count partitions, requests, bytes and hours, and check all tables, before anything is asked."""
     input:
         PLANS,
+        VOTES,

@@ -76,7 +76,7 @@ class Settings(Strict):
         words: list[str] = []
         for key, value in sorted(self.model_dump(include=set(names)).items()):
             if value is not None:
-                words += [option, f"{key}={_spell(value)}"]
+                words += [option, f"{key}={spell(value)}"]
         return shlex.join(words)
 
     def product_settings(self) -> dict[str, Any]:
@@ -142,7 +142,8 @@ shown = _SHORT.repr
 """Spell a value for a message: a few of its members, whatever a file holds."""
 
 
-def _spell(value: Any) -> str:
+def spell(value: Any) -> str:
+    """Write the value of a setting as the command line takes it."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, dict) or (

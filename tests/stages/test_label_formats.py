@@ -216,6 +216,21 @@ def test_files_that_disagree_are_refused(collect, write_table, kind, values):
         collect(kind, one, other, column="label")
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".fits"])
+@pytest.mark.parametrize("kind", ["classes", "number", "counts"])
+def test_identifiers_that_became_decimals_are_refused(
+    collect, write_table, write_tree, suffix, kind
+):
+    ids = [1237648720693755900.0, 1237648720693756600.0]
+    if suffix == ".csv":
+        ids = [repr(number) for number in ids]
+    columns = {"object_id": ids, "shape_smooth": [1, 2], "shape_featured": [2, 1]}
+    options = {} if kind == "counts" else {"column": "shape_smooth"}
+    tree = write_tree("t", shape=SHAPE) if kind == "counts" else None
+    with pytest.raises(UserError, match="column object_id holds decimal numbers, such as"):
+        collect(kind, write_table(columns, suffix), tree=tree, **options)
+
+
 def test_numbers(collect, write_table, tmp_path):
     source = write_table({"object_id": ["b", "a"], "redshift": [0.5, -0.001]}, name="z")
     votes = collect("number", source, column="redshift")

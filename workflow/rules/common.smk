@@ -67,6 +67,7 @@ RELEASES = paths("<release>/SHA256SUMS", release=CFG.releases)
 EVALUATIONS = paths("<evaluation>/metrics.json", model=filter(tested, CFG.models))
 IMAGES = paths("<survey>/images.csv", survey=CFG.surveys)
 PLANS = paths("<catalog>/plan.txt", survey=CFG.surveys)
+VOTES = paths("<labels>/votes.parquet", labels=CFG.labels)
 
 # Slots a host, so that several jobs together never ask it faster than one may.
 HOSTS = {host: f"host_{re.sub(r'[^a-z0-9]', '_', host.lower())}" for host in CFG.hosts()}

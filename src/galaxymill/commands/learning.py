@@ -23,6 +23,9 @@ def labels(
     check: Annotated[
         list[str], typer.Option(help="KEY=VALUE: parents, absolute, relative, lost")
     ] = [],  # noqa: B006
+    catalog: Annotated[
+        Path | None, typer.Option(help="objects.parquet that must know some of the galaxies")
+    ] = None,
 ) -> None:
     """Check labels and split them; OUT is votes.parquet.
 
@@ -42,7 +45,7 @@ def labels(
     splits = SplitSettings.from_flags(split, "--split")
     checks = CheckSettings.from_flags(check, "--check")
     path = None if tree is None else find_tree(tree, TREES, "--tree")
-    collect_labels(sources, path, out, LabelSettings(kind, own, splits, checks))
+    collect_labels(sources, path, out, LabelSettings(kind, own, splits, checks), catalog)
 
 
 @app.command()
@@ -56,12 +59,12 @@ def label_images(
 ) -> None:
     """Gather the images that the column file_loc of SOURCES names, from FOLDER, into one product.
 
-    Settings: size, format (jpeg, png, webp), quality.
+    Settings: size, format (jpeg, png, webp), quality, shape, depth, origin.
     """
-    from galaxymill.images.settings import RecipeSettings
+    from galaxymill.images.settings import PassthroughSettings
     from galaxymill.votes.images import collect_images as run
 
-    model = RecipeSettings.from_flags(settings, "label-images")
+    model = PassthroughSettings.from_flags(settings, "label-images")
     run(sources, folder, out, name, object_id, model)
 
 

@@ -100,7 +100,10 @@ def evaluate(
             return
         encoder, without = _initial_encoder(predictor, sample)
         wanted = {*sample.fitted, *sample.test}
-        groups = source.find(wanted, flags.unfit_bits(card.settings.unfit))
+        unfit = flags.unfit_bits(card.settings.unfit)
+        groups = source.find(wanted, unfit)
+        if lacking := source.lacking(wanted, groups, unfit):
+            logger.warning("evaluate: without a fit image: %s", lacking)
         seen = look(sample, groups, predictor, encoder)
         material = _material(card.task, sample, seen, groups, images, catalogs, truth)
         with own_style():

@@ -114,18 +114,22 @@ def load_splits(votes: Votes, images: ImageSource, settings: TrainSettings) -> d
         }
         for name in LEARNED_FROM
     }
-    groups = images.find(set().union(*wanted.values()), flags.unfit_bits(settings.unfit))
+    everybody, unfit = set().union(*wanted.values()), flags.unfit_bits(settings.unfit)
+    groups = images.find(everybody, unfit)
     splits = {}
     for name, keys in wanted.items():
         own = [replace(group, ids=group.ids & keys) for group in groups if group.ids & keys]
         found = sorted(key for group in own for key in group.ids)
         splits[name] = Split(own, {key: labels[key] for key in found}, settings.side)
         logger.info("train: %s: %d galaxies, %d with a fit image", name, len(keys), len(found))
+    lacking = images.lacking(everybody, groups, unfit)
+    if lacking:
+        logger.warning("train: without a fit image: %s", lacking)
     if len(splits["train"]) < 2:
+        why = f"without a fit image: {lacking}" if lacking else "see the share of the split train"
         raise UserError(
             f"{len(splits['train'])} of {len(votes.object_ids)} labelled galaxies can be learned "
-            f"from; looked for images in {images.files[0].parent}; check that object_id is the "
-            "same in votes and images, and the share of the split train"
+            f"from; looked for images in {images.files[0].parent}; {why}"
         )
     return splits
 

@@ -26,6 +26,7 @@ from galaxymill.votes.checks import (
     write_dropped,
 )
 from galaxymill.votes.formats import FORMATS
+from galaxymill.votes.overlap import check_overlap
 from galaxymill.votes.rows import Floats, FormatSettings, Rows, add_up
 from galaxymill.votes.splits import SPLITS, SplitSettings, assign_splits
 from galaxymill.votes.task import Task
@@ -57,7 +58,11 @@ class LabelSettings:
 
 
 def collect_labels(
-    sources: Sequence[Path], tree_path: Path | None, out: Path, settings: LabelSettings
+    sources: Sequence[Path],
+    tree_path: Path | None,
+    out: Path,
+    settings: LabelSettings,
+    catalog: Path | None = None,
 ) -> None:
     """Check and add up files of labels, and give each galaxy its split.
 
@@ -71,12 +76,15 @@ def collect_labels(
         ``votes.parquet``, sorted by ``object_id``. Beside it, ``sources.parquet`` tells what each
         file says and ``dropped.csv`` which votes were left out.
     settings : LabelSettings
+    catalog : Path or None
+        ``objects.parquet`` of the survey that the images are of: it changes no labels, but must
+        know some of their galaxies.
 
     Raises
     ------
     UserError
-        When a file is not of the format, is given twice, or says nothing, or when most of
-        what they say cannot be used.
+        When a file is not of the format, is given twice or says nothing, when most of what they
+        say cannot be used, or when it is of other galaxies than the catalogue.
     """
     inputs = _digests(sources, settings.settings)
     task, files = _read(sources, tree_path, settings)
@@ -92,6 +100,8 @@ def collect_labels(
         if waited and is_made(out, origin):
             return
         votes, dropped = _combine(sources, task, files, settings)
+        if catalog is not None:
+            check_overlap(votes["object_id"], catalog, ", ".join(map(str, sources)))
         said = _sources(task, files)
         with atomic_tree(out.parent, out.name) as folder:
             write_dropped(folder / "dropped.csv", dropped)

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from galaxymill.errors import UserError
 from galaxymill.settings import Settings
-from galaxymill.tables import check_range, column_names
+from galaxymill.tables import check_range, column_names, positions
 from galaxymill.votes.checks import Dropped
 from galaxymill.votes.task import Task
 
@@ -115,13 +115,7 @@ def read_positions(path: Path, table: pa.Table, columns: Sequence[str]) -> Float
     """
     if not columns:
         return None
-    ra, dec = columns
-    return np.column_stack(
-        [
-            check_range(path, table[ra], ra, 0, 360).to_numpy(),
-            check_range(path, table[dec], dec, -90, 90).to_numpy(),
-        ]
-    )
+    return np.column_stack([place.to_numpy() for place in positions(path, table, *columns)])
 
 
 def read_counts(path: Path, table: pa.Table, columns: Sequence[str]) -> Floats:
