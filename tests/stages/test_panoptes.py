@@ -467,6 +467,11 @@ def test_most_classifications_unreadable_is_an_error(export, count):
     assert count(export(row(1, "1"), *elsewhere)) == {"J900": [1, 0, 0, 0, 0]}
 
 
+def test_half_a_character_is_spelled(export, count):
+    data = '{"900": {"retired": {"id": 1}, "name": "\\ud800x", "\\ud800": 1}}'
+    assert list(count(export(row(subject_data=data)))) == [r"\ud800x"]
+
+
 def test_a_decimal_as_identifier_is_not_lost(export, count):
     data = json.dumps({"900": {"retired": {"id": 1}, "name": 1.2376487206937587e18}})
     # The check of identifiers may refuse it, by name.

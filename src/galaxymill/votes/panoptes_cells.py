@@ -84,7 +84,9 @@ def _plain(key: str) -> str:
 
 def text(value: Any) -> str:
     """Give an identifier of the metadata as text, for `galaxymill.tables.check_ids` to judge."""
-    return without_blanks(str(value)) if isinstance(value, str | int | float) else ""
+    plain = without_blanks(str(value)) if isinstance(value, str | int | float) else ""
+    # JSON may hold halves of characters, which no table can.
+    return plain.encode(errors="backslashreplace").decode()
 
 
 def position(metadata: Mapping[str, Any], names: tuple[str, str]) -> tuple[float, float]:
