@@ -38,8 +38,7 @@ rule all:
     """Make every release and every evaluation of the config."""
     default_target: True
     input:
-        RELEASES,
-        EVALUATIONS,
+        everything,
 
 
 rule release:
@@ -61,6 +60,7 @@ rule images:
 
 
 rule plan:
-    """Count partitions, requests, bytes and hours before anything is asked."""
+    """Count partitions, requests, bytes and hours, and check all tables, before anything is asked."""
     input:
         PLANS,
+        VOTES,

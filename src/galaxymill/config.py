@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from galaxymill.catalog.settings import CatalogSettings
 from galaxymill.downloads.settings import DownloadSettings, FileName
 from galaxymill.errors import UserError, unknown_name
-from galaxymill.images.recipes import RECIPES
+from galaxymill.images.recipes import RECIPES, WAYS_OUT, differences, domain
 from galaxymill.images.settings import RecipeSettings
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.models.settings import TrainSettings
@@ -20,7 +20,7 @@ from galaxymill.simulation.settings import SimulationSettings
 from galaxymill.surveys.base import Network, ServiceSettings
 from galaxymill.surveys.registry import SERVICES
 from galaxymill.votes.settings import Labels
-from galaxymill.votes.tree import load_tree
+from galaxymill.votes.tree import find_tree, load_tree, tree_path
 
 _DOWNLOADS = Path("results/downloads")
 
@@ -93,11 +93,23 @@ class Survey(Strict):
     images: Images
 
     @model_validator(mode="after")
+    def _positions_are_there(self) -> Self:
+        why_needed = self.cutouts.settings.why_positions
+        if why_needed and not self.catalog.positions:
+            raise ValueError(
+                f"catalog.positions: false, but {why_needed} (service: {self.cutouts.service}); "
+                "give positions, or take service files without a footprint"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _columns_are_there(self) -> Self:
         scale_by_radius = self.cutouts.settings.pixel_scale == "gz_decals"
         needed = ["petro_r50", "petro_r90"] if scale_by_radius else []
         if self.cutouts.service == "files":
-            needed.append("file_loc")
+            needed += self._file_columns()
+            if self.images.recipe != "passthrough":
+                self._bands_are_drawn()
         elif self.cutouts.settings.sends_pictures:
             self._pictures_are_shown_as_served()
         else:
@@ -126,6 +138,19 @@ class Survey(Strict):
                 f"images.recipe: {self.images.recipe} needs fluxes of a known zero point; give "
                 "cutouts.zero_points, or choose pictures and passthrough"
             )
+        self._bands_are_drawn()
+
+    def _file_columns(self) -> list[str]:
+        """Check that several columns of paths are one a band, and tell whether one is needed."""
+        columns, bands = self.catalog.file_loc or (), self.cutouts.settings.bands
+        if len(columns) > 1 and len(columns) != len(bands):
+            raise ValueError(
+                f"catalog.file_loc: {len(columns)} columns for bands {','.join(bands)} of cutouts; "
+                "give one, or one a band in their order"
+            )
+        return ["file_loc"] if "{file_loc}" in getattr(self.cutouts.settings, "pattern", "") else []
+
+    def _bands_are_drawn(self) -> None:
         bands = self.cutouts.settings.bands
         for band in self.images.settings.drawn_bands():
             if band not in bands:
@@ -183,13 +208,13 @@ class Config(Strict):
                 kind = "service" if among is SERVICES else place.rsplit(".", 1)[-1]
                 raise ValueError(str(unknown_name(place, name, among, kind)))
         for name, release in self.releases.items():
-            surveys = self.image_surveys(release.model)
-            if release.survey not in surveys and not release.predict.allow_domain_shift:
-                told = ", ".join(survey or "none, a folder" for survey in surveys)
+            ours = self.survey_domain(release.survey)
+            theirs = [self.label_domain(one) for one in self.models[release.model].labels]
+            if ours not in theirs and not release.predict.allow_domain_shift:
+                told = differences(theirs[0], ours, "{}: model {!r}, survey {!r}")
                 raise ValueError(
-                    f"releases.{name}: model {release.model} learned from other images (survey: "
-                    f"{told}) than those of {release.survey}; set "
-                    "predict: {allow_domain_shift: true} to flag every row, or train on this survey"
+                    f"releases.{name}: model {release.model} learned from other images than those "
+                    f"of {release.survey}: {told}. {WAYS_OUT}"
                 )
         seen: dict[tuple[str, str], tuple[str, PredictSettings]] = {}
         for name, release in self.releases.items():
@@ -225,6 +250,18 @@ class Config(Strict):
         """Surveys whose images a model learns from, by its labels; None for a folder of files."""
         return [self.labels[name].images.survey for name in self.models[model].labels]
 
+    def survey_domain(self, survey: str) -> dict[str, Any]:
+        """What kind of images a survey has."""
+        images = self.surveys[survey].images
+        return domain(survey, images.recipe, images.settings)
+
+    def label_domain(self, labels: str) -> dict[str, Any]:
+        """What kind of images a model learns from by a labelled set."""
+        images = self.labels[labels].images
+        if images.survey is not None:
+            return self.survey_domain(images.survey)
+        return domain(labels, "passthrough", images)
+
     def hosts(self) -> dict[str, int]:
         """Hosts that are asked, and how many jobs may ask each of them at once."""
         jobs: dict[str, int] = {}
@@ -250,7 +287,7 @@ class Config(Strict):
         tree = self.labels[labels].tree
         if tree is None:
             return None
-        return Path(tree) if "/" in tree or tree.endswith(".yaml") else trees / f"{tree}.yaml"
+        return tree_path(tree, trees)
 
 
 def load_config(plain: Mapping[str, Any], place: str, trees: Path) -> Config:
@@ -292,13 +329,8 @@ def load_config(plain: Mapping[str, Any], place: str, trees: Path) -> Config:
         if not folder.is_dir():
             raise UserError(f"{place}: {key}: no such folder: {folder} (looked in {Path.cwd()})")
     for name, labels in config.labels.items():
-        tree = config.tree_path(name, trees)
-        if tree is None:
-            continue
-        if not tree.is_file():
-            known = [path.stem for path in trees.glob("*.yaml")]
-            raise unknown_name(f"{place}: labels.{name}.tree", str(labels.tree), known, "tree")
-        load_tree(tree)
+        if labels.tree is not None:
+            load_tree(find_tree(labels.tree, trees, f"{place}: labels.{name}.tree"))
     return config
 
 

@@ -44,6 +44,10 @@ FLAGS = (
     Flag(4096, "off_centre", "the galaxy is off the middle by over 5 % of the image's width"),
     Flag(8192, "low_signal", "the middle is less than 5 times brighter than the noise"),
     Flag(16384, "unreadable", "the rendered image could not be decoded for prediction"),
+    Flag(32768, "not_square", "the image was not square: its middle is drawn, or it is padded"),
+    Flag(65536, "size_differs", "the image has another size than was asked for"),
+    Flag(131072, "scale_differs", "the image has another pixel scale than was asked for"),
+    Flag(262144, "dark", "the image is nearly black, white or of one shade all over"),
 )
 BITS = {flag.name: flag.bit for flag in FLAGS}
 
@@ -71,6 +75,7 @@ UNFIT = (
     "zero_or_nan_above_20pc",
     "constant",
     "no_data",
+    "dark",
 )
 """Unless a config says otherwise, an image with any of these is neither learned from nor predicted.
 

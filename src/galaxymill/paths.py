@@ -6,6 +6,12 @@ Snakemake knows these templates as pathvars: a rule writes ``<cutouts>/{part}.pa
 import re
 from pathlib import Path
 
+CHECKOUT = Path(__file__).resolve().parents[2]
+"""Where the workflow lies beside the package; elsewhere when the package was installed alone."""
+
+TREES = CHECKOUT / "config" / "trees"
+"""The trees known by name."""
+
 PATHVARS = {
     "downloads": "<results>/downloads",
     "simulation": "<results>/simulations/{simulation}",

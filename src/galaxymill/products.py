@@ -69,8 +69,8 @@ CUTOUTS = pa.schema(
         field("sha256", pa.string(), "sha256 of the payload"),
         _volatile(field("fetched_at", pa.timestamp("ms", tz="UTC"), "when the answer came")),
         field("url", pa.string(), "what was asked, without server or secrets"),
-        field("pixel_scale", pa.float64(), "pixel scale that was asked for", "arcsec/pixel"),
-        field("size", pa.int32(), "width and height that were asked for", "pixel"),
+        field("pixel_scale", pa.float64(), "pixel scale asked for, null: any", "arcsec/pixel"),
+        field("size", pa.int32(), "width and height asked for, null: any", "pixel"),
     ]
 )
 
@@ -106,6 +106,7 @@ IMAGES = datasets_schema(
                 "image", _IMAGE, "the image as a JPEG, PNG or WebP file, null when there is none"
             ),
             FLAGS,
+            field("reason", pa.string(), "why there is no image, and what its flags say"),
             *IMAGE_QUALITY,
         ]
     )

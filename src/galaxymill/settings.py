@@ -2,6 +2,7 @@
 
 import json
 import re
+import reprlib
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Self
@@ -97,7 +98,7 @@ class Settings(Strict):
         words: list[str] = []
         chosen = self.model_dump(include=set(names), exclude_defaults=True)
         for key, value in sorted(chosen.items()):
-            words += [option, f"{key}={_spell(value)}"]
+            words += [option, f"{key}={spell(value)}"]
         return shlex.join(words)
 
     def product_settings(self) -> dict[str, Any]:
@@ -158,7 +159,14 @@ _USER_INFO = re.compile(r"//[^/\s]*@")
 """A user and a password in an address: they must not be repeated in a message."""
 
 
-def _spell(value: Any) -> str:
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 200, 200
+shown = _SHORT.repr
+"""Spell a value for a message: a few of its members, whatever a file holds."""
+
+
+def spell(value: Any) -> str:
+    """Write the value of a setting as the command line takes it."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, dict) or (
@@ -182,7 +190,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
             parts.append(f"{place}: this key is required")
         else:
             message = detail["msg"].removeprefix("Value error, ")
-            given = "" if isinstance(detail["input"], dict) else f" (given: {detail['input']!r})"
+            value = detail["input"]
+            given = "" if isinstance(value, dict) else f" (given: {shown(value)})"
             given = _USER_INFO.sub("//***@", given)
             parts.append(f"{place}: {message}{given}" if place else message)
     return "; ".join(parts)

@@ -225,11 +225,18 @@ def test_a_second_comparison_takes_the_firsts_place(release, gz_desi, tmp_path):
     compare(release, gz_desi, out=out)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     mapped = tmp_path / "map.yaml"
-    mapped.write_text("bar_no_fraction: ra\nsmooth-or-featured_smooth_fraction: dec\n")
+    mapped.write_text("bar_no_fraction: bar_weak_fraction\n")
     told = compare(release, gz_desi, columns=mapped, out=out)
     assert len(list((out / "plots").glob("*.png"))) == 2
-    assert "{bar_no_fraction, ra}" in told
+    assert "bar (A alone: weak); bar (B alone: no)" in told
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
+
+
+def test_a_fraction_is_not_compared_with_a_percentage(release, gz_desi, tmp_path):
+    mapped = tmp_path / "map.yaml"
+    mapped.write_text("bar_no_fraction: dec\n")
+    with pytest.raises(UserError, match=r"gz_desi.parquet: row \d+: dec is .* a fraction is 0 to"):
+        compare(release, gz_desi, columns=mapped)
 
 
 def test_columns_of_no_question_have_scores_and_a_figure(release, gz_desi, tmp_path):

@@ -21,7 +21,7 @@ from werkzeug import Response
 
 from galaxymill.images.decode import read_fits
 from galaxymill.surveys import http
-from galaxymill.surveys.base import Network, Target
+from galaxymill.surveys.base import Network, ServiceError, Target
 from galaxymill.surveys.fetch import fetch
 from galaxymill.surveys.ivoa import irsa
 from galaxymill.surveys.mosaics import range_reader
@@ -184,7 +184,8 @@ def world(s3, front):
         world.sia.append(request.args.to_dict())
         if world.sia_answers:
             return world.sia_answers.pop(0)
-        return Response(votable(world.rows), content_type="application/x-votable+xml")
+        rows = world.rows if "POS" in request.args else [{"access_url": "another"}]
+        return Response(votable(rows), content_type="application/x-votable+xml")
 
     def bucket(request):
         span = request.headers["Range"]
@@ -325,6 +326,12 @@ def test_no_tile_at_all_is_no_coverage(world):
     assert world.ranges == []
 
 
+def test_a_collection_that_is_nowhere_stops_the_job(world):
+    world.sia_answers = [Response(votable([]))] * 2
+    with pytest.raises(ServiceError, match="no image of collection 'euclid_Nope' anywhere"):
+        world.ask(at(300, 300), collection="euclid_Nope")
+
+
 def test_a_band_that_is_not_there_is_partial(world):
     world.show(1, bands=["VIS"])
     (cutout,) = world.ask(at(300, 300))
@@ -370,7 +377,6 @@ def test_the_band_may_stand_in_the_files_name_alone(world):
     [
         (4, "band Y is not on the pixels of VIS"),
         (5, "compressed"),
-        (6, "not a FITS file"),
         (7, "FITS header has no end"),
         (8, "FITS file ends too early|FITS data end too early"),
         (9, "unusable header"),
@@ -381,6 +387,19 @@ def test_an_unusable_mosaic_is_invalid(world, tile, reason):
     (cutout,) = world.ask(at(300, 500))
     assert (cutout.status, cutout.payload) == ("invalid", None)
     assert re.search(reason, cutout.reason)
+
+
+def test_a_page_instead_of_a_mosaic_is_failed(world):
+    world.show(6, bands=["VIS"])
+    (cutout,) = world.ask(at(300, 500))
+    assert (cutout.status, cutout.reason.partition(": ")[2]) == ("failed", "not a FITS file")
+    assert len(world.ranges) == 3
+
+
+def test_a_range_that_was_not_asked_for_is_asked_for_again(world):
+    world.show(1)
+    world.faults = [lambda request: part(request, shift=2880)]
+    assert world.ask(at(300, 300))[0].status == "ok"
 
 
 def test_a_key_that_is_not_there_is_failed_and_asked_for_once(world):
@@ -442,7 +461,7 @@ def part(request, shift=0, cut=0, total=SIDE * SIDE * 4):
 def test_another_range_is_failed(world, fault, when):
     world.show(1)
     good = [] if when == "header" else [lambda request: forward(world, request)] * 2
-    world.faults = [*good, fault]
+    world.faults = [*good, *[fault] * 3]
     (cutout,) = world.ask(at(300, 300), network=FAST | {"connections": 1})
     assert (cutout.status, cutout.payload) == ("failed", None)
     assert "another range" in cutout.reason
@@ -470,7 +489,7 @@ def forward(world, request):
 )
 def test_a_lookup_that_fails_is_failed(world, answer, status, reason):
     world.show(1)
-    world.sia_answers = [Response(*answer)]
+    world.sia_answers = [Response(*answer)] * 3
     (cutout,) = world.ask(at(300, 300))
     assert (cutout.status, cutout.http_status) == ("failed", status)
     assert cutout.reason.startswith("SIA2: ")

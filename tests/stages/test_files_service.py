@@ -112,3 +112,25 @@ def test_command_line(galaxymill, folder, write_tile, tmp_path):
     assert done.returncode == 2
     assert "--service: unknown service 'fils'; allowed: euclid, files," in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [({}, (None, None)), ({"size": 64, "pixel_scale": 0.262}, (64, 0.262))],
+)
+def test_a_size_that_nobody_asked_for_is_null(folder, write_tile, tmp_path, asked, expected):
+    tile = write_tile([{"object_id": "g0", "file_loc": "c.fits"}], ["file_loc"])
+    out = tmp_path / "cutouts.parquet"
+    fetch(tile, out, "files", FilesSettings(folder=str(folder), **asked), Network())
+    (row,) = pq.read_table(out).to_pylist()
+    assert (row["size"], row["pixel_scale"]) == expected
+
+
+def test_backslashes_are_explained(folder):
+    assert read(folder, "deep\\b.png").reason == "no file 'deep\\b.png'; use / between folders"
+
+
+def test_a_picture_of_16_bits_that_fills_8_is_no_blank_one(folder):
+    ramp = np.arange(256, dtype=np.uint16).reshape(16, 16)
+    Image.fromarray(ramp).save(folder / "faint.png")
+    assert read(folder, "faint.png").status == "ok"

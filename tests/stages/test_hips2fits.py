@@ -20,7 +20,7 @@ from werkzeug import Response
 from galaxymill.errors import UserError
 from galaxymill.images.decode import read_fits
 from galaxymill.storage.origin import read_record
-from galaxymill.surveys.base import Network, Target
+from galaxymill.surveys.base import Network, ServiceError, Target
 from galaxymill.surveys.fetch import fetch
 from galaxymill.surveys.services.hips2fits import Hips2FitsService, Hips2FitsSettings
 
@@ -269,11 +269,26 @@ def test_out_of_coverage_in_words_is_no_coverage(server, title):
     assert ask_one(server, target()).status == "no_coverage"
 
 
-@pytest.mark.parametrize("body", [b"", b"no FITS", b"SIMPLE  =" + b"x" * 9000])
-def test_other_bytes_are_invalid(server, body):
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [(b"", "failed"), (b"no FITS", "failed"), (b"SIMPLE  =" + b"x" * 9000, "invalid")],
+)
+def test_other_bytes_are_failed_or_invalid(server, body, status):
     server.expect_request(PATH).respond_with_data(body)
     cutout = ask_one(server, target())
-    assert (cutout.status, cutout.payload) == ("invalid", body or None)
+    assert (cutout.status, cutout.payload) == (status, body if status == "invalid" else None)
+    assert cutout.reason.startswith("band g: ")
+
+
+def test_an_unknown_hips_stops_with_its_name(server, cds, write_tile, tmp_path):
+    tile = write_tile([{"object_id": f"g{i}", "ra": 150 + i / 100} for i in range(50)])
+    plain = {**SETTINGS, "hips": ("SIM/P/typo", HIPS[1])}
+    settings = Hips2FitsSettings(server=server.url_for("").rstrip("/"), **plain)
+    with pytest.raises(
+        ServiceError, match=r"hips=SIM/P/typo,SIM/P/r.*first 8 .*HTTP 400: Bad HiPS"
+    ):
+        fetch(tile, tmp_path / "cutouts.parquet", "hips2fits", settings, Network(**FAST))
+    assert len(cds) <= 8 + 6
 
 
 @pytest.mark.parametrize("change", [{"CTYPE1": "X", "CTYPE2": "Y"}, {"CRVAL1": 151.0}, {"SIZE": 9}])

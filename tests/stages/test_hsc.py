@@ -344,17 +344,18 @@ def test_an_oversized_member_is_invalid_and_costs_no_memory():
     def answer(rows):
         members = make(rows, sky)
         info = tarfile.TarInfo()
-        name, _ = members[4]
+        large = min(4, len(members) - 2)
+        name, _ = members[large]
         info.size = 5_000_192
-        head = tar(members[:4], ended=False)
+        head = tar(members[:large], ended=False)
         info.name = name
-        return head + info.tobuf() + bytes(info.size) + tar(members[5:]), True
+        return head + info.tobuf() + bytes(info.size) + tar(members[large + 1 :]), True
 
     cutouts, came = ask([answer])
     assert cutouts["g1"].status == "invalid"
     assert "larger than any" in cutouts["g1"].reason
     assert list(statuses(cutouts).values()).count("ok") == 5
-    assert len(came) == 1
+    assert [len(asked) for _, _, asked in came] == [18, 3]
 
 
 @pytest.mark.parametrize("size", [-1, 1 << 62])

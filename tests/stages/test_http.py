@@ -6,15 +6,17 @@ import socket
 import threading
 import time
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
 
+from galaxymill.images.decode import PayloadError
 from galaxymill.surveys import http
 from galaxymill.surveys.base import BATCH, Cutout, Network, ServiceError, Target
 from galaxymill.surveys.http import Http, TryAgain, each, pieces
+from galaxymill.surveys.validate import Verdict
 
 TOKEN = "s3cr3t-t0k3n"
 TARGETS = [Target(f"g{index}", 150.0, 2.0, 0.262, 32) for index in range(200)]
@@ -97,9 +99,9 @@ def always(*responses):
 
 
 @contextmanager
-def client(url="", headers=None, max_bytes=10_000_000, alive=None, **network):
+def client(url="", headers=None, max_bytes=10_000_000, **network):
     limits = {"requests_per_second": 1000, "timeout_s": 5, "attempts": 3, **network}
-    opened = Http(Network(**limits), url, headers, max_bytes, alive)
+    opened = Http(Network(**limits), url, headers, max_bytes)
     try:
         yield opened
     finally:
@@ -271,7 +273,7 @@ def test_a_short_body_is_asked_again():
         return "hang up"
 
     answer, server = get(handle)
-    assert (answer.http_status, answer.payload, answer.repeats) == (200, b"pixels", 1)
+    assert (answer.http_status, answer.payload) == (200, b"pixels")
     assert len(server.requests) == 2
 
 
@@ -440,13 +442,118 @@ def test_a_row_of_429_stops_too():
     assert len(server.requests) < 20
 
 
-def test_the_service_says_whether_it_is_alive():
-    asked = []
-    with serving(always(response(b"", "500 Error"))) as server:
-        limits = {"stop_after": 5, "attempts": 1, "connections": 1}
-        with client(server.url, alive=lambda last: not asked.append(last), **limits) as opened:
-            assert len(list(opened.each(picture(opened), TARGETS[:23]))) == 23
-    assert len(asked) == 4
+REFUSED = response(b"", "404 Not Found")
+
+
+@pytest.mark.parametrize(("max_failed", "asked"), [(0.5, 8), (1, 30)])
+def test_refusals_from_the_first_stop_unless_all_may_fail(max_failed, asked):
+    with asking(always(REFUSED), connections=1, max_failed=max_failed) as (server, opened):
+        stops = pytest.raises(ServiceError, match="first 8 galaxies were all refused with HTTP 404")
+        with stops if asked == 8 else nullcontext():
+            list(opened.each(picture(opened), TARGETS[:30]))
+    assert len(server.requests) == asked
+
+
+@pytest.mark.parametrize(
+    "first", [[response()], [REFUSED, response()], [response(b"", "403 Forbidden")] * 4]
+)
+def test_refusals_of_some_stop_nothing(first):
+    """Neither after a good answer, nor while the refusals are of several kinds."""
+    responses = [*first, *[REFUSED] * 7, response(), REFUSED]
+    with asking(always(*responses), connections=1) as (_server, opened):
+        assert len(list(opened.each(picture(opened), TARGETS[:50]))) == 50
+
+
+# Verdicts
+
+JPEG = b"\xff\xd8\xff"
+PAGE = b"<html><title>Down for maintenance</title></html>"
+
+
+def judge(answer):
+    """Good is what ends with 'good'; what has no end may get one."""
+    if answer.http_status != 200:
+        return None
+    if answer.payload.endswith(b"good"):
+        return Verdict("ok")
+    if answer.payload.endswith(b"no"):
+        return Verdict("failed", "never heard of it", refused=True)
+    raise PayloadError("no good", truncated=answer.payload.endswith(b"..."))
+
+
+@pytest.mark.parametrize(
+    ("bodies", "status", "requests"),
+    [
+        ([b"good"], "ok", 1),
+        ([b"", b"good"], "ok", 2),
+        ([PAGE, JPEG + b"...", b"good"], "ok", 3),
+        ([PAGE], "failed", 3),
+        ([b""], "failed", 3),
+        ([JPEG + b"..."], "failed", 3),
+        ([JPEG + b"other"], "invalid", 2),
+        ([PAGE, JPEG + b"other", JPEG + b"other"], "invalid", 3),
+        ([JPEG + b"one", JPEG + b"two", JPEG + b"three"], "failed", 3),
+        ([JPEG + b"one", JPEG + b"two", JPEG + b"one"], "invalid", 3),
+        ([b"no"], "failed", 1),
+    ],
+)
+def test_what_was_not_asked_for_is_tried_again(bodies, status, requests):
+    """It is failed, until the same image that is another one has come twice."""
+    with asking(always(*map(response, bodies))) as (server, opened):
+        cutout = opened.get("/a", judge=judge).cutout(TARGETS[0])
+    assert (cutout.status, len(server.requests)) == (status, requests)
+    assert cutout.payload == (bodies[-1] if status in ("ok", "invalid") else None)
+    assert (cutout.reason == "") is (status == "ok")
+
+
+def test_the_reason_quotes_a_text_and_no_other_bytes():
+    reasons = []
+    for body in (PAGE, b"a\n b", b"\x00\x01", b"\xe4\xf6", b"", b"x" * 1000):
+        with asking(always(response(body)), attempts=1) as (_server, opened):
+            reasons.append(opened.get("/a", judge=judge).why)
+    quoted = f"no good: '{'x' * 60}'"
+    assert reasons == [
+        f"no good: '{PAGE.decode()[:60]}'",
+        "no good: 'a b'",
+        *["no good"] * 3,
+        quoted,
+    ]
+
+
+def test_no_content_is_the_service_s_word():
+    with asking(always(b"HTTP/1.1 204 No Content\r\n\r\n")) as (server, opened):
+        cutout = opened.get("/a", judge=judge).cutout(TARGETS[0])
+    assert (cutout.status, cutout.http_status, cutout.payload) == ("no_coverage", 204, None)
+    assert len(server.requests) == 1
+
+
+def judged(opened):
+    return lambda target: opened.get(f"/{target.object_id}", judge=judge).cutout(target)
+
+
+def test_a_row_of_pages_stops_and_says_what_they_are():
+    with (
+        asking(always(response(PAGE)), stop_after=10, connections=2) as (server, opened),
+        pytest.raises(ServiceError, match=r"10 requests in a row failed.*'<html><title>Down for"),
+    ):
+        list(opened.each(judged(opened), TARGETS))
+    assert len(server.requests) <= 12
+
+
+@pytest.mark.parametrize("body", [JPEG + b"...", JPEG + b"other"])
+def test_a_row_of_images_that_are_no_good_stops_nothing(body):
+    with asking(always(response(body)), stop_after=4, connections=2) as (_server, opened):
+        cutouts = list(opened.each(judged(opened), TARGETS[:20]))
+    assert len(cutouts) == 20
+
+
+def test_a_page_that_asks_to_wait_is_no_rush(monkeypatch):
+    """Only error statuses hold everybody back; a page is tried again as others are."""
+    monkeypatch.setattr(http, "_WAIT_MAX_S", 0.2)
+    page = response(PAGE, Retry_After="3600")
+    with asking(always(page, page, response(b"good"))) as (server, opened), within(5):
+        assert opened.get("/a", judge=judge).verdict.status == "ok"
+    assert server.times[-1] - server.times[0] > 0.2
 
 
 def test_401_stops_with_the_first():

@@ -1,17 +1,26 @@
 """A catalogue is checked once: good tables in three formats, and every bad row by its number."""
 
+import json
 import shlex
+from datetime import datetime
+from decimal import Decimal
 
+import astropy.units as u
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from astropy.io import fits
+from astropy.table import QTable, Table
 from hats.pixel_math.spatial_index import compute_spatial_index
 
+from galaxymill import products
 from galaxymill.catalog.ingest import ingest
 from galaxymill.catalog.settings import CatalogSettings
 from galaxymill.errors import UserError
+from galaxymill.release.columns import DATATYPES
 from galaxymill.storage.origin import read_record
 
 FORMATS = [".csv", ".csv.gz", ".parquet", ".fits"]
@@ -150,7 +159,9 @@ def test_text_for_a_number_is_refused(write_table, suffix):
 
 
 def test_a_kept_column_may_not_be_there_anyway(write_table):
-    assert "keep: ra is in the product anyway" in refused(write_table(GALAXIES), keep=("ra",))
+    assert "keep: ra is a name that a release has of its own" in refused(
+        write_table(GALAXIES), keep=("ra",)
+    )
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -170,7 +181,7 @@ def test_an_image_is_no_table(tmp_path, make_fits):
 def test_another_suffix_is_refused(tmp_path):
     (tmp_path / "galaxies.txt").write_text("x")
     message = refused(tmp_path / "galaxies.txt")
-    assert "unknown kind of table; allowed: .parquet, .csv, .csv.gz, .fits" in message
+    assert "unknown kind of table; allowed: .parquet, .csv, .tsv, .fits" in message
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):
@@ -190,12 +201,197 @@ def test_a_column_given_twice_is_refused(tmp_path):
 
 
 def test_kept_columns_of_any_csv(tmp_path):
-    """Arrow reads a date as a date, and a column of nothing as nulls."""
+    """A date is the text that the file says, and a column of nothing a text of nulls."""
     path = tmp_path / "galaxies.csv"
     path.write_text("object_id,ra,dec,seen,note\na,1,2,2024-05-01,\nb,3,4,2024-05-02,\n")
     table = ingested(path, keep=("seen", "note"))
+    assert table.schema.field("note").type == pa.string()
     assert table["note"].null_count == 2
-    assert [str(day) for day in table["seen"].to_pylist()] == ["2024-05-01", "2024-05-02"]
+    assert table["seen"].to_pylist() == ["2024-05-01", "2024-05-02"]
+
+
+def kept(tmp_path, *values, **settings):
+    """Ingest a CSV file with a further column; give that."""
+    lines = [f'g{row},{row},2,"{value}"\n' for row, value in enumerate(values)]
+    path = tmp_path / "galaxies.csv"
+    path.write_text("object_id,ra,dec,more\n" + "".join(lines))
+    table = ingested(path, keep=("more",), **settings)
+    return table.take(pc.sort_indices(table["object_id"]))["more"]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected", "kind"),
+    [
+        (["0001", "12"], ["0001", "12"], "string"),
+        (["01.5", "12"], ["01.5", "12"], "string"),
+        (["7", "-3", ""], [7, -3, None], "int64"),
+        (["9223372036854775807", "NaN"], [2**63 - 1, None], "int64"),
+        (["9223372036854775808", "7"], ["9223372036854775808", "7"], "string"),
+        (["18446744073709551616", "7"], ["18446744073709551616", "7"], "string"),
+        (["1237648720693755918", "1.5"], ["1237648720693755918", "1.5"], "string"),
+        (["17.25", "+1e3", "nan"], [17.25, 1000.0, None], "double"),
+        (["2024-05-01T10:00:00Z", "N/A"], ["2024-05-01T10:00:00Z", "N/A"], "string"),
+        (["10:00:00", "11:00:00"], ["10:00:00", "11:00:00"], "string"),
+        (["true", "False"], [True, False], "bool"),
+        (["1", "0"], [1, 0], "int64"),
+        (["one\ntwo", ""], ["one\ntwo", None], "string"),
+    ],
+)
+def test_kept_values_of_a_csv_are_what_the_file_says(tmp_path, values, expected, kind):
+    column = kept(tmp_path, *values)
+    assert column.to_pylist() == expected
+    assert str(column.type) == kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("text", ["1", "0"]), ("number", [1.0, 0.0]), ("integer", [1, 0]), ("boolean", [True, False])],
+)
+def test_the_user_may_name_the_type(tmp_path, kind, expected):
+    settings = CatalogSettings.from_flags(
+        [f"types={json.dumps({'more': kind})}", "keep=more"], "ingest"
+    )
+    assert kept(tmp_path, "1", "0", types=settings.types).to_pylist() == expected
+
+
+def test_a_type_that_does_not_fit_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"types: more is not of type integer: .*'1\.5'"):
+        kept(tmp_path, "7", "1.5", types={"more": "integer"})
+    with pytest.raises(UserError, match=r"types: more is not of type number: .*'x' in row 2"):
+        kept(tmp_path, "7", "x", types={"more": "number"})
+    with pytest.raises(UserError, match="types: tile is not in keep"):
+        CatalogSettings.from_flags(['types={"tile": "text"}'], "ingest")
+    with pytest.raises(UserError, match=r"types\.tile: .*'text', 'number', 'integer'"):
+        CatalogSettings.from_flags(["keep=tile", 'types={"tile": "date"}'], "ingest")
+
+
+DAY = datetime(2024, 5, 1, 10, 30)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (pa.array([DAY.date(), None]), ["2024-05-01", None]),
+        (pa.array([DAY, None], pa.timestamp("s")), ["2024-05-01T10:30:00", None]),
+        (pa.array([DAY, None], pa.timestamp("s", "UTC")), ["2024-05-01T10:30:00Z", None]),
+        (pa.array([7, 8], pa.uint64()), [7, 8]),
+        (pa.array([2**64 - 1, 8], pa.uint64()), [str(2**64 - 1), "8"]),
+        (pa.array([Decimal("17.25"), None]), [17.25, None]),
+        (pa.array([Decimal("12345678901234567.25")] * 2), ["12345678901234567.25"] * 2),
+        (pa.array(["a", "b"]).dictionary_encode(), ["a", "b"]),
+        (pa.array([None, None]), [None, None]),
+        (pa.array(["0001", "b"]), ["0001", "b"]),
+        (pa.array([1.5, 2], pa.float16()), [1.5, 2]),
+    ],
+)
+def test_kept_values_of_a_typed_file_are_what_it_says(write_table, values, expected):
+    plain = {"object_id": ["a", "b"], "ra": [1.0, 2.0], "dec": [0.0, 0.0], "more": values}
+    table = ingested(write_table(plain, ".parquet"), keep=("more",))
+    column = table.take(pc.sort_indices(table["object_id"]))["more"]
+    assert column.to_pylist() == expected
+    assert column.type in DATATYPES
+
+
+@pytest.mark.parametrize(
+    "values", [[[1], [2]], [{"a": 1}, {"a": 2}], [b"a", b"b"], pa.array([1, 2], pa.duration("s"))]
+)
+def test_what_no_release_can_hold_is_refused_at_once(write_table, values):
+    plain = {"object_id": ["a", "b"], "ra": [1.0, 2.0], "dec": [0.0, 0.0], "more": values}
+    message = refused(write_table(plain, ".parquet"), keep=("more",))
+    assert "keep: more is of type" in message
+    assert "leave it out of keep" in message
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("status",), "is a name that a release has of its own: status;"),
+        (("Flags",), "is a name that a release has of its own: flags;"),
+        (("RA",), "is a name that a release has of its own: ra;"),
+        (("petro_r50",), "is a name that a release has of its own: petro_r50;"),
+        (("mag", "MAG"), "does not tell capitals apart: MAG, mag"),
+        (("größe",), "größe is no name for FITS"),
+    ],
+)
+def test_names_that_a_release_cannot_have_are_refused(write_table, names, message):
+    plain = {**good(), **{name: [1, 2, 3, 4] for name in names}}
+    assert message in refused(write_table(plain), keep=names)
+
+
+@pytest.mark.parametrize("suffix", [".fits", ".vot", ".ecsv", ".parquet"])
+@pytest.mark.parametrize("angle", ["rad", "arcmin", "deg"])
+def test_positions_and_radii_are_converted_from_the_unit_of_the_file(tmp_path, suffix, angle):
+    table = QTable({"object_id": ["a"], "ra": [150.0] * u.deg, "dec": [-2.0] * u.deg})
+    for name in ("ra", "dec"):
+        table[name] = table[name].to(angle)
+    table["r50"], table["mag"], table["flux"] = [0.1] * u.arcmin, [17.5] * u.mag, [3.0] * u.nmgy
+    path = tmp_path / f"galaxies{suffix}"
+    kinds = {".vot": "votable", ".ecsv": "ascii.ecsv"}
+    if suffix == ".fits":
+        del table["flux"]
+    table.write(path, format=kinds.get(suffix))
+    found = ingested(path, petro_r50="r50", keep=("mag",))
+    assert found["ra"][0].as_py() == pytest.approx(150, abs=1e-12)
+    assert found["dec"][0].as_py() == pytest.approx(-2, abs=1e-12)
+    assert found["petro_r50"][0].as_py() == pytest.approx(6)
+    assert found["mag"][0].as_py() == 17.5
+    assert found.schema.field("mag").metadata[b"unit"] == b"mag"
+
+
+@pytest.mark.parametrize(
+    ("unit", "spelt", "told"),
+    [("km/s", b"km.s**-1", ""), ("nmgy", b"nmgy", ""), ("mag(AB)", None, ", in mag(AB)")],
+)
+def test_units_of_kept_columns_are_spelt_as_the_observatory_does(tmp_path, unit, spelt, told):
+    field = pa.field("more", pa.float64(), metadata={"unit": unit})
+    schema = pa.schema([*products.objects().remove(3), field])
+    rows = [{"object_id": "a", "ra": 1.0, "dec": 2.0, "more": 3.0}]
+    pq.write_table(pa.Table.from_pylist(rows, schema), tmp_path / "galaxies.parquet")
+    metadata = ingested(tmp_path / "galaxies.parquet", keep=("more",)).schema.field("more").metadata
+    assert metadata.get(b"unit") == spelt
+    assert metadata[b"description"].decode() == f"more, from the input catalogue{told}"
+
+
+@pytest.mark.parametrize("unit", ["mag", "h", "furlongs"])
+def test_a_unit_that_is_no_angle_is_refused(tmp_path, unit):
+    path = tmp_path / "galaxies.fits"
+    table = Table({"object_id": ["a"], "ra": [1.0], "dec": [2.0]})
+    hdu = fits.BinTableHDU(table)
+    hdu.columns["ra"].unit = unit
+    hdu.writeto(path)
+    assert f"column ra is in '{unit}', which cannot be turned into deg" in refused(path)
+
+
+def test_hours_are_fifteen_degrees(tmp_path):
+    path = tmp_path / "galaxies.fits"
+    hdu = fits.BinTableHDU(Table({"object_id": ["a"], "ra": [10.5], "dec": [2.0]}))
+    hdu.columns["ra"].unit = "hourangle"
+    hdu.writeto(path)
+    assert ingested(path)["ra"][0].as_py() == pytest.approx(157.5, abs=1e-12)
+
+
+@pytest.mark.parametrize("ra", ["10:00:00", "10h00m00.5s", "10 02 03"])
+def test_sexagesimal_positions_are_told_the_way_out(write_table, ra):
+    message = refused(write_table(good(ra=[ra] * 4)))
+    assert f"column ra is not numeric: {ra!r} in row 1; give decimal degrees" in message
+
+
+def test_right_ascensions_around_0_are_told_the_way_out(write_table):
+    message = refused(write_table(good(ra=[1.0, -12.5, 2.0, 3.0])))
+    assert "row 2: ra is -12.5; allowed: 0 to 360; add 360 to right ascensions below 0" in message
+    assert message.endswith("(galaxy 'J2')")
+
+
+def test_the_table_of_a_file_of_several(tmp_path):
+    path = tmp_path / "galaxies.fits"
+    info, galaxies = Table({"x": [1]}), Table(good())
+    hdus = [fits.PrimaryHDU(), fits.BinTableHDU(info, name="INFO")]
+    fits.HDUList([*hdus, fits.BinTableHDU(galaxies, name="GALAXIES")]).writeto(path)
+    assert "its tables are 1 INFO, 2 GALAXIES: choose one with hdu" in refused(path)
+    assert "hdu: no table 'stars'; its tables are: 1 INFO" in refused(path, hdu="stars")
+    for hdu in ("galaxies", 2, "2"):
+        assert ingested(path, hdu=hdu).num_rows == 4
+    (tmp_path / "objects.parquet").unlink()
 
 
 def test_command_line(galaxymill, write_table, tmp_path):
@@ -212,7 +408,7 @@ def test_command_line_refuses_with_one_message(galaxymill, write_table, tmp_path
     done = galaxymill("ingest", source, tmp_path / "objects.parquet")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
-    expected = f"galaxymill: {source}: row 2: dec is 91; allowed: -90 to 90"
+    expected = f"galaxymill: {source}: row 2: dec is 91; allowed: -90 to 90 (galaxy 'J2')"
     assert done.stderr.splitlines() == [expected]
 
 

@@ -1,6 +1,7 @@
 """Formats of labels: published layouts, fractions, classes and numbers, joined sets."""
 
 import csv
+import logging
 import re
 import textwrap
 
@@ -16,6 +17,7 @@ from galaxymill.votes.formats import FORMATS
 from galaxymill.votes.labels import LabelSettings, collect_labels
 from galaxymill.votes.panoptes_tasks import load_tasks
 from galaxymill.votes.settings import Labels
+from galaxymill.votes.splits import SPLITS
 from galaxymill.votes.table import read_joint_votes, read_votes
 from galaxymill.votes.tree import load_tree
 
@@ -194,7 +196,8 @@ def test_classes_of_two_files(collect, write_table):
 @pytest.mark.parametrize(
     ("kinds", "options", "message"),
     [
-        (["clump", ""], {}, "row 2: kind is ''; allowed: any name"),
+        (["clump", "x" * 200], {}, "row 2: kind is 'xx.*allowed: names of 100 characters"),
+        (["", "nan"], {}, "no galaxy has a class in kind"),
         (["clump", "arm"], {"classes": ("clump", "bar")}, "row 2: kind is 'arm'; allowed: clump"),
         (["clump", "clump"], {}, "kind has 1 classes"),
     ],
@@ -213,6 +216,21 @@ def test_files_that_disagree_are_refused(collect, write_table, kind, values):
         collect(kind, one, other, column="label")
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".fits"])
+@pytest.mark.parametrize("kind", ["classes", "number", "counts"])
+def test_identifiers_that_became_decimals_are_refused(
+    collect, write_table, write_tree, suffix, kind
+):
+    ids = [1237648720693755900.0, 1237648720693756600.0]
+    if suffix == ".csv":
+        ids = [repr(number) for number in ids]
+    columns = {"object_id": ids, "shape_smooth": [1, 2], "shape_featured": [2, 1]}
+    options = {} if kind == "counts" else {"column": "shape_smooth"}
+    tree = write_tree("t", shape=SHAPE) if kind == "counts" else None
+    with pytest.raises(UserError, match="column object_id holds decimal numbers, such as"):
+        collect(kind, write_table(columns, suffix), tree=tree, **options)
+
+
 def test_numbers(collect, write_table, tmp_path):
     source = write_table({"object_id": ["b", "a"], "redshift": [0.5, -0.001]}, name="z")
     votes = collect("number", source, column="redshift")
@@ -222,11 +240,153 @@ def test_numbers(collect, write_table, tmp_path):
     assert pq.read_schema(tmp_path / "votes" / "votes.parquet").field("redshift").type == "double"
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), None])
-def test_a_number_that_is_none_is_refused(collect, write_table, value):
-    source = write_table({"object_id": ["a", "b"], "z": [0.5, value]}, ".parquet", "z")
-    with pytest.raises(UserError, match="row 2: z is"):
+@pytest.mark.parametrize(
+    ("empty", "none"), [(["", "nan", "N/A"], True), ([None, "<NA>", " "], True), (["none"], False)]
+)
+def test_galaxies_without_a_class_are_told(collect, dropped, write_table, empty, none):
+    ids = ["a", "b", "c", "d", "e", "f", "g"][: 4 + len(empty)]
+    kinds = {"object_id": ids, "kind": ["arm", "arm", "bar", "bar", *empty]}
+    votes = collect("classes", write_table(kinds, ".parquet"), column="kind")
+    assert votes.object_ids == (ids[:4] if none else ids)
+    assert dropped() == ([(key, "", "no label") for key in ids[4:]] if none else [])
+    votes = collect(
+        "classes",
+        write_table({"object_id": ["a", "b"], "kind": ["nan", "arm"]}),
+        column="kind",
+        classes=("nan", "arm"),
+    )
+    assert votes.values.tolist() == [[1, 0], [0, 1]]
+
+
+def test_most_galaxies_without_a_label_are_an_error(collect, write_table):
+    source = write_table({"object_id": list("abcde"), "z": [0.1, 0.2, None, None, None]})
+    with pytest.raises(UserError, match=r"3 of 5 votes are left out.*no label; fill the column"):
         collect("number", source, column="z")
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [("yes ", "yes"), ("\tyes", "yes"), ("yes\xa0", "yes"), ("yes\u200b", "yes"), ("1.0", "1")],
+)
+def test_class_names_lose_what_nobody_sees(collect, write_table, caplog, given, name):
+    kinds = {"object_id": list("abcd"), "kind": [name, given, "no", "no"]}
+    source = write_table(kinds, ".parquet")
+    assert set(collect("classes", source, column="kind").tree.columns) == {
+        "kind_no",
+        f"kind_{name}",
+    }
+    assert "1 times kind has blanks at its ends or decimals" in caplog.text
+    votes = collect("classes", source, column="kind", classes=(given, "no"))
+    assert votes.values.tolist() == [[1, 0], [1, 0], [0, 1], [0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Yes", "yes"),
+        ("early type", "early  type"),
+        ("café", "cafe\u0301"),
+        ("0", "False"),
+        ("True", "true"),
+        ("1", "01"),
+        ("ring", "RING"),
+    ],
+)
+def test_class_names_that_differ_by_nothing_are_told(collect, write_table, caplog, one, other):
+    kinds = {"object_id": list("abcde"), "kind": [one, other, one, "no", "no"]}
+    votes = collect("classes", write_table(kinds), column="kind")
+    assert len(votes.task.columns) == 3
+    told = re.search("differ only by case, blanks .*", caplog.text)[0]
+    assert f"{one!r} (2 galaxies)" in told
+    assert f"{other!r} (1 galaxies)" in told
+
+
+@pytest.mark.parametrize("kinds", [["-1", "1", "10"], ["no", "none", "early"], ["S0", "S0a", "0"]])
+def test_other_class_names_are_not_told(collect, write_table, caplog, kinds):
+    collect("classes", write_table({"object_id": list("abcdef"), "kind": kinds * 2}), column="kind")
+    assert "differ only" not in caplog.text
+
+
+def test_numbers_as_classes_are_the_same_in_every_format(collect, write_table):
+    values = {"object_id": list("abcd"), "ring": [1.0, 0.0, 0.0, 1.0]}
+    texts = {**values, "ring": ["1.0", "0.0", "0", "1"]}
+    expected = [[0, 1], [1, 0], [1, 0], [0, 1]]
+    for suffix, table in ((".csv", texts), (".csv", values), (".parquet", values)):
+        votes = collect("classes", write_table(table, suffix), column="ring")
+        assert votes.task.columns == ("ring_0", "ring_1")
+        assert votes.values.tolist() == expected
+
+
+def test_galaxies_by_class_are_logged(collect, write_table, caplog):
+    caplog.set_level(logging.INFO, "galaxymill")
+    ids = [f"g{n}" for n in range(41)]
+    source = write_table({"object_id": ids, "kind": ["arm", "bar"] * 20 + ["dot"]})
+    votes = collect("classes", source, column="kind", classes=("arm", "bar", "dot", "empty"))
+    splits = [votes.splits[votes.values[:, 0] == 1].tolist().count(s) for s in SPLITS]
+    assert f"(train/val/test): arm 20 ({'/'.join(map(str, splits))})" in caplog.text
+    assert "classes with too few galaxies" in caplog.text
+    assert "'dot' has 1, 'empty' has 0" in caplog.text
+
+
+def test_the_report_of_classes_with_spaces(shared_data, collect, caplog):
+    source = shared_data / "reports" / "15-classes-with-spaces" / "rings.csv"
+    if not source.is_file():
+        pytest.skip("no reports beside the checkout")
+    votes = collect("classes", source, column="ring")
+    assert votes.task.columns == ("ring_Yes", "ring_no", "ring_yes")
+    assert "4 times ring has blanks at its ends" in caplog.text
+    assert "'Yes' (4 galaxies) and 'yes' (4 galaxies)" in caplog.text
+
+
+def test_classes_given_twice_are_refused():
+    with pytest.raises(UserError, match="classes: given twice: yes"):
+        FORMATS["classes"].settings.from_flags(["column=ring", "classes=yes,no,yes "], "labels")
+
+
+@pytest.mark.parametrize(
+    "value", [float("inf"), -float("inf"), 1e39, -3.5e38, 1.589701968842794e40, 1e300]
+)
+def test_numbers_beyond_float32_are_refused(collect, write_table, value):
+    source = write_table({"object_id": ["a", "b"], "z": [0.5, value]}, ".parquet", "z")
+    with pytest.raises(UserError, match=r"row 2: z is .*take the logarithm, or divide by a unit"):
+        collect("number", source, column="z")
+
+
+def test_the_report_of_luminosities(shared_data, collect):
+    source = shared_data / "reports" / "09-nan-loss-traceback" / "lum.csv"
+    if not source.is_file():
+        pytest.skip("no reports beside the checkout")
+    with pytest.raises(UserError, match=r"lum\.csv: row 1: l_halpha is .*take the logarithm"):
+        collect("number", source, column="l_halpha")
+
+
+@pytest.mark.parametrize("value", [float("nan"), None])
+def test_a_galaxy_without_a_number_is_left_out(collect, dropped, write_table, value):
+    columns = {"object_id": ["a", "b"], "z": [0.5, value], "ra": [1.0, 2.0], "dec": [3.0, 4.0]}
+    votes = collect("number", write_table(columns, ".parquet", "z"), column="z")
+    assert votes.object_ids == ["a"]
+    assert votes.positions.tolist() == [[1, 3]]
+    assert dropped() == [("b", "", "no label")]
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ([0.1, 0.7, 1.2, -99, -99], "z is -99 2 times"),
+        ([15.1, 17.3, 21.9, 99, 99], "z is 99 2 times"),
+        ([0.1, 0.7, 1.2, -1, -1], "z is -1 2 times"),
+        ([-0.5, 0.7, 1.2, -9999, -9999], "z is -9999 2 times"),
+        ([0, 0, 0, 1, 1], ""),
+        ([0.1, 0.7, 1.2, 1.2, 0.1], ""),
+        ([-2, -2, -1, 0, 5], ""),
+        ([0.1, 0.7, 1.2, -99, 3], ""),
+    ],
+)
+def test_a_number_that_may_stand_for_none_is_told(collect, write_table, caplog, values, told):
+    source = write_table({"object_id": list("abcde"), "z": [float(value) for value in values]})
+    assert len(collect("number", source, column="z").object_ids) == 5
+    assert told in caplog.text
+    assert bool(told) == ("far from all others" in caplog.text)
 
 
 def test_a_tree_is_needed_for_votes(collect, write_table):

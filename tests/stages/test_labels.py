@@ -1,6 +1,8 @@
 """Votes are whole numbers on known answers; each galaxy gets its split."""
 
 import csv
+import io
+import logging
 import shlex
 
 import duckdb
@@ -13,9 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from galaxymill import flags
+from galaxymill import flags, products
 from galaxymill.errors import UserError
-from galaxymill.images.settings import RecipeSettings
+from galaxymill.images.settings import PassthroughSettings, RecipeSettings
+from galaxymill.storage.origin import Origin, read_record
+from galaxymill.storage.parquet import write_product
 from galaxymill.votes.counts import CountSettings
 from galaxymill.votes.images import collect_images
 from galaxymill.votes.labels import LabelSettings, collect_labels
@@ -264,6 +268,17 @@ def test_command_line(galaxymill, write_table, tree, tmp_path):
     assert len(read_votes(out).object_ids) == 3
 
 
+def test_a_tree_by_name_on_the_command_line(galaxymill, shared_data, tmp_path):
+    source = shared_data / "gz2_stripe82_votes" / "table5.csv.gz"
+    words = ("labels", tmp_path / "votes.parquet", source, "--format", "gz2", "--tree")
+    done = galaxymill(*words, "gz2")
+    assert done.returncode == 0, done.stderr
+    assert read_votes(tmp_path / "votes.parquet").tree.name == "gz2"
+    done = galaxymill(*words, "gz3")
+    assert done.returncode == 2
+    assert "galaxymill: --tree: unknown tree 'gz3'; allowed: candels, cosmic_dawn" in done.stderr
+
+
 def test_command_line_refuses_with_one_message(galaxymill, write_table, tree, tmp_path):
     source = write_table(votes_with("bar_no", -7))
     done = galaxymill("labels", tmp_path / "votes.parquet", source, "--tree", tree)
@@ -292,11 +307,49 @@ def gathered(write_table, folder, locations):
 
 
 def test_images_of_a_folder(write_table, folder):
-    rows = gathered(write_table, folder, ["b.jpg", "gone.png", "a.png", "broken.jpg", ""])
-    assert [row["object_id"] for row in rows] == ["g0", "g1", "g2", "g3", "g4"]
+    files = ["b.jpg", "gone.png", "a.png", "broken.jpg", "", "a.png", "b.jpg"]
+    rows = gathered(write_table, folder, files)
+    assert [row["object_id"] for row in rows] == [f"g{i}" for i in range(7)]
     told = [flags.names(row["flags"]) for row in rows]
-    assert told == [[], ["no_coverage"], [], ["invalid_payload"], ["no_coverage"]]
-    assert [row["image"] is None for row in rows] == [False, True, False, True, True]
+    assert told == [[], ["no_coverage"], [], ["invalid_payload"], ["no_coverage"], [], []]
+    assert [row["image"] is None for row in rows] == [found != [] for found in told]
+    assert [row["reason"] for row in rows[1:4:2]] == [
+        "no file 'gone.png'",
+        "neither FITS nor JPEG, PNG or WebP",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("locations", "message"),
+    [
+        (
+            ["pics\\a.png", "pics\\b.jpg", "a.png"],
+            r"mine: 2 of 3 files are missing, e\.g\. .*images/pics\\a\.png, .*; use / betw",
+        ),
+        (["gone.png", "gone.jpg"], r"labels mine: 2 of 2 files are missing, e\.g\. .*gone\.png"),
+        (
+            ["broken.jpg", "broken.jpg", "a.png"],
+            r"2 of 3 files are unfit: neither FITS nor JPEG, PNG or WebP, e\.g\. g0, g1",
+        ),
+    ],
+)
+def test_more_than_half_lost_is_an_error_with_the_reason(write_table, folder, locations, message):
+    with pytest.raises(UserError, match=message):
+        gathered(write_table, folder, locations)
+
+
+def test_a_folder_s_rectangles_keep_their_shape(write_table, folder):
+    wide = np.zeros((32, 64, 3), np.uint8)
+    wide[8:24, 24:40] = 255
+    Image.fromarray(wide).save(folder / "wide.png")
+    source = write_table({"object_id": ["g"], "file_loc": ["wide.png"]}, name="located")
+    out = source.parent / "images.parquet"
+    chosen = PassthroughSettings(size=32, format="png")
+    collect_images([source], folder, out, "mine", "object_id", chosen)
+    (row,) = pq.read_table(out).to_pylist()
+    with Image.open(io.BytesIO(row["image"]["bytes"])) as picture:
+        np.testing.assert_array_equal(np.asarray(picture), wide[:, 16:48])
+    assert row["reason"] == "image is 64×32, not square: the middle 32×32 is drawn"
 
 
 @pytest.mark.parametrize("location", ["../secret.png", "/etc/hostname", "x/../../secret.png"])
@@ -321,3 +374,44 @@ def test_images_of_several_files(write_table, folder):
     third = write_table({"object_id": ["x"], "file_loc": ["a.png"]}, name="third")
     with pytest.raises(UserError, match=r"third.csv: file_loc of x is .*a.png, but .*b.jpg"):
         collect_images([one, third], folder, out, "mine", "object_id", RecipeSettings(size=32))
+
+
+@pytest.fixture
+def against(tree, write_table, tmp_path):
+    """Collect the labels of ``VOTES`` for a survey with some galaxies."""
+
+    def collect(ids, **more):
+        rows = [{"object_id": key, "ra": 1.0, "dec": 2.0, "_healpix_29": 0, **more} for key in ids]
+        catalog = tmp_path / "catalog" / "objects.parquet"
+        schema = products.objects()
+        write_product(catalog, pa.Table.from_pylist(rows, schema), Origin("ingest"), schema)
+        out = tmp_path / "votes.parquet"
+        settings = LabelSettings("counts", CountSettings())
+        collect_labels([write_table(VOTES)], tree, out, settings, catalog)
+        return out
+
+    return collect
+
+
+def test_labels_of_other_galaxies_are_refused_with_both_sides(against, tmp_path):
+    told = (
+        r"galaxies\.csv: none of 3 galaxies is in the catalogue .*objects\.parquet: "
+        r"'a', 'b', 'c' in the labels, 'a\.0', 'b\.0', 'c\.0', … in the catalogue; let object_id"
+    )
+    with pytest.raises(UserError, match=told):
+        against(["a.0", "b.0", "c.0", "d.0"])
+    assert not (tmp_path / "votes.parquet").exists()
+
+
+@pytest.mark.parametrize(("known", "warns"), [(["a"], True), (["a", "b"], False)])
+def test_labels_of_whom_few_are_in_the_catalogue_are_told(against, caplog, known, warns):
+    with caplog.at_level(logging.WARNING, "galaxymill"):
+        against([*known, "x", "y"])
+    told = "1 of 3 galaxies are in the catalogue" in caplog.text
+    assert told == warns
+    assert ("from the others: 'b', 'c'" in caplog.text) == warns
+
+
+def test_a_catalogue_that_grows_changes_no_labels(against):
+    first = read_record(against(["a", "b", "c"])).origin
+    assert read_record(against(["a", "b", "c", "d"])).origin == first

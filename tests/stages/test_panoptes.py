@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 import random
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from hypothesis import strategies as st
 
 from galaxymill.errors import UserError
 from galaxymill.votes.labels import LabelSettings, collect_labels
-from galaxymill.votes.panoptes import MAX_FIELD_CHARACTERS, PanoptesSettings
+from galaxymill.votes.panoptes import PanoptesSettings
+from galaxymill.votes.panoptes_cells import MAX_FIELD_CHARACTERS
 from galaxymill.votes.panoptes_tasks import load_tasks, normalised, parse_version
+from galaxymill.votes.rows import whole_number
 from galaxymill.votes.table import read_votes
 from galaxymill.votes.tree import parse_tree
 
@@ -309,3 +312,168 @@ def test_versions_are_no_decimals():
 def test_labels_are_compared_without_their_images(text, name):
     dressed = f"![{name}](https://x.org/a/{name}) **{text.upper()}**\n"
     assert normalised(dressed) == " ".join(text.lower().split())
+
+
+SAVED = {
+    "pandas": {"user_id": "7.0", "classification_id": "1.0", "workflow_id": "77.0"},
+    "subjects": {"subject_ids": "900.0", "user_id": "7.0"},
+    "another version": {"workflow_version": "16.1000", "user_id": "7.000"},
+    "scientific": {"user_id": "7.00E+00", "classification_id": "1.000000e+00"},
+    "rounded": {"user_id": "1E+05"},
+    "all rounded": {"user_id": "7E+00", "classification_id": "1E+01", "subject_ids": "9E+02"},
+    "blank": {"user_id": "", "classification_id": ""},
+    "nothing": {"user_id": "NaN", "classification_id": "1.0"},
+    "none": {"user_id": "None", "classification_id": "<NA>"},
+    "quotes": {"user_id": '="7"', "classification_id": "'1"},
+    "blanks": {"user_id": " 7\xa0", "classification_id": "\t1 ", "user_name": "user 7 "},
+    "thousands": {"user_id": "7.00", "classification_id": "1"},
+    "another name": {"user_id": "7.0", "user_name": "renamed", "classification_id": ""},
+}
+
+
+@pytest.mark.parametrize("changes", SAVED.values(), ids=SAVED)
+@pytest.mark.parametrize("turned", [False, True])
+def test_one_classification_counts_once_whatever_saved_it(export, count, changes, turned):
+    """Two other volunteers of the same galaxy count all the same."""
+    first = export(row(1, "7"), row(2, "8", 2), name="first")
+    saved = export(row(1, "7", **changes), row(3, "9", 2), name="saved")
+    files = [saved, first] if turned else [first, saved]
+    assert count(*files) == {"J900": [1, 0, 2, 0, 0]}
+
+
+def test_volunteers_whose_numbers_are_rounded_are_told_apart_by_name(export, count):
+    rows = [row(n, "1.2E+05", user_name=name) for n, name in enumerate(["ann", "bob", "ann"])]
+    assert count(export(*rows)) == {"J900": [2, 0, 0, 0, 0]}
+
+
+def test_classifications_whose_numbers_are_rounded_are_not_one(export, count):
+    rows = [row(user=str(n), classification_id="5.2346E+08") for n in range(3)]
+    assert count(export(*rows)) == {"J900": [3, 0, 0, 0, 0]}
+
+
+def test_an_export_that_another_program_saved_is_told(export, count, caplog):
+    count(export(row(user="7.0")))
+    assert "another program has saved this export (user_id is '7.0')" in caplog.text
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_other_ends_of_lines_and_a_mark(export, count, encoding, end):
+    path = export(row(1, "1"), row(2, "2"))
+    path.write_bytes(path.read_text().replace("\n", end).encode(encoding))
+    assert count(path) == {"J900": [2, 0, 0, 0, 0]}
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_report_of_doubled_votes(shared_data, tmp_path, turned):
+    folder = shared_data / "reports" / "08-panoptes-votes-doubled"
+    if not folder.is_dir():
+        pytest.skip("no reports beside the checkout")
+    files = [folder / "saved_by_pandas.csv", folder / "export.csv"]
+    own = PanoptesSettings(tasks=folder / "tasks.yaml", object_id="iauname")
+    out = tmp_path / "votes.parquet"
+    sources = files[::-1] if turned else files
+    collect_labels(sources, folder / "tree.yaml", out, LabelSettings("panoptes", own))
+    with files[1].open(newline="") as file:
+        subjects = {line["subject_ids"] for line in csv.DictReader(file)}
+    votes = read_votes(out)
+    assert votes.object_ids == sorted(f"J{subject}" for subject in subjects)
+    assert votes.values[:, :3].sum() == 21
+
+
+@given(st.integers(0, 10**15), st.sampled_from(["{}", "{}.0", "{}.", " {} ", '="{}"', "{}.000e0"]))
+def test_whole_numbers_are_spelled_plainly(number, form):
+    assert whole_number(form.format(number)) == str(number)
+    assert whole_number(repr(float(number))) == str(number)
+    assert whole_number(f"{number:,}") == str(number)
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("1E+05", ""),
+        ("5.2346e8", ""),
+        ("1.5e1", "15"),
+        ("nan", ""),
+        ("<NA>", ""),
+        ("10.5", "10.5"),
+        ("ann", "ann"),
+        ("1e", "1e"),
+        ("٣", "٣"),
+        ("9" * 10_000, "9" * 10_000),
+        ("1_000", "1_000"),
+    ],
+)
+def test_what_is_no_whole_number_stays(text, plain):
+    assert whole_number(text) == plain
+
+
+def refusal(count, *sources, **options):
+    with pytest.raises(UserError) as refused:
+        count(*sources, **options)
+    return str(refused.value)
+
+
+def test_an_empty_export_says_so(export, count, caplog):
+    assert "there is none, only the header" in refusal(count, export())
+    assert count(export(row()), export(name="empty")) == {"J900": [1, 0, 0, 0, 0]}
+    assert "empty.csv: there is no classification, only the header" in caplog.text
+
+
+def test_what_there_is_instead_is_named(export, count):
+    workflows = [row(n, str(n), workflow_id="78", workflow_version="3.1") for n in range(3)]
+    told = refusal(count, export(*workflows))
+    assert "3 of another workflow or version; workflows and versions that" in told
+    assert "78 version 3.1 (3)" in told
+    told = refusal(count, export(row()), object_id="iauname")
+    assert "1 of a subject without iauname; keys of their metadata: retired (1), #name (1)" in told
+    told = refusal(count, export(row(annotations=answered(("T5", "Round"), ("T6", 1)))))
+    assert "tasks that the file of tasks does not have: T5 (1), T6 (1)" in told
+    told = refusal(count, export(row(shape="Round")))
+    assert "answers that the file of tasks does not have: T0: 'Round' (1)" in told
+
+
+@pytest.mark.parametrize("metadata", [{"# name": "x"}, {"//name ": "x"}, {" !name": "x"}])
+def test_hidden_keys_are_found(export, count, metadata):
+    data = json.dumps({"900": {"retired": {"id": 1}, **metadata}})
+    assert count(export(row(subject_data=data))) == {"x": [1, 0, 0, 0, 0]}
+
+
+def test_a_key_without_quotes_is_explained(export, count, tmp_path):
+    """Spiral arms: the label '1' is the answer of index 0."""
+    tasks = tmp_path / "arms.yaml"
+    task = {"question": "shape", "answers": {1: "smooth", "2": "featured"}}
+    tasks.write_text(yaml.safe_dump({"workflows": [{"tasks": {"T0": task}}]}))
+    told = refusal(count, export(row(shape="1")), tasks=tasks)
+    assert "T0: '1', the label: 1 without quotes is an index, write '1' (1)" in told
+    told = refusal(count, export(row(shape=2)), tasks=tasks)
+    assert "T0: '2', the index: '2' in quotes is a label, write 2 (1)" in told
+
+
+def test_most_galaxies_not_retired_is_an_error(export, count):
+    waiting = [row(n, str(n), subject=n) for n in range(901, 904)]
+    for plain in waiting:
+        plain["subject_data"] = plain["subject_data"].replace('{"id": 1}', "null")
+    told = refusal(count, export(row(), *waiting))
+    assert "3 of 4 votes are left out, 3 of them for: not retired; retired: false keeps" in told
+    assert len(count(export(row(), *waiting), retired=False)) == 4
+
+
+def test_most_classifications_unreadable_is_an_error(export, count):
+    broken = [row(n, str(n), annotations="[{") for n in range(2, 5)]
+    told = refusal(count, export(row(1, "1"), *broken))
+    assert "3 of 4 votes are left out, 3 of them for: classification without readable annot" in told
+    elsewhere = [row(n, str(n), workflow_id="78") for n in range(2, 5)]
+    assert count(export(row(1, "1"), *elsewhere)) == {"J900": [1, 0, 0, 0, 0]}
+
+
+def test_half_a_character_is_spelled(export, count):
+    data = '{"900": {"retired": {"id": 1}, "name": "\\ud800x", "\\ud800": 1}}'
+    assert list(count(export(row(subject_data=data)))) == [r"\ud800x"]
+
+
+def test_a_decimal_as_identifier_is_not_lost(export, count):
+    data = json.dumps({"900": {"retired": {"id": 1}, "name": 1.2376487206937587e18}})
+    # The check of identifiers may refuse it, by name.
+    with suppress(UserError):
+        assert list(count(export(row(subject_data=data)))) == ["1.2376487206937587e+18"]

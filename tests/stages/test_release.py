@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 import subprocess
 from contextlib import contextmanager
@@ -20,11 +21,14 @@ from astropy.io import votable
 
 from galaxymill import flags, products
 from galaxymill.catalog.partition import part_files, partition, read_partitions
+from galaxymill.catalog.positions import hash_places
+from galaxymill.comparison.compare import compare
 from galaxymill.errors import UserError
 from galaxymill.models.settings import TrainSettings
 from galaxymill.models.store import ModelCard, write_model
 from galaxymill.release import merge
 from galaxymill.release.merge import Request, merge_release
+from galaxymill.release.reproduction.differences import compare_releases
 from galaxymill.release.settings import ReleaseSettings
 from galaxymill.release.sources import read_model
 from galaxymill.storage.origin import Origin, read_record
@@ -327,6 +331,88 @@ def test_cross_matches_find_their_like_across_tiles(released):
     pairs = other.crossmatch(catalog, radius_arcsec=5, suffixes=("_a", "_b")).compute()
     same = pairs["object_id_a"] == pairs["object_id_b"]
     assert same.sum() == 400
+
+
+def without_positions(start, stop):
+    """Galaxies as `galaxymill.catalog.ingest` writes them with ``positions: false``."""
+    objects = draw_objects(start, stop, 180.0, 10.0)
+    unknown, places = (
+        pa.nulls(len(objects), pa.float64()),
+        hash_places(objects["object_id"].to_pylist()),
+    )
+    for name, values in (("ra", unknown), ("dec", unknown), ("_healpix_29", pa.array(places))):
+        column = objects.schema.get_field_index(name)
+        objects = objects.set_column(column, objects.schema.field(name), values)
+    return objects.sort_by("_healpix_29")
+
+
+@pytest.fixture(scope="module")
+def placeless(tmp_path_factory):
+    """A release of galaxies without positions, in two generations."""
+    survey = Survey(tmp_path_factory.mktemp("placeless") / "work")
+    survey.add(without_positions(0, 200))
+    survey.add(without_positions(200, 300))
+    return survey, survey.release()
+
+
+def test_a_release_without_positions_has_neither_sky_nor_hats(placeless):
+    survey, folder = placeless
+    assert {tile.generation for tile in read_partitions(survey.partitions)} == {0, 1}
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert not [name for name in files if "hats" in name or "coverage" in name or "sky" in name]
+    assert {"pictures/examples.png", "catalog.fits", "croissant.json"} <= files
+    text = (folder / "README.md").read_text()
+    assert "The catalogue gave no positions of the galaxies" in text
+    assert "lsdb" not in text
+    assert "hats" not in text
+    assert "](pictures/sky.png)" not in text
+    told = re.findall(r"^- (`.*?):", text, re.MULTILINE)
+    named = {name for line in told for name in re.findall(r"`([^`]+)`", line)}
+    assert {name.rstrip("/") for name in named} <= {name.split("/")[0] for name in files}
+
+
+def test_a_release_without_positions_opens_everywhere(placeless):
+    import mlcroissant
+    from astropy.table import Table
+    from rocrate.rocrate import ROCrate
+
+    _, folder = placeless
+    rows = pq.read_table(folder / "advanced.parquet")
+    ids = rows["object_id"].to_pylist()
+    assert sorted(ids) == [f"g{number:05d}" for number in range(300)]
+    for names in (rows.column_names, pq.read_schema(folder / "friendly.parquet").names):
+        assert not {"ra", "dec", "_healpix_29"} & set(names)
+    assert pd.read_parquet(folder / "friendly.parquet")["object_id"].tolist() == ids
+    path = folder / "friendly.parquet"
+    assert duckdb.sql(f"SELECT count(*) FROM '{path}'").fetchall() == [(300,)]
+    table = Table.read(folder / "catalog.fits", hdu=1)
+    assert table["object_id"].tolist() == ids
+    assert "ra" not in table.colnames
+    assert len(Table.read(folder / "friendly.parquet", format="parquet.votable")) == 300
+    listed = pd.read_csv(folder / "columns.csv")
+    assert set(listed["name"]) == set(rows.column_names)
+    assert set(" ".join(listed["tables"]).split()) == {"friendly", "advanced"}
+    croissant = mlcroissant.Dataset(jsonld=folder / "croissant.json")
+    assert not croissant.metadata.issues.errors
+    crate = ROCrate(folder)
+    assert crate.get("hats/") is None
+    assert {"friendly.parquet", "catalog.fits"} <= {e.id for e in crate.get("#run")["result"]}
+    audits = json.loads((folder / "provenance" / "release.json").read_text())["audit"]
+    assert set(audits) == {"friendly", "advanced"}
+    command = ["sha256sum", "--strict", "--quiet", "-c", "SHA256SUMS"]
+    subprocess.run(command, cwd=folder, check=True)
+
+
+def test_releases_without_positions_are_compared_by_identifier(placeless):
+    survey, folder = placeless
+    told = compare(folder, folder, None, None, None, None, (None, None))
+    assert "matched  300 by object_id" in told
+    with pytest.raises(UserError, match=r"has no positions \(no column ra, dec\); match by ident"):
+        compare(folder, folder, None, "1arcsec", None, None, (None, None))
+    again = survey.release(survey.root / "releases" / "again" / "SHA256SUMS")
+    found = compare_releases(folder, again, 0)
+    assert found
+    assert not any(difference.beyond for difference in found)
 
 
 def hats_files(folder):

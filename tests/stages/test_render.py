@@ -1,6 +1,7 @@
 """One picture or one reason per cutout, the same bytes every time."""
 
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -9,18 +10,22 @@ from astropy import units
 from astropy.io import fits
 from astropy.nddata import Cutout2D
 from astropy.wcs import WCS
-from PIL import Image
+from PIL import Image, ImageOps
 
 from galaxymill import flags
 from galaxymill.errors import UserError
 from galaxymill.images.encode import encode
+from galaxymill.images.pixels import unfit_rows
+from galaxymill.images.recipes import RECIPES
 from galaxymill.images.render import image_row, render
 from galaxymill.images.settings import (
     AsinhSettings,
     DecalsSettings,
     LuptonSettings,
+    PassthroughSettings,
     RecipeSettings,
 )
+from galaxymill.status.galaxies import count_images
 from galaxymill.storage.origin import read_record
 
 SETTINGS = DecalsSettings(size=32)
@@ -106,7 +111,7 @@ def test_bad_pixels_are_counted_in_the_worst_band(make_fits, share, expected, va
 
 def test_a_constant_image_is_flagged(make_fits):
     found, _ = flagged("ok", make_fits(np.full((3, 20, 20), 1e6, np.float32)))
-    assert found == ["constant", "saturated"]
+    assert found == ["constant", "saturated", "dark"]
 
 
 def test_only_bands_of_the_recipe_count(make_fits):
@@ -275,3 +280,217 @@ def test_a_missing_band_is_drawn_with_the_fill(make_fits):
         with Image.open(io.BytesIO(row["image"]["bytes"])) as picture:
             red.append(np.asarray(picture)[..., 0].mean())
     assert red[0] + 20 < red[1]
+
+
+def round_source(height, width, across=1.0, up=1.0):
+    """Fluxes of a round galaxy in the middle; pixels may be larger on the sky than 1."""
+    y, x = np.mgrid[:height, :width]
+    far = (across * (x - (width - 1) / 2)) ** 2 + (up * (y - (height - 1) / 2)) ** 2
+    noise = np.random.default_rng(1).normal(0, 0.002, (3, height, width))
+    return (np.exp(-far / 200) + noise).astype(np.float32)
+
+
+def pixels_of(row):
+    with Image.open(io.BytesIO(row["image"]["bytes"])) as picture:
+        return np.asarray(picture)
+
+
+def widths(row):
+    """Second moments across and up of what is bright in a picture."""
+    light = np.clip(pixels_of(row).mean(axis=2) - 60, 0, None)
+    y, x = np.mgrid[: light.shape[0], : light.shape[1]]
+    return [
+        np.sqrt(np.average((axis - np.average(axis, weights=light)) ** 2, weights=light))
+        for axis in (x, y)
+    ]
+
+
+def png(pixels):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("shape", ["cut", "pad"])
+@pytest.mark.parametrize("outline", [(96, 192), (201, 100), (64, 65)])
+@pytest.mark.parametrize("recipe", ["decals", "passthrough"])
+def test_a_round_galaxy_stays_round(make_fits, outline, shape, recipe):
+    data = round_source(*outline)
+    payload = make_fits(data)
+    if recipe == "passthrough":
+        grey = np.clip(250 * data[0], 0, 255).astype(np.uint8)
+        payload = png(np.dstack([grey] * 3))
+    chosen = RECIPES[recipe].settings(size=128, format="png", shape=shape)
+    row = drawn("ok", payload, recipe, chosen)
+    assert "not_square" in flags.names(row["flags"])
+    across, up = widths(row)
+    assert across == pytest.approx(up, rel=0.02)
+    height, width = outline
+    side = min(outline) if shape == "cut" else max(outline)
+    how = f"the middle {side}×{side} is drawn" if shape == "cut" else f"padded to {side}×{side}"
+    assert row["reason"] == f"image is {width}×{height}, not square: {how}"
+
+
+def test_what_is_cut_or_padded_is_what_pillow_cuts_and_pads():
+    pixels = np.random.default_rng(1).integers(0, 256, (30, 70, 3)).astype(np.uint8)
+    picture = Image.fromarray(pixels)
+    cut = drawn("ok", png(pixels), "passthrough", PassthroughSettings(size=30, format="png"))
+    expected = ImageOps.fit(picture, (30, 30), centering=(0.5, 0.5))
+    np.testing.assert_array_equal(pixels_of(cut), np.asarray(expected))
+    chosen = PassthroughSettings(size=70, format="png", shape="pad")
+    padded = drawn("ok", png(pixels), "passthrough", chosen)
+    expected = ImageOps.pad(picture, (70, 70), color=(0, 0, 0))
+    np.testing.assert_array_equal(pixels_of(padded), np.asarray(expected))
+
+
+def test_fluxes_are_padded_with_the_fill_and_the_padding_is_not_judged(make_fits):
+    chosen = LuptonSettings(size=192, format="png", shape="pad", fill=0.2)
+    row = drawn("ok", make_fits(round_source(96, 192)), "lupton", chosen)
+    full = drawn("ok", make_fits(np.full((3, 192, 192), 0.2, np.float32)), "lupton", chosen)
+    np.testing.assert_array_equal(pixels_of(row)[:48], pixels_of(full)[:48])
+    assert row["bad_pixel_fraction"] == 0
+
+
+def test_only_what_is_drawn_is_judged(make_fits):
+    data = round_source(96, 192)
+    data[:, :, :40] = 0
+    assert drawn("ok", make_fits(data))["bad_pixel_fraction"] == 0
+
+
+@pytest.mark.parametrize("shape", ["cut", "pad"])
+@pytest.mark.parametrize("outline", [(64, 128), (128, 128), (91, 100)])
+def test_pixels_that_are_oval_on_the_sky_are_drawn_as_square_ones(make_fits, outline, shape):
+    data = round_source(*outline, up=2.0)
+    with fits.open(io.BytesIO(make_fits(data))) as hdus:
+        hdus[0].header["CD2_2"] *= 2
+        file = io.BytesIO()
+        hdus.writeto(file)
+    chosen = DecalsSettings(size=128, format="png", shape=shape)
+    row = drawn("ok", file.getvalue(), settings=chosen)
+    across, up = widths(row)
+    assert across == pytest.approx(up, rel=0.03)
+    assert "not_square" in flags.names(row["flags"])
+    assert row["reason"] == "pixels are 0.262×0.524 arcsec: drawn as square ones"
+
+
+def test_a_long_strip_is_not_padded_beyond_bounds():
+    strip = png(np.random.default_rng(1).integers(0, 256, (2, 4000, 3)).astype(np.uint8))
+    row = drawn("ok", strip, "passthrough", PassthroughSettings(shape="pad"))
+    assert "image of 4000×2 is too large when padded; choose shape: cut" in row["reason"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected", "reason"),
+    [
+        ({}, [], ""),
+        ({"size": None, "pixel_scale": None}, [], ""),
+        ({"size": 96, "pixel_scale": 0.262}, [], ""),
+        # Services may spread the field over the survey's own pixels.
+        ({"size": 48, "pixel_scale": 0.524}, [], ""),
+        ({"size": 97, "pixel_scale": 0.262}, [], ""),
+        ({"size": 256}, ["size_differs"], "image is 96×96, 256 asked for"),
+        ({"size": 256, "pixel_scale": 0.262}, ["size_differs"], "image is 96×96, 256 asked for"),
+        (
+            {"size": 96, "pixel_scale": 0.131},
+            ["scale_differs"],
+            "pixels are 0.262 arcsec, 0.131 asked for",
+        ),
+        ({"pixel_scale": 0.25}, ["scale_differs"], "pixels are 0.262 arcsec, 0.25 asked for"),
+        ({"pixel_scale": 0.26}, [], ""),
+    ],
+)
+def test_what_differs_from_what_was_asked_is_flagged(make_fits, asked, expected, reason):
+    row = drawn("ok", make_fits(round_source(96, 96)), **asked)
+    assert flags.names(row["flags"]) == expected
+    assert row["reason"] == reason
+
+
+def test_the_reason_of_a_cutout_stays_with_its_image(make_fits):
+    for status, payload, told in [
+        ("no_coverage", None, "no image"),
+        ("invalid", b"x", "not a FITS file"),
+        ("partial", make_fits(bands="gri"), "no band z"),
+    ]:
+        row = drawn(status, payload, reason=told)
+        assert row["reason"].startswith(told)
+    assert row["reason"] == "no band z; no band z: there are g, r, i"
+
+
+def test_fluxes_of_other_units_come_out_dark(make_fits):
+    row = drawn("ok", make_fits(round_source(96, 96) * 1e-4))
+    assert "dark" in flags.names(row["flags"])
+    assert "nearly of one shade all over" in row["reason"]
+    assert "see the unit of the fluxes" in row["reason"]
+
+
+def test_reasons_are_counted_in_the_log(write_cutouts, make_fits, tmp_path, caplog):
+    caplog.set_level("INFO", "galaxymill")
+    cutouts = write_cutouts(
+        ("a", "ok", make_fits(round_source(96, 96))),
+        *((f"b{i}", "ok", png_rgb()) for i in range(4)),
+    )
+    render(cutouts, tmp_path / "images.parquet", "toy", "decals", SETTINGS)
+    told = "a JPEG or PNG has its colours already: use recipe passthrough"
+    assert f"render g0-k0-p4: reasons: 4 {told}, e.g. b0, b1, b2, ..." in caplog.text
+    table = pq.read_table(tmp_path / "images.parquet")
+    assert table["reason"].to_pylist() == ["", *[told] * 4]
+    reread = list(unfit_rows(tmp_path / "images.parquet", flags.unfit_bits(())))
+    assert reread == [(f"b{i}", f"invalid_payload: {told}") for i in range(4)]
+
+
+def png_rgb():
+    return png(np.random.default_rng(1).integers(0, 256, (20, 20, 3)).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("payload", "recipe", "message"),
+    [
+        (
+            "png",
+            "decals",
+            "recipe decals can draw none of 2 cutouts: a JPEG or PNG has its colours",
+        ),
+        ("fits", "passthrough", "passthrough can draw none of 2 cutouts: a FITS cutout needs"),
+        (
+            "fits",
+            "euclid",
+            "none of 2 cutouts: no band VIS, Y, which euclid draws: there are g, r, z",
+        ),
+    ],
+)
+def test_a_recipe_that_fits_no_cutout_fails_the_job(
+    write_cutouts, make_fits, tmp_path, payload, recipe, message
+):
+    content = png_rgb() if payload == "png" else make_fits()
+    rows = [("a", "ok", content), ("b", "ok", content), ("c", "failed", None)]
+    out = tmp_path / "images.parquet"
+    with pytest.raises(UserError, match=message):
+        render(write_cutouts(*rows), out, "toy", recipe, RECIPES[recipe].settings(size=32))
+    assert not out.exists()
+    # One may be odd, and one that can be drawn tells that it is not the recipe.
+    render(write_cutouts(rows[0]), out, "toy", recipe, RECIPES[recipe].settings(size=32))
+    assert flags.names(pq.read_table(out)["flags"][0].as_py()) == ["invalid_payload"]
+
+
+def test_damaged_files_alone_do_not_fail_the_job(write_cutouts, make_fits, tmp_path):
+    cutouts = write_cutouts(*((f"g{i}", "invalid", make_fits()[:9000]) for i in range(5)))
+    render(cutouts, tmp_path / "images.parquet", "toy", "decals", SETTINGS)
+    assert pq.read_metadata(tmp_path / "images.parquet").num_rows == 5
+
+
+@pytest.mark.parametrize("with_reasons", [True, False])
+def test_status_tells_the_reasons_of_images(write_cutouts, make_fits, tmp_path, with_reasons):
+    """Also of products that were made before there were reasons."""
+    cutouts = write_cutouts(("a", "ok", make_fits(round_source(96, 192))), ("b", "failed", None))
+    out = tmp_path / "images" / "g0-k0-p4.parquet"
+    render(cutouts, out, "toy", "decals", SETTINGS)
+    if not with_reasons:
+        pq.write_table(pq.read_table(out).drop_columns(["reason"]), out)
+    stage = SimpleNamespace(products=out.parent, logs=tmp_path)
+    flagged = "12:00 render g0-k0-p4: flags: 1 not_square, 1 fetch_failed\n"
+    (tmp_path / "g0-k0-p4.log").write_text(flagged)
+    found = count_images(SimpleNamespace(done={"g0-k0-p4": 0.0}, stage=stage))
+    assert found.counts == {"not_square": 1, "fetch_failed": 1}
+    told = ": image is 192×96, not square: the middle 96×96 is drawn" if with_reasons else ""
+    (one,) = found.reasons.values()
+    assert (one.text, one.count, one.named) == (f"not_square{told}", 1, "a")

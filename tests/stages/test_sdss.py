@@ -97,18 +97,23 @@ def test_one_colour_is_no_coverage(server, value):
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (b"", "neither FITS nor JPEG, PNG or WebP"),
-        (b'{"ErrorCode": 400}', "neither FITS nor JPEG, PNG or WebP"),
         (jpeg(65), "image is 65×65, not 64"),
         (jpeg(32, value=0), "image is 32×32, not 64"),
-        (jpeg()[:700], ""),
     ],
 )
-def test_other_bytes_are_invalid(server, body, reason):
+def test_another_picture_is_invalid(server, body, reason):
     server.expect_request(PATH).respond_with_data(body)
     cutout = ask_one(server)
-    assert (cutout.status, cutout.payload) == ("invalid", body or None)
+    assert (cutout.status, cutout.payload) == ("invalid", body)
     assert cutout.reason.startswith(reason)
+
+
+@pytest.mark.parametrize("body", [b"", b'{"ErrorCode": 400}', jpeg()[:700]])
+def test_no_picture_is_failed(server, body):
+    server.expect_request(PATH).respond_with_data(body)
+    cutout = ask_one(server)
+    assert (cutout.status, cutout.payload) == ("failed", None)
+    assert cutout.reason
 
 
 @pytest.mark.parametrize(("status", "asked"), [(400, 1), (404, 1), (500, 2), (503, 2)])

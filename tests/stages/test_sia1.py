@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 import pytest
 from astropy.io.votable import from_table
+from astropy.io.votable.tree import Info
 from astropy.table import Table
 from pydantic import ValidationError
 from werkzeug import Response
@@ -54,6 +55,7 @@ class Noirlab:
         document = from_table(table)
         for column in document.get_first_table().fields:
             column.ucd = UCDS.get(column.name)
+        document.resources[0].infos.append(Info(name="QUERY_STATUS", value="OK"))
         file = io.BytesIO()
         document.to_xml(file)
         return Response(file.getvalue(), 200, content_type="text/xml")

@@ -286,7 +286,7 @@ def test_zipped_tiles(survey, monkeypatch, pack):
     monkeypatch.setattr(tile_image, "_MAX_UNPACKED_BYTES", 100_000)
     (cutout,) = survey.cut((10.0, 0.0))
     assert cutout.status == "failed"
-    assert f"t-g.fits{suffix}: larger than" in cutout.reason
+    assert f"t-g.fits{suffix}: unpacked, the file is longer than" in cutout.reason
 
 
 @pytest.mark.parametrize("dtype", ["int16", "int32", "uint8", "uint16", "float64"])
@@ -384,6 +384,16 @@ def test_a_band_on_other_pixels_is_invalid(survey, other):
     assert (cutout.status, cutout.reason) == ("invalid", "band r lies on other pixels than g")
 
 
+def test_a_byte_beyond_ascii_in_a_header(survey):
+    wcs = make_wcs(10.0, 0.0)
+    data = survey.add("t", "g", wcs)
+    path = survey.folder / "t-g.fits"
+    content = path.read_bytes()
+    path.write_bytes(content[:40] + b"\xe9" + content[41:])
+    (cutout,) = survey.cut((10.0, 0.0001))
+    assert_is(cutout, "g", expect(data, wcs, 10.0, 0.0001))
+
+
 def damage_cut(path):
     path.write_bytes(path.read_bytes()[:50_000])
 
@@ -474,7 +484,7 @@ def test_a_folder_that_is_gone_stops_the_job(survey, write_tile, tmp_path):
     with pytest.raises(ServiceError, match="is it mounted"):
         fetch(tile, tmp_path / "cutouts.parquet", "tiles", settings, Network())
     (survey.folder / "another").touch()
-    with pytest.raises(ServiceError, match=r"none of 1 galaxies .* t-g.fits: No such file"):
+    with pytest.raises(ServiceError, match=r"1 of 1 galaxies .* t-g.fits: No such file"):
         fetch(tile, tmp_path / "cutouts.parquet", "tiles", settings, Network())
     (survey.folder / "another").unlink()
     survey.folder.rmdir()

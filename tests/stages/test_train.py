@@ -208,8 +208,20 @@ def test_the_rate_warms_up_and_falls(images, votes, tmp_path):
 
 def test_nothing_to_learn_from_is_refused(place, votes, tmp_path):
     strangers = write_images(tmp_path / "images.parquet", 4, "stranger")
-    with pytest.raises(UserError, match="0 of 64 labelled galaxies can be learned from"):
+    with pytest.raises(UserError) as refusal:
         run(votes["votes"], strangers, tmp_path / "out")
+    assert "0 of 64 labelled galaxies can be learned from" in str(refusal.value)
+    told = "64 of 64 are in no images product: check that object_id is the same in both, e.g. g000"
+    assert told in str(refusal.value)
+
+
+def test_what_has_no_image_is_told_with_its_reason(votes, tmp_path):
+    reason = "a JPEG or PNG has its colours already: use recipe passthrough"
+    lost = write_images(tmp_path / "images.parquet", N, unfit=range(N), reason=reason)
+    told = f"64 of 64 images are invalid_payload: {reason}, e.g. g000, g001, g002, ..."
+    with pytest.raises(UserError) as refusal:
+        run(votes["votes"], lost, tmp_path / "out")
+    assert told in str(refusal.value)
 
 
 def test_cuda_without_a_gpu_is_refused(images, votes, model, tmp_path, monkeypatch):

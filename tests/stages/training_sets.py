@@ -48,8 +48,8 @@ def brightness(n, seed=1):
     return np.random.default_rng(seed).uniform(0.1, 0.9, n)
 
 
-def write_images(path, n, prefix="g", group=16, unfit=(), seed=1):
-    """One PNG a galaxy, grey with noise; those of ``unfit`` have no image."""
+def write_images(path, n, prefix="g", group=16, unfit=(), seed=1, reason=""):
+    """One PNG a galaxy, grey with noise; those of ``unfit`` have no image, for a reason."""
     generator = np.random.default_rng(seed)
     rows = []
     for row, bright in enumerate(brightness(n, seed)):
@@ -57,8 +57,9 @@ def write_images(path, n, prefix="g", group=16, unfit=(), seed=1):
         file = io.BytesIO()
         Image.fromarray(pixels).save(file, "PNG")
         image = None if row in unfit else {"bytes": file.getvalue(), "path": None}
-        bits = 1 if row in unfit else 0
-        rows.append({"object_id": f"{prefix}{row:03d}", "image": image, "flags": bits})
+        bits = (4 if reason else 1) if row in unfit else 0
+        told = {"flags": bits, "reason": reason if bits else ""}
+        rows.append({"object_id": f"{prefix}{row:03d}", "image": image, **told})
     origin = Origin("render", domain=DOMAIN)
     with open_product(path, products.IMAGES, origin) as writer:
         for start in range(0, n, group):

@@ -6,7 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from galaxymill.votes.checks import CheckSettings, reasons, void_excess
+from galaxymill.errors import UserError
+from galaxymill.votes.checks import (
+    NO_LABEL,
+    NOT_RETIRED,
+    TOO_MANY,
+    CheckSettings,
+    Dropped,
+    check_loss,
+    reasons,
+    void_excess,
+)
 from galaxymill.votes.tree import parse_tree
 
 TREE = {
@@ -86,3 +96,27 @@ def test_rows_are_judged_one_by_one_by_what_was_given(counts):
             assert ((str(row), question) in told) == (above > 0)
             expected = [0] * len(columns) if above > 0 else counts[row, columns].tolist()
             assert kept[row, columns].tolist() == expected
+
+
+def lost(reason, votes, question=""):
+    return Dropped("a", question, votes, None, None, reason)
+
+
+@pytest.mark.parametrize(
+    ("dropped", "kept", "share", "told"),
+    [
+        ([lost(TOO_MANY, 10, "bar")], 10, 0.5, ""),
+        ([lost(TOO_MANY, 11, "bar")], 10, 0.5, "11 of 21 votes are left out, 11 of them for: more"),
+        ([lost(NO_LABEL, 1)] * 3 + [lost(NOT_RETIRED, 2)], 4, 0.5, "5 of 9 .* 3 of them for: no l"),
+        ([lost(NOT_RETIRED, 99)], 1, 1, ""),
+        ([lost(NOT_RETIRED, 1)], 99, 0, "1 of 100 .*: not retired; retired: false keeps them"),
+        ([], 0, 0, ""),
+    ],
+)
+def test_most_votes_lost_is_an_error(dropped, kept, share, told):
+    settings = CheckSettings(lost=share)
+    if not told:
+        check_loss(dropped, kept, settings, "votes.csv")
+        return
+    with pytest.raises(UserError, match=f"votes.csv: {told}"):
+        check_loss(dropped, kept, settings, "votes.csv")

@@ -126,8 +126,8 @@ def test_no_pair_is_refused_with_what_each_has():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "no map of columns"),
-        ("[a, b]", "no map of columns"),
+        ("", "no keys .*; a map of columns"),
+        ("[a, b]", "no keys .*; a map of columns"),
         ("bar_yes_fraction: no", "column of B is of type bool.*quotes"),
         ("bar_yes_fraction: {a: b}", "column of B is of type dict"),
         ("bar_yess_fraction: bar_no_fraction", "unknown column of A 'bar_yess_fraction'.*allowed"),
@@ -274,7 +274,7 @@ def test_identifiers_match_as_pandas_merges(catalogue):
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
-        (["x", "y", "x", "z", "y"], r"b.parquet: 2 values of object_id are given twice: x, y;"),
+        (["x", "y", "x", "z", "y"], r"b.parquet: row 3: object_id 'x' was already given in row 1;"),
         (["x", None], r"row 2: object_id is empty"),
         ([1.0, 2.0], r"object_id holds decimal numbers"),
         (["p", "q"], r"no galaxy is in both.*e.g. 'x'.*e.g. 'p'.*--sky 1arcsec"),
@@ -358,7 +358,7 @@ def test_of_two_galaxies_with_one_counterpart_the_nearest_is_kept(catalogue):
         ({"object_id": ["p"], "ra": [200.0]}, "no two galaxies within 1 arcsec"),
         ({"object_id": ["p"], "ra": [361.0]}, "row 1: ra is 361; allowed: 0 to 360"),
         ({"object_id": ["p"], "ra": [None]}, "row 1: ra is nan; allowed"),
-        ({"object_id": ["p", "p"], "ra": [1.0, 2.0]}, "object_id are given twice: p"),
+        ({"object_id": ["p", "p"], "ra": [1.0, 2.0]}, "object_id 'p' was already given in row 1"),
         ({"object_id": pa.array([], "string"), "ra": pa.array([], "double")}, "no two galaxies"),
     ],
 )
@@ -368,3 +368,29 @@ def test_positions_that_do_not_serve_are_refused(catalogue, columns, message):
     b = catalogue({**columns, "dec": pa.array([0.0] * len(columns["ra"]), pa.float64())}, "b")
     with pytest.raises(UserError, match=message):
         match_positions(a, b, 1.0)
+
+
+# Fractions
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([0.2, 80.0, 55.0], r"row 2: bar_yes_fraction is 80 \(2 of 3 rows are so\).*by 100"),
+        ([0.2, 0.3, -1.0], r"row 3: bar_yes_fraction is -1 \(1 of 3 rows are so\).*leave empty"),
+        ([-9999.0, 80.0, 0.5], r"row 1: bar_yes_fraction is -9999 \(2 of 3"),
+    ],
+)
+def test_percentages_and_numbers_for_none_are_no_fractions(catalogue, values, message):
+    column = {"bar_yes_fraction": values}
+    a = catalogue({"object_id": ["x", "y", "z"], "ra": values, "dec": values, **column})
+    with pytest.raises(UserError, match=message):
+        a.fractions(["bar_yes_fraction"])
+    assert a.numbers(["ra"])["ra"].tolist() == np.float32(values).tolist()
+
+
+def test_fractions_may_be_absent_and_rounded(catalogue):
+    column = {"bar_yes_fraction": [0.0, None, float("nan"), 1.0000001]}
+    a = catalogue({"object_id": ["w", "x", "y", "z"], "ra": [1.0] * 4, "dec": [1.0] * 4, **column})
+    found = a.fractions(["bar_yes_fraction"])["bar_yes_fraction"]
+    assert np.isnan(found).tolist() == [False, True, True, False]

@@ -81,16 +81,16 @@ def test_a_good_config_loads(files, trees):
 MISSPELT = [
     ("survey", {}, "downloads, labels, models, network, rates, releases, simulations, surveys"),
     ("surveys/field/catalogue", {}, "catalog, cutouts, images, partitions"),
-    ("surveys/field/catalog/radec", "x", "dec, file_loc, keep, object_id, path"),
+    ("surveys/field/catalog/radec", "x", "dec, file_loc, hdu, keep, object_id, path"),
     ("surveys/field/partitions", {"galaxies": 5}, "galaxies_per_partition"),
     ("surveys/field/cutouts/layr", "ls-dr9", "bands, footprint, format, invvar, layer, maskbits, "),
     (
         "surveys/field/images/colour",
         "z",
-        "blue, fill, format, green, quality, red, reproj",
+        "blue, fill, format, green, origin, quality, red, reproj",
     ),
     ("labels/votes/image", {}, "checks, columns, dec, format, images, object_id, ra, splits"),
-    ("labels/votes/images/dir", "x", "folder, size, survey"),
+    ("labels/votes/images/dir", "x", "depth, folder, format, origin, quality, shape, size, survey"),
     ("labels/votes/splits", {"training": 0.7}, "salt, test, train, val"),
     ("models/net/label", "x", "labels, train"),
     ("models/net/train/epoch", 3, "batch_size, cache_gb, calibrate, concentrations, device"),
@@ -103,7 +103,8 @@ MISSPELT = [
     (
         "network/legacy/rate",
         1,
-        "attempts, connections, contact, jobs, requests_per_second, stop_after, timeout_s",
+        "attempts, connections, contact, jobs, max_failed, requests_per_second, stop_after, "
+        "timeout_s",
     ),
     ("simulations", {"sky": {"n": 5}}, "labelled, n_galaxies, seed, votes_per_galaxy"),
 ]
@@ -131,7 +132,7 @@ WRONG = [
     ("labels/votes/format", "classes", "column: this key is required"),
     ("labels/votes/column", "ring", "column: unknown key; allowed: checks, columns, dec, format"),
     ("labels/votes/tree", None, "tree: is required by format counts"),
-    ("labels/votes/checks", {"absolut": 3}, "unknown key; allowed: absolute, parents, relative"),
+    ("labels/votes/checks", {"absolut": 3}, "unknown key; allowed: absolute, lost, parents, rela"),
     ("labels/votes/checks", False, "labels.votes.checks: Input should be a valid dictionary"),
     ("labels/votes/settings", {}, "unknown key; allowed: "),
     ("labels/votes/images/survey", "fild", "unknown survey 'fild'; allowed: field"),
@@ -260,6 +261,34 @@ def test_a_folder_of_cutouts_that_is_not_there_is_refused(files, trees):
     assert "surveys.field.cutouts.folder: no such folder: nowhere" in refusal(plain, trees)
 
 
+FILES = {"service": "files", "folder": "."}
+
+
+@pytest.mark.parametrize(
+    ("file_loc", "cutouts", "expected"),
+    [
+        ("file_loc", {}, None),
+        (["g", "r", "z"], {}, None),
+        (None, {"pattern": "{object_id}_{band}.fits"}, None),
+        (None, {"pattern": "{file_loc}.fits"}, "catalog.file_loc is required"),
+        (
+            ["g", "r"],
+            {},
+            "catalog.file_loc: 2 columns for bands g,r,z of cutouts; give one, or one",
+        ),
+        ("file_loc", {"bands": ["g", "r"]}, "draws band 'z', which is not among cutouts.bands g,r"),
+        ("file_loc", {"pattern": "{id}.fits"}, "{id} is unknown; allowed: {file_loc}, {object_id}"),
+    ],
+)
+def test_files_of_ones_own(files, trees, file_loc, cutouts, expected):
+    plain = changed("surveys/field/cutouts", {**FILES, **cutouts})
+    plain["surveys"]["field"]["catalog"]["file_loc"] = file_loc
+    if expected is None:
+        load_config(plain, "mine.yaml", trees)
+    else:
+        assert expected in refusal(plain, trees)
+
+
 def test_an_empty_config_is_refused(trees):
     assert "the config is empty" in refusal({}, trees)
 
@@ -314,3 +343,86 @@ def test_the_example_of_few_labels_is_allowed(root):
     config = Config.model_validate(plain)
     assert config.models["mine"].train.members == 3
     assert config.labels["mine"].votes == (Path("pictures/votes.csv"),)
+
+
+PICTURES = {
+    "surveys": {
+        "mine": {
+            "catalog": {"path": "galaxies.csv", "positions": False, "file_loc": "file"},
+            "cutouts": {"service": "files"},
+            "images": {"recipe": "passthrough", "origin": "sdss-gri-jpeg"},
+        }
+    },
+    "labels": {
+        "votes": {
+            "votes": "votes.csv",
+            "tree": "decals_dr5",
+            "images": {"folder": ".", "origin": "sdss-gri-jpeg"},
+        }
+    },
+    "models": {"net": {"labels": "votes", "train": {"encoder": "resnet18"}}},
+    "releases": {"dr1": {"survey": "mine", "model": "net"}},
+}
+
+
+def with_value(plain, path, value):
+    copy = deepcopy(plain)
+    *way, last = path.split("/")
+    place = copy
+    for step in way:
+        place = place[step]
+    place[last] = value
+    return copy
+
+
+def test_pictures_without_positions_are_a_survey(files, trees):
+    config = load_config(PICTURES, "mine.yaml", trees)
+    assert not config.surveys["mine"].catalog.positions
+    assert "--set positions=false" in config.surveys["mine"].catalog.settings().to_flags()
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        (
+            "surveys/mine/cutouts",
+            {"service": "legacy"},
+            "catalog.positions: false, but the cutout service asks for galaxies by "
+            "their positions (service: legacy)",
+        ),
+        (
+            "surveys/mine/cutouts",
+            {"service": "files", "footprint": "galaxies.csv"},
+            "but a footprint takes galaxies by their positions",
+        ),
+    ],
+)
+def test_what_needs_positions_is_refused_without(files, trees, path, value, told):
+    assert told in refusal(with_value(PICTURES, path, value), trees)
+
+
+def test_one_origin_recipe_and_settings_are_one_domain(files, trees):
+    config = load_config(PICTURES, "mine.yaml", trees)
+    assert config.label_domain("votes") == config.survey_domain("mine")
+    assert config.survey_domain("mine")["survey"] == "sdss-gri-jpeg"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        ("labels/votes/images/origin", None, "survey: model 'votes', survey 'sdss-gri-jpeg'"),
+        ("labels/votes/images/size", 300, "size: model 300, survey 424"),
+        ("surveys/mine/images/format", "png", "format: model 'jpeg', survey 'png'"),
+    ],
+)
+def test_another_domain_is_refused_with_what_differs(files, trees, path, value, told):
+    message = refusal(with_value(PICTURES, path, value), trees)
+    assert told in message
+    assert "images: {origin: NAME}" in message
+    assert "allow_domain_shift: true" in message
+
+
+def test_an_origin_stands_with_the_survey_that_has_the_images(files, trees):
+    images = {"survey": "mine", "origin": "sdss-gri-jpeg"}
+    message = refusal(with_value(PICTURES, "labels/votes/images", images), trees)
+    assert "that of a survey is surveys.mine.images.origin" in message

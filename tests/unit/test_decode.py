@@ -18,9 +18,11 @@ from galaxymill.images.decode import (
     MAX_PIXELS,
     FitsCutout,
     PayloadError,
+    has_bands,
     is_fits,
     read_fits,
     read_raster,
+    read_samples,
 )
 
 REAL = [
@@ -114,6 +116,53 @@ def test_without_a_wcs_there_is_no_place():
     assert list(cutout.planes) == ["r"]
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 4, 5), (1, 4, 5), (3, 1, 4, 5), (1, 3, 4, 5)])
+def test_axes_of_length_one_are_passed_over(make_fits, shape):
+    values = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    bands = "grz"[: np.prod(shape[:-2])]
+    planes = read_fits(make_fits(values, bands)).planes
+    assert list(planes) == list(bands)
+    np.testing.assert_array_equal(list(planes.values()), values.reshape(-1, 4, 5))
+
+
+@pytest.mark.parametrize(
+    ("cards", "expected"),
+    [
+        ({"BAND0": "g", "BAND1": "r", "BAND2": "z"}, "grz"),
+        ({"BAND1": "g", "BAND2": "r", "BAND3": "z"}, "grz"),
+        ({"BAND1": "g", "BAND2": "r"}, None),
+        ({"BAND0": "g", "BAND1": "r", "BAND2": "z", "BAND3": "i"}, None),
+        ({"BAND0": "g", "BAND2": "z"}, None),
+        ({}, None),
+    ],
+)
+def test_names_of_the_planes(make_fits, cards, expected):
+    payload = with_cards(make_fits(np.ones((3, 4, 4), np.float32), None), **cards)
+    if expected is None:
+        with pytest.raises(PayloadError, match="names bands"):
+            read_fits(payload)
+    else:
+        assert list(read_fits(payload).planes) == list(expected)
+    assert has_bands(payload, "rz") == (expected is not None)
+    assert not has_bands(payload, "ri")
+
+
+def test_an_empty_datasum_is_none(cutout):
+    read_fits(with_cards(cutout, DATASUM=""))
+    with pytest.raises(PayloadError, match="DATASUM"):
+        read_fits(with_cards(cutout, DATASUM="12"))
+
+
+@pytest.mark.parametrize("place", [40, 3 * 80 + 35, 0, 8, 81])
+def test_bytes_beyond_ascii_are_read_in_comments_only(cutout, place):
+    changed = cutout[:place] + b"\xe7" + cutout[place + 1 :]
+    if place == 40:
+        assert list(read_fits(changed).planes) == ["g", "r", "z"]
+    else:
+        with pytest.raises(PayloadError):
+            read_fits(changed)
+
+
 @pytest.mark.parametrize("bands", [None, "gr", "grzi", "ggr", ""])
 def test_bands_that_do_not_name_the_planes_are_refused(make_fits, bands):
     with pytest.raises(PayloadError, match="names bands"):
@@ -135,7 +184,7 @@ def test_a_huge_claim_is_refused_before_memory_is_taken(make_fits, axes):
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("axes", [(0, 5), (-3, 5), (5,), (1, 2, 3, 4)])
+@pytest.mark.parametrize("axes", [(0, 5), (-3, 5), (5,), (2, 2, 3, 4)])
 def test_odd_axes_are_refused(make_fits, axes):
     cards = {"NAXIS": len(axes), **{f"NAXIS{i}": n for i, n in enumerate(axes[::-1], start=1)}}
     with pytest.raises(PayloadError, match="not those of an image"):
@@ -364,9 +413,9 @@ def test_animations_are_refused(kind):
         read_raster(file.getvalue())
 
 
-def saved(image, **options):
+def saved(image, kind="PNG", **options):
     file = io.BytesIO()
-    image.save(file, "PNG", **options)
+    image.save(file, kind, **options)
     return file.getvalue()
 
 
@@ -374,6 +423,47 @@ def test_16_bit_grey_keeps_its_upper_bits():
     grey = np.arange(0, 2**16, 2**8, dtype=np.uint16).reshape(16, 16)
     pixels = read_raster(saved(Image.fromarray(grey)))
     np.testing.assert_array_equal(pixels[..., 1], grey >> 8)
+
+
+def png_of_16_bits(samples, colour_type):
+    """A PNG as its specification says, since Pillow writes no colours of 16 bits."""
+
+    def chunk(kind, body):
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    height, width = samples.shape[:2]
+    head = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in samples)
+    body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+@pytest.mark.parametrize(("colour_type", "channels"), [(0, 1), (4, 2), (2, 3), (6, 4)])
+@pytest.mark.parametrize("depth", [8, 12, 16])
+def test_the_upper_bits_of_the_depth_are_shown(colour_type, channels, depth):
+    samples = np.random.default_rng(1).integers(0, 2**depth, (6, 9, channels)).astype(np.uint16)
+    shown = samples[..., :3] if channels > 2 else np.repeat(samples[..., :1], 3, axis=2)
+    if channels in (2, 4):
+        samples[..., -1] = 65535
+        samples[2, 3, -1] = 0
+        shown[2, 3] = 0
+    payload = png_of_16_bits(samples, colour_type)
+    np.testing.assert_array_equal(read_samples(payload), shown)
+    np.testing.assert_array_equal(read_raster(payload, depth), shown >> (depth - 8))
+    np.testing.assert_array_equal(read_raster(payload), shown >> 8)
+    beyond = read_raster(png_of_16_bits(samples, colour_type), 8)
+    np.testing.assert_array_equal(beyond, np.minimum(shown, 255))
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "CMYK", "LA"])
+def test_other_modes_are_shown_in_their_colours(mode):
+    ramp = np.linspace(0, 255, 300).astype(np.uint8).reshape(10, 30)
+    image = Image.fromarray(np.dstack([ramp] * 3)).convert(mode)
+    payload = saved(image, "JPEG", quality=100) if mode == "CMYK" else saved(image)
+    expected = image.convert("RGB") if mode != "LA" else image.convert("L").convert("RGB")
+    assert np.abs(read_raster(payload).astype(int) - np.asarray(expected)).max() <= 4
 
 
 def test_what_is_transparent_is_black():

@@ -10,6 +10,8 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -215,6 +217,30 @@ def test_classes_and_numbers_are_evaluated_too(inputs, stand_in, task):
     assert set(overall["baselines"]) == {"constant", "ridge", "ridge_encoder"}
     page = (out.parent / "report.html").read_text()
     assert "On 28 galaxies the model" in page
+    if task.kind == "class":
+        classes = read_metrics(out)["classes"]
+        assert sum(scores["support"] for scores in classes.values()) == 28
+        table = pq.read_table(inputs / "votes.parquet")
+        learned = table.filter(pc.equal(table["split"], "train"))
+        for name, column in zip(RINGS.questions[0].answers, RINGS.columns, strict=True):
+            assert classes[name]["n_train"] == pc.sum(learned[column]).as_py()
+
+
+def test_a_class_that_is_not_tested_is_told(inputs, stand_in):
+    stand_in.task = CLASSES
+    write_votes(inputs / "votes.parquet", KEYS, SPLITS, CLASSES)
+    table = pq.read_table(inputs / "votes.parquet")
+    first, second = RINGS.columns[:2]
+    tested = pc.equal(table["split"], "test")
+    for column, value in ((first, 0), (second, 1)):
+        index = table.schema.get_field_index(column)
+        changed = pc.if_else(tested, value, table[column]).cast(pa.int32())
+        table = table.set_column(index, table.schema.field(column), changed)
+    origin = Origin("labels", {"task": CLASSES.to_dict()})
+    write_product(inputs / "votes.parquet", table, origin, table.schema)
+    page = (run(inputs).parent / "report.html").read_text()
+    name = RINGS.questions[0].answers[0]
+    assert f"No galaxy here is of class {name}: how well it is found is not known." in page
 
 
 def test_outputs_do_not_depend_on_the_order_of_images(inputs):

@@ -1,5 +1,6 @@
 """Images out of FITS files from outside: what is given, and what damage and malice lead to."""
 
+import bz2
 import gzip
 import io
 import random
@@ -10,7 +11,7 @@ import pytest
 from astropy.io import fits
 
 from galaxymill.images.decode import PayloadError
-from galaxymill.images.hdus import primary_header, read_images
+from galaxymill.images.hdus import open_hdus, primary_header, read_images, unpack
 
 DATA = np.random.default_rng(1).normal(0, 1, (40, 48)).astype(np.float32)
 WHOLE = (DATA * 1000).astype(np.int32)
@@ -59,9 +60,24 @@ def test_images_come_in_the_order_of_the_file():
         np.testing.assert_array_equal(data, wanted)
 
 
-@pytest.mark.parametrize("kind", ["RICE_1", "GZIP_1", "GZIP_2", "NOCOMPRESS"])
+def test_axes_of_length_one_are_passed_over():
+    payload = as_bytes(
+        fits.ImageHDU(DATA[None, None]), fits.ImageHDU(np.stack([DATA] * 2)[:, None])
+    )
+    ((_, data),) = read_images(payload)
+    np.testing.assert_array_equal(data, DATA)
+    with open_hdus(payload) as hdus:
+        assert [hdu.shape for hdu in hdus] == [None, (1, 40, 48), (2, 40, 48)]
+        np.testing.assert_array_equal(hdus[2].read()[1], DATA)
+
+
+KINDS = ["RICE_1", "GZIP_1", "GZIP_2", "HCOMPRESS_1", "NOCOMPRESS"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_packed_integers_are_exact(kind):
-    ((header, data),) = read_images(packed(WHOLE, kind))
+    options = {"tile_shape": WHOLE.shape} if kind == "HCOMPRESS_1" else {}
+    ((header, data),) = read_images(packed(WHOLE, kind, **options))
     np.testing.assert_array_equal(data, WHOLE)
     assert header["EXTNAME"] == "SCI"
 
@@ -162,11 +178,29 @@ def test_a_bomb_is_not_unpacked(members):
         list(read_images(bomb(members)))
 
 
+@pytest.mark.parametrize("pack", [gzip, bz2])
+def test_unpack(pack):
+    content = b"abc" * 1000
+    assert unpack(io.BytesIO(pack.compress(content)), 3000) == content
+    assert (
+        unpack(io.BytesIO(pack.compress(content[:9]) + pack.compress(content[9:])), 3000) == content
+    )
+    with pytest.raises(PayloadError, match="unpacked, the file is longer than"):
+        unpack(io.BytesIO(pack.compress(content)), 2999)
+    with pytest.raises(PayloadError, match="ends too early") as refusal:
+        unpack(io.BytesIO(pack.compress(content)[:-6]), 3000)
+    assert refusal.value.truncated
+    file = io.BytesIO(content)
+    assert unpack(file, 10) is None
+    assert file.tell() == 0
+
+
 @pytest.mark.usefixtures("_little_memory")
 def test_random_damage_is_an_image_or_an_error():
     chance = random.Random(1)
     seeds = [as_bytes(fits.ImageHDU(DATA)), packed(DATA, "RICE_1"), packed(WHOLE, "GZIP_2")]
-    for _ in range(200):
+    seeds.append(packed(WHOLE, "HCOMPRESS_1", tile_shape=WHOLE.shape))
+    for _ in range(300):
         payload = bytearray(chance.choice(seeds))
         for _ in range(chance.choice((1, 3, 30))):
             payload[chance.randrange(2880, len(payload))] = chance.choice(b"0123456789- T'\x00\xff")

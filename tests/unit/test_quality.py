@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galaxymill import flags
+from galaxymill.images.decode import read_raster
 from galaxymill.images.quality import (
+    darkness,
     flux_quality,
     peak_snr,
     picture_flags,
@@ -103,3 +105,39 @@ def test_white_pixels_are_counted():
     assert saturated_fraction(colour) == 4 / 200
     assert flags.names(picture_flags(colour, 4 / 200)) == ["saturated"]
     assert flags.names(picture_flags(colour, 0.01)) == []
+
+
+def shades(low, high, side=64):
+    return np.random.default_rng(1).integers(low, high + 1, (side, side, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "shade"),
+    [(0, 15, "black"), (3, 3, "black"), (17, 20, "of one shade"), (241, 255, "white")],
+)
+def test_one_shade_nearly_all_over_is_told(low, high, shade):
+    colour = shades(low, high)
+    colour[5, 5] = 255 - low
+    told = f"nearly {shade} all over: its values lie between {low} and {high} of 255"
+    assert darkness(colour) == told
+
+
+def test_a_small_galaxy_on_a_black_sky_is_not_dark():
+    colour = np.zeros((424, 424, 3), np.uint8)
+    colour[207:218, 207:218, 0] = 40
+    assert darkness(colour) == ""
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
+def test_unused_bits_of_16_are_told(bits):
+    colour = shades(0, 2 ** (bits - 8) - 1)
+    assert f"its data fill {bits} of 16 bits: set depth to" in darkness(colour, 16)
+    assert darkness(shades(0, 64), 16) == ""
+    assert darkness(shades(0, 20), 12) == ""
+
+
+@pytest.mark.parametrize("name", ["gz2_sdss_jpeg", "rings_decals_png", "gz_examples"])
+def test_no_real_picture_is_dark(shared_data, name):
+    paths = sorted((shared_data / name / "images").iterdir())[::5]
+    assert len(paths) >= 20
+    assert [path.name for path in paths if darkness(read_raster(path.read_bytes()))] == []

@@ -10,8 +10,11 @@ import pytest
 from astropy.io import fits, votable
 from astropy.io.votable.ucd import parse_ucd
 from astropy.table import Table
+from astropy.units import UnitsWarning
 from astropy.units import deg as DEG
 from astropy_healpix import HEALPix
+from hypothesis import example, given
+from hypothesis import strategies as st
 from mocpy import MOC
 
 from galaxymill import products
@@ -33,7 +36,11 @@ KEPT = {
     "good": pa.bool_(),
     "Nom": pa.string(),
 }
-TILE = products.objects(["petro_r50"], [field(*kept, "kept") for kept in KEPT.items()])
+UNITS = {"mag": "mag", "n": "nmgy"}
+TILE = products.objects(
+    ["petro_r50"],
+    [field(*kept, "kept", UNITS.get(kept[0], "")) for kept in KEPT.items()],
+)
 COLUMNS = release_columns(TILE, VoteTask(TREE), 2, {})
 FLAT = [c for c in COLUMNS if "advanced" in c.tables and c.group != "concentrations"]
 WIDTHS = {column.name: 14 for column in COLUMNS if column.field.type == pa.string()}
@@ -44,7 +51,7 @@ VALUES = {
     pa.int64(): [7, None, 2**62, 0],
     pa.uint8(): [255, None, 0, 3],
     pa.bool_(): [True, None, False, True],
-    pa.string(): ["a", None, "Ωmega", "longest of all"],
+    pa.string(): ["a", None, "Ωmäga", "longest of all"],
 }
 
 
@@ -112,15 +119,21 @@ def test_fits_holds_what_the_parquet_holds(table, tmp_path, monkeypatch, at_once
             for number, column in enumerate(FLAT, 1):
                 assert header[f"TTYPE{number}"] == column.name
                 assert header.get(f"TUCD{number}", "") == column.ucd
-                assert header[f"TCOMM{number}"] == ascii_only(column.description)
+                unknown = column.unit in ("nat", "nmgy")
+                told = column.description + f" [{column.unit}]" * unknown
+                assert header[f"TCOMM{number}"] == ascii_only(told)
+                assert header.get(f"TUNIT{number}", "") == ("" if unknown else column.unit)
             assert header["TUNIT2"] == "deg"
             assert len(data) == 4
-    found = Table.read(out, hdu=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UnitsWarning)
+        found = Table.read(out, hdu=1)
+    assert found["mag"].unit == "mag"
     for column in FLAT:
         wanted = VALUES[column.field.type]
         for value, expected in zip(found[column.name], wanted, strict=True):
             if isinstance(expected, str):
-                assert str(value) == expected.replace("Ω", "?")
+                assert str(value) == expected.replace("Ω", "?").replace("ä", "a")
             elif expected is None:
                 # astropy gives no mask to booleans.
                 empty = (
@@ -134,6 +147,26 @@ def test_fits_holds_what_the_parquet_holds(table, tmp_path, monkeypatch, at_once
                 assert value == column.field.type.to_pandas_dtype()(expected)
             else:
                 assert value == expected
+
+
+@given(st.text())
+@example("Ångström — “café” Łódź ß æ ½ ﷺ 한")
+def test_texts_in_ascii_are_no_longer_than_in_utf_8(text):
+    plain = ascii_only(text)
+    assert plain.isascii()
+    assert len(plain) <= len(text.encode())
+
+
+def test_accents_are_left_out():
+    assert ascii_only("Ångström — “café” Łódź Straße 2×3 µm") == (
+        'Angstrom - "cafe" Lodz Strasse 2x3 um'
+    )
+
+
+def test_names_that_differ_by_capitals_alone_are_refused():
+    kept = products.objects([], [field("BAR_yes_fraction", pa.float32(), "kept")])
+    with pytest.raises(UserError, match="two columns would be called BAR_yes_fraction, bar_yes_"):
+        release_columns(kept, VoteTask(TREE), 2, {})
 
 
 def test_fits_written_again_is_the_same(table, tmp_path):

@@ -48,7 +48,13 @@ SERVICE = {
 }
 RANGE = st.tuples(st.floats(1, 50), st.floats(50, 1000))
 SETTINGS = {
-    "catalog": some(CatalogSettings, object_id=TEXT, petro_r50=maybe(TEXT), keep=NAMES),
+    "catalog": some(
+        CatalogSettings,
+        object_id=TEXT,
+        petro_r50=maybe(TEXT),
+        file_loc=maybe(NAMES.filter(bool)),
+        keep=NAMES,
+    ),
     "partitions": some(Partitions, galaxies_per_partition=st.integers(1, 1_000_000)),
     "recipe": some(RecipeSettings, **RECIPE),
     "decals": some(DecalsSettings, **RECIPE, **COLOURS),
@@ -67,7 +73,14 @@ SETTINGS = {
     ),
     "simulation": some(SimulationSettings, seed=st.integers(0), labelled=st.floats(1e-6, 1)),
     "service": some(ServiceSettings, **SERVICE),
-    "files": some(FilesSettings, **SERVICE, folder=TEXT),
+    "files": some(
+        FilesSettings,
+        **SERVICE,
+        folder=TEXT,
+        pattern=st.sampled_from(["{file_loc}", "a b/{object_id}_{band}.fits"]),
+        naming=st.sampled_from(["header", "order"]),
+        hdu=TEXT,
+    ),
     "legacy": some(LegacySettings, **SERVICE, layer=st.just("ls-dr10.x_y")),
     "simulated": some(lambda **given: SimulatedSettings(truth="a b'.parquet", **given), **SERVICE),
     "network": some(Network, requests_per_second=st.floats(1e-4, 1e4), contact=LINE),

@@ -1,6 +1,7 @@
 """Decision trees: those known by name are the published ones, and a bad tree file is refused."""
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galaxymill.errors import UserError
-from galaxymill.votes.tree import load_tree, parse_tree
+from galaxymill.votes.tree import find_tree, load_tree, parse_tree
 from galaxymill.votes.yaml_file import MAX_YAML_BYTES
 
 TREES = [
@@ -157,3 +158,16 @@ def test_nesting_without_end_is_refused(tmp_path):
     path.write_text("[" * 20_000)
     with pytest.raises(UserError):
         load_tree(path)
+
+
+def test_a_tree_is_found_by_name_or_path(trees, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("toy.yaml", "toy.yml", "gz2"):
+        (tmp_path / name).write_text("")
+    assert find_tree("gz2", trees, "tree") == trees / "gz2.yaml"
+    assert find_tree("toy.yaml", trees, "tree") == Path("toy.yaml")
+    assert find_tree("toy.yml", trees, "tree") == Path("toy.yml")
+    assert find_tree(str(tmp_path / "gz2"), trees, "tree") == tmp_path / "gz2"
+    for name in ("gz3", "other.yaml", "my/gz2"):
+        with pytest.raises(UserError, match=f"--tree: unknown tree '{name}'; allowed: candels"):
+            find_tree(name, trees, "--tree")

@@ -96,6 +96,14 @@ def test_a_config_without_a_key_names_it(new_mill, simulated_config):
     assert "models.mini.train.encoder: this key is required" in done.stderr
 
 
+@pytest.mark.parametrize(("target", "told"), [("all", True), ("images", False)])
+def test_a_config_of_images_alone_names_the_target(new_mill, simulated_config, target, told):
+    config = {**deepcopy(simulated_config), "models": {}, "releases": {}}
+    done = new_mill.snakemake("-n", target, config=config)
+    assert done.returncode == 0, done.stderr
+    assert ("so that target all makes nothing; target images fetches" in done.stderr) == told
+
+
 def test_a_config_replaces_the_demo(new_mill):
     """Snakemake would merge the two: then the demo's thousand galaxies would run as well."""
     done = new_mill.snakemake("-n")

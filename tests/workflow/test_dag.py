@@ -96,7 +96,8 @@ def test_jobs_of_a_target(new_mill, target, missing):
 
 
 def test_jobs_of_plan(new_mill):
-    rules = ["simulate_sky", "ingest_catalog", "partition_catalog", "plan_survey"]
+    """Votes too: what is wrong with a table is told before anything is fetched."""
+    rules = ["simulate_sky", "ingest_catalog", "partition_catalog", "plan_survey", "collect_labels"]
     assert new_mill.dry("plan") == {"plan": 1, **dict.fromkeys(rules, 1)}
 
 
@@ -121,6 +122,24 @@ def test_the_plan_is_printed_and_kept(working_copy):
     (plan,) = working_copy.files("surveys/mini/catalog/plan.txt")
     assert plan.read_text().strip()
     assert plan.read_text().splitlines()[0] in printed
+
+
+def test_votes_of_other_galaxies_stop_a_plan(new_mill, change, mini_config):
+    new_mill.folder.mkdir(parents=True)
+    catalog = "object_id,ra,dec,petro_r50,petro_r90,mag_r\nJ5877,150,2,1,2,15\n"
+    (new_mill.folder / "catalog.csv").write_text(catalog)
+    truth = new_mill.folder / "truth.parquet"
+    truth.touch()
+    (new_mill.folder / "votes.csv").write_text("object_id,ring\n5877,yes\n5878,no\n")
+    config = change(mini_config, "surveys.mini.cutouts.truth", "truth.parquet")
+    labels = {"votes": "votes.csv", "format": "classes", "column": "ring"}
+    config = change(config, "labels.volunteers", {**labels, "images": {"survey": "mini"}})
+    done = new_mill.snakemake("plan", config=config)
+    assert done.returncode != 0
+    log = (new_mill.folder / "results/logs/labels/volunteers.log").read_text()
+    assert "none of 2 galaxies is in the catalogue" in log
+    assert "'5877', '5878' in the labels, 'J5877' in the catalogue" in log
+    assert not new_mill.files("surveys/mini/cutouts/*")
 
 
 def test_rules_are_known(rules):

@@ -67,12 +67,7 @@ RELEASES = paths("<release>/SHA256SUMS", release=CFG.releases)
 EVALUATIONS = paths("<evaluation>/metrics.json", model=filter(tested, CFG.models))
 IMAGES = paths("<survey>/images.csv", survey=CFG.surveys)
 PLANS = paths("<catalog>/plan.txt", survey=CFG.surveys)
-
-if not RELEASES and not EVALUATIONS:
-    print(
-        "galaxymill: no releases and no models in this config; try the target images",
-        file=sys.stderr,
-    )
+VOTES = paths("<labels>/votes.parquet", labels=CFG.labels)
 
 # Slots a host, so that several jobs together never ask it faster than one may.
 HOSTS = {host: f"host_{re.sub(r'[^a-z0-9]', '_', host.lower())}" for host in CFG.hosts()}
@@ -129,7 +124,7 @@ def fetch_need(wildcards):
 def train_need(wildcards):
     """What training a model needs."""
     train = CFG.models[wildcards.model].train
-    return training(train.epochs * train.members, train.processes, train.devices, train.cache_gb)
+    return training(train.epochs * train.networks, train.processes, train.devices, train.cache_gb)
 
 
 def train_gpus(wildcards):

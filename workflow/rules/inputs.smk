@@ -26,6 +26,17 @@ def cutout_files(wildcards):
     return list(map(str, CFG.surveys[wildcards.survey].cutouts.settings.input_files().values()))
 
 
+def everything(wildcards):
+    """Give every release and evaluation; say so when there are none."""
+    if not RELEASES and not EVALUATIONS:
+        print(
+            "galaxymill: this config has no release and no model that is evaluated, so that target "
+            "all makes nothing; target images fetches and renders the surveys",
+            file=sys.stderr,
+        )
+    return [*RELEASES, *EVALUATIONS]
+
+
 def label_files(wildcards):
     """Files of a labelled set."""
     return list(map(str, CFG.labels[wildcards.labels].votes))
@@ -42,11 +53,19 @@ def tree_of(wildcards):
     return [] if tree is None else str(tree)
 
 
+def labelled_catalog(wildcards):
+    """Catalogue of the survey that a labelled set's images are of, if they are. Ancient, so that
+    new galaxies collect no labels anew."""
+    survey = CFG.labels[wildcards.labels].images.survey
+    return ancient(path("<catalog>/objects.parquet", survey=survey)) if survey else []
+
+
 def label_paths(wildcards):
-    """Spell the paths of a labelled set's tree and settings for the command line."""
-    words = CFG.labels[wildcards.labels].settings.operational_flags()
-    tree = tree_of(wildcards)
-    return f"--tree {shlex.quote(tree)} {words}" if tree else words
+    """Spell the paths of a labelled set's tree, settings and catalogue for the command line."""
+    words = [CFG.labels[wildcards.labels].settings.operational_flags()]
+    for option, file in (("tree", tree_of(wildcards)), ("catalog", labelled_catalog(wildcards))):
+        words += [f"--{option} {shlex.quote(str(file))}"] if file else []
+    return " ".join(words)
 
 
 def image_sets(wildcards):

@@ -7,6 +7,7 @@ rule collect_labels:
         votes=label_files,
         tree=tree_of,
         files=label_settings_files,
+        catalog=labelled_catalog,
     output:
         votes="<labels>/votes.parquet",
         sources="<labels>/sources.parquet",
@@ -15,6 +16,8 @@ rule collect_labels:
         "<logs>/labels/{labels}.log",
     benchmark:
         "<benchmarks>/labels/{labels}.tsv"
+    # Before anything is fetched: these tables may be of other galaxies than the catalogue.
+    priority: 1
     resources:
         **needs(NEEDS["labels"]),
         operational=label_paths,
@@ -42,8 +45,7 @@ rule collect_label_images:
         stage_version=STAGE_VERSIONS["labels"],
         folder=lambda wc: str(CFG.labels[wc.labels].images.folder),
         object_id=lambda wc: CFG.labels[wc.labels].settings.object_id,
-        size=lambda wc: CFG.labels[wc.labels].images.size,
+        settings=lambda wc: CFG.labels[wc.labels].images.to_flags(),
     shell:
         "galaxymill label-images {output.images:q} {params.folder:q} {input.votes:q} "
-        "--name {wildcards.labels} --object-id {params.object_id:q} --set size={params.size} "
-        "> {log:q} 2>&1"
+        "--name {wildcards.labels} --object-id {params.object_id:q} {params.settings} > {log:q} 2>&1"

@@ -9,13 +9,28 @@ import pyarrow.compute as pc
 
 from galaxymill import products
 from galaxymill.catalog.healpix import INDEX_ORDER, healpix_pixels
+from galaxymill.catalog.kept import kept_columns
+from galaxymill.catalog.positions import hash_places
 from galaxymill.catalog.settings import CatalogSettings, Range
 from galaxymill.errors import UserError
 from galaxymill.storage.atomic import exclusive
 from galaxymill.storage.digest import sha256_file
 from galaxymill.storage.origin import Origin, is_made
 from galaxymill.storage.parquet import write_product
-from galaxymill.tables import as_numbers, check_ids, check_range, read_table, require_file
+from galaxymill.tables import (
+    as_numbers,
+    check_ids,
+    column_names,
+    in_unit,
+    positions,
+    read_table,
+    require_file,
+)
+
+_WITHOUT_POSITIONS = (
+    "Name those of the position as catalog.ra and catalog.dec; for pictures without positions, "
+    "which service files reads, say positions: false"
+)
 
 logger = logging.getLogger("galaxymill")
 
@@ -26,7 +41,7 @@ def ingest(source: Path, out: Path, settings: CatalogSettings) -> None:
     Parameters
     ----------
     source : Path
-        CSV, Parquet or FITS table, one row per galaxy.
+        A table of a kind that `galaxymill.table_kinds` lists, one row per galaxy.
     out : Path
         ``objects.parquet``.
     settings : CatalogSettings
@@ -36,7 +51,7 @@ def ingest(source: Path, out: Path, settings: CatalogSettings) -> None:
     ------
     UserError
         When a column is absent, an identifier is unfit or given twice, a position is NaN or
-        out of range, or no row is selected.
+        out of range, a kept column is none that a release can have, or no row is selected.
     """
     require_file(source)
     inputs = {"catalog": sha256_file(source)}
@@ -56,35 +71,48 @@ def _objects(source: Path, settings: CatalogSettings) -> pa.Table:
         for name in products.OPTIONAL_OBJECT_COLUMNS
         if getattr(settings, name) is not None
     }
-    own = {"object_id": settings.object_id, "ra": settings.ra, "dec": settings.dec, **optional}
-    clash = [name for name in settings.keep if name in {*own, "_healpix_29"}]
-    if clash:
-        raise UserError(
-            f"{source}: keep: {', '.join(clash)} is in the product anyway; leave it out"
-        )
-    texts = [settings.object_id, *([settings.file_loc] if settings.file_loc else [])]
+    paths = optional.pop("file_loc", ())
+    texts = [settings.object_id, *paths]
     select = settings.select or {}
-    wanted = list(dict.fromkeys([*own.values(), *settings.keep, *select]))
-    table = read_table(source, wanted, texts)
+    places = [settings.ra, settings.dec] if settings.positions else []
+    wanted = list(dict.fromkeys([*texts, *places, *optional.values(), *settings.keep, *select]))
+    try:
+        table = read_table(source, wanted, texts, settings.keep, settings.hdu)
+    except UserError as error:
+        if places and not {*places} & {*column_names(source, settings.hdu)}:
+            raise UserError(f"{error}. {_WITHOUT_POSITIONS}") from error
+        raise
     if table.num_rows == 0:
         raise UserError(f"{source}: the catalogue has no rows")
     ids = table.column(settings.object_id)
     check_ids(source, ids, settings.object_id)
-    ra = check_range(source, table.column(settings.ra), settings.ra, 0, 360)
-    dec = check_range(source, table.column(settings.dec), settings.dec, -90, 90)
-    index = healpix_pixels(ra.to_numpy(), dec.to_numpy(), INDEX_ORDER)
-    columns = [ids, ra, dec, pa.array(index)]
-    columns += [
-        table.column(column) if name == "file_loc" else as_numbers(source, table[column], column)
-        for name, column in optional.items()
-    ]
-    columns += [table.column(column) for column in settings.keep]
-    kept = [_kept_field(table.schema.field(name)) for name in settings.keep]
-    schema = products.objects(optional, kept)
-    objects = pa.Table.from_arrays(columns, names=schema.names).cast(schema)
+    columns = [ids, *_positions(source, table, ids, settings)]
+    columns += [in_unit(source, table, column, "arcsec") for column in optional.values()]
+    columns += [_joined([table.column(column) for column in paths])] if paths else []
+    kept, values = kept_columns(source, table, settings)
+    schema = products.objects([*optional, *(["file_loc"] if paths else [])], kept)
+    objects = pa.Table.from_arrays([*columns, *values], names=schema.names).cast(schema)
     if select:
         objects = objects.filter(_inside(source, table, select))
     return objects.sort_by([("_healpix_29", "ascending"), ("object_id", "ascending")])
+
+
+def _positions(
+    source: Path, table: pa.Table, ids: pa.ChunkedArray, settings: CatalogSettings
+) -> list[pa.Array]:
+    """Right ascension, declination, and where in the product's order each galaxy belongs."""
+    if not settings.positions:
+        unknown = pa.nulls(len(ids), pa.float64())
+        return [unknown, unknown, pa.array(hash_places(ids.to_pylist()))]
+    ra, dec = positions(source, table, settings.ra, settings.dec, ids)
+    return [ra, dec, pa.array(healpix_pixels(ra.to_numpy(), dec.to_numpy(), INDEX_ORDER))]
+
+
+def _joined(paths: list[pa.ChunkedArray]) -> pa.ChunkedArray:
+    """Put the paths of a galaxy's bands in one text, a line each."""
+    if len(paths) == 1:
+        return paths[0]
+    return pc.binary_join_element_wise(*(pc.fill_null(path, "") for path in paths), "\n")
 
 
 def _inside(source: Path, table: pa.Table, select: Mapping[str, Range]) -> pa.ChunkedArray:
@@ -104,11 +132,3 @@ def _inside(source: Path, table: pa.Table, select: Mapping[str, Range]) -> pa.Ch
         )
     logger.info("ingest: select takes %d of %d galaxies", taken, table.num_rows)
     return inside
-
-
-def _kept_field(column: pa.Field) -> pa.Field:
-    metadata = {"description": f"{column.name}, from the input catalogue"}
-    unit = (column.metadata or {}).get(b"unit")
-    return pa.field(
-        column.name, column.type, metadata={**metadata, **({"unit": unit} if unit else {})}
-    )

@@ -131,7 +131,9 @@ def _origin(ingested: dict[str, Any], galaxies_per_partition: int) -> Origin:
     It depends on its own rows alone: the digest of the whole catalogue would change every
     tile's origin whenever one galaxy is added elsewhere.
     """
-    columns = {key: value for key, value in ingested["parameters"].items() if key != "keep"}
+    columns = {
+        key: value for key, value in ingested["parameters"].items() if key not in {"keep", "types"}
+    }
     parameters = {"galaxies_per_partition": galaxies_per_partition, "columns": columns}
     return Origin("partition", parameters)
 

@@ -15,10 +15,17 @@ def labels(
     out: Path,
     sources: Annotated[list[Path], typer.Argument(help="files of one format; they add up")],
     kind: Annotated[str, typer.Option("--format", help="docs/labels.md shows each")] = "counts",
-    tree: Annotated[Path | None, typer.Option(help="the tree that was asked")] = None,
+    tree: Annotated[
+        str | None, typer.Option(help="the tree that was asked: a name, such as gz2, or a path")
+    ] = None,
     settings: Sets = [],  # noqa: B006
     split: Annotated[list[str], typer.Option(help="KEY=VALUE: train, val, test, salt")] = [],  # noqa: B006
-    check: Annotated[list[str], typer.Option(help="KEY=VALUE: parents, absolute, relative")] = [],  # noqa: B006
+    check: Annotated[
+        list[str], typer.Option(help="KEY=VALUE: parents, absolute, relative, lost")
+    ] = [],  # noqa: B006
+    catalog: Annotated[
+        Path | None, typer.Option(help="objects.parquet that must know some of the galaxies")
+    ] = None,
 ) -> None:
     """Check labels and split them; OUT is votes.parquet.
 
@@ -27,15 +34,18 @@ def labels(
     object_id, ra, dec. counts, fractions, gz_decals: columns. classes, number: column. classes:
     classes. panoptes: tasks, retired, already_seen.
     """
+    from galaxymill.paths import TREES
     from galaxymill.votes.checks import CheckSettings
     from galaxymill.votes.formats import FORMATS
     from galaxymill.votes.labels import LabelSettings, collect_labels
     from galaxymill.votes.splits import SplitSettings
+    from galaxymill.votes.tree import find_tree
 
     own = chosen_settings(FORMATS, "format", kind).from_flags(settings, f"labels --format {kind}")
     splits = SplitSettings.from_flags(split, "--split")
     checks = CheckSettings.from_flags(check, "--check")
-    collect_labels(sources, tree, out, LabelSettings(kind, own, splits, checks))
+    path = None if tree is None else find_tree(tree, TREES, "--tree")
+    collect_labels(sources, path, out, LabelSettings(kind, own, splits, checks), catalog)
 
 
 @app.command()
@@ -49,12 +59,12 @@ def label_images(
 ) -> None:
     """Gather the images that the column file_loc of SOURCES names, from FOLDER, into one product.
 
-    Settings: size, format (jpeg, png, webp), quality.
+    Settings: size, format (jpeg, png, webp), quality, shape, depth, origin.
     """
-    from galaxymill.images.settings import RecipeSettings
+    from galaxymill.images.settings import PassthroughSettings
     from galaxymill.votes.images import collect_images as run
 
-    model = RecipeSettings.from_flags(settings, "label-images")
+    model = PassthroughSettings.from_flags(settings, "label-images")
     run(sources, folder, out, name, object_id, model)
 
 
@@ -92,7 +102,10 @@ def evaluate(
     samples: Annotated[int, typer.Option(min=1, help="Monte-Carlo dropout samples")] = 5,
     catalog: Annotated[list[Path], typer.Option(help="objects.parquet; repeatable")] = [],  # noqa: B006
     truth: Annotated[Path | None, typer.Option(help="truth.parquet of a simulated sky")] = None,
-    split: Annotated[str, typer.Option(help="test, val, or all of labels kept apart")] = "test",
+    split: Annotated[
+        str,
+        typer.Option(help="test, val, folds, all (of labels kept apart); empty: folds or test"),
+    ] = "",
     train: Annotated[
         list[Path], typer.Option(help="with --split all: votes.parquet for the baselines")
     ] = [],  # noqa: B006

@@ -32,16 +32,19 @@ def download(
 
 
 @app.command()
-def simulate(folder: Path, tree: Path, settings: Sets = []) -> None:  # noqa: B006
+def simulate(folder: Path, tree: str, settings: Sets = []) -> None:  # noqa: B006
     """Make a sky with known truth and simulated volunteers.
 
-    FOLDER receives catalog.parquet, truth.parquet and votes.parquet; TREE is the DECaLS tree.
+    FOLDER receives catalog.parquet, truth.parquet and votes.parquet; TREE is the DECaLS tree:
+    decals_dr5, or its path.
     Settings: n_galaxies, seed, votes_per_galaxy, labelled.
     """
+    from galaxymill.paths import TREES
     from galaxymill.simulation.settings import SimulationSettings
     from galaxymill.simulation.stage import simulate as run
+    from galaxymill.votes.tree import find_tree
 
-    run(folder, tree, SimulationSettings.from_flags(settings, "simulate"))
+    run(folder, find_tree(tree, TREES, "TREE"), SimulationSettings.from_flags(settings, "simulate"))
 
 
 @app.command()
@@ -49,8 +52,8 @@ def ingest(source: Path, out: Path, settings: Sets = []) -> None:  # noqa: B006
     """Check a catalogue (CSV, Parquet, FITS) and write it as objects.parquet.
 
     Settings name the columns: object_id, ra, dec, petro_r50, petro_r90, file_loc, as in --set ra=RA
-    --set dec=DEC; keep=a,b,c carries further ones into the release. Bad contents are refused with
-    their row.
+    --set dec=DEC; keep=a,b,c carries further ones into the release. Pictures without
+    positions: --set positions=false. Bad contents are refused with their row.
     """
     from galaxymill.catalog.ingest import ingest as run
     from galaxymill.catalog.settings import CatalogSettings
@@ -138,13 +141,21 @@ def fetch(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="ask again for the failed rows of OUT")
     ] = False,
+    retry: Annotated[
+        list[str],
+        typer.Option(
+            metavar="STATUS",
+            help="ask again for the rows of OUT of a status: failed, invalid, no_coverage, partial",
+        ),
+    ] = [],  # noqa: B006
 ) -> None:
     """Fetch the cutouts of one tile: one row a galaxy, whatever became of it.
 
     A job that was killed goes on where it was. With --retry-failed, OUT is a finished product
-    (or TILE and OUT are the folders of all of them): only its failed galaxies are asked for.
+    (or TILE and OUT are the folders of all of them): only its failed galaxies are asked for;
+    with --retry STATUS, once or several times, those of other statuses too.
     Common settings: pixel_scale (arcsec/pixel, or gz_decals), size, bands, footprint. Limits:
-    requests_per_second, connections, timeout_s, attempts, stop_after, contact.
+    requests_per_second, connections, timeout_s, attempts, stop_after, max_failed, contact.
     """
     from galaxymill.surveys.base import Network
     from galaxymill.surveys.registry import SERVICES
@@ -152,10 +163,14 @@ def fetch(
     model = chosen_settings(SERVICES, "service", service)
     limits = Network.from_flags(network, "--network")
     chosen = model.from_flags(settings, f"fetch --service {service}")
-    if retry_failed:
-        from galaxymill.surveys.retry import retry_failed as run
-    else:
-        from galaxymill.surveys.fetch import fetch as run
+    statuses = [word for words in retry for word in words.split(",")] + ["failed"] * retry_failed
+    if statuses:
+        from galaxymill.surveys.retry import retry_failed as ask_again
+
+        ask_again(tile, out, service, chosen, limits, statuses)
+        return
+    from galaxymill.surveys.fetch import fetch as run
+
     run(tile, out, service, chosen, limits)
 
 
@@ -192,9 +207,9 @@ def render(
 ) -> None:
     """Render the images of one partition's cutouts, with quality flags.
 
-    Common settings: size, format (jpeg, png, webp), quality; but for passthrough also reproject
-    and fill. decals and lupton: red, green, blue (names of bands). lupton: stretch, q, minimum.
-    asinh, euclid, hsc: bands (blue to red), scales, percentile.
+    Common settings: size, format (jpeg, png, webp), quality, origin; but for passthrough also
+    reproject and fill. decals and lupton: red, green, blue (names of bands). lupton: stretch, q,
+    minimum. asinh, euclid, hsc: bands (blue to red), scales, percentile.
     """
     from galaxymill.images.recipes import RECIPES
     from galaxymill.images.render import render as run

@@ -7,17 +7,24 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from galaxymill.comparison.layouts import LAYOUTS, Layout, find_layout
 from galaxymill.errors import UserError, unknown_name
-from galaxymill.tables import as_numbers, check_range, column_names, read_table
+from galaxymill.tables import (
+    as_numbers,
+    as_text,
+    check_ids,
+    column_names,
+    positions,
+    read_table,
+)
 
 Values = npt.NDArray[np.float32]
 Degrees = npt.NDArray[np.float64]
 
 # Unmasked fractions first: where a question would rarely be asked, the friendly table has none.
 _RELEASED = ("advanced.parquet", "friendly.parquet")
+_ROUNDING = 1e-3
 _HATS = ("collection.properties", "hats.properties", "properties")
 
 
@@ -82,25 +89,10 @@ class Catalogue:
             When one is empty or given twice, or they are decimal numbers.
         """
         values = self._read([column], texts=[column])[column]
-        if pa.types.is_floating(values.type):
-            raise UserError(
-                f"{self.path}: column {column} holds decimal numbers, which cannot tell large "
-                "identifiers apart; give it as text or as whole numbers"
-            )
         # Beyond 2 GB of text Arrow's plain strings end.
-        values = values.cast(pa.large_string())
-        if values.null_count:
-            row = pc.index(pc.is_null(values), pa.scalar(True)).as_py()
-            raise UserError(f"{self.path}: row {row + 1}: {column} is empty; each galaxy needs one")
-        if pc.count_distinct(values).as_py() < len(values):
-            counts = pc.value_counts(values)
-            twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
-            shown = ", ".join(twice[:3].to_pylist()) + (", …" if len(twice) > 3 else "")
-            raise UserError(
-                f"{self.path}: {len(twice)} values of {column} are given twice: {shown}; keep one "
-                "row per galaxy"
-            )
-        return values
+        ids = as_text(self.path, values, column).cast(pa.large_string())
+        check_ids(self.path, ids, column, names_files=False)
+        return ids
 
     def positions(self) -> tuple[Degrees, Degrees]:
         """Read right ascension and declination.
@@ -116,11 +108,13 @@ class Catalogue:
             When one is absent or out of range.
         """
         ra, dec = self.layout.ra, self.layout.dec
-        table = self._read([ra, dec])
-        return (
-            check_range(self.path, table[ra], ra, 0, 360).to_numpy(),
-            check_range(self.path, table[dec], dec, -90, 90).to_numpy(),
-        )
+        if not {ra, dec} & set(self.columns):
+            raise UserError(
+                f"{self.path}: has no positions (no column {ra}, {dec}); match by identifier: "
+                "leave --sky out"
+            )
+        places = positions(self.path, self._read([ra, dec]), ra, dec)
+        return places[0].to_numpy(), places[1].to_numpy()
 
     def numbers(self, columns: Sequence[str]) -> dict[str, Values]:
         """Read numeric columns; NaN for null and for what is not finite.
@@ -141,14 +135,32 @@ class Catalogue:
             found[name] = np.where(np.isfinite(values), values, np.float32(np.nan))
         return found
 
+    def fractions(self, columns: Sequence[str]) -> dict[str, Values]:
+        """Read columns of fractions, as `numbers` does.
+
+        Raises
+        ------
+        UserError
+            When a value is not in [0, 1], as a percentage or a number that stands for none.
+        """
+        found = self.numbers(columns)
+        for name, values in found.items():
+            odd = (values < -_ROUNDING) | (values > 1 + _ROUNDING)
+            if odd.any():
+                row = int(np.argmax(odd))
+                way = "divide percentages by 100" if values[row] > 1 else "leave empty what is none"
+                raise UserError(
+                    f"{self.path}: row {row + 1}: {name} is {values[row]:g} ({odd.sum()} of "
+                    f"{len(values)} rows are so); a fraction is 0 to 1, or empty: {way}"
+                )
+        return found
+
     def _read(self, columns: list[str], texts: Sequence[str] = ()) -> pa.Table:
         for name in columns:
             if name not in self.columns:
                 raise unknown_name(str(self.path), name, self.columns, "column")
         if not self.path.is_dir():
-            # In a CSV file identifiers look like numbers; elsewhere their type is known.
-            is_csv = self.path.name.lower().endswith((".csv", ".csv.gz"))
-            return read_table(self.path, columns, texts if is_csv else ())
+            return read_table(self.path, columns, texts)
         import lsdb
 
         try:

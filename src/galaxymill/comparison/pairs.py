@@ -78,9 +78,7 @@ def read_map(path: Path, a: Catalogue, b: Catalogue) -> dict[str, str]:
     UserError
         When it is no such file, a column is not there, or one of B is given twice.
     """
-    plain = read_yaml(path, "a map of columns")
-    if not isinstance(plain, dict) or not plain:
-        raise UserError(f"{path}: is no map of columns; write lines 'column of A: column of B'")
+    plain = read_yaml(path, "a map of columns (lines 'column of A: column of B')")
     for pair in plain.items():
         for side, catalogue, name in zip("AB", (a, b), pair, strict=True):
             if not isinstance(name, str):

@@ -3,7 +3,7 @@
 import io
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from operator import index
 from typing import TYPE_CHECKING, Any
@@ -23,10 +23,11 @@ MAX_BANDS = 16
 MAX_HEADER_BYTES = 100 * 2880
 _BLOCK = 2880
 _CARD = 80
-_DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _FILLING = b"\0 "
 _JPEG = b"\xff\xd8\xff"
 _PNG = b"\x89PNG\r\n\x1a\n"
+_GREY_AND_ALPHA = 4
 
 
 class PayloadError(ValueError):
@@ -78,7 +79,8 @@ def read_fits(payload: bytes) -> FitsCutout:
     ----------
     payload : bytes
         A FITS file whose primary HDU is (bands, y, x) or, for one band, (y, x), with the
-        bands' names in ``BANDS`` or ``BAND0``, ``BAND1``, ….
+        bands' names in ``BANDS`` or ``BAND0``, ``BAND1``, …. Further axes of length 1 are passed
+        over, and so are bytes beyond ASCII, which stand in comments and names of observers.
 
     Returns
     -------
@@ -90,25 +92,18 @@ def read_fits(payload: bytes) -> FitsCutout:
         When the bytes are no such file, are too large, end too early or later than the header
         says, or do not add up to their DATASUM.
     """
-    end = _header_end(payload[:MAX_HEADER_BYTES])
+    end, header = _header(payload)
     try:
-        text = payload[:end].decode("ascii")
-        if not text.isprintable():
-            raise ValueError("characters that no header may have")
-        header: dict[str, Any] = dict(read_cards(text))
         if header["SIMPLE"] is not True:
             raise ValueError("SIMPLE is not T")
         if header.get("PCOUNT", 0) != 0 or header.get("GCOUNT", 1) != 1:
             raise ValueError("random groups")
-        dtype = np.dtype(_DTYPES[index(header["BITPIX"])])
-        # Not int(): an axis of 3.5 pixels is none.
-        axes = range(index(header["NAXIS"]), 0, -1)
-        shape = tuple(index(header[f"NAXIS{axis}"]) for axis in axes)
+        dtype = np.dtype(DTYPES[index(header["BITPIX"])])
+        shape = _shape(header)
         scale, zero = float(header.get("BSCALE", 1)), float(header.get("BZERO", 0))
         blank = index(header["BLANK"]) if "BLANK" in header and dtype.kind in "iu" else None
-        names = [str(header.get(f"BAND{plane}") or "").strip() for plane in range(MAX_BANDS)]
-        listed = list(str(header.get("BANDS") or "").strip())
-        datasum = int(header["DATASUM"]) if "DATASUM" in header else None
+        # An empty one says that there is none (FITS standard 4.0, section 4.4.2.7).
+        datasum = int(header["DATASUM"]) if header.get("DATASUM", "") != "" else None
     except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise PayloadError(f"unreadable FITS header ({error})") from error
     if len(shape) not in (2, 3) or min(shape, default=0) < 1:
@@ -116,12 +111,43 @@ def read_fits(payload: bytes) -> FitsCutout:
     if shape[-1] * shape[-2] > MAX_PIXELS or (len(shape) == 3 and shape[0] > MAX_BANDS):
         raise PayloadError(f"FITS axes {shape} are larger than any cutout asked for")
     count = math.prod(shape)
-    _check_data(payload, end, count * dtype.itemsize, datasum)
+    check_data(payload, end, count * dtype.itemsize, datasum)
     raw = np.frombuffer(payload, dtype, count, end).reshape((-1, *shape[-2:]))
-    bands = _band_names(names, listed, len(raw))
-    data = _scaled(raw, scale, zero, blank)
-    planes = dict(zip(bands, data, strict=True))
+    bands = band_names(header, len(raw))
+    if not bands:
+        raise PayloadError(f"FITS header names bands [] for {len(raw)} planes")
+    planes = dict(zip(bands, scaled(raw, scale, zero, blank), strict=True))
     return FitsCutout(planes, locate(header, shape[-1], shape[-2]), header)
+
+
+def has_bands(payload: bytes, bands: Iterable[str]) -> bool:
+    """Tell by its header alone whether a file is a FITS cutout with these bands."""
+    try:
+        _, header = _header(payload)
+        return set(bands) <= set(band_names(header, math.prod(_shape(header)[:-2])))
+    except (KeyError, ValueError, TypeError):
+        return False
+
+
+def _header(payload: bytes) -> tuple[int, dict[str, Any]]:
+    """Read the primary header and where it ends."""
+    end = _header_end(payload[:MAX_HEADER_BYTES])
+    text = payload[:end].decode("ascii", "replace")
+    keywords = "" if text.isascii() else "".join(text[at : at + 10] for at in range(0, end, _CARD))
+    if not (text.isprintable() and keywords.isascii()):
+        raise PayloadError("unreadable FITS header (characters that no header may have)")
+    return end, dict(read_cards(text))
+
+
+def _shape(header: Mapping[str, Any]) -> tuple[int, ...]:
+    # Not int(): an axis of 3.5 pixels is none.
+    axes = range(index(header["NAXIS"]), 0, -1)
+    return image_shape(tuple(index(header[f"NAXIS{axis}"]) for axis in axes))
+
+
+def image_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Leave out axes of length 1 above the image's two."""
+    return (*(length for length in shape[:-2] if length != 1), *shape[-2:])
 
 
 def _header_end(head: bytes) -> int:
@@ -133,8 +159,10 @@ def _header_end(head: bytes) -> int:
     raise PayloadError("FITS header has no end", truncated=len(head) < MAX_HEADER_BYTES)
 
 
-def _check_data(payload: bytes, start: int, size: int, datasum: int | None) -> None:
-    """See that the data are all there, end where the header says, and have their DATASUM."""
+def check_data(payload: bytes, start: int, size: int, datasum: int | None) -> None:
+    """See that the data of an HDU, of ``size`` bytes without padding, are all there, end where the
+    header says, and add up to their DATASUM; raises PayloadError when not.
+    """
     end = start + size
     block_end = end + -end % _BLOCK
     if end > len(payload):
@@ -169,20 +197,28 @@ def carried(total: int) -> int:
     return total
 
 
-def _band_names(single: list[str], listed: list[str], count: int) -> list[str]:
-    """Names of the planes: of the cards BAND0, BAND1, … or, without them, the letters of BANDS."""
+def band_names(header: Mapping[str, Any], count: int) -> list[str]:
+    """Names of ``count`` planes: of BAND0, BAND1, … or BAND1, BAND2, …, else the letters of BANDS.
+
+    None when the header names none; raises PayloadError when it names others, or another number.
+    """
+    single = [str(header.get(f"BAND{plane}") or "").strip() for plane in range(MAX_BANDS + 1)]
+    single = single[0 if single[0] else 1 :]
+    listed = list(str(header.get("BANDS") or "").strip())
     by_card = all(single[:count])
     bands = single[:count] if by_card else listed
+    if not (bands or any(single)):
+        return []
     contradicted = by_card and (any(single[count:]) or (len(listed) == count and listed != bands))
     if contradicted or len(bands) != count or len(set(bands)) != count:
         raise PayloadError(f"FITS header names bands {bands} for {count} planes")
     return bands
 
 
-def _scaled(
+def scaled(
     raw: npt.NDArray[Any], scale: float, zero: float, blank: int | None
 ) -> npt.NDArray[np.float32]:
-    """Physical values of the stored ones; NaN where they are blank."""
+    """Give physical values of stored ones by BSCALE, BZERO and BLANK; NaN where they are blank."""
     with np.errstate(all="ignore"):
         if (scale, zero) == (1.0, 0.0):
             data = raw.astype(np.float32)
@@ -194,19 +230,37 @@ def _scaled(
     return data
 
 
-def read_raster(payload: bytes) -> npt.NDArray[np.uint8]:
+def read_raster(payload: bytes, depth: int = 16) -> npt.NDArray[np.uint8]:
+    """Decode a JPEG, PNG or WebP image to 8 bits; see `read_samples`.
+
+    Of a picture of 16 bits whose data fill ``depth`` bits, the upper 8 of these are shown; what is
+    brighter is white.
+    """
+    samples = read_samples(payload)
+    if samples.dtype == np.uint8:
+        return np.asarray(samples, np.uint8)
+    shown: npt.NDArray[np.uint8] = np.minimum(samples >> (depth - 8), 255).astype(np.uint8)
+    return shown
+
+
+def has_16_bits(payload: bytes) -> bool:
+    """Tell a PNG of 16 bits a colour by its header."""
+    return payload.startswith(_PNG) and payload[24:25] == b"\x10"
+
+
+def read_samples(payload: bytes) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
     """Decode a JPEG, PNG or WebP image.
 
     Parameters
     ----------
     payload : bytes
-        The file. What is transparent is shown black, like empty sky; 16-bit grey is cut to its
-        upper 8 bits. An EXIF orientation is not followed: surveys write none.
+        The file. What is transparent is shown black, like empty sky. An EXIF orientation is not
+        followed: surveys write none.
 
     Returns
     -------
-    ndarray, shape (height, width, 3), uint8
-        RGB, north up as served.
+    ndarray, shape (height, width, 3)
+        RGB, north up as served; uint16 for a PNG of 16 bits, else uint8.
 
     Raises
     ------
@@ -228,7 +282,7 @@ def read_raster(payload: bytes) -> npt.NDArray[np.uint8]:
             _refuse_large(*image.size)
             if getattr(image, "n_frames", 1) > 1:
                 raise PayloadError("an animation is no cutout")
-            return _rgb(image)
+            return _rgb_16(image, payload) if has_16_bits(payload) else _rgb(image)
     except PayloadError:
         raise
     except EOFError as error:
@@ -261,11 +315,32 @@ def _refuse_large(width: int, height: int) -> None:
 def _rgb(image: "ImageFile") -> npt.NDArray[np.uint8]:
     from PIL import Image
 
-    if image.mode.startswith("I"):
-        # Pillow would clip at 255.
-        grey = (np.asarray(image) >> 8).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
     if image.has_transparency_data:
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
         return np.asarray(Image.alpha_composite(black, image.convert("RGBA")).convert("RGB"))
     return np.asarray(image.convert("RGB"))
+
+
+def _rgb_16(image: "ImageFile", payload: bytes) -> npt.NDArray[np.uint16]:
+    """All 16 bits of a PNG.
+
+    Pillow keeps the upper 8 of colours: the lower ones are had by decoding once more, as if their
+    order were the other one. Grey with transparency is taken as its four bytes.
+    """
+    from PIL import Image
+
+    def raw(mode: str) -> npt.NDArray[np.uint8]:
+        with Image.open(io.BytesIO(payload), formats=("PNG",)) as again:
+            again.tile = [tile._replace(args=mode) for tile in again.tile]
+            return np.asarray(again)
+
+    if image.mode.startswith("I"):
+        return np.repeat(np.asarray(image).astype(np.uint16)[:, :, None], 3, axis=2)
+    if payload[25] == _GREY_AND_ALPHA:
+        four = raw("RGBA")
+        samples = (four[..., ::2].astype(np.uint32) * 256 + four[..., 1::2])[..., [0, 0, 0, 1]]
+    else:
+        samples = raw(f"{image.mode};16B").astype(np.uint32) * 256 + raw(f"{image.mode};16L")
+    if samples.shape[2] == 4:
+        samples = samples * samples[..., 3:] // 65535
+    return samples[..., :3].astype(np.uint16)

@@ -1,22 +1,109 @@
 """Every image in a FITS file from outside, also fpacked ones: bounded before they are decoded."""
 
+import bz2
+import gzip
 import io
+import math
+import re
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from galaxymill.images.decode import MAX_PIXELS, PayloadError, is_fits
+from galaxymill.images.decode import (
+    DTYPES,
+    MAX_BANDS,
+    MAX_PIXELS,
+    PayloadError,
+    image_shape,
+    is_fits,
+)
 
 _MAX_HDUS = 64
-_PIXEL_BYTES = {-64: 8, -32: 4, 8: 1, 16: 2, 32: 4, 64: 8}
-_PACKED = {"RICE_1", "RICE_ONE", "GZIP_1", "GZIP_2", "NOCOMPRESS"}
+_MAX_AXES = 9
+_PACKED = {"RICE_1", "RICE_ONE", "GZIP_1", "GZIP_2", "HCOMPRESS_1", "NOCOMPRESS"}
 """What fpack makes of images; masks are packed otherwise."""
 _GZIP = 31
+_PACKERS: dict[bytes, tuple[str, Callable[[Any], Any] | None]] = {
+    b"\x1f\x8b": ("gzip", gzip.open),
+    b"BZh": ("bzip2", bz2.open),
+    b"PK\x03\x04": ("zip", None),
+    b"\xfd7zXZ": ("xz", None),
+    b"\x1f\x9d": ("compress (.Z)", None),
+}
+"""By their first bytes; those that cannot be unpacked within bounds are told by name."""
+_AUXILIARY = re.compile(
+    r"(?<![A-Z])"
+    r"((BIT|BADPIX)?MASK(BIT)?|FLAG|DQ|(I|INV)?VAR|VARIANCE|WEIGHT|WHT|ERR|ERROR|UNCERT|SIGMA|RMS)"
+    r"S?(?![A-Z])",
+    re.I,
+)
+"""Names of images that go along with a science image."""
+
+
+@dataclass(frozen=True, eq=False)
+class Hdu:
+    """One HDU of a FITS file, its pixels not yet decoded.
+
+    Attributes
+    ----------
+    index : int
+        Its number, from 0.
+    header : astropy.io.fits.Header
+        Where it is fpacked, that of the image.
+    shape : tuple of int or None
+        (planes, height, width) of the image; None when it holds none.
+    start, size : int
+        Where its data begin in the file, and their bytes without padding.
+    datasum : int or None
+        What the file says that they add up to.
+    """
+
+    index: int
+    header: Any
+    shape: tuple[int, int, int] | None
+    start: int
+    size: int
+    datasum: int | None
+    _hdu: Any
+
+    @property
+    def name(self) -> str:
+        """EXTNAME, empty when it has none."""
+        return str(self.header.get("EXTNAME") or "").strip()
+
+    def read(self) -> npt.NDArray[Any]:
+        """Decode the image, shape (planes, height, width): scaled, blank pixels NaN."""
+        assert self.shape is not None
+        if not _is_small(self.shape):
+            raise PayloadError(f"FITS axes {self.shape} are larger than any cutout asked for")
+        data = np.asarray(self._hdu.data)
+        if data.size != math.prod(self.shape):
+            raise PayloadError("FITS image and its header do not agree")
+        return data.reshape(self.shape)
+
+
+@contextmanager
+def open_hdus(payload: bytes) -> Iterator[list[Hdu]]:
+    """Look at the HDUs of a FITS file from outside, at most 64; raises PayloadError when damaged.
+
+    Images may be fpacked by Rice, gzip or HCOMPRESS.
+    """
+    with open_fits(payload, disable_image_compression=True) as hdus:
+        found = [
+            (_image_shape(hdu, len(payload)), hdu.fileinfo()["datLoc"], hdu.size, _datasum(hdu))
+            for hdu in first_hdus(hdus)
+        ]
+    with open_fits(payload) as hdus:
+        yield [
+            Hdu(index, hdu.header, *stored, hdu)
+            for index, (hdu, stored) in enumerate(zip(first_hdus(hdus), found, strict=True))
+        ]
 
 
 def read_images(payload: bytes) -> Iterator[tuple[Any, npt.NDArray[Any]]]:
@@ -25,8 +112,7 @@ def read_images(payload: bytes) -> Iterator[tuple[Any, npt.NDArray[Any]]]:
     Parameters
     ----------
     payload : bytes
-        A FITS file. Images may be fpacked by Rice or gzip; those packed otherwise are passed
-        over.
+        A FITS file; see `open_hdus`. Images packed otherwise, and cubes, are passed over.
 
     Yields
     ------
@@ -40,14 +126,38 @@ def read_images(payload: bytes) -> Iterator[tuple[Any, npt.NDArray[Any]]]:
     PayloadError
         When the bytes are damaged, or an image is larger than any cutout.
     """
-    with open_fits(payload, disable_image_compression=True) as hdus:
-        shapes = [_image_shape(hdu, len(payload)) for hdu in first_hdus(hdus)]
-    with open_fits(payload) as hdus:
-        for hdu, shape in zip(first_hdus(hdus), shapes, strict=True):
-            if shape is not None:
-                if getattr(hdu, "shape", None) != shape:
-                    raise PayloadError("FITS image and its header do not agree")
-                yield hdu.header, np.asarray(hdu.data)
+    with open_hdus(payload) as hdus:
+        for hdu in hdus:
+            if hdu.shape is not None and hdu.shape[0] == 1:
+                yield hdu.header, hdu.read()[0]
+
+
+def unpack(file: IO[bytes], most_bytes: int) -> bytes | None:
+    """Unpack a gzip or bzip2 file, told by its first bytes; None, and back at 0, when it is none.
+
+    Raises
+    ------
+    PayloadError
+        When it is damaged, holds more than ``most_bytes``, or is packed by another program.
+    """
+    head = file.read(6)
+    file.seek(0)
+    for magic, (name, opener) in _PACKERS.items():
+        if not head.startswith(magic):
+            continue
+        if opener is None:
+            raise PayloadError(f"a {name} file: unpack it, or pack it by gzip")
+        try:
+            with opener(file) as stream:
+                data = bytes(stream.read(most_bytes + 1))
+        except EOFError as error:
+            raise PayloadError(f"the {name} file ends too early", truncated=True) from error
+        except (OSError, ValueError, zlib.error) as error:
+            raise PayloadError(f"a damaged {name} file") from error
+        if len(data) > most_bytes:
+            raise PayloadError(f"unpacked, the file is longer than {most_bytes / 1e6:.0f} MB")
+        return data
+    return None
 
 
 def primary_header(payload: bytes) -> Any:
@@ -88,6 +198,16 @@ def open_fits(payload: bytes, **options: Any) -> Iterator[Any]:
         raise PayloadError(f"undecodable FITS ({type(error).__name__})") from error
 
 
+def is_auxiliary(header: Any) -> bool:
+    """Tell a mask, weight or variance from a science image, by EXTNAME and IMAGETYP."""
+    names = (str(header.get(keyword, "")) for keyword in ("EXTNAME", "IMAGETYP"))
+    return any(_AUXILIARY.search(name) for name in names)
+
+
+def _is_small(shape: tuple[int, int, int]) -> bool:
+    return shape[0] <= MAX_BANDS and math.prod(shape) <= MAX_PIXELS
+
+
 def first_hdus(hdus: Any) -> Iterator[Any]:
     """Give the HDUs one after the other: they are parsed when they are asked for."""
     for index in range(_MAX_HDUS):
@@ -97,10 +217,10 @@ def first_hdus(hdus: Any) -> Iterator[Any]:
             return
 
 
-def _image_shape(hdu: Any, payload_bytes: int) -> tuple[int, int] | None:
-    """Shape of the image that an HDU, opened as what it is stored as, may be decoded to.
+def _image_shape(hdu: Any, payload_bytes: int) -> tuple[int, int, int] | None:
+    """Shape of the image in an HDU that was opened as what it is stored as; see `Hdu`.
 
-    None when it holds no image; raises PayloadError when that is too large.
+    Raises PayloadError when the file ends before the image does, or it unpacks to more.
     """
     from astropy.io import fits
 
@@ -110,18 +230,27 @@ def _image_shape(hdu: Any, payload_bytes: int) -> tuple[int, int] | None:
     if not packed and not isinstance(hdu, fits.PrimaryHDU | fits.ImageHDU):
         return None
     z = "Z" if packed else ""
-    if hdu.header[f"{z}NAXIS"] != 2:
+    count = int(hdu.header[f"{z}NAXIS"])
+    if not 2 <= count <= _MAX_AXES:
         return None
-    width, height = hdu.header[f"{z}NAXIS1"], hdu.header[f"{z}NAXIS2"]
-    if min(width, height) < 1 or width * height > MAX_PIXELS:
-        raise PayloadError(f"FITS axes {(height, width)} are larger than any cutout asked for")
-    pixel_bytes = _PIXEL_BYTES[hdu.header[f"{z}BITPIX"]]
-    stored = hdu.header["NAXIS1"] * hdu.header["NAXIS2"] * (1 if packed else pixel_bytes)
-    if hdu.fileinfo()["datLoc"] + stored + hdu.header.get("PCOUNT", 0) > payload_bytes:
+    axes = tuple(int(hdu.header[f"{z}NAXIS{axis}"]) for axis in range(count, 0, -1))
+    if min(axes) < 1:
+        raise PayloadError(f"FITS axes {axes} are not those of an image")
+    shape = image_shape(axes)
+    if len(shape) > 3:
+        return None
+    pixel_bytes = np.dtype(DTYPES[hdu.header[f"{z}BITPIX"]]).itemsize
+    if hdu.fileinfo()["datLoc"] + hdu.size > payload_bytes:
         raise PayloadError("FITS data end too early", truncated=True)
-    if packed:
-        _check_gzip(hdu, max(pixel_bytes, 4) * width * height)
-    return height, width
+    planes, height, width = (1, *shape)[-3:]
+    if packed and _is_small((planes, height, width)):
+        _check_gzip(hdu, max(pixel_bytes, 4) * math.prod(axes))
+    return planes, height, width
+
+
+def _datasum(hdu: Any) -> int | None:
+    said = str(hdu.header.get("DATASUM") or "").strip()
+    return int(said) if said else None
 
 
 def _check_gzip(table: Any, max_bytes: int) -> None:

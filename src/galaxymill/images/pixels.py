@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from galaxymill import flags
 from galaxymill.catalog.names import part_names
 from galaxymill.errors import UserError
 from galaxymill.images.decode import MAX_PIXELS
+from galaxymill.reasons import Reasons
 from galaxymill.storage.digest import sha256_json
 from galaxymill.storage.origin import read_record
 
@@ -180,6 +183,40 @@ class ImageSource:
                 if here:
                     groups.append(RowGroup(path, number, frozenset(here)))
         return groups
+
+    def lacking(self, wanted: Iterable[str], groups: Iterable[RowGroup], unfit: int) -> str:
+        """Say why some of ``wanted`` are not among the ``groups`` that `find` has found for them.
+
+        Returns
+        -------
+        str
+            The most common reasons; empty when all are.
+        """
+        keys = set(wanted)
+        absent = keys.difference(*(group.ids for group in groups))
+        reasons = Reasons()
+        for path in self.files if absent else ():
+            for key, reason in unfit_rows(path, unfit):
+                if key in absent:
+                    reasons.add(f"images are {reason}", key)
+                    absent.discard(key)
+        for key in sorted(absent):
+            reasons.add("are in no images product: check that object_id is the same in both", key)
+        return reasons.told(len(keys))
+
+
+def unfit_rows(path: Path, unfit: int) -> Iterator[tuple[str, str]]:
+    """Give the galaxies of an images product with a flag of ``unfit``: object_id, and the reason.
+
+    A product that was made before there were reasons gives the flags alone.
+    """
+    names = pq.read_schema(path).names
+    columns = [name for name in ("object_id", "flags", "reason") if name in names]
+    table = pq.read_table(path, columns=columns)
+    bits = pc.bit_wise_and(table["flags"], unfit)
+    for row in table.set_column(1, "flags", bits).filter(pc.greater(bits, 0)).to_pylist():
+        told = [", ".join(flags.names(row["flags"])), row.get("reason")]
+        yield row["object_id"], ": ".join(filter(None, told))
 
 
 def _identities(path: Path) -> Iterator[tuple[int, pa.Table]]:

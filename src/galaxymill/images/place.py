@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 _KINDS = re.compile(r"(RA--|DEC-)-([A-Z]{3})(-SIP)?")
 _PV = re.compile(r"PV([12])_(\d{1,2})")
@@ -57,6 +58,27 @@ def locate(header: Mapping[str, Any], width: int, height: int) -> Place | None:
     Place or None
         None without a usable WCS, or when the pixels are not square to 2 %.
     """
+    found = _measure(header, width, height)
+    if found is None or np.ptp(found[1]) > SQUARE_TOLERANCE * found[1].max():
+        return None
+    (ra, dec), scales, steps = found
+    lon, lat = np.radians(ra), np.radians(dec)
+    east = np.array([-np.sin(lon), np.cos(lon), 0])
+    north = np.array([-np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)])
+    across, up = (np.degrees(steps @ np.stack([east, north], axis=1)) * 3600).tolist()
+    return Place(ra % 360, dec, float(scales.mean()), (tuple(across), tuple(up)))
+
+
+def pixel_size(header: Mapping[str, Any], width: int, height: int) -> tuple[float, float] | None:
+    """Measure the height and width of a pixel, in arcsec, also where `locate` finds no place."""
+    found = _measure(header, width, height)
+    return None if found is None else (float(found[1][1]), float(found[1][0]))
+
+
+def _measure(
+    header: Mapping[str, Any], width: int, height: int
+) -> tuple[tuple[float, float], npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
+    """Find ra and dec of the middle, the sides of a pixel in arcsec, and its steps as vectors."""
     try:
         ra, dec = celestial_wcs(header).all_pix2world(
             (width - 1) / 2 + width * _STEP * np.array([0, 1, -1, 0, 0]),
@@ -70,14 +92,9 @@ def locate(header: Mapping[str, Any], width: int, height: int) -> Place | None:
     points = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
     steps = (points[1::2] - points[2::2]) / (2 * _STEP * np.array([[width], [height]]))
     scales = np.degrees(np.linalg.norm(steps, axis=1)) * 3600
-    if not 0 < scales.max() < np.inf or np.ptp(scales) > SQUARE_TOLERANCE * scales.max():
+    if not scales.min() > 0 or not scales.max() < np.inf:
         return None
-    east = np.array([-np.sin(lon[0]), np.cos(lon[0]), 0])
-    north = np.cross(points[0], east)
-    across, up = (np.degrees(steps @ np.stack([east, north], axis=1)) * 3600).tolist()
-    return Place(
-        float(ra[0]) % 360, float(dec[0]), float(scales.mean()), (tuple(across), tuple(up))
-    )
+    return (float(ra[0]), float(dec[0])), scales, steps
 
 
 def separation_arcsec(ra1: float, dec1: float, ra2: float, dec2: float) -> float:

@@ -11,6 +11,9 @@ from galaxymill import flags
 SATURATED_FRACTION = 0.01
 LOW_SIGNAL = 5.0
 OFF_CENTRE = 0.05
+DARK, DARK_OF_16_BITS = 16, 64
+_DARK_SHARE = 2000
+"""So many values, of the darkest and of the brightest each, may be outside: stars, dead pixels."""
 _BAD_FRACTIONS = {"zero_or_nan_above_15pc": 0.15, "zero_or_nan_above_20pc": 0.20}
 _SAMPLED = 64
 _MIDDLE = 8
@@ -115,6 +118,44 @@ def saturated_fraction(colour: npt.NDArray[np.uint8]) -> float:
     """Share of the pixels that are white: as bright as can be in every colour."""
     white = colour[..., 0] & colour[..., 1] & colour[..., 2]
     return float(np.count_nonzero(white == 255)) / white.size
+
+
+def darkness(colour: npt.NDArray[np.uint8], depth: int = 0) -> str:
+    """Say so when a picture is black, white or of one shade nearly all over; else nothing.
+
+    It is when in each colour all values but 1 in 1,000 lie within 16 of 255. Where all 16 bits of
+    a picture are shown they must not lie within 64: its upper bits may not be used.
+
+    Parameters
+    ----------
+    colour : ndarray, shape (height, width, 3)
+    depth : int
+        Of a picture of 16 bits, the bits that its data are said to fill; else 0.
+    """
+    limit = DARK_OF_16_BITS if depth == 16 else DARK
+    # Of most pictures a sixteenth of the pixels tells as much.
+    for pixels in (colour[::4, ::4], colour):
+        spans = [_span(pixels[..., index]) for index in range(3)]
+        if max(high - low for low, high in spans) >= limit:
+            return ""
+    low, high = min(low for low, _ in spans), max(high for _, high in spans)
+    shade = "black" if high < limit else "white" if low > 255 - limit else "of one shade"
+    told = f"nearly {shade} all over: its values lie between {low} and {high} of 255"
+    if not depth or shade == "white":
+        return told
+    filled = max(8, depth - 8 + high.bit_length())
+    return (
+        f"{told}; its data fill {filled} of 16 bits: set depth to the bits that the survey's "
+        "pictures fill"
+    )
+
+
+def _span(plane: npt.NDArray[np.uint8]) -> tuple[int, int]:
+    """Darkest and brightest value, but for some."""
+    few = plane.size // _DARK_SHARE
+    below = np.bincount(plane.ravel(), minlength=256).cumsum()
+    darkest, brightest = np.searchsorted(below, [few + 1, plane.size - few]).tolist()
+    return darkest, brightest
 
 
 def picture_flags(colour: npt.NDArray[np.uint8], saturated: float) -> int:

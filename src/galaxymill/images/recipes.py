@@ -1,4 +1,7 @@
-"""Recipes that make pictures, by name. A new one is a function, its settings and a line here."""
+"""Recipes that make pictures, by name. A new one is a function, its settings and a line here.
+
+And what kind of images a recipe makes of a survey: the domain that a model serves.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,8 +14,10 @@ from galaxymill.images.settings import (
     EuclidSettings,
     HscSettings,
     LuptonSettings,
+    PassthroughSettings,
     RecipeSettings,
 )
+from galaxymill.stages import STAGE_VERSIONS
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ RECIPES = {
     "euclid": Recipe(EuclidSettings, colours.euclid),
     "hsc": Recipe(HscSettings, colours.hsc),
     "lupton": Recipe(LuptonSettings, colours.lupton),
-    "passthrough": Recipe(RecipeSettings, None),
+    "passthrough": Recipe(PassthroughSettings, None),
 }
 
 
@@ -55,3 +60,38 @@ def settings_of(domain: Mapping[str, Any]) -> RecipeSettings:
     """
     model = RECIPES[domain["recipe"]].settings
     return model.model_validate({k: v for k, v in domain.items() if k in model.model_fields})
+
+
+WAYS_OUT = (
+    "Train on this survey; where both are images of one origin, say so in both (images: {origin: "
+    "NAME}); or set predict: {allow_domain_shift: true} in the release to flag every row"
+)
+"""For who would predict images of another domain than the model's."""
+
+
+def domain(name: str, recipe: str, settings: RecipeSettings) -> dict[str, Any]:
+    """Say what kind of images these are: a model serves the domain that it was trained on.
+
+    Parameters
+    ----------
+    name : str
+        Of the survey or labelled set: where the pixels come from, unless the settings name an
+        ``origin``. Two sets of the same origin, recipe and settings are one domain.
+    recipe : str
+        A name of ``RECIPES``.
+    settings : RecipeSettings
+        Of that recipe.
+    """
+    return {
+        "survey": settings.origin or name,
+        "recipe": recipe,
+        "recipe_version": RECIPES[recipe].version,
+        "render_version": STAGE_VERSIONS["render"],
+        **{key: value for key, value in settings.product_settings().items() if key != "origin"},
+    }
+
+
+def differences(one: dict[str, Any], other: dict[str, Any], words: str) -> str:
+    """Tell where two domains differ; ``words`` has places for key and both values."""
+    keys = sorted(key for key in {**one, **other} if one.get(key) != other.get(key))
+    return "; ".join(words.format(key, one.get(key), other.get(key)) for key in keys)

@@ -2,8 +2,9 @@
 
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,46 +13,42 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from galaxymill import flags
+from galaxymill.errors import UserError
 from galaxymill.images.colours import Rgb
-from galaxymill.images.decode import FitsCutout, PayloadError, is_fits, read_fits, read_raster
+from galaxymill.images.decode import (
+    FitsCutout,
+    PayloadError,
+    has_16_bits,
+    is_fits,
+    read_fits,
+    read_raster,
+)
 from galaxymill.images.encode import encode
 from galaxymill.images.orientation import residual_deg, upright
-from galaxymill.images.place import separation_arcsec
+from galaxymill.images.place import pixel_size, separation_arcsec
 from galaxymill.images.quality import (
     OFF_CENTRE,
+    darkness,
     flux_quality,
     picture_flags,
     saturated_fraction,
 )
-from galaxymill.images.recipes import RECIPES
-from galaxymill.images.settings import FluxSettings, RecipeSettings
+from galaxymill.images.recipes import RECIPES, domain
+from galaxymill.images.settings import FluxSettings, PassthroughSettings, RecipeSettings
+from galaxymill.images.shape import Frame, differences, square
 from galaxymill.products import IMAGES
 from galaxymill.progress import progress
-from galaxymill.stages import STAGE_VERSIONS
+from galaxymill.reasons import Reasons
 from galaxymill.storage.atomic import exclusive
 from galaxymill.storage.origin import Origin, is_made, read_record
 from galaxymill.storage.parquet import open_product, read_batches
 
 _STATUS_FLAGS = {"no_coverage": "no_coverage", "failed": "fetch_failed"}
-_COLUMNS = ["object_id", "ra", "dec", "status", "payload"]
+_COLUMNS = ["object_id", "ra", "dec", "status", "reason", "payload", "size", "pixel_scale"]
 _MOST_ROWS = 64
 _BATCH_BYTES = 32_000_000
 
 logger = logging.getLogger("galaxymill")
-
-
-def domain(survey: str, recipe: str, settings: RecipeSettings) -> dict[str, Any]:
-    """Say what kind of images these are: a model serves the domain that it was trained on.
-
-    Of the settings, those that were chosen; `galaxymill.images.recipes.settings_of` gives all.
-    """
-    return {
-        "survey": survey,
-        "recipe": recipe,
-        "recipe_version": RECIPES[recipe].version,
-        "render_version": STAGE_VERSIONS["render"],
-        **settings.product_settings(),
-    }
 
 
 def render(
@@ -73,12 +70,18 @@ def render(
         Of that recipe.
     threads : int
         Galaxies that are drawn at a time; the product does not depend on it.
+
+    Raises
+    ------
+    UserError
+        When there are several good cutouts, and none of them can be drawn, for one reason.
     """
     kind = domain(survey, recipe, settings)
     parameters = {key: value for key, value in kind.items() if key != "survey"}
     inputs = {"cutouts": read_record(cutouts, "fetch").digest}
     origin = Origin("render", parameters, inputs, kind)
     counts: Counter[str] = Counter()
+    reasons, refused, drawn = Reasons(), Reasons(), 0
 
     def draw(row: dict[str, Any]) -> dict[str, Any]:
         return image_row(row, recipe, settings)
@@ -93,9 +96,23 @@ def render(
         ):
             for batch in read_batches(cutouts, _COLUMNS, _batch_rows(cutouts)):
                 rows = list(pool.map(draw, batch.to_pylist()))
-                counts.update(name for row in rows for name in flags.names(row["flags"]))
+                for row, status in zip(rows, batch["status"].to_pylist(), strict=True):
+                    counts.update(flags.names(row["flags"]))
+                    if row["reason"]:
+                        reasons.add(row["reason"], row["object_id"])
+                    if "image" in row:
+                        drawn += 1
+                    elif status == "ok":
+                        refused.add(row["reason"], row["object_id"])
                 writer.write(pa.Table.from_pylist(rows, schema=IMAGES))
                 advance(len(rows))
+            # A single one may be odd; when none of several can be drawn, the fault is not theirs.
+            if not drawn and len(refused) == 1 and refused.total > 1:
+                ((why, those),) = refused.items()
+                none = f"recipe {recipe} can draw none of {those.count} cutouts"
+                raise UserError(f"{cutouts}: {none}: {why} ({those.named})")
+    if reasons:
+        logger.info("render %s: reasons: %s", cutouts.stem, reasons.told())
     flagged = ", ".join(f"{count} {name}" for name, count in counts.most_common())
     logger.info("render %s: flags: %s", cutouts.stem, flagged or "none")
 
@@ -108,63 +125,108 @@ def _batch_rows(cutouts: Path) -> int:
     return min(_MOST_ROWS, max(1, int(_BATCH_BYTES / max(mean_bytes, 1))))
 
 
-def image_row(cutout: dict[str, Any], recipe: str, settings: RecipeSettings) -> dict[str, Any]:
+def image_row(cutout: Mapping[str, Any], recipe: str, settings: RecipeSettings) -> dict[str, Any]:
     """Render one galaxy; whatever is wrong with it ends up in its flags.
 
     Parameters
     ----------
-    cutout : dict
-        object_id, status and payload of its cutout; ra and dec, in degrees, where they are known.
+    cutout : mapping
+        object_id, status and payload of its cutout; where they are known its reason, ra and dec
+        in degrees, and the size and pixel_scale that were asked for.
     recipe, settings
         As in `render`.
 
     Returns
     -------
     dict
-        A row of `galaxymill.products.IMAGES`; ``image`` is None when nothing could be drawn.
+        A row of `galaxymill.products.IMAGES`; there is no ``image`` when nothing could be drawn.
     """
     status, payload = cutout["status"], cutout["payload"]
-    row: dict[str, Any] = {"object_id": cutout["object_id"]}
+    told = cutout.get("reason") or ""
+    row: dict[str, Any] = {"object_id": cutout["object_id"], "reason": told}
     if status in _STATUS_FLAGS or payload is None:
         return row | {"flags": flags.BITS[_STATUS_FLAGS.get(status, "invalid_payload")]}
     found = flags.BITS["invalid_payload"] if status == "invalid" else 0
     try:
-        drawn = _draw(payload, recipe, settings, (cutout.get("ra"), cutout.get("dec")))
+        drawn = _draw(payload, recipe, settings, cutout)
     except PayloadError as error:
         names = ["invalid_payload", *(["truncated"] if error.truncated else [])]
-        return row | {"flags": flags.mask(names)}
+        return row | {"flags": flags.mask(names), "reason": _joined(told, str(error))}
     saturated = saturated_fraction(drawn.colour)
+    dark = darkness(drawn.colour, drawn.depth)
+    if dark and drawn.measured:
+        dark += "; see the unit of the fluxes, and the recipe's settings"
+    said = drawn.said | ({"dark": dark} if dark else {})
+    found |= drawn.flags | flags.mask(said) | picture_flags(drawn.colour, saturated)
     return row | {
         "image": {"bytes": encode(drawn.colour, settings), "path": None},
-        "flags": found | drawn.flags | picture_flags(drawn.colour, saturated),
+        "flags": found,
+        "reason": _joined(told, *said.values()),
         "saturated_fraction": saturated,
         **drawn.measured,
     }
 
 
+def _joined(*reasons: str) -> str:
+    return "; ".join(dict.fromkeys(filter(None, reasons)))
+
+
 @dataclass(frozen=True)
 class _Drawn:
-    """A picture, and what its fluxes tell; a picture that is served has none."""
+    """A square picture; what some flags say, the others, and what its fluxes tell.
+
+    ``depth`` is that of a picture of 16 bits that is served, else 0.
+    """
 
     colour: Rgb
-    flags: int
-    measured: dict[str, float | None]
+    said: dict[str, str]
+    flags: int = 0
+    measured: dict[str, float | None] = field(default_factory=dict)
+    depth: int = 0
 
 
 def _draw(
-    payload: bytes, recipe: str, settings: RecipeSettings, position: tuple[Any, Any]
+    payload: bytes, recipe: str, settings: RecipeSettings, cutout: Mapping[str, Any]
 ) -> _Drawn:
     colour = RECIPES[recipe].colour
-    if not is_fits(payload):
-        if colour is not None:
-            raise PayloadError("a JPEG or PNG has its colours already: use recipe passthrough")
-        return _Drawn(read_raster(payload), 0, {})
-    if colour is None:
-        raise PayloadError("a FITS cutout needs a recipe other than passthrough")
-    assert isinstance(settings, FluxSettings)
-    cutout = read_fits(payload)
-    quality = flux_quality(cutout.planes, settings.drawn_bands())
-    offset, is_off = _centre_offset(cutout, *position)
+    if is_fits(payload):
+        if colour is None:
+            raise PayloadError("a FITS cutout needs a recipe other than passthrough")
+        assert isinstance(settings, FluxSettings)
+        return _draw_fluxes(read_fits(payload), recipe, settings, cutout)
+    if colour is not None:
+        raise PayloadError("a JPEG or PNG has its colours already: use recipe passthrough")
+    depth = settings.depth if isinstance(settings, PassthroughSettings) else 16
+    picture = read_raster(payload, depth)
+    said = differences(Frame(*picture.shape[:2]), settings.shape, cutout)
+    depth = depth if has_16_bits(payload) else 0
+    return _Drawn(square(picture, settings.shape), said, depth=depth)
+
+
+def _draw_fluxes(
+    cutout: FitsCutout, recipe: str, settings: FluxSettings, asked: Mapping[str, Any]
+) -> _Drawn:
+    colour, bands, planes = RECIPES[recipe].colour, settings.drawn_bands(), cutout.planes
+    assert colour is not None
+    there = ", ".join(planes)
+    absent = ", ".join(band for band in bands if band not in planes)
+    if not planes.keys() & set(bands):
+        raise PayloadError(f"no band {absent}, which {recipe} draws: there are {there}")
+    height, width = next(iter(planes.values())).shape
+    scale = cutout.pixel_scale
+    pixel = (scale, scale) if scale else pixel_size(cutout.cards, width, height)
+    frame = Frame(height, width, pixel)
+    judged = planes
+    if settings.shape == "cut":
+        judged = {band: square(plane, "cut", pixel) for band, plane in planes.items()}
+    quality = flux_quality(judged, bands)
+    offset, is_off = _centre_offset(cutout, frame.squared(settings.shape)[1], asked)
+    said = {"band_missing": f"no band {absent}: there are {there}"} if absent else {}
+    said |= differences(frame, settings.shape, asked)
+    seen = {
+        band: square(plane, settings.shape, pixel, settings.fill)
+        for band, plane in _planes(cutout, settings).items()
+    }
     measured = {
         "bad_pixel_fraction": quality.bad_pixel_fraction,
         "peak_snr": quality.peak_snr,
@@ -172,7 +234,7 @@ def _draw(
         "rotation": 0.0 if settings.reproject else residual_deg(cutout.place),
     }
     found = quality.flags | (flags.BITS["off_centre"] if is_off else 0)
-    return _Drawn(colour(_planes(cutout, settings), settings), found, measured)
+    return _Drawn(colour(seen, settings), said, found, measured)
 
 
 def _planes(cutout: FitsCutout, settings: FluxSettings) -> dict[str, Any]:
@@ -189,11 +251,11 @@ def _planes(cutout: FitsCutout, settings: FluxSettings) -> dict[str, Any]:
 
 
 def _centre_offset(
-    cutout: FitsCutout, ra: float | None, dec: float | None
+    cutout: FitsCutout, side: int, asked: Mapping[str, Any]
 ) -> tuple[float | None, bool]:
     """Arcsec from the image's middle to the galaxy, and whether that is too far."""
+    ra, dec = asked.get("ra"), asked.get("dec")
     if cutout.place is None or ra is None or dec is None:
         return None, False
     offset = separation_arcsec(cutout.place.ra, cutout.place.dec, ra, dec)
-    width = next(iter(cutout.planes.values())).shape[1] * cutout.place.pixel_scale
-    return offset, offset > OFF_CENTRE * width
+    return offset, offset > OFF_CENTRE * side * cutout.place.pixel_scale

@@ -1,10 +1,15 @@
 """Settings of the recipes; what a config is checked with, without the code that draws."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from galaxymill.settings import Names, Numbers, Settings
+
+OriginName = Annotated[
+    str, StringConstraints(strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f`|]+$", max_length=100)
+]
+"""Where pixels come from, in a user's words."""
 
 
 class RecipeSettings(Settings):
@@ -15,10 +20,31 @@ class RecipeSettings(Settings):
         "jpeg", description="jpeg, or png or webp without loss"
     )
     quality: int = Field(90, ge=1, le=100, description="quality of a jpeg")
+    origin: OriginName | None = Field(
+        None,
+        description="where the pixels come from, e.g. sdss-gri-jpeg: a model that learned from "
+        "images of the same origin, recipe and settings serves these; default: the name",
+    )
+    shape: Literal["cut", "pad"] = Field(
+        "cut",
+        description="of an image that is not square: cut its middle out, or pad it (pictures in "
+        "black, fluxes with fill)",
+    )
 
     def drawn_bands(self) -> tuple[str, ...]:
         """Name the bands that are drawn; none for images that are shown as served."""
         return ()
+
+
+class PassthroughSettings(RecipeSettings):
+    """Settings of the recipe ``passthrough``."""
+
+    depth: int = Field(
+        16,
+        ge=8,
+        le=16,
+        description="bits that the data of pictures of 16 bits fill: the upper 8 of them are shown",
+    )
 
 
 class FluxSettings(RecipeSettings):

@@ -15,11 +15,14 @@ import pyarrow as pa
 
 from galaxymill import flags
 from galaxymill.errors import UserError
+from galaxymill.images.pixels import unfit_rows
+from galaxymill.images.recipes import WAYS_OUT, differences
 from galaxymill.inference.rows import Rows
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.inference.stream import Chunk, ChunkStream
 from galaxymill.models.store import ModelCard, read_card, read_features
 from galaxymill.progress import progress
+from galaxymill.reasons import Reasons
 from galaxymill.storage.atomic import exclusive
 from galaxymill.storage.origin import Origin, Record, is_made, read_record
 from galaxymill.storage.parquet import open_product
@@ -103,18 +106,10 @@ def _check_domain(
     ours = record.origin["domain"]
     if ours in card.domains:
         return False
-    theirs = card.domains[0]
-    differing = {key for key in theirs | ours if theirs.get(key) != ours.get(key)}
-    if differing and not settings.allow_domain_shift:
-        told = "; ".join(
-            f"{key}: model {theirs.get(key)!r}, images {ours.get(key)!r}"
-            for key in sorted(differing)
-        )
-        raise UserError(
-            f"{model} was trained on other images than {images}: {told}. Train on this survey, or "
-            "set allow_domain_shift: true in the release's predict settings to flag every row"
-        )
-    return bool(differing)
+    told = differences(card.domains[0], ours, "{}: model {!r}, images {!r}")
+    if not settings.allow_domain_shift:
+        raise UserError(f"{model} was trained on other images than {images}: {told}. {WAYS_OUT}")
+    return True
 
 
 def _write(request: _Request, out: Path, embeddings: Path | None) -> None:
@@ -173,6 +168,9 @@ def _tables(request: _Request, rows: Rows, done: int) -> Iterator[pa.Table]:
     if done >= request.record.rows > 0:
         return
     unfit = flags.unfit_bits(request.settings.unfit)
+    reasons = Reasons.of(unfit_rows(request.images, unfit))
+    if 2 * reasons.total > request.record.rows:
+        logger.warning("predict: without a fit image: %s", reasons.told(request.record.rows))
     seen = request.card.settings
     # The first images are decoded while torch is imported, which takes seconds.
     with (

@@ -1,5 +1,6 @@
 """Rows of the products of a prediction, from what the network gave."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from galaxymill import flags, products
+from galaxymill.errors import UserError
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.inference.stream import Chunk, chunk_rows
 from galaxymill.models.store import ModelCard
@@ -51,8 +53,10 @@ class Rows:
         count = len(chunk.object_ids)
         absent = np.ones(count, bool)
         absent[chunk.fit] = False
+        given = outputs.cpu().numpy()
+        check_finite(chunk.fit_ids, given)
         samples = np.full((count, *outputs.shape[1:]), np.nan, np.float32)
-        samples[chunk.fit] = outputs.cpu().numpy()
+        samples[chunk.fit] = given
         bits = chunk.flags | (flags.BITS["domain_shift"] if self._shifted else 0)
         bits[chunk.unreadable] |= flags.BITS["unreadable"]
         columns: dict[str, pa.Array] = {
@@ -72,6 +76,28 @@ class Rows:
         whole[chunk.fit] = embedded.cpu().numpy().astype(np.float16)
         none = np.ones_like(absent)
         return _vectors(whole, absent if self._keeps_embeddings else none, pa.float16())
+
+
+def check_finite(object_ids: Sequence[str], outputs: npt.NDArray[np.floating]) -> None:
+    """Refuse what no network should give.
+
+    Parameters
+    ----------
+    object_ids : sequence of str, length n
+    outputs : ndarray, shape (n, S, width)
+
+    Raises
+    ------
+    UserError
+        When a number is not finite; it would pass for a galaxy that was not predicted.
+    """
+    good = np.isfinite(outputs).all(axis=tuple(range(1, outputs.ndim)))
+    if not good.all():
+        raise UserError(
+            f"{object_ids[int(good.argmin())]}: the model's outputs are not finite, nor those of "
+            f"{int((~good).sum()) - 1} others of {len(good)}: with precision fp16 take fp32; else "
+            "the model is of no use: train it again"
+        )
 
 
 def summarise(samples: npt.NDArray[np.floating], task: Task) -> dict[str, pa.Array]:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from galaxymill.catalog.partition import part_files
 from galaxymill.surveys.base import ServiceSettings
 from galaxymill.surveys.footprint import Footprint, load_footprint
-from galaxymill.surveys.pixel_scale import RADII, cutout_sizes, require_radii
+from galaxymill.surveys.pixel_scale import RADII, cutout_sizes, require_known
 
 
 @dataclass
@@ -55,7 +55,7 @@ def _count(tile: Path, settings: ServiceSettings, region: Footprint | None, aske
     by_radius = settings.pixel_scale == "gz_decals"
     columns = (["ra", "dec"] if region else []) + (RADII if by_radius else [])
     with pq.ParquetFile(tile) as file:
-        require_radii(tile, file.schema_arrow.names, settings)
+        require_known(tile, file.schema_arrow.names, settings)
         count = file.metadata.num_rows
         rows = file.read(columns=columns) if columns else None
     inside = np.ones(count, bool)

@@ -12,9 +12,10 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from galaxymill.catalog.healpix import cut_sky
+from galaxymill.catalog.positions import has_positions
 from galaxymill.errors import UserError
 from galaxymill.release.audit import audit, census, refuse_duplicates
-from galaxymill.release.columns import Column, release_columns, write_columns
+from galaxymill.release.columns import PARQUET, Column, release_columns, write_columns
 from galaxymill.release.documents.checksums import (
     all_checksums,
     checksums,
@@ -89,6 +90,11 @@ class Request:
     threads: int = 2
 
     @property
+    def has_positions(self) -> bool:
+        """Whether it is known where the galaxies are: without, there is no HATS and no sky map."""
+        return has_positions(self.objects)
+
+    @property
     def folders(self) -> dict[str, Path]:
         """Folder of each role."""
         return {
@@ -148,7 +154,8 @@ def _check(parts: Sequence[Part], task: Task, request: Request) -> tuple[list[Co
     schemas = part_schemas(parts[0], task)
     selections = request.settings.selections
     catalog = pq.read_schema(request.objects)
-    columns = release_columns(catalog, task, kept_draws(parts[0], task), selections)
+    draws = kept_draws(parts[0], task)
+    columns = release_columns(catalog, task, draws, selections, request.has_positions)
     check_selections(selections, columns)
     inspection = inspect_parts(request.objects, parts, schemas, columns, request.threads)
     refuse_duplicates([part.files["tile"] for part in parts], request.out.parent)
@@ -168,7 +175,9 @@ def _write_data(
     settings, name = request.settings, request.name
     counts = inspection.counts
     tiles = cut_sky(counts, settings.galaxies_per_tile, "galaxies_per_tile")
-    collection = Collection(folder / "hats", name, tiles, settings.margin_arcsec)
+    collection = None
+    if request.has_positions:
+        collection = Collection(folder / "hats", name, tiles, settings.margin_arcsec)
     catalog = Catalog(request.objects)
     merge = Merge(
         catalog, parts, tiles, columns, model.tree, settings, inspection.widths, request.threads
@@ -177,19 +186,19 @@ def _write_data(
     with ThreadPoolExecutor(1) as pool:
         # Most of the time of what follows goes into reading the tables once more for these.
         sums = pool.submit(checksums, folder, list_files(folder))
-        defaults = [c.name for c in columns if {"friendly", "hats"} <= set(c.tables)]
-        collection.finish(counts, defaults)
-        write_coverage(folder, counts)
-        draw_pictures(folder, parts, model.tree, counts, merge.highlights)
-        tables = {
-            "friendly": [folder / "friendly.parquet"],
-            "advanced": [folder / "advanced.parquet"],
-            "hats": sorted((folder / "hats" / name / "dataset").rglob("Npix=*.parquet")),
-        }
+        tables = {table: [folder / f"{table}.parquet"] for table in PARQUET}
+        if collection is not None:
+            defaults = [c.name for c in columns if {"friendly", "hats"} <= set(c.tables)]
+            collection.finish(counts, defaults)
+            write_coverage(folder, counts)
+            tables["hats"] = sorted((folder / "hats" / name / "dataset").rglob("Npix=*.parquet"))
+        seen = None if collection is None else counts
+        draw_pictures(folder, parts, model.tree, seen, merge.highlights)
         audits = audit([part.files["tile"] for part in parts], tables, folder)
         write_provenance(folder, parts, model, origin, audits, request.run, request.benchmarks)
         found = census(folder / "advanced.parquet", parts[0].unfit, folder)
-        facts = Facts(name, audits["advanced"].released_rows, len(tiles), found)
+        rows, on_sky = audits["advanced"].released_rows, collection is not None
+        facts = Facts(name, rows, len(tiles), found, on_sky)
         return facts, sums.result()
 
 

@@ -11,6 +11,7 @@ import yaml
 from galaxymill import flags
 from galaxymill.catalog.partition import Partition, read_partitions
 from galaxymill.errors import UserError
+from galaxymill.images.recipes import differences
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.storage.digest import TableDigest
 from galaxymill.storage.origin import Record, read_record
@@ -198,15 +199,11 @@ def _check_domain(parts: Sequence[Part]) -> None:
         for role in ("images", "predictions"):
             domain = part.records[role].origin["domain"]
             if domain != first[1]:
+                told = differences(domain, first[1], "{}: {!r} and {!r}")
                 raise UserError(
-                    f"{part.files[role]} and {first[0]} are of different images: "
-                    f"{_differences(domain, first[1])}; run {MAKERS[role]} again with one recipe"
+                    f"{part.files[role]} and {first[0]} are of different images: {told}; run "
+                    f"{MAKERS[role]} again with one recipe"
                 )
-
-
-def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    keys = sorted(key for key in {**one, **other} if one.get(key) != other.get(key))
-    return "; ".join(f"{key}: {one.get(key)!r} and {other.get(key)!r}" for key in keys)
 
 
 def _check_model(parts: Sequence[Part], model: Model) -> None:

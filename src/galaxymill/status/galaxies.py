@@ -1,48 +1,50 @@
 """What became of the galaxies of finished partitions: counts, and the reasons of what failed."""
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from galaxymill import flags
 from galaxymill.errors import UserError
-from galaxymill.products import CUTOUTS
+from galaxymill.images.pixels import unfit_rows
+from galaxymill.reasons import Reasons
 from galaxymill.status.logs import read_counts, tail
 from galaxymill.status.stage import State
 
 _READ = 200
 """At most so many products are opened for the reasons of what failed in them, the newest first."""
-_EXAMPLES = 3
-
-
-@dataclass
-class Reason:
-    """Why galaxies failed: how many, and the ids of some."""
-
-    count: int = 0
-    examples: list[str] = field(default_factory=list)
+_TELLING = flags.mask(
+    (
+        *("invalid_payload", "truncated", "band_missing", "dark"),
+        *("not_square", "size_differs", "scale_differs"),
+    )
+)
+"""Flags of images that give a reason of their own; others stand with the cutouts or are numbers."""
 
 
 @dataclass(frozen=True)
 class Galaxies:
-    """What became of the galaxies of one survey's cutouts.
+    """What became of the galaxies of one survey's cutouts, or images.
 
     Attributes
     ----------
-    statuses : Counter
-        Galaxies by status.
-    reasons : dict
-        Those that are not ok, by status and reason, the most common first.
+    counts : Counter
+        Galaxies by status, or by flag.
+    reasons : Reasons
+        Those that are not ok, by status and reason, or by what their flags say.
     opened, faulty : int
         Products that the reasons were read from, and those that hold any.
     """
 
-    statuses: Counter[str]
-    reasons: dict[tuple[str, str], Reason]
+    counts: Counter[str]
+    reasons: Reasons
     opened: int
     faulty: int
 
@@ -64,17 +66,34 @@ def count_cutouts(state: State) -> Galaxies:
         statuses.update(counts)
         if set(counts) - {"ok"}:
             faulty.append((time, product))
+    return _opened(statuses, faulty, _not_ok)
+
+
+def count_images(state: State) -> Galaxies:
+    """Count the quality flags of finished images, as the logs tell them, and what they say."""
+    found: Counter[str] = Counter()
+    flagged = []
+    for part, time in state.done.items():
+        counts = read_counts(tail(state.stage.logs / f"{part}.log"), f" render {part}: flags: ")
+        found.update(counts or {})
+        if counts is None or flags.mask(counts.keys() & flags.BITS) & _TELLING:
+            flagged.append((time, state.stage.products / f"{part}.parquet"))
+    return _opened(found, flagged, partial(unfit_rows, unfit=_TELLING))
+
+
+def _opened(
+    counts: Counter[str],
+    faulty: list[tuple[float, Path]],
+    read: Callable[[Path], Iterator[tuple[str, str]]],
+) -> Galaxies:
+    """Read the reasons out of the newest of the products that hold any."""
     newest = [product for _, product in sorted(faulty, reverse=True)[:_READ]]
-    return Galaxies(statuses, _reasons(newest), len(newest), len(faulty))
-
-
-def count_flags(state: State) -> Counter[str]:
-    """Count the quality flags of finished images, as the logs tell them."""
-    flags: Counter[str] = Counter()
-    for part in state.done:
-        lines = tail(state.stage.logs / f"{part}.log")
-        flags.update(read_counts(lines, f" render {part}: flags: ") or {})
-    return flags
+    reasons = Reasons()
+    for product in newest:
+        with _as_it_is(product):
+            for key, reason in read(product):
+                reasons.add(reason, key)
+    return Galaxies(counts, reasons, len(newest), len(faulty))
 
 
 def _told(log: Path, part: str, written: float) -> dict[str, int] | None:
@@ -87,28 +106,26 @@ def _told(log: Path, part: str, written: float) -> dict[str, int] | None:
 
 
 def _statuses(product: Path) -> dict[str, int]:
-    column = _read(product, ["status"])["status"]
-    return {row["values"]: row["counts"] for row in pc.value_counts(column).to_pylist()}
+    counts: dict[str, int] = {}
+    with _as_it_is(product):
+        column = pq.read_table(product, columns=["status"])["status"]
+        counts |= {row["values"]: row["counts"] for row in pc.value_counts(column).to_pylist()}
+    return counts
 
 
-def _read(product: Path, columns: list[str]) -> pa.Table:
-    """Read columns of a product; no rows when it has just been taken away to be made anew."""
+@contextmanager
+def _as_it_is(product: Path) -> Iterator[None]:
+    """Pass over a product that has just been taken away to be made anew."""
     try:
-        return pq.read_table(product, columns=columns)
+        yield
     except FileNotFoundError:
-        return CUTOUTS.empty_table().select(columns)
+        return
     except pa.ArrowInvalid as error:
         raise UserError(f"{product}: cannot be read ({error}); delete it and run again") from error
 
 
-def _reasons(products: Iterable[Path]) -> dict[tuple[str, str], Reason]:
+def _not_ok(product: Path) -> Iterator[tuple[str, str]]:
     """Read why galaxies are not ok."""
-    found: dict[tuple[str, str], Reason] = {}
-    for product in products:
-        table = _read(product, ["object_id", "status", "reason"])
-        for row in table.filter(pc.not_equal(table["status"], "ok")).to_pylist():
-            reason = found.setdefault((row["status"], row["reason"]), Reason())
-            reason.count += 1
-            if len(reason.examples) < _EXAMPLES:
-                reason.examples.append(row["object_id"])
-    return dict(sorted(found.items(), key=lambda item: -item[1].count))
+    table = pq.read_table(product, columns=["object_id", "status", "reason"])
+    for row in table.filter(pc.not_equal(table["status"], "ok")).to_pylist():
+        yield row["object_id"], f"{row['status']}: {row['reason'] or 'no reason given'}"

@@ -10,7 +10,7 @@ from galaxymill.catalog.partition import read_partitions
 from galaxymill.errors import UserError
 from galaxymill.paths import fill
 from galaxymill.planning.words import duration, in_columns
-from galaxymill.status.galaxies import Galaxies, count_cutouts, count_flags
+from galaxymill.status.galaxies import Galaxies, count_cutouts, count_images
 from galaxymill.status.locks import is_written
 from galaxymill.status.logs import read_failure, tail
 from galaxymill.status.stage import Stage, State, read_state
@@ -73,8 +73,8 @@ def _survey(results: Path, survey: str) -> str:
     fetched, rendered, *_ = states
     lines = [f"survey {survey}: {len(partitions):,} partitions, {galaxies:,} galaxies"]
     lines += [f"  {line}" for line in in_columns(rows)]
-    lines += _cutouts(count_cutouts(fetched))
-    lines += _flags(count_flags(rendered))
+    lines += _told("cutouts", count_cutouts(fetched))
+    lines += _told("images", count_images(rendered))
     lines += [line for state in states for line in _failures(state)]
     return "\n".join(lines)
 
@@ -108,19 +108,13 @@ def _row(state: State, galaxies: int) -> tuple[str, ...]:
     )
 
 
-def _cutouts(found: Galaxies) -> Iterator[str]:
-    if found.statuses:
-        yield f"  cutouts: {_counted(found.statuses)}"
+def _told(what: str, found: Galaxies) -> Iterator[str]:
+    """Lines on what became of the galaxies in a stage, the commonest reasons below."""
+    if found.counts:
+        yield f"  {what}: {_counted(found.counts)}"
     some = "" if found.opened == found.faulty else f" of the newest {found.opened} partitions"
-    for (kind, reason), told in list(found.reasons.items())[:_MOST]:
-        more = ", ..." if told.count > len(told.examples) else ""
-        examples = ", ".join(told.examples)
-        yield f"    {told.count:,} {kind}{some}: {reason or 'no reason given'}: {examples}{more}"
-
-
-def _flags(found: Counter[str]) -> Iterator[str]:
-    if found:
-        yield f"  images: {_counted(found)}"
+    for one in found.reasons.common(_MOST):
+        yield f"    {one.count:,}{some} {one.text}: {one.named}"
 
 
 def _counted(counts: Counter[str]) -> str:

@@ -1,14 +1,20 @@
-"""What a server answered to one request, and whether another try may bring more."""
+"""What a server answered to one request, what it means, and whether another try may bring more."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from hashlib import sha256
 
+from galaxymill.images.decode import PayloadError
 from galaxymill.surveys.base import Cutout, Target
+from galaxymill.surveys.validate import Verdict, begins_as_image
 
 TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
+_SUCCESS = {200, 206}
+_UNJUDGED = Verdict("")
+_SAID_BYTES, _SAID_LETTERS = 300, 60
 
 
 @dataclass(frozen=True)
@@ -31,10 +37,10 @@ class Answer:
         Of the answer, names in lower case.
     retry_after_s : float or None
         The wait that the server asks for.
-    repeats : int
-        How many tries of this request have ended with this status.
     cut : bool
         Whether the body was longer than the client takes; it is never a good cutout.
+    verdict : Verdict
+        What it means for its galaxy; without a status when nobody has judged it.
     """
 
     payload: bytes
@@ -44,27 +50,120 @@ class Answer:
     fetched_at: datetime
     headers: Mapping[str, str] = field(default_factory=dict)
     retry_after_s: float | None = None
-    repeats: int = 1
     cut: bool = False
+    verdict: Verdict = _UNJUDGED
 
     @property
     def transient(self) -> bool:
-        """Whether the fault may pass."""
-        return self.http_status is None or self.http_status in TRANSIENT
+        """Whether the fault may pass: of the server, the network, or of a body that is no good."""
+        if self.http_status in _SUCCESS:
+            return self.verdict.status == "failed" and not self.verdict.refused
+        fault = self.http_status is None or self.http_status in TRANSIENT
+        return fault and not self._settled
 
     @property
     def failed(self) -> bool:
-        """Whether the fault is the server's or the network's, not the request's."""
+        """Whether it counts towards the failures in a row: no image, and no word of the service.
+
+        An image that is cut short or another one than was asked for comes from a service that
+        works.
+        """
+        if self._settled:
+            return False
+        if self.http_status in _SUCCESS:
+            return bool(self.verdict.status) and not begins_as_image(self.payload)
         return self.transient or (self.http_status or 0) >= 500
 
-    def cutout(self, target: Target, status: str, reason: str = "") -> Cutout:
-        """Make this answer the cutout of ``target``; only image bytes are kept."""
-        if self.cut and self.http_status == 200:
+    @property
+    def refused(self) -> bool:
+        """Whether the service has understood what it was asked, and says no."""
+        if self._settled:
+            return self.verdict.refused
+        return 400 <= (self.http_status or 0) < 500 and not self.transient
+
+    @property
+    def _settled(self) -> bool:
+        """Whether the service has had its say on the galaxy."""
+        return self.verdict.refused or self.verdict.status not in ("", "failed")
+
+    @property
+    def why(self) -> str:
+        """What was wrong with it, in the words of its judge."""
+        return self.verdict.reason or self.reason
+
+    def judged(self, judge: "Judge", earlier: set[bytes]) -> "Answer":
+        """Say what this answer means for its galaxy.
+
+        Bytes that are not what was asked for are ``failed``, as any fault that may pass, until
+        the same image, whole but another one, has come twice: then they are ``invalid``.
+
+        Parameters
+        ----------
+        judge : callable
+            See `Judge`.
+        earlier : set of bytes
+            Digests of the unfit bodies of earlier tries; this one's is added.
+        """
+        verdict = self._verdict(judge)
+        if verdict.status == "invalid":
+            digest = sha256(self.payload).digest()
+            whole = begins_as_image(self.payload) and not verdict.truncated
+            if not (whole and digest in earlier):
+                verdict = replace(verdict, status="failed")
+            earlier.add(digest)
+        return replace(self, verdict=verdict)
+
+    def _verdict(self, judge: "Judge") -> Verdict:
+        if self.http_status == 204:
+            return Verdict("no_coverage", "HTTP 204: the service has nothing here")
+        try:
+            verdict = judge(self)
+        except PayloadError as error:
+            verdict = Verdict("invalid", str(error), error.truncated)
+        verdict = verdict or Verdict("failed", self.reason or f"HTTP {self.http_status}")
+        if self.cut and self.http_status == 200 and not verdict.refused:
             # What follows an image may be anything: a decoder would not look at it.
-            status, reason = "invalid", f"the answer is longer than {len(self.payload)} bytes"
-        keep = self.http_status == 200 and status != "no_coverage" and not self.cut
+            return Verdict("invalid", self._too_long())
+        if verdict.status == "invalid" and (said := _said(self.payload)):
+            return replace(verdict, reason=f"{verdict.reason}: {said}")
+        return verdict
+
+    def cutout(self, target: Target, status: str = "", reason: str = "") -> Cutout:
+        """Make this answer the cutout of ``target``, by its verdict unless a status is given.
+
+        Only the bytes of images are kept, and those of a service that sends the same wrong ones
+        again, to look at.
+        """
+        if not status:
+            status, reason = self.verdict.status, self.verdict.reason
+        elif not self.verdict.status and self.cut and self.http_status == 200:
+            status, reason = "invalid", self._too_long()
+        keep = self.http_status == 200 and status not in ("no_coverage", "failed") and not self.cut
         payload = self.payload or None if keep else None
         return Cutout(target, status, payload, self.http_status, reason, self.url, self.fetched_at)
+
+    def _too_long(self) -> str:
+        return f"the answer is longer than {len(self.payload)} bytes"
+
+
+Judge = Callable[[Answer], Verdict | None]
+"""Tells what an answer means for its galaxy; None for an error status that needs no explanation.
+
+It is given every answer but 204, and raises PayloadError for bytes that are not what was asked
+for.
+"""
+
+
+def _said(payload: bytes) -> str:
+    """Quote the beginning of a text that came instead of an image; empty for other bytes."""
+    if begins_as_image(payload):
+        return ""
+    try:
+        words = payload[:_SAID_BYTES].decode("ascii").split()
+    except UnicodeDecodeError:
+        return ""
+    line = " ".join(words)[:_SAID_LETTERS]
+    return f"'{line}'" if line.isprintable() and line else ""
 
 
 class TryAgain(Exception):  # noqa: N818 - control flow between try and retry, not an error

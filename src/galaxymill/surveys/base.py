@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from galaxymill.errors import UserError
-from galaxymill.settings import Names, Settings
+from galaxymill.settings import Names, Settings, spell
 
 MAX_SIZE = 3000
 MAX_PAYLOAD_BYTES = 36_000_000
@@ -19,6 +19,7 @@ BATCH = 64
 """Most galaxies under way at once: a killed job asks again for no more than these."""
 
 NANOMAGGY_ZERO_POINT = 22.5
+_KNOWN_BY = ("layer", "release", "rerun", "hips", "collection", "table", "folder")
 _FLOAT_BYTES = 4
 _RGB_BYTES = 3
 
@@ -42,6 +43,8 @@ class Network(Settings):
         How often one request is made before it is given up.
     stop_after : int
         Failures in a row after which the job stops.
+    max_failed : float
+        Share of a partition's galaxies that may be failed or invalid.
     contact : str
         An address that the service's operators can write to; part of the User-Agent.
     """
@@ -56,7 +59,16 @@ class Network(Settings):
     timeout_s: float = Field(60.0, gt=0, le=86400, description="time for one request, in seconds")
     attempts: int = Field(5, ge=1, le=20, description="tries before a galaxy is given up")
     stop_after: int = Field(
-        40, ge=1, description="failures in a row (5xx or no answer) after which a job stops"
+        40,
+        ge=1,
+        description="failures in a row (5xx, no answer, or no image) after which a job stops",
+    )
+    max_failed: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="share of a partition's galaxies that may be failed or invalid; with more the "
+        "job fails, and a rerun asks for them again; 1: all may be",
     )
     contact: str = Field(
         "",
@@ -109,10 +121,13 @@ class ServiceSettings(Settings):
     files : frozenset of str
         Names of settings that are files the cutouts depend on: their contents, not their
         paths, are part of the product's origin.
+    asks_by_position : bool
+        Whether a galaxy is found by where it is on the sky; else by ``file_loc``.
     """
 
     operational: ClassVar[frozenset[str]] = frozenset({"footprint"})
     files: ClassVar[frozenset[str]] = frozenset({"footprint"})
+    asks_by_position: ClassVar[bool] = True
 
     pixel_scale: PixelScale | Literal["gz_decals"] = Field(
         0.262,
@@ -159,6 +174,12 @@ class ServiceSettings(Settings):
         """AB magnitude of one unit of flux in FITS cutouts; None where there is no such thing."""
         return None if self.sends_pictures else NANOMAGGY_ZERO_POINT
 
+    @property
+    def known_as(self) -> str:
+        """Names by which the service knows what it is asked for, as in ``layer=ls-dr9``."""
+        given = {name: getattr(self, name, "") for name in _KNOWN_BY}
+        return " ".join(f"{name}={spell(value)}" for name, value in given.items() if value)
+
     def requests(self, galaxies: int) -> int:
         """Count the requests that so many galaxies need."""
         return galaxies
@@ -171,6 +192,13 @@ class ServiceSettings(Settings):
     def most_bytes(self) -> int:
         """Bytes beyond which an answer is no cutout: with all its headers it is far smaller."""
         return 2 * self.payload_bytes(self.size) + 1_000_000
+
+    @property
+    def why_positions(self) -> str:
+        """What the positions of galaxies are needed for; empty for nothing."""
+        if self.asks_by_position:
+            return "the cutout service asks for galaxies by their positions"
+        return "a footprint takes galaxies by their positions" if self.footprint else ""
 
     def input_files(self) -> dict[str, Path]:
         """Files that the cutouts depend on, by setting."""
@@ -187,13 +215,13 @@ class Target:
     object_id : str
         Key of the galaxy.
     ra, dec : float
-        ICRS position in degrees.
+        ICRS position in degrees; NaN where the catalogue has no positions.
     pixel_scale : float
-        In arcsec per pixel.
+        In arcsec per pixel; 0 where any will do.
     size : int
-        Width and height in pixels.
+        Width and height in pixels; 0 where any will do.
     file_loc : str
-        Path of the image on disk, for the service ``files``; else empty.
+        Path of the image on disk, for the service ``files``, or a line a band; else empty.
     """
 
     object_id: str

@@ -1,6 +1,7 @@
 """Stage ``fetch``: ask a service for the cutout of every galaxy of one partition."""
 
 import logging
+import math
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -29,20 +30,19 @@ from galaxymill.surveys.base import (
 )
 from galaxymill.surveys.follower import Follower, written_beside
 from galaxymill.surveys.footprint import screen
+from galaxymill.surveys.outcome import refuse_losses
 from galaxymill.surveys.part_file import PartFile, open_part
-from galaxymill.surveys.pixel_scale import pixel_scale_and_size, require_radii
+from galaxymill.surveys.pixel_scale import pixel_scale_and_size, require_known
 from galaxymill.surveys.registry import SERVICES
 
 _GROUP_BYTES = 8_000_000
-_UNKNOWN = {404, 410}
-_MANY = 8
 _TARGET_COLUMNS = ["object_id", "ra", "dec", "petro_r50", "petro_r90", "file_loc"]
 
 logger = logging.getLogger("galaxymill")
 
 
 def fetch(tile: Path, out: Path, service: str, settings: ServiceSettings, network: Network) -> None:
-    """Fetch the cutouts of one partition.
+    """Fetch the cutouts of one partition; a product that is here already is left as it is.
 
     What has come is kept in a part file beside the product: a job that was killed, or that
     stopped because the service did, goes on where it was.
@@ -63,26 +63,34 @@ def fetch(tile: Path, out: Path, service: str, settings: ServiceSettings, networ
     Raises
     ------
     ServiceError
-        When the service fails time after time, or nothing at all could be had from it.
+        When the service fails time after time, knows nothing of what it is asked for, or more
+        galaxies than ``max_failed`` of the limits allows could not be had.
     """
     origin = cutouts_origin(tile, service, settings)
     with exclusive(out) as waited:
-        if waited and is_made(out, origin):
-            logger.info("fetch: another process has just made %s", out.name)
-            return
-        with open_part(out, origin.to_dict()) as part:
-            if len(part):
-                logger.info("fetch %s: %d galaxies are here already", tile.stem, len(part))
-            follower = Follower(part, targets(tile, settings))
-            with written_beside(partial(write_cutouts, out, origin), follower):
-                _complete(part, tile, service, settings, network.share())
-                _refuse_silence(part, service)
-            counts = Counter(part.statuses())
+        if is_made(out, origin):
+            made = "another process has just made it" if waited else "delete it to fetch it anew"
+            logger.info("fetch: %s is here, as it is asked for: %s", out.name, made)
+            counts = Counter(pq.read_table(out, columns=["status"])["status"].to_pylist())
+        else:
+            with open_part(out, origin.to_dict()) as part:
+                if len(part):
+                    logger.info("fetch %s: %d galaxies are here already", tile.stem, len(part))
+                follower = Follower(part, targets(tile, settings))
+                with written_beside(partial(write_cutouts, out, origin), follower):
+                    _complete(part, tile, service, settings, network.share())
+                    refuse_losses(part, asked_for(tile, service, settings), network.max_failed)
+                counts = Counter(part.statuses())
     logger.info("fetch %s: %s", tile.stem, ", ".join(f"{n} {s}" for s, n in counts.most_common()))
     if counts["failed"]:
         logger.info(
             "to ask again for what failed: %s", _retry(tile, out, service, settings, network)
         )
+
+
+def asked_for(tile: Path, service: str, settings: ServiceSettings) -> str:
+    """Say for messages which partition is fetched, and from where."""
+    return f"fetch {tile.stem} ({' '.join(filter(None, [service, settings.known_as]))})"
 
 
 def _retry(tile: Path, out: Path, service: str, settings: ServiceSettings, network: Network) -> str:
@@ -106,7 +114,7 @@ def targets(tile: Path, settings: ServiceSettings) -> Iterator[Target]:
     """Give the galaxies of a tile in its order, a few at a time."""
     present = set(pq.read_schema(tile).names)
     columns = [name for name in _TARGET_COLUMNS if name in present]
-    require_radii(tile, present, settings)
+    require_known(tile, present, settings)
     for rows in read_batches(tile, columns=columns):
         for row in rows.to_pylist():
             yield _target(row, settings)
@@ -115,7 +123,8 @@ def targets(tile: Path, settings: ServiceSettings) -> Iterator[Target]:
 def _target(row: dict[str, Any], settings: ServiceSettings) -> Target:
     scale, size = pixel_scale_and_size(row.get("petro_r50"), row.get("petro_r90"), settings)
     file_loc = str(row.get("file_loc") or "")
-    return Target(str(row["object_id"]), row["ra"], row["dec"], scale, size, file_loc)
+    ra, dec = (math.nan if row[name] is None else row[name] for name in ("ra", "dec"))
+    return Target(str(row["object_id"]), ra, dec, scale, size, file_loc)
 
 
 def _complete(
@@ -127,7 +136,7 @@ def _complete(
     if total:
         screened = screen(missing, settings.footprint)
         with closing(SERVICES[service].open(settings, network)) as source:
-            collect(source, screened, part, f"fetch {tile.stem}", total)
+            collect(source, screened, part, asked_for(tile, service, settings), total)
 
 
 def collect(
@@ -148,9 +157,9 @@ def collect(
     part : PartFile
         Where answers are kept.
     what, total : str, int
-        For the progress.
+        Who is asked for what, see `asked_for`, and how many galaxies, for messages.
     """
-    with progress(what, total) as advance:
+    with progress(what.partition(" (")[0], total) as advance:
 
         def keep(cutout: Cutout) -> None:
             part.add(cutout)
@@ -178,24 +187,6 @@ def _asked(screened: Iterator[Target | Cutout], keep: Any) -> Iterator[Target]:
             keep(item)
 
 
-def _refuse_silence(part: PartFile, service: str) -> None:
-    """Fail the job when not one galaxy could be had: the fault is not the galaxies'."""
-    statuses = set(part.statuses())
-    if not statuses or statuses - {"failed", "invalid"}:
-        return
-    galaxies = part.object_ids()
-    last = part.read(galaxies[-1])
-    what = f"{service}: none of {len(galaxies)} galaxies could be had, the last because of"
-    if "invalid" in statuses or (last.http_status in _UNKNOWN and len(galaxies) < _MANY):
-        # So few may be unknown to the service; what is invalid is kept to look at.
-        logger.warning("%s %s", what, last.reason)
-        return
-    part.forget(galaxies)
-    raise ServiceError(
-        f"{what} {last.reason}; nothing is kept: see that the service answers, then run again"
-    )
-
-
 def write_cutouts(out: Path, origin: Origin, cutouts: Iterable[Cutout]) -> None:
     """Write the product, at most ``BATCH`` galaxies or some megabytes a row group."""
     with open_product(out, CUTOUTS, origin) as writer:
@@ -215,8 +206,8 @@ def write_cutouts(out: Path, origin: Origin, cutouts: Iterable[Cutout]) -> None:
 def _row(cutout: Cutout) -> dict[str, Any]:
     return {
         "object_id": cutout.target.object_id,
-        "ra": cutout.target.ra,
-        "dec": cutout.target.dec,
+        "ra": _known(cutout.target.ra),
+        "dec": _known(cutout.target.dec),
         "status": cutout.status,
         "http_status": cutout.http_status,
         "reason": cutout.reason,
@@ -224,9 +215,13 @@ def _row(cutout: Cutout) -> dict[str, Any]:
         "sha256": sha256(cutout.payload).hexdigest() if cutout.payload else None,
         "fetched_at": cutout.fetched_at,
         "url": cutout.url,
-        "pixel_scale": cutout.target.pixel_scale,
-        "size": cutout.target.size,
+        "pixel_scale": cutout.target.pixel_scale or None,
+        "size": cutout.target.size or None,
     }
+
+
+def _known(angle: float | None) -> float | None:
+    return None if angle is None or math.isnan(angle) else angle
 
 
 def _table(rows: list[dict[str, Any]]) -> pa.Table:

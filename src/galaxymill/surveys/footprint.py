@@ -1,5 +1,6 @@
 """Where a survey has been: galaxies outside are answered without a request."""
 
+import logging
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,6 +18,12 @@ _MOC_KINDS = {".fits": "fits", ".json": "json"}
 _MAX_BYTES = 500_000_000
 _AT_ONCE = 256
 _MAX_PIECES = 20_000_000
+_PLACES = 5000
+_GOLDEN_DEG = 360 * (5**0.5 - 1) / 2
+_WHOLE_SKY = 0.98
+OUTSIDE = "outside the footprint"
+
+logger = logging.getLogger("galaxymill")
 
 Degrees = npt.NDArray[np.float64]
 
@@ -159,7 +166,13 @@ def screen(targets: Iterable[Target], footprint: Path | None) -> Iterator[Target
         yield from targets
         return
     region = load_footprint(footprint)
-    reason = f"outside the footprint {footprint.name}"
+    if _sky_share(region) > _WHOLE_SKY:
+        logger.warning(
+            "footprint %s covers the whole sky, so it settles no galaxy: take a table of the "
+            "bricks that the survey has observed, not of all that there could be",
+            footprint,
+        )
+    reason = f"{OUTSIDE} {footprint.name}"
     some: list[Target] = []
     for target in targets:
         some.append(target)
@@ -167,6 +180,13 @@ def screen(targets: Iterable[Target], footprint: Path | None) -> Iterator[Target
             yield from _screened(some, region, reason)
             some = []
     yield from _screened(some, region, reason)
+
+
+def _sky_share(region: Footprint) -> float:
+    """Estimate which share of the sky a region covers, from places on a spiral (González 2010)."""
+    turn = np.arange(_PLACES, dtype=np.float64)
+    ra, z = turn * _GOLDEN_DEG % 360, (2 * turn + 1) / _PLACES - 1
+    return float(region.contains(ra, np.degrees(np.arcsin(z))).mean())
 
 
 def _screened(targets: list[Target], region: Footprint, reason: str) -> Iterator[Target | Cutout]:

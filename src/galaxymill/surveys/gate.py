@@ -3,13 +3,13 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 
 from galaxymill.surveys.answer import Answer
 from galaxymill.surveys.base import ServiceError
 
 _MARGIN = 1.015
 """Requests are so much further apart than the rate says: some are quicker on their way."""
+_FIRST_ANSWERS = 8
 _UNAUTHORIZED = "the server wants credentials, or other ones than it got"
 
 
@@ -72,7 +72,7 @@ class Gate:
 
 
 class Breaker:
-    """Count failures in a row; too many, and the gate is shut.
+    """Count failures in a row, and refusals from the first; too many, and the gate is shut.
 
     Parameters
     ----------
@@ -80,13 +80,16 @@ class Breaker:
         Which is shut.
     limit : int
         Failures in a row that are too many.
-    alive : callable or None
-        Given the last failure, tells whether the service still works.
+    all_may_fail : bool
+        Whether to go on though the first answers all are one and the same refusal, as of a name
+        that the service does not know.
     """
 
-    def __init__(self, gate: Gate, limit: int, alive: Callable[[Answer], bool] | None) -> None:
-        self._gate, self._limit, self._alive = gate, limit, alive
+    def __init__(self, gate: Gate, limit: int, all_may_fail: bool = False) -> None:
+        self._gate, self._limit = gate, limit
         self._streaks: Counter[str] = Counter()
+        self._refusals: Counter[str] = Counter()
+        self._served = all_may_fail
         self._lock = threading.Lock()
 
     def note(self, answer: Answer, own: str = "") -> None:
@@ -109,10 +112,25 @@ class Breaker:
             self._gate.stop(f"HTTP 401: {_UNAUTHORIZED}")
         elif unauthorized or answer.failed:
             self._count(answer, own)
+        elif answer.refused and not own and not self._served:
+            self._refuse(answer)
         else:
+            self._served = self._served or not own
             self._streaks[own] = 0
             return
         self._gate.sleep(0)
+
+    def _refuse(self, answer: Answer) -> None:
+        """Count a refusal by a service that has served nobody yet."""
+        with self._lock:
+            self._streaks[""] = 0
+            self._refusals[answer.why] += 1
+            if self._refusals[answer.why] >= _FIRST_ANSWERS:
+                self._gate.stop(
+                    f"the first {_FIRST_ANSWERS} galaxies were all refused with {answer.why}; is "
+                    "what is asked for named as the service names it? (If all these really are "
+                    "unknown there, set max_failed to 1)"
+                )
 
     def _count(self, answer: Answer, own: str) -> None:
         with self._lock:
@@ -120,10 +138,7 @@ class Breaker:
             if self._streaks[own] < self._limit:
                 return
             self._gate.sleep(0)
-            if self._alive is not None and self._alive(answer):
-                self._streaks[own] = 0
-                return
             kind = f"{own} requests" if own else "requests"
-            reason = f"{self._streaks[own]} {kind} in a row failed, the last with {answer.reason}"
+            reason = f"{self._streaks[own]} {kind} in a row failed, the last with {answer.why}"
             wants = f": {_UNAUTHORIZED}" if answer.http_status == 401 else ""
             self._gate.stop(reason + wants)

@@ -5,7 +5,6 @@ The HTTP libraries are imported when a service is opened: a config is checked wi
 
 import threading
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from galaxymill import __version__
 from galaxymill.errors import UserError
-from galaxymill.surveys.answer import Answer, TryAgain, retry_after_s
+from galaxymill.surveys.answer import Answer, Judge, TryAgain, retry_after_s
 from galaxymill.surveys.base import (
     BATCH,
     MAX_PAYLOAD_BYTES,
@@ -29,7 +28,7 @@ from galaxymill.surveys.workers import each
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["Answer", "Http", "TryAgain", "each"]
+__all__ = ["Answer", "Http", "Judge", "TryAgain", "each"]
 
 _WAIT_MAX_S = 30.0
 _RETRY_AFTER_MAX_S = 300.0
@@ -51,10 +50,7 @@ class Http:
     headers : mapping, optional
         Sent to ``server`` and to no other host, such as ``Authorization``.
     max_bytes : int
-        Longer bodies are cut there, and so found invalid.
-    alive : callable, optional
-        Given the last of a row of failures, tells whether the service still works: then it is
-        the galaxies that cannot be had.
+        Longer bodies are cut there, and so no good.
     """
 
     def __init__(
@@ -63,7 +59,6 @@ class Http:
         server: str = "",
         headers: Mapping[str, str] | None = None,
         max_bytes: int = MAX_PAYLOAD_BYTES,
-        alive: Callable[[Answer], bool] | None = None,
     ) -> None:
         import httpx
 
@@ -73,7 +68,7 @@ class Http:
         self._own_headers = dict(headers or {})
         self._max_bytes = max_bytes
         self._gate = Gate(network.requests_per_second)
-        self._breaker = Breaker(self._gate, network.stop_after, alive)
+        self._breaker = Breaker(self._gate, network.stop_after, network.max_failed >= 1)
         self._deadline = Deadline()
         self._connections = threading.BoundedSemaphore(network.connections)
         contact = f" ({network.contact})" if network.contact else ""
@@ -115,9 +110,12 @@ class Http:
         url: str,
         gives_up: Callable[[Answer], bool] = lambda answer: False,
         own: str = "",
+        judge: Judge | None = None,
         **options: Any,
     ) -> Answer:
         """Make one request, again when it fails in a way that may pass.
+
+        So is what comes with status 200 and is not what was asked for: an outage has many faces.
 
         Parameters
         ----------
@@ -128,6 +126,9 @@ class Http:
         own : str
             What is asked for that is one galaxy's own, such as "SODA": its 401 is no reason to
             stop, and its failures in a row are counted apart.
+        judge : callable, optional
+            Tells what each answer means for the galaxy; the answer that is returned then has a
+            verdict, see `Answer.judged`.
         **options
             Of ``httpx.Client.stream``: headers, data, files, content.
 
@@ -141,13 +142,13 @@ class Http:
         ServiceError
             When too many requests have failed in a row, or the server asks for a long wait.
         """
-        seen: Counter[int | None] = Counter()
+        unfit: set[bytes] = set()
         try:
             for attempt in self.retries():
                 with attempt:
                     answer = self.once(method, url, **options)
-                    seen[answer.http_status] += 1
-                    answer = replace(answer, repeats=seen[answer.http_status])
+                    if judge is not None:
+                        answer = answer.judged(judge, unfit)
                     self._breaker.note(answer, own)
                     if answer.transient and not gives_up(answer):
                         raise TryAgain(answer)
@@ -322,7 +323,8 @@ def _may_pass(error: Exception) -> bool | float:
     """Tell stamina whether to try again; at once where the gate waits for the server's time."""
     if not isinstance(error, TryAgain):
         return False
-    return 0.0 if error.answer.retry_after_s else True
+    held = error.answer.retry_after_s and error.answer.http_status not in (200, 206)
+    return 0.0 if held else True
 
 
 def _origin(url: "httpx.URL") -> tuple[str, str, int | None]:

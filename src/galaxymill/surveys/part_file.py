@@ -15,7 +15,7 @@ class PartFile:
 
     def __init__(self, records: RecordFile) -> None:
         self._records = records
-        self._places: dict[str, tuple[int, str, int]] = {}
+        self._places: dict[str, tuple[int, str, str]] = {}
         for place, plain, _ in records.records():
             if not self._count(place, plain):
                 records.cut(place)
@@ -34,6 +34,10 @@ class PartFile:
         """Status of each galaxy that is here."""
         return (status for _, status, _ in self._places.values())
 
+    def outcomes(self) -> Iterator[tuple[str, str, str]]:
+        """Galaxy, status and reason of all that are here."""
+        return ((key, status, why) for key, (_, status, why) in self._places.items())
+
     def add(self, cutout: Cutout) -> None:
         """Keep one cutout, at once.
 
@@ -51,15 +55,11 @@ class PartFile:
             "empty": cutout.payload is None,
         }
         place = self._append({"cutout": plain}, cutout.payload or b"")
-        self._places[cutout.target.object_id] = (place, cutout.status, cutout.http_status or 0)
+        self._places[cutout.target.object_id] = (place, cutout.status, cutout.reason)
 
     def doubtful(self) -> list[str]:
         """Galaxies whose fate was a fault of the server or the network."""
-        return [
-            object_id
-            for object_id, (_, status, http_status) in self._places.items()
-            if status == "failed" or http_status >= 500
-        ]
+        return [object_id for object_id, status, _ in self.outcomes() if status == "failed"]
 
     def forget(self, object_ids: Iterable[str]) -> None:
         """Ask for these galaxies again when the work is resumed."""
@@ -90,10 +90,10 @@ class PartFile:
                 "cutout": {
                     "target": {"object_id": str(object_id)},
                     "status": str(status),
-                    "http_status": int() | None as http_status,
+                    "reason": str(reason),
                 }
             }:
-                self._places[object_id] = (place, status, http_status or 0)
+                self._places[object_id] = (place, status, reason)
             case {"forget": list(object_ids)}:
                 for object_id in object_ids:
                     self._places.pop(object_id, None)

@@ -1,11 +1,13 @@
 """Tell whether the JPEG or PNG that a service sent is a picture of the sky."""
 
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 
 from galaxymill.images.decode import PayloadError, read_raster
-from galaxymill.surveys.answer import Answer
-from galaxymill.surveys.base import Cutout, Target
+from galaxymill.surveys.answer import Answer, Judge
+from galaxymill.surveys.base import Target
 from galaxymill.surveys.validate import Verdict
 
 
@@ -30,7 +32,7 @@ def check_picture(payload: bytes, target: Target) -> Verdict:
     try:
         image = read_raster(payload)
     except PayloadError as error:
-        return Verdict("invalid", str(error))
+        return Verdict("invalid", str(error), error.truncated)
     if image.shape[:2] != (target.size, target.size):
         return Verdict("invalid", f"image is {image.shape[1]}×{image.shape[0]}, not {target.size}")
     if is_blank(image):
@@ -38,12 +40,13 @@ def check_picture(payload: bytes, target: Target) -> Verdict:
     return Verdict("ok")
 
 
-def picture(answer: Answer, target: Target) -> Cutout:
-    """Make an answer that should be a picture the cutout of ``target``."""
-    if answer.http_status != 200:
-        return answer.cutout(target, "failed", answer.reason)
-    verdict = check_picture(answer.payload, target)
-    return answer.cutout(target, verdict.status, verdict.reason)
+def picture_of(target: Target) -> Judge:
+    """Make the judge of answers that should be pictures of ``target``; see `Http.ask`."""
+    return partial(_judge, target)
+
+
+def _judge(target: Target, answer: Answer) -> Verdict | None:
+    return check_picture(answer.payload, target) if answer.http_status == 200 else None
 
 
 def is_blank(image: npt.NDArray[np.uint8]) -> bool:

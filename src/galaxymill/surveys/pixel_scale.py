@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from galaxymill.catalog.positions import has_positions
 from galaxymill.errors import UserError
 from galaxymill.surveys.base import MAX_SIZE, ServiceSettings
 
@@ -20,14 +21,21 @@ _GZ_SIZE = 424
 _MIN_SIZE = 16
 
 
-def require_radii(tile: Path, columns: Collection[str], settings: ServiceSettings) -> None:
-    """See that a tile has the radii that its cutouts' field is made from.
+def require_known(tile: Path, columns: Collection[str], settings: ServiceSettings) -> None:
+    """See that a tile has the positions and radii that its cutouts are made by.
 
     Raises
     ------
     UserError
-        When ``pixel_scale`` is ``gz_decals`` and a column is absent.
+        When ``pixel_scale`` is ``gz_decals`` and a radius is absent, or when the service or a
+        footprint needs positions, which are null.
     """
+    why_positions = settings.why_positions
+    if why_positions and not has_positions(tile):
+        raise UserError(
+            f"{tile}: its galaxies have no positions, but {why_positions}; name the columns ra "
+            "and dec to ingest, or take service files without a footprint"
+        )
     absent = [name for name in RADII if name not in columns]
     if absent and settings.pixel_scale == "gz_decals":
         raise UserError(
@@ -64,9 +72,10 @@ def pixel_scale_and_size(
         return settings.pixel_scale, settings.size
     small, large = _radius(petro_r50), _radius(petro_r90)
     field_arcsec = _GZ_SIZE * max(min(0.04 * small, 0.02 * large), 0.1)
-    scale = field_arcsec / settings.size
+    wanted = settings.size or _GZ_SIZE
+    scale = field_arcsec / wanted
     if scale >= NATIVE_PIXEL_SCALE:
-        return scale, settings.size
+        return scale, wanted
     size = round(field_arcsec / NATIVE_PIXEL_SCALE)
     return NATIVE_PIXEL_SCALE, min(max(size, _MIN_SIZE), MAX_SIZE)
 
@@ -88,8 +97,9 @@ def cutout_sizes(r50: Floats, r90: Floats, settings: ServiceSettings) -> Sizes:
     small, large = (np.where(np.isfinite(r) & (r > 0), r, 0.0) for r in (r50, r90))
     field_arcsec = _GZ_SIZE * np.maximum(np.minimum(0.04 * small, 0.02 * large), 0.1)
     native = np.clip(np.round(field_arcsec / NATIVE_PIXEL_SCALE), _MIN_SIZE, MAX_SIZE)
-    coarse = field_arcsec / settings.size >= NATIVE_PIXEL_SCALE
-    return np.where(coarse, settings.size, native).astype(np.int64)
+    wanted = settings.size or _GZ_SIZE
+    coarse = field_arcsec / wanted >= NATIVE_PIXEL_SCALE
+    return np.where(coarse, wanted, native).astype(np.int64)
 
 
 def _radius(value: object) -> float:

@@ -1,10 +1,11 @@
 """Ask again for galaxies that could not be had, in products that are already finished."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -13,20 +14,28 @@ from galaxymill.storage.atomic import exclusive
 from galaxymill.storage.origin import read_record
 from galaxymill.storage.parquet import read_batches
 from galaxymill.surveys.base import BATCH, Cutout, Network, ServiceSettings, Target
-from galaxymill.surveys.fetch import collect, cutouts_origin, targets, write_cutouts
+from galaxymill.surveys.fetch import asked_for, collect, cutouts_origin, targets, write_cutouts
+from galaxymill.surveys.footprint import screen
 from galaxymill.surveys.part_file import PartFile, open_part
 from galaxymill.surveys.registry import SERVICES
+
+RETRIED = ("failed", "invalid", "no_coverage", "partial")
 
 logger = logging.getLogger("galaxymill")
 
 
 def retry_failed(
-    tile: Path, out: Path, service: str, settings: ServiceSettings, network: Network
+    tile: Path,
+    out: Path,
+    service: str,
+    settings: ServiceSettings,
+    network: Network,
+    statuses: Collection[str] = ("failed",),
 ) -> None:
-    """Ask again for the ``failed`` rows of finished cutouts; replace what holds new answers.
+    """Ask again for the rows of some statuses of finished cutouts; replace what is answered anew.
 
-    What follows from a replaced product runs again when the workflow is next run; a product
-    without failed rows, or whose galaxies fail again, is left untouched.
+    What follows from a replaced product runs again when the workflow is next run. A galaxy that
+    fails now, or is what it was, keeps its row; a product without any other is left untouched.
 
     Parameters
     ----------
@@ -35,6 +44,8 @@ def retry_failed(
     service, settings, network
         As for `galaxymill.surveys.fetch.fetch`; service and settings must be those that the
         products were made with.
+    statuses : collection of str
+        Of ``failed``, ``invalid``, ``no_coverage`` and ``partial``.
 
     Raises
     ------
@@ -42,8 +53,11 @@ def retry_failed(
         While a workflow runs here, or when a product was made with other settings.
     """
     _refuse_while_a_workflow_runs(out)
+    unknown = sorted(set(statuses) - set(RETRIED))
+    if unknown or not statuses:
+        raise UserError(f"--retry: no status {', '.join(unknown)}; allowed: {', '.join(RETRIED)}")
     pairs = _pairs(tile, out)
-    replaced = sum(_retry_one(*pair, service, settings, network) for pair in pairs)
+    replaced = sum(_retry_one(*pair, service, settings, network, statuses) for pair in pairs)
     logger.info("fetch: %d of %d products replaced", replaced, len(pairs))
 
 
@@ -67,7 +81,12 @@ def _pairs(tile: Path, out: Path) -> list[tuple[Path, Path]]:
 
 
 def _retry_one(
-    tile: Path, out: Path, service: str, settings: ServiceSettings, network: Network
+    tile: Path,
+    out: Path,
+    service: str,
+    settings: ServiceSettings,
+    network: Network,
+    statuses: Collection[str],
 ) -> bool:
     """Do one product; True when it was replaced."""
     origin = cutouts_origin(tile, service, settings)
@@ -78,34 +97,38 @@ def _retry_one(
                 f"{out}: was fetched with other settings than these; give the same ones, or run "
                 "the workflow to fetch it anew"
             )
-        failed = _failed(out)
-        if not failed:
+        before = _rows(out, statuses)
+        if not before:
             return False
         # The digest in the key: answers kept by a killed retry fit only what they were kept for.
-        with open_part(out, {"retry": record.digest, **record.origin}) as part:
-            left = failed.difference(part.object_ids())
+        asked = sorted(set(statuses))
+        with open_part(out, {"retry": record.digest, "of": asked, **record.origin}) as part:
+            left = before.keys() - part.object_ids()
             missing = (target for target in targets(tile, settings) if target.object_id in left)
+            screened = screen(missing, settings.footprint)
             with closing(SERVICES[service].open(settings, network)) as source:
-                collect(source, missing, part, f"fetch {tile.stem}", len(left))
-            better = sum(status != "failed" for status in part.statuses())
-            if better:
-                write_cutouts(out, origin, _merged(out, part))
-    logger.info("fetch %s: %d of %d failed galaxies could be had", tile.stem, better, len(failed))
-    return better > 0
+                collect(source, screened, part, asked_for(tile, service, settings), len(left))
+            new = {key for key, now, _ in part.outcomes() if now not in ("failed", before[key])}
+            if new:
+                write_cutouts(out, origin, _merged(out, part, new))
+    told = (tile.stem, len(new), len(before), " or ".join(asked))
+    logger.info("fetch %s: %d of %d %s galaxies could be had", *told)
+    return bool(new)
 
 
-def _failed(out: Path) -> set[str]:
+def _rows(out: Path, statuses: Collection[str]) -> dict[str, str]:
+    """Give the galaxies of some statuses, and which it is."""
     table = pq.read_table(out, columns=["object_id", "status"])
-    rows = table.filter(pc.equal(table["status"], "failed"))
-    return set(rows["object_id"].to_pylist())
+    rows = table.filter(pc.is_in(table["status"], pa.array(list(statuses))))
+    return dict(zip(rows["object_id"].to_pylist(), rows["status"].to_pylist(), strict=True))
 
 
-def _merged(out: Path, part: PartFile) -> Iterator[Cutout]:
-    """Rows of the product as they are, those that were asked for again from the part file."""
+def _merged(out: Path, part: PartFile, new: Collection[str]) -> Iterator[Cutout]:
+    """Rows of the product as they are, those with a new answer from the part file."""
     for rows in read_batches(out, rows=BATCH):
         for row in rows.to_pylist():
             object_id = row["object_id"]
-            yield part.read(object_id) if object_id in part else _cutout(row)
+            yield part.read(object_id) if object_id in new else _cutout(row)
 
 
 def _cutout(row: dict[str, object]) -> Cutout:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from galaxymill.images.decode import FitsCutout, PayloadError, is_fits, read_fits, read_raster
+from galaxymill.images.decode import FitsCutout, PayloadError, is_fits, read_fits, read_samples
 from galaxymill.images.place import separation_arcsec
 from galaxymill.surveys.base import Target
 
@@ -22,12 +22,34 @@ MAX_HOLES = 0.01
 """Share of a band's pixels that may be not finite: some dead ones, no edge of a survey."""
 
 
+_MAGIC = (b"SIMPLE  =", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF")
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """A status of `galaxymill.products.CUTOUT_STATUSES` and, unless it is ``ok``, why."""
+    """What one answer means for its galaxy.
+
+    Attributes
+    ----------
+    status : str
+        Of `galaxymill.products.CUTOUT_STATUSES`.
+    reason : str
+        Why it is not ``ok``.
+    truncated : bool
+        Whether the bytes end before their image does: another try may bring all of it.
+    refused : bool
+        Whether the service has understood, and says no: another try brings the same.
+    """
 
     status: str
     reason: str = ""
+    truncated: bool = False
+    refused: bool = False
+
+
+def begins_as_image(payload: bytes) -> bool:
+    """Tell FITS, JPEG, PNG and WebP, whole or not, from text and other bytes by their magic."""
+    return payload.startswith(_MAGIC)
 
 
 def check_payload(
@@ -75,9 +97,9 @@ def check_payload(
             return _check_holes(cutout, max_holes) if verdict.status == "ok" else verdict
         if bands is not None:
             return Verdict("invalid", "not a FITS file")
-        image = read_raster(payload)
+        image = read_samples(payload)
     except PayloadError as error:
-        return Verdict("invalid", str(error))
+        return Verdict("invalid", str(error), error.truncated)
     if image.min() == image.max():
         return Verdict("invalid", "every pixel has the same value")
     if target is not None and image.shape[:2] != (target.size, target.size):

@@ -119,6 +119,9 @@ class Task(ABC):
         """
         return labels, []
 
+    def tell(self, labels: pa.Table) -> None:  # noqa: B027 - most have nothing to tell
+        """Log what the product of labels holds, beyond the numbers of galaxies."""
+
     def joined(self, others: Sequence["Task"], place: str) -> "Task":
         """Give the task of a model that learns this and others together.
 

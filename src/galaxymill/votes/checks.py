@@ -10,11 +10,20 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from galaxymill.errors import UserError
 from galaxymill.settings import Settings
 from galaxymill.storage.atomic import atomic_file
 from galaxymill.votes.tree import Tree
 
 TOO_MANY = "more votes than the answers that lead to it"
+NOT_RETIRED = "not retired"
+NO_LABEL = "no label"
+
+_WAYS_OUT = {
+    TOO_MANY: "is it the tree that was asked? checks: {parents: false} keeps them",
+    NOT_RETIRED: "retired: false keeps them",
+    NO_LABEL: "fill the column, or take these galaxies out",
+}
 
 
 class CheckSettings(Settings):
@@ -27,6 +36,9 @@ class CheckSettings(Settings):
     )
     absolute: float = Field(2.0, ge=0, description="so many more are allowed, or")
     relative: float = Field(0.05, ge=0, description="such a share of the parents', if more")
+    lost: float = Field(
+        0.5, ge=0, le=1, description="share of all votes that may be left out; more is an error"
+    )
 
 
 @dataclass(frozen=True)
@@ -107,6 +119,38 @@ def write_dropped(path: Path, dropped: Sequence[Dropped]) -> None:
         writer.writerow([field.name for field in fields(Dropped)])
         for row in rows:
             writer.writerow(["" if value is None else _spell(value) for value in astuple(row)])
+
+
+def check_loss(
+    dropped: Sequence[Dropped], kept: float, settings: CheckSettings, place: str
+) -> None:
+    """Refuse labels of which too many were left out.
+
+    Parameters
+    ----------
+    dropped : sequence of Dropped
+    kept : float
+        How many votes are left; of classes and numbers, how many galaxies.
+    settings : CheckSettings
+        Their share ``lost``.
+    place : str
+        The files, to name in errors.
+
+    Raises
+    ------
+    UserError
+        With the commonest reason and its way out.
+    """
+    lost: Counter[str] = Counter()
+    for row in dropped:
+        lost[row.reason] += int(row.votes)
+    if lost.total() > settings.lost * (kept + lost.total()):
+        reason, votes = lost.most_common(1)[0]
+        raise UserError(
+            f"{place}: {lost.total()} of {kept + lost.total():.0f} votes are left out, {votes} of "
+            f"them for: {reason}; {_WAYS_OUT.get(reason, 'look at these')}; or allow a larger "
+            f"share than {settings.lost:g} by checks: {{lost: …}}"
+        )
 
 
 def reasons(dropped: Sequence[Dropped]) -> dict[str, int]:

@@ -132,7 +132,8 @@ def renamed(names: dict[str, str], columns: Mapping[str, str], tree: Tree) -> di
 
 def _gz2_names(path: Path, tree: Tree) -> dict[str, str]:
     numbered = {}
-    for name in column_names(path):
+    there = column_names(path)
+    for name in there:
         match = _GZ2_COLUMN.fullmatch(name)
         if match:
             numbered[int(match[1]), int(match[2])] = name
@@ -149,7 +150,8 @@ def _gz2_names(path: Path, tree: Tree) -> dict[str, str]:
             if key not in numbered:
                 raise UserError(
                     f"{path}: no column t{task:02}_…_a{answers.get(answer, 0):02}_…_count for "
-                    f"{column}; is it the published GZ2 table?"
+                    f"{column}; is it the published GZ2 table? Its columns are: "
+                    f"{', '.join(there[:20])[:1000]}"
                 )
             names[column] = numbered[key]
     return names

@@ -3,19 +3,23 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
-from galaxymill import products
+from galaxymill import flags, products
 from galaxymill.errors import UserError
-from galaxymill.images.render import domain, image_row
+from galaxymill.images.recipes import domain
+from galaxymill.images.render import image_row
 from galaxymill.images.settings import RecipeSettings
 from galaxymill.progress import progress
+from galaxymill.reasons import Reasons
 from galaxymill.storage.atomic import exclusive
 from galaxymill.storage.digest import sha256_file, sha256_json
 from galaxymill.storage.origin import Origin, is_made
 from galaxymill.storage.parquet import open_product
-from galaxymill.surveys.base import MAX_PAYLOAD_BYTES
+from galaxymill.surveys.base import Target
+from galaxymill.surveys.services.files import FilesService, FilesSettings
 from galaxymill.tables import check_ids, read_table
 
 logger = logging.getLogger("galaxymill")
@@ -40,19 +44,23 @@ def collect_images(
     out : Path
         ``images.parquet``, in the order of ``object_id``.
     name : str
-        Name of the labelled set, which is the images' domain.
+        Name of the labelled set: the images' domain, unless the settings name an ``origin``.
     object_id : str
         Column of the identifier.
     settings : RecipeSettings
-        Size and format.
+        Size, format and origin.
 
     Raises
     ------
     UserError
-        When there is no ``file_loc``, a path leads out of the folder, or two tables disagree.
+        When there is no ``file_loc``, a path leads out of the folder, two tables disagree, or
+        more than half of the files are missing or no images.
     """
     paths = _paths(sources, folder, object_id)
     found = {key: sha256_file(path) for key, path in paths.items() if path.is_file()}
+    absent = ((str(path), "files are missing") for key, path in paths.items() if key not in found)
+    missing = Reasons.of(absent)
+    _refuse_most(missing, len(paths), name)
     origin = Origin(
         "labels",
         settings.product_settings(),
@@ -62,16 +70,32 @@ def collect_images(
     with exclusive(out) as waited:
         if waited and is_made(out, origin):
             return
+        lost = Reasons()
         with (
             open_product(out, products.IMAGES, origin) as writer,
             progress(f"images of {name}", len(paths)) as advance,
         ):
+            service = FilesService(FilesSettings(folder=str(folder)))
             keys = list(paths)
             for start in range(0, len(keys), 64):
-                rows = [_image(key, paths[key], settings) for key in keys[start : start + 64]]
+                some = {key: _file_loc(paths[key], folder) for key in keys[start : start + 64]}
+                rows = [_image(service, *item, settings) for item in some.items()]
+                for row in rows:
+                    if row["flags"] & flags.unfit_bits(()):
+                        lost.add(f"files are unfit: {row['reason']}", row["object_id"])
                 writer.write(pa.Table.from_pylist(rows, schema=products.IMAGES))
                 advance(len(rows))
-    logger.info("labels: %d images, %d files are missing", len(paths), len(paths) - len(found))
+            _refuse_most(lost, len(paths), name)
+    logger.info("labels: %d images of %d files", len(paths) - lost.total, len(paths))
+    if lost:
+        logger.warning("labels: %s", lost.told(len(paths)))
+
+
+def _refuse_most(lost: Reasons, files: int, name: str) -> None:
+    """Stop before hours are spent when most of the images are not there."""
+    if 2 * lost.total > files:
+        hint = "; use / between folders" if "\\" in lost.told() else ""
+        raise UserError(f"labels {name}: {lost.told(files)}{hint}")
 
 
 def _paths(sources: Sequence[Path], folder: Path, object_id: str) -> dict[str, Path]:
@@ -102,9 +126,13 @@ def _inside(folder: Path, file_loc: str, source: Path) -> Path:
     return path
 
 
-def _image(key: str, path: Path, settings: RecipeSettings) -> dict[str, object]:
-    status, payload = "no_coverage", None
-    if path.is_file() and path.stat().st_size <= MAX_PAYLOAD_BYTES:
-        status, payload = "ok", path.read_bytes()
-    cutout = {"object_id": key, "status": status, "payload": payload}
-    return image_row(cutout, "passthrough", settings)
+def _file_loc(path: Path, folder: Path) -> str:
+    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
+
+
+def _image(
+    service: FilesService, key: str, file_loc: str, settings: RecipeSettings
+) -> dict[str, Any]:
+    (cutout,) = service.fetch([Target(key, 0.0, 0.0, 0.0, 0, file_loc)])
+    plain = {name: getattr(cutout, name) for name in ("status", "reason", "payload")}
+    return image_row({"object_id": key, **plain}, "passthrough", settings)

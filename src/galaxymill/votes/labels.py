@@ -18,8 +18,9 @@ from galaxymill.storage.parquet import write_product
 from galaxymill.tables import require_file
 from galaxymill.tasks import VoteTask
 from galaxymill.tasks.task import Task
-from galaxymill.votes.checks import CheckSettings, Dropped, reasons, write_dropped
+from galaxymill.votes.checks import CheckSettings, Dropped, check_loss, reasons, write_dropped
 from galaxymill.votes.formats import FORMATS
+from galaxymill.votes.overlap import check_overlap
 from galaxymill.votes.rows import Floats, FormatSettings, Rows, add_up
 from galaxymill.votes.splits import SPLITS, SplitSettings, assign_splits
 from galaxymill.votes.tree import load_tree
@@ -50,7 +51,11 @@ class LabelSettings:
 
 
 def collect_labels(
-    sources: Sequence[Path], tree_path: Path | None, out: Path, settings: LabelSettings
+    sources: Sequence[Path],
+    tree_path: Path | None,
+    out: Path,
+    settings: LabelSettings,
+    catalog: Path | None = None,
 ) -> None:
     """Check and add up files of labels, and give each galaxy its split.
 
@@ -64,11 +69,15 @@ def collect_labels(
         ``votes.parquet``, sorted by ``object_id``. Beside it, ``sources.parquet`` tells what each
         file says and ``dropped.csv`` which votes were left out.
     settings : LabelSettings
+    catalog : Path or None
+        ``objects.parquet`` of the survey that the images are of: it changes no labels, but must
+        know some of their galaxies.
 
     Raises
     ------
     UserError
-        When a file is not of the format, is given twice, or says nothing.
+        When a file is not of the format, is given twice or says nothing, when most of what they
+        say cannot be used, or when it is of other galaxies than the catalogue.
     """
     inputs = _digests(sources, settings.settings)
     task, files = _read(sources, tree_path, settings)
@@ -84,6 +93,8 @@ def collect_labels(
         if waited and is_made(out, origin):
             return
         votes, dropped = _combine(sources, task, files, settings)
+        if catalog is not None:
+            check_overlap(votes["object_id"], catalog, ", ".join(map(str, sources)))
         said = _sources(task, files)
         with atomic_tree(out.parent, out.name) as folder:
             write_dropped(folder / "dropped.csv", dropped)
@@ -91,6 +102,7 @@ def collect_labels(
             write_product(folder / out.name, votes, origin, votes.schema)
     counts = {split: pc.sum(pc.equal(votes["split"], split)).as_py() for split in SPLITS}
     logger.info("labels: %d galaxies of %d files: %s", votes.num_rows, len(files), counts)
+    task.tell(votes)
     for reason, count in reasons(dropped).items():
         logger.warning("labels: dropped.csv: %d times %s", count, reason)
 
@@ -127,11 +139,14 @@ def _read(
 def _combine(
     sources: Sequence[Path], task: Task, files: Sequence[Rows], settings: LabelSettings
 ) -> tuple[pa.Table, list[Dropped]]:
+    place = ", ".join(map(str, sources))
     rows = add_up(task, files)
-    if not rows.object_ids:
-        raise UserError(f"{', '.join(map(str, sources))}: there are no votes")
     values, excess = task.check(rows.object_ids, rows.values, settings.checks)
     dropped = [*rows.dropped, *excess]
+    kept = float(values.sum()) if task.adds_up else len(values)
+    check_loss(dropped, kept, settings.checks, place)
+    if not rows.object_ids:
+        raise UserError(f"{place}: there are no votes")
     columns = {"object_id": pa.array(rows.object_ids, pa.string())}
     radec = None
     if rows.positions is not None:

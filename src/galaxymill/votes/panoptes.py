@@ -6,22 +6,23 @@ of trees, of retirement or of exports that overlap. The numbers are those of its
 and question reducer on each volunteer's first classification of a subject.
 
 An export is read block by block. A classification counts when its workflow and version are among
-those of the file of tasks, when it is not flagged as already seen, and when it is the first of its
-volunteer on its galaxy, in the order of the files and of their rows. A volunteer is the
-``user_id``, else the ``user_name`` (``not-logged-in-`` and a hash of the address), else the
-``user_ip``; somebody without any of these is always a new one. A question is answered once in a
-classification; where several answers may be chosen, each is a vote. A galaxy counts when a subject
-of it is retired by the latest that any of the files says.
+those of the file of tasks, when it is not flagged as already seen, when its ``classification_id``
+is given for the first time, and when it is the first of its volunteer on its galaxy, in the order
+of the files and of their rows. A volunteer is the ``user_id``, else the ``user_name``
+(``not-logged-in-`` and a hash of the address), else the ``user_ip``; somebody without any of these
+is always a new one. Numbers are compared as `galaxymill.votes.rows.whole_number` spells them. A
+question is answered once in a classification; where several answers may be chosen, each is a vote.
+A galaxy counts when a subject of it is retired by the latest that any of the files says.
 """
 
 import hashlib
 import json
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,21 +31,21 @@ from pydantic import Field
 
 from galaxymill.errors import UserError
 from galaxymill.tables import check_ids, column_names
-from galaxymill.votes.checks import Dropped
+from galaxymill.votes import panoptes_cells as cells
+from galaxymill.votes.checks import NOT_RETIRED, Dropped
+from galaxymill.votes.panoptes_cells import UnfitError
 from galaxymill.votes.panoptes_tasks import (
-    MAX_LABEL_LENGTH,
+    Task,
     Version,
     Workflow,
     load_tasks,
-    normalised,
     parse_version,
 )
-from galaxymill.votes.rows import FormatSettings, Rows
+from galaxymill.votes.rows import FormatSettings, Rows, whole_number, without_blanks
 from galaxymill.votes.tree import Tree
 
 logger = logging.getLogger("galaxymill")
 
-MAX_FIELD_CHARACTERS = 1_000_000
 BLOCK_BYTES = 8_000_000
 MAX_DEPTH = 8
 SUBJECT_ID = "subject_id"
@@ -61,7 +62,15 @@ _NEEDED = (
     "subject_ids",
 )
 _OPTIONAL = ("user_ip",)
-_HIDDEN = "#!/"
+_NUMBERS = ("classification_id", "user_id", "workflow_id")
+
+ELSEWHERE = "of another workflow or version"
+SEEN = "flagged as already seen"
+TWICE = "given twice"
+UNANSWERED = "without an answer to a question"
+REPEATED = "repeated by the same volunteer"
+_INTENDED = (ELSEWHERE, SEEN, TWICE, REPEATED, UNANSWERED)
+"""Why classifications are left out though nothing is wrong with them."""
 
 
 class PanoptesSettings(FormatSettings):
@@ -85,10 +94,6 @@ class PanoptesSettings(FormatSettings):
     def input_files(self) -> dict[str, Path]:
         """Give the file of tasks."""
         return {"tasks": self.tasks}
-
-
-class _UnfitError(Exception):
-    """A classification that does not count; says why."""
 
 
 @dataclass
@@ -125,13 +130,10 @@ def read_panoptes(paths: Sequence[Path], settings: PanoptesSettings, tree: Tree)
     for number, path in enumerate(paths):
         for row in _classifications(path):
             reducer.add(number, row)
-    reducer.report()
+    reducer.report(paths)
     files = [reducer.rows(number, path) for number, path in enumerate(paths)]
     if not any(rows.object_ids for rows in files):
-        raise UserError(
-            f"{', '.join(map(str, paths))}: no classification counts: "
-            f"{reducer.told() or 'no galaxy is retired; or set retired: false'}"
-        )
+        raise UserError(f"{', '.join(map(str, paths))}: no classification counts: {reducer.why()}")
     return files
 
 
@@ -144,7 +146,7 @@ def _classifications(path: Path) -> Iterator[Mapping[str, str]]:
     if absent:
         raise UserError(
             f"{path}: no column {', '.join(absent)}; is it the classification export of a "
-            "Zooniverse project?"
+            f"Zooniverse project? Its columns are: {', '.join(there[:20])[:1000]}"
         )
     names = [*_NEEDED, *(name for name in _OPTIONAL if name in there)]
     options = csv.ConvertOptions(
@@ -174,21 +176,30 @@ class _Reducer:
         self._workflows = load_tasks(settings.tasks, tree)
         self._subjects: dict[str, _Subject] = {}
         self._seen: set[bytes] = set()
-        self._left_out: Counter[str] = Counter()
-        self._unknown: Counter[str] = Counter()
+        self._volunteers: dict[str, str] = {}
+        self._names: dict[str, str] = {}
+        self._left_out: dict[int, Counter[str]] = defaultdict(Counter)
+        self._unknown: dict[str, Counter[str]] = defaultdict(Counter)
+        self._rewritten: dict[int, str] = {}
+        self._rows: Counter[int] = Counter()
         self._counted = 0
 
     def add(self, number: int, row: Mapping[str, str]) -> None:
         """Count one classification of file ``number``."""
+        self._rows[number] += 1
+        plain = {**row, **{name: whole_number(row[name]) for name in _NUMBERS}}
+        if number not in self._rewritten and plain != row:
+            name = next(name for name in _NUMBERS if plain[name] != row[name])
+            self._rewritten[number] = f"{name} is {row[name][:40]!r}"
         try:
-            workflow = self._workflow(row)
-            subject = self._subject(row)
-            if not self._settings.already_seen and _already_seen(row["metadata"]):
-                raise _UnfitError("flagged as already seen")
+            workflow = self._workflow(plain)
+            subject = self._subject(plain)
+            if not self._settings.already_seen and cells.already_seen(row["metadata"]):
+                raise UnfitError(SEEN)
             columns = self._answers(row["annotations"], workflow)
-            self._once(subject.object_id, row)
-        except _UnfitError as reason:
-            self._left_out[str(reason)] += 1
+            self._once(subject.object_id, plain)
+        except UnfitError as reason:
+            self._left_out[number][str(reason)] += 1
             return
         votes = subject.votes.get(number)
         if votes is None:
@@ -216,50 +227,95 @@ class _Reducer:
         values = np.array(list(votes.values())).reshape(len(votes), len(self._tree.columns))
         positions = np.array(list(places.values())).reshape(len(votes), 2)
         known = not np.isnan(positions).all()
-        dropped = tuple(
-            Dropped(key, "", float(n), None, None, "not retired") for key, n in lost.items()
-        )
-        return Rows(str(path), list(votes), values, positions if known else None, dropped)
+        dropped = [Dropped(key, "", float(n), None, None, NOT_RETIRED) for key, n in lost.items()]
+        dropped += [
+            Dropped("", "", float(n), None, None, f"classification {reason}")
+            for reason, n in self._left_out[number].items()
+            if reason not in _INTENDED
+        ]
+        return Rows(str(path), list(votes), values, positions if known else None, tuple(dropped))
 
-    def told(self) -> str:
-        """Say how many classifications are left out, by reason."""
-        return ", ".join(f"{n} {reason}" for reason, n in sorted(self._left_out.items()))
+    def why(self) -> str:
+        """Say why nothing counts, and what there is instead."""
+        if not self._rows.total():
+            return "there is none, only the header; request the export anew"
+        if self._counted:
+            return (
+                f"no galaxy is retired; set retired: false to count {self._counted} of galaxies "
+                "that are not"
+            )
+        return "; ".join([self._told(), *self._others()])
 
-    def report(self) -> None:
+    def report(self, paths: Sequence[Path]) -> None:
         """Log what counts and what does not."""
-        logger.info("labels: %d classifications count; left out: %s", self._counted, self.told())
-        if self._unknown:
-            common = ", ".join(f"{label} ({n})" for label, n in self._unknown.most_common(5))
-            logger.warning("labels: answers that the file of tasks does not have: %s", common)
+        logger.info("labels: %d classifications count; left out: %s", self._counted, self._told())
+        for others in self._others():
+            logger.warning("labels: %s", others)
+        for number, path in enumerate(paths):
+            if not self._rows[number]:
+                logger.warning("labels: %s: there is no classification, only the header", path)
+            if number in self._rewritten:
+                logger.warning(
+                    "labels: %s: another program has saved this export (%s): versions such as "
+                    "16.10 may have become 16.1; give the file as Zooniverse made it",
+                    path,
+                    self._rewritten[number],
+                )
+
+    def _told(self) -> str:
+        """Say how many classifications are left out, by reason."""
+        total = sum(self._left_out.values(), Counter[str]())
+        return ", ".join(f"{n} {reason}" for reason, n in sorted(total.items()))
+
+    def _others(self) -> Iterator[str]:
+        """Name the commonest of what there is and is not asked for."""
+        for kind, texts in self._unknown.items():
+            yield f"{kind}: {', '.join(f'{text} ({n})' for text, n in texts.most_common(10))}"
+
+    def _note(self, kind: str, text: str) -> None:
+        known, text = self._unknown[kind], text[:200]
+        if text in known or len(known) < 1000:
+            known[text] += 1
 
     def _workflow(self, row: Mapping[str, str]) -> Workflow:
+        there = row["workflow_version"]
         try:
-            version: Version = parse_version(row["workflow_version"])
+            version: Version = parse_version(there)
         except ValueError:
-            raise _UnfitError("without a version") from None
+            raise UnfitError("without a version") from None
         for workflow in self._workflows:
             if workflow.fits(row["workflow_id"], version):
                 return workflow
-        raise _UnfitError("of another workflow or version")
+        self._note(
+            "workflows and versions that the file of tasks does not have",
+            f"{row['workflow_id']} version {there}",
+        )
+        raise UnfitError(ELSEWHERE)
 
     def _subject(self, row: Mapping[str, str]) -> _Subject:
-        key = row["subject_ids"].strip()
+        key = whole_number(row["subject_ids"])
         known = self._subjects.get(key)
         if known is not None and known.retired:
             return known
-        data = _parse(row["subject_data"], "without readable subject data")
+        data = cells.parse(row["subject_data"], "without readable subject data")
+        if not key and isinstance(data, dict) and len(data) == 1:
+            # A spreadsheet has rounded the column; there is one subject all the same.
+            (key,) = data
+            known = self._subjects.get(key)
         metadata = data.get(key) if isinstance(data, dict) else None
         if not isinstance(metadata, dict):
-            raise _UnfitError("not of one subject")
+            raise UnfitError("not of one subject")
         if known is not None:
             known.retired = bool(metadata.get("retired"))
             return known
         object_id = key
         if self._settings.object_id != SUBJECT_ID:
-            object_id = _text(_entry(metadata, self._settings.object_id))
+            object_id = cells.text(cells.entry(metadata, self._settings.object_id))
         if not object_id:
-            raise _UnfitError(f"of a subject without {self._settings.object_id}")
-        place = _position(metadata, self._settings)
+            for name in list(metadata)[:40]:
+                self._note("keys of their metadata", name)
+            raise UnfitError(f"of a subject without {self._settings.object_id}")
+        place = cells.position(metadata, (self._settings.ra, self._settings.dec))
         subject = _Subject(object_id, place, bool(metadata.get("retired")))
         self._subjects[key] = subject
         return subject
@@ -268,102 +324,69 @@ class _Reducer:
         """Columns that a classification votes for; the first answer to a task counts."""
         columns: list[int] = []
         answered: set[str] = set()
-        plain = _parse(annotations, "without readable annotations")
-        for name, value in _annotations(plain, MAX_DEPTH):
+        others: list[str] = []
+        unknown = False
+        plain = cells.parse(annotations, "without readable annotations")
+        for name, value in cells.annotations(plain, MAX_DEPTH):
             task = workflow.tasks.get(name)
+            if task is None:
+                others.append(name)
             if task is None or name in answered or value is None:
                 continue
             answered.add(name)
             for answer in value if isinstance(value, list) else [value]:
-                column = task.get(_key(answer))
+                column = task.get(cells.key(answer))
                 if column is None:
-                    self._note(name, answer)
+                    unknown = True
+                    text = f"{name}: {str(answer)[:60]!r}{_hint(answer, task)}"
+                    self._note("answers that the file of tasks does not have", text)
                 elif column not in columns:
                     columns.append(column)
-        if not columns:
-            raise _UnfitError("without an answer to a question")
-        return columns
-
-    def _note(self, name: str, answer: Any) -> None:
-        if len(self._unknown) < 1000:
-            self._unknown[f"{name}: {str(answer)[:60]!r}"] += 1
+        if columns:
+            return columns
+        if unknown:
+            raise UnfitError("without an answer that the file of tasks has")
+        for name in others:
+            self._note("tasks that the file of tasks does not have", name)
+        raise UnfitError(UNANSWERED)
 
     def _once(self, object_id: str, row: Mapping[str, str]) -> None:
+        number = row["classification_id"]
+        if number and not self._is_new("", number):
+            raise UnfitError(TWICE)
         # Somebody who left no trace is a new volunteer with every classification.
-        traces = ("user_id", "user_name", "user_ip", "classification_id")
-        trace = next((name for name in traces if row.get(name)), traces[-1])
-        text = json.dumps([object_id, trace, row[trace]])
+        volunteer = self._volunteer(row) or f"row {self._rows.total()}"
+        if not self._is_new(object_id, volunteer):
+            raise UnfitError(REPEATED)
+
+    def _volunteer(self, row: Mapping[str, str]) -> str:
+        """Who classified: one and the same also where a spreadsheet has lost the user_id."""
+        number, name = row["user_id"], without_blanks(row["user_name"])
+        if not number:
+            address = without_blanks(row.get("user_ip", ""))
+            trace = f"name {name}" if name else address and f"address {address}"
+            return self._names.setdefault(name, trace) if name else trace
+        if number not in self._volunteers:
+            before = self._names.get(name, "")
+            known = before if before.startswith("name ") else f"id {number}"
+            self._volunteers[number] = known
+            if name:
+                self._names.setdefault(name, known)
+        return self._volunteers[number]
+
+    def _is_new(self, *parts: str) -> bool:
         # Eight bytes: with ten million classifications, three runs in a million lose a vote.
-        key = hashlib.blake2b(text.encode(), digest_size=8).digest()
+        key = hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).digest()
         if key in self._seen:
-            raise _UnfitError("repeated by the same volunteer")
+            return False
         self._seen.add(key)
+        return True
 
 
-def _parse(text: str, reason: str) -> Any:
-    if len(text) > MAX_FIELD_CHARACTERS:
-        raise _UnfitError(reason)
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        raise _UnfitError(reason) from None
-
-
-def _already_seen(metadata: str) -> bool:
-    """Tell what Zooniverse's selection of subjects noted; unreadable metadata note nothing."""
-    if "seen" not in metadata:
-        return False
-    try:
-        plain = _parse(metadata, "")
-    except _UnfitError:
-        return False
-    if not isinstance(plain, dict):
-        return False
-    states = [plain.get(key) for key in ("subject_selection_state", "subjectSelectionState")]
-    flags = [state.get("already_seen") for state in states if isinstance(state, dict)]
-    return any(flag is True for flag in [*flags, plain.get("seen_before")])
-
-
-def _annotations(plain: Any, depth: int) -> Iterator[tuple[str, Any]]:
-    """Walk through annotations; a combined task holds those of its tasks."""
-    if not isinstance(plain, list):
-        return
-    for annotation in plain:
-        if not isinstance(annotation, dict) or "value" not in annotation:
-            continue
-        value = annotation["value"]
-        nested = isinstance(value, list) and any(
-            isinstance(item, dict) and "task" in item for item in value
-        )
-        if nested and depth > 0:
-            yield from _annotations(value, depth - 1)
-        elif not nested:
-            yield str(annotation.get("task")), value
-
-
-def _key(answer: Any) -> str | int:
-    if isinstance(answer, str) and len(answer) <= MAX_LABEL_LENGTH:
-        return normalised(answer)
-    return answer if isinstance(answer, int) and not isinstance(answer, bool) else ""
-
-
-def _entry(metadata: Mapping[str, Any], name: str) -> Any:
-    """Value of a key of the metadata, also where ``#``, ``!`` or ``//`` hides it."""
-    for key, value in metadata.items():
-        if key.lstrip(_HIDDEN).strip() == name.lstrip(_HIDDEN):
-            return value
-    return None
-
-
-def _text(value: Any) -> str:
-    return str(value).strip() if isinstance(value, str | int) else ""
-
-
-def _position(metadata: Mapping[str, Any], settings: PanoptesSettings) -> tuple[float, float]:
-    """Position by the metadata; NaN when there is none on the sky."""
-    try:
-        ra, dec = (float(_entry(metadata, name)) for name in (settings.ra, settings.dec))
-    except (TypeError, ValueError):
-        return np.nan, np.nan
-    on_sky = 0 <= ra <= 360 and -90 <= dec <= 90
-    return (ra, dec) if on_sky else (np.nan, np.nan)
+def _hint(answer: object, task: Task) -> str:
+    """Explain an answer that the file of tasks has, but for its quotes."""
+    if isinstance(answer, str) and answer.isdecimal() and int(answer[:9]) in task:
+        return f", the label: {answer} without quotes is an index, write '{answer}'"
+    if isinstance(answer, int) and str(answer) in task:
+        return f", the index: '{answer}' in quotes is a label, write {answer}"
+    return ""

@@ -21,14 +21,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, StrictInt, StrictStr, ValidationError
+from pydantic import Field, ValidationError
 
 from galaxymill.errors import UserError
 from galaxymill.settings import Strict, explain
 from galaxymill.votes.tree import Tree
-from galaxymill.votes.yaml_file import read_yaml
+from galaxymill.votes.yaml_file import Text, TextOrIndex, read_yaml
 
 MAX_LABEL_LENGTH = 2000
 
@@ -60,29 +59,19 @@ def parse_version(text: str | int, minor: float = 0) -> Version:
     return int(match[1]), int(match[2]) if match[2] else minor
 
 
-def _no_yaml_surprise(value: Any) -> Any:
-    if isinstance(value, bool | float):
-        raise ValueError("put it in quotes: YAML reads yes, no and 16.10 otherwise")
-    return value
-
-
-Plain = Annotated[StrictStr | StrictInt, BeforeValidator(_no_yaml_surprise)]
-PlainText = Annotated[StrictStr, BeforeValidator(_no_yaml_surprise)]
-
-
 class _TaskForm(Strict):
-    question: str
-    answers: dict[Plain, PlainText] = Field(min_length=1)
+    question: Text
+    answers: dict[TextOrIndex, Text] = Field(min_length=1)
 
 
 class _WorkflowForm(Strict):
     workflow: int | None = None
-    versions: tuple[Plain, Plain] | None = None
-    tasks: dict[str, _TaskForm] = Field(min_length=1)
+    versions: tuple[TextOrIndex, TextOrIndex] | None = None
+    tasks: dict[Text, _TaskForm] = Field(min_length=1)
 
 
 class _Form(Strict):
-    workflows: tuple[_WorkflowForm, ...] = Field(min_length=1)
+    workflows: list[_WorkflowForm] = Field(min_length=1)
 
 
 @dataclass(frozen=True)

@@ -1,28 +1,37 @@
 """What the config says of a labelled set."""
 
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from galaxymill.settings import Choice, Name, Strict, without_nulls
+from galaxymill.images.settings import PassthroughSettings
+from galaxymill.settings import Choice, Name, without_nulls
 from galaxymill.votes.checks import CheckSettings
 from galaxymill.votes.formats import FORMATS
 from galaxymill.votes.rows import FormatSettings
 from galaxymill.votes.splits import SplitSettings
 
 
-class LabelImages(Strict):
-    """Where the images of labelled galaxies are: a survey, or a folder of files."""
+class LabelImages(PassthroughSettings):
+    """Where the images of labelled galaxies are: a survey, or a folder of files.
+
+    A folder's images are drawn as by the recipe ``passthrough``, with its settings.
+    """
+
+    operational: ClassVar[frozenset[str]] = frozenset({"survey", "folder"})
 
     survey: Name | None = Field(None, description="a survey of this config")
     folder: Path | None = Field(None, description="folder that file_loc paths start from")
-    size: int = Field(424, ge=16, le=3000, description="size of a folder's images, in pixels")
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
         if (self.survey is None) == (self.folder is None):
             raise ValueError("give either survey or folder")
+        if self.origin is not None and self.survey is not None:
+            raise ValueError(
+                f"origin goes with folder; that of a survey is surveys.{self.survey}.images.origin"
+            )
         return self
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from galaxymill.errors import UserError
-from galaxymill.votes.yaml_file import read_yaml
+from galaxymill.errors import UserError, unknown_name
+from galaxymill.settings import shown
+from galaxymill.votes.yaml_file import Text, read_yaml
 
 
 @dataclass(frozen=True)
@@ -91,15 +92,35 @@ class Tree:
 
 class _QuestionForm(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-    answers: tuple[str, ...] = Field(min_length=2)
-    asked_after: tuple[str, ...] = ()
+    answers: tuple[Text, ...] = Field(min_length=2)
+    asked_after: tuple[Text, ...] = ()
 
 
 class _TreeForm(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-    name: str
+    name: Text
     simplified: bool = False
-    questions: dict[str, _QuestionForm] = Field(min_length=1)
+    questions: dict[Text, _QuestionForm] = Field(min_length=1)
+
+
+def tree_path(tree: str, trees: Path) -> Path:
+    """Path of a tree that is known by name, a file of the folder ``trees``, or given as a path."""
+    is_path = "/" in tree or bool(Path(tree).suffix)
+    return Path(tree) if is_path else trees / f"{tree}.yaml"
+
+
+def find_tree(tree: str, trees: Path, place: str) -> Path:
+    """Path of a tree that is there; see `tree_path`.
+
+    Raises
+    ------
+    UserError
+        When there is none; ``place`` says where it was named.
+    """
+    path = tree_path(tree, trees)
+    if not path.is_file():
+        raise unknown_name(place, tree, [known.stem for known in trees.glob("*.yaml")], "tree")
+    return path
 
 
 def load_tree(path: Path) -> Tree:
@@ -130,7 +151,8 @@ def parse_tree(plain: Any, place: str) -> Tree:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "top level"
-        raise UserError(f"{place}: {where}: {first['msg']}; given: {first['input']!r}") from error
+        told = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{place}: {where}: {told}; given: {shown(first['input'])}") from error
     columns = [f"{name}_{answer}" for name, q in form.questions.items() for answer in q.answers]
     twice = sorted({column for column in columns if columns.count(column) > 1})
     if twice:

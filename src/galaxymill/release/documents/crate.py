@@ -71,7 +71,8 @@ def _write(
         root["creator"] = people
     files = [_file(crate, name, digest) for name, digest in sums.items() if name != _WORKFLOW]
     results = [file for file in files if file.id.endswith((".parquet", ".fits"))]
-    results.append(crate.add_dataset(dest_path="hats", properties={"name": "HATS collection"}))
+    if (folder / "hats").is_dir():
+        results.append(crate.add_dataset(dest_path="hats", properties={"name": "HATS collection"}))
     instrument = _workflow(crate, sums) if has_workflow else _software(crate)
     objects = _objects(crate, origin)
     action = {

@@ -20,7 +20,7 @@ Counts = npt.NDArray[np.int64]
 
 
 def draw_pictures(
-    folder: Path, parts: Sequence[Part], tree: Tree, counts: Counts, highlights: Highlights
+    folder: Path, parts: Sequence[Part], tree: Tree, counts: Counts | None, highlights: Highlights
 ) -> None:
     """Draw ``pictures/sky.png``, ``fractions.png`` and ``examples.png`` of a release.
 
@@ -32,8 +32,8 @@ def draw_pictures(
         The images are theirs; those of the few that are shown are read.
     tree : Tree
         The model's questions.
-    counts : ndarray of int64, shape (12 · 4^HIGHEST_ORDER,)
-        Galaxies in each pixel of the sky.
+    counts : ndarray of int64, shape (12 · 4^HIGHEST_ORDER,), or None
+        Galaxies in each pixel of the sky; None: that is not known, and not drawn.
     highlights : Highlights
         Of all tiles.
     """
@@ -42,7 +42,8 @@ def draw_pictures(
     out = folder / "pictures"
     out.mkdir()
     with own_style():
-        _save(_sky(counts), out / "sky.png")
+        if counts is not None:
+            _save(_sky(counts), out / "sky.png")
         _save(_fractions(highlights.histograms, tree), out / "fractions.png")
         images = _images(folder, parts, highlights.examples)
         _save(_examples(highlights.examples, tree, images), out / "examples.png")

@@ -27,12 +27,15 @@ class Facts:
         Tiles of the HATS catalog.
     census : Census
         Galaxies by status and flag.
+    has_positions : bool
+        Whether it is known where they are: without, there is no HATS catalog.
     """
 
     name: str
     galaxies: int
     tiles: int
     census: Census
+    has_positions: bool = True
 
 
 def write_readme(
@@ -71,7 +74,7 @@ def write_readme(
         _model(model, metrics),
         _LIMITS,
         _columns(columns),
-        _OPENING,
+        _OPENING.format(lsdb=_LSDB if facts.has_positions else ""),
         _reproducing(origin),
         _citing(settings),
     ]
@@ -86,6 +89,8 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def _introduction(facts: Facts, origin: Origin, settings: ReleaseSettings) -> str:
     domain = origin.domain
     told = f"\n\n{settings.description}" if settings.description else ""
+    files = _on_sky(facts, settings) if facts.has_positions else ""
+    sky = "![where the galaxies are](pictures/sky.png)" if facts.has_positions else _NOT_ON_SKY
     return f"""# {settings.title or facts.name}
 
 Version {settings.version}, {settings.date}.{told}
@@ -98,17 +103,27 @@ fraction of volunteers who would give each answer, with its uncertainty.
 volunteers would be asked the question, or where there is no usable image. Start here.
 - `advanced.parquet`: all fractions unmasked, 90 % credible intervals, the proportion asked, \
 uncertainties, and the concentrations of the Dirichlet posterior.
-- `hats/`: the advanced columns without concentrations as a HATS collection of {facts.tiles} \
-tiles with a margin of {settings.margin_arcsec:g}", for cone searches and cross-matches.
-- `catalog.fits`: the same columns as a FITS binary table; above ten million galaxies \
-`catalog/`, a table a tile.
-- `coverage.moc.fits`, `coverage.moc.json`: where on the sky they are, as a multi-order \
-coverage map.
-- `columns.csv`: every column's type, unit, UCD and meaning.
+- `catalog.fits`: the advanced columns without concentrations as a FITS binary table; above \
+ten million galaxies `catalog/`, a table a tile.
+{files}- `columns.csv`: every column's type, unit, UCD and meaning.
 - `provenance/`: what made this release; `galaxymill reproduce` makes it again.
 - `croissant.json`, `ro-crate-metadata.json`, `CITATION.cff`, `LICENSE`: for machines and lawyers.
 
-![where the galaxies are](pictures/sky.png)"""
+{sky}"""
+
+
+_NOT_ON_SKY = """The catalogue gave no positions of the galaxies: there are no coordinates here, \
+no sky map and no HATS collection, and `object_id` alone tells which galaxy is which."""
+
+
+def _on_sky(facts: Facts, settings: ReleaseSettings) -> str:
+    """Tell which files there are because the galaxies' positions are known."""
+    return f"""- `hats/`: the advanced columns without concentrations as a HATS collection of \
+{facts.tiles} tiles with a margin of {settings.margin_arcsec:g}", for cone searches and \
+cross-matches.
+- `coverage.moc.fits`, `coverage.moc.json`: where on the sky they are, as a \
+multi-order coverage map.
+"""
 
 
 def _warning(facts: Facts, model: Model, origin: Origin) -> str:
@@ -280,16 +295,18 @@ colour recipe shape; it is not the truth about the galaxy.
 - The unmasked fractions of a question that few would be asked say little: the friendly table \
 masks them, in the advanced table use `_proportion-asked`."""
 
+_LSDB = """
+import lsdb
+catalog = lsdb.open_catalog("hats")  # with its margin
+cone = catalog.cone_search(ra=180.0, dec=0.0, radius_arcsec=3600).compute()
+"""
+
 _OPENING = """## How to open it
 
 ```python
 import pandas
 friendly = pandas.read_parquet("friendly.parquet")
-
-import lsdb
-catalog = lsdb.open_catalog("hats")  # with its margin
-cone = catalog.cone_search(ra=180.0, dec=0.0, radius_arcsec=3600).compute()
-
+{lsdb}
 import duckdb
 duckdb.sql("SELECT status, count(*) FROM 'friendly.parquet' GROUP BY status")
 ```"""

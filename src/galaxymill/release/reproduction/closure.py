@@ -39,7 +39,7 @@ def describe_run(plain: Mapping[str, Any], config: Config, release: str) -> Run:
     own = closure(plain, config, release)
     checked = Config.model_validate(own)
     settings = product_settings(checked)
-    files = [path for path in own_files(checked).values() if path.is_file()]
+    files = [path for _, path in own_files(checked) if path.is_file()]
     return Run(json.dumps(own), json.dumps(settings, sort_keys=True), files)
 
 
@@ -125,28 +125,30 @@ def _product_value(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def own_files(config: Config) -> dict[str, Path]:
-    """The user's own files and folders that a config names, by the key that names them."""
-    files = {key: path for key, path in input_files(config) if not is_made(config, path)}
-    trees = {
-        f"labels.{name}.tree": Path(labels.tree)
+def own_files(config: Config) -> list[tuple[str, Path]]:
+    """The user's own files and folders that a config names, each with the key that names it."""
+    files = [(key, path) for key, path in input_files(config) if not is_made(config, path)]
+    trees = [
+        (f"labels.{name}.tree", Path(labels.tree))
         for name, labels in config.labels.items()
         if labels.tree and Path(labels.tree).is_file()
-    }
-    return files | trees | dict(input_folders(config))
+    ]
+    return [*files, *trees, *input_folders(config)]
 
 
-def renamed(plain: Any, names: Mapping[str, str]) -> Any:
-    """Replace paths in a config, wherever they stand.
+def renamed(plain: Any, names: Mapping[tuple[str, str], str], place: str = "") -> Any:
+    """Replace paths in a config, where they are paths: a survey may have a folder's name.
 
     Parameters
     ----------
     plain : anything that YAML holds
-    names : mapping of str to str
-        The new path of each.
+    names : mapping of (str, str) to str
+        The new path, by key and path.
+    place : str
+        Key of ``plain``, as `own_files` spells it.
     """
     if isinstance(plain, Mapping):
-        return {key: renamed(value, names) for key, value in plain.items()}
+        return {k: renamed(value, names, f"{place}.{k}".lstrip(".")) for k, value in plain.items()}
     if isinstance(plain, list):
-        return [renamed(value, names) for value in plain]
-    return names.get(plain, plain) if isinstance(plain, str) else plain
+        return [renamed(value, names, place) for value in plain]
+    return names.get((place, str(Path(plain))), plain) if isinstance(plain, str) else plain

@@ -108,7 +108,8 @@ def write_provenance(
     _write_json(folder / RELEASE, provenance)
     _write_json(place / "environment.json", environment())
     if benchmarks is not None:
-        survey, trained = origin.domain.get("survey", "*"), model.path.parent.name
+        # The domain names where the pixels are from, which may be another name than the survey's.
+        survey, trained = parts[0].files["cutouts"].parent.parent.name, model.path.parent.name
         patterns = {stage: p.format(survey=survey, model=trained) for stage, p in COSTS.items()}
         write_costs(benchmarks, patterns, place / "costs.csv")
 

@@ -14,10 +14,10 @@ import yaml
 
 from galaxymill.comparison.report import aligned
 from galaxymill.errors import UserError
+from galaxymill.paths import CHECKOUT
 from galaxymill.release.reproduction.differences import Difference, compare_releases
 from galaxymill.release.reproduction.provenance import RELEASE
 from galaxymill.release.reproduction.run import (
-    CHECKOUT,
     CONFIG,
     INPUTS,
     environment,

@@ -9,7 +9,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import distributions
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,15 +19,13 @@ import yaml
 
 from galaxymill.config import load_config
 from galaxymill.errors import UserError
+from galaxymill.paths import CHECKOUT
 from galaxymill.release.reproduction.closure import own_files, renamed
 from galaxymill.settings import parse_json
 from galaxymill.storage.atomic import atomic_tree
 from galaxymill.storage.digest import sha256_file
 
 CONFIG, INPUTS, GRAPH = "config.yaml", "inputs.json", "rulegraph.mmd"
-
-CHECKOUT = Path(__file__).resolve().parents[4]
-"""Where the workflow lies beside the package; elsewhere when the package was installed alone."""
 
 
 def release_target(name: str) -> str:
@@ -55,10 +53,9 @@ def record_run(text: str, release: str, workflow: Path, out: Path) -> None:
     plain = parse_json(text)
     config = load_config(plain, "config", workflow / "config" / "trees")
     files = own_files(config)
-    names = _new_names(files)
-    inputs = [
-        {"key": key, "name": names[str(path)], **_describe(path)} for key, path in files.items()
-    ]
+    new = _new_names([path for _, path in files])
+    inputs = [{"key": key, "name": new[str(path)], **_describe(path)} for key, path in files]
+    names = {(key, str(path)): new[str(path)] for key, path in files}
     with atomic_tree(out.parent, out.name) as folder:
         (folder / INPUTS).write_text(json.dumps(inputs, indent=1) + "\n", encoding="utf-8")
         (folder / GRAPH).write_text(_rule_graph(plain, release, workflow), encoding="utf-8")
@@ -67,10 +64,10 @@ def record_run(text: str, release: str, workflow: Path, out: Path) -> None:
         (folder / CONFIG).write_text(told, encoding="utf-8")
 
 
-def _new_names(files: Mapping[str, Path]) -> dict[str, str]:
+def _new_names(files: Sequence[Path]) -> dict[str, str]:
     """Name the user's files without their folders; two of one name get numbers."""
     names: dict[str, str] = {}
-    for path in files.values():
+    for path in files:
         name = path.name
         if f"inputs/{name}" in names.values() and str(path) not in names:
             name = f"{len(names)}-{name}"

@@ -1,5 +1,6 @@
 """The release as FITS binary tables, for tools that read nothing else."""
 
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 
 from galaxymill.images.decode import carried, ones_complement_sum
 from galaxymill.release.columns import Column
+from galaxymill.units import is_fits_unit
 
 MOST_ROWS = 10_000_000
 """More than these are written as a file a tile."""
@@ -34,6 +36,12 @@ _CODES = {
     pa.float64(): "D",
 }
 _DTYPES = {"L": "i1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8"}
+
+
+_SPELT = str.maketrans(
+    dict(zip("×–—−’“”µıłŁøØđĐ", 'x---\'""uilLoOdD', strict=True))
+    | {"≤": "<=", "≥": ">=", "ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE"}
+)
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -180,7 +188,7 @@ def _header(columns: Sequence[Column], codes: Sequence[str], rows: int, name: st
     from astropy.io import fits
 
     fields = [
-        fits.Column(column.name, code, column.unit or None, null=_NULL.get(code))
+        fits.Column(column.name, code, _unit(column), null=_NULL.get(code))
         for column, code in zip(columns, codes, strict=True)
     ]
     header = fits.BinTableHDU.from_columns(fields, nrows=0, name=name).header
@@ -188,21 +196,33 @@ def _header(columns: Sequence[Column], codes: Sequence[str], rows: int, name: st
     for number, column in enumerate(columns, 1):
         if column.ucd:
             header[f"TUCD{number}"] = column.ucd
-        if column.description:
-            header[f"TCOMM{number}"] = ascii_only(column.description)
+        unit = f" [{column.unit}]" if column.unit and not _unit(column) else ""
+        if column.description or unit:
+            header[f"TCOMM{number}"] = ascii_only(column.description + unit)
     return header
 
 
+def _unit(column: Column) -> str | None:
+    """Unit for TUNIT; one that FITS does not know, such as nat, stands in the comment instead."""
+    return column.unit if column.unit and is_fits_unit(column.unit) else None
+
+
 def ascii_only(text: str) -> str:
-    """Spell a text in the letters that a FITS header may hold."""
-    plain = text.translate({ord("×"): "x", ord("–"): "-", ord("≤"): "<=", ord("≥"): ">="})
+    """Spell a text in the letters that FITS may hold: without accents, ``?`` for what remains.
+
+    Never longer than the text in UTF-8.
+    """
+    if text.isascii():
+        return text
+    apart = unicodedata.normalize("NFD", text.translate(_SPELT))
+    plain = "".join(letter for letter in apart if not unicodedata.combining(letter))
     return plain.encode("ascii", "replace").decode()
 
 
 def _values(column: pa.Array, code: str) -> npt.NDArray[Any]:
     if code.endswith("A"):
         texts = pc.fill_null(column, "").to_pylist()
-        return np.array([text.encode("ascii", "replace") for text in texts], f"S{code[:-1]}")
+        return np.array([ascii_only(text).encode() for text in texts], f"S{code[:-1]}")
     if code == "L":
         letters = np.where(pc.fill_null(column, False), ord("T"), ord("F"))
         return np.where(column.is_null(), 0, letters)

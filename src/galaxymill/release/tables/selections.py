@@ -18,7 +18,7 @@ def check_selections(selections: Mapping[str, Selection], columns: Sequence[Colu
     UserError
         With the selection, the column, and the likeliest of those allowed.
     """
-    known = {c.name for c in columns if "hats" in c.tables and _is_number(c.field.type)}
+    known = {c.name for c in columns if "advanced" in c.tables and _is_number(c.field.type)}
     for name, selection in selections.items():
         for cut in selection.cuts:
             if cut.column not in known:

@@ -67,14 +67,14 @@ class Merge:
         places = [Pixel(p.partition.order, p.partition.pixel, 0).range for p in parts]
         self._first, self._end = np.array(places, np.int64).reshape(-1, 2).T
 
-    def write(self, folder: Path, collection: Collection, origin: Origin, name: str) -> None:
+    def write(self, folder: Path, collection: Collection | None, origin: Origin, name: str) -> None:
         """Write the tables below ``folder``, and the tiles of the collection.
 
         Parameters
         ----------
         folder : Path
-        collection : Collection
-            Tiles are added to it.
+        collection : Collection or None
+            Tiles are added to it; None where galaxies have no positions.
         origin : Origin
             Of the release.
         name : str
@@ -93,12 +93,13 @@ class Merge:
             for tile, rows in self._read_ahead(pool):
                 done = [
                     pool.submit(advanced.write, rows.select(advanced.names)),
-                    pool.submit(collection.add, tile, rows.select(hats)),
                     pool.submit(fits, tile, rows),
                     pool.submit(self._validator.check, rows),
                     pool.submit(self.highlights.add, rows),
                     pool.submit(self._write_friendly, friendly, rows, schemas["friendly"]),
                 ]
+                if collection is not None:
+                    done.append(pool.submit(collection.add, tile, rows.select(hats)))
                 for task in done:
                     task.result()
                 advance(tile.rows)

@@ -6,22 +6,7 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 
 from galaxymill.errors import UserError
-from galaxymill.release.columns import Column, schema_of
-
-_DATATYPES = {
-    pa.bool_(): "boolean",
-    pa.uint8(): "unsignedByte",
-    pa.int8(): "short",
-    pa.int16(): "short",
-    pa.uint16(): "int",
-    pa.int32(): "int",
-    pa.uint32(): "long",
-    pa.int64(): "long",
-    pa.float32(): "float",
-    pa.float64(): "double",
-    pa.string(): "char",
-    pa.large_string(): "char",
-}
+from galaxymill.release.columns import DATATYPES, Column, schema_of
 
 
 def described_schema(columns: Sequence[Column], table: str, widths: Mapping[str, int]) -> pa.Schema:
@@ -70,12 +55,12 @@ def _kind(column: Column, widths: Mapping[str, int]) -> dict[str, str | None]:
     kind, size = column.field.type, None
     if isinstance(kind, pa.FixedSizeListType):
         kind, size = kind.value_type, str(kind.list_size)
-    if kind not in _DATATYPES:
+    if kind not in DATATYPES:
         raise UserError(
             f"catalogue: kept column {column.name!r} is of type {kind}, which no VOTable has; "
-            f"allowed: {', '.join(map(str, _DATATYPES))}; leave it out of keep"
+            f"allowed: {', '.join(map(str, DATATYPES))}; leave it out of keep"
         )
-    if _DATATYPES[kind] == "char":
+    if DATATYPES[kind] == "char":
         size = f"{max(widths[column.name], 1)}*"
-    words = {"datatype": _DATATYPES[kind], "arraysize": size}
+    words = {"datatype": DATATYPES[kind], "arraysize": size}
     return {**words, "unit": column.unit or None, "ucd": column.ucd or None}

@@ -3,11 +3,15 @@
 import os
 import re
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from galaxymill.errors import UserError
 from galaxymill.surveys.base import Network
 from galaxymill.surveys.http import Answer, Http
+from galaxymill.surveys.ivoa.votable import is_file
+
+if TYPE_CHECKING:
+    import httpx
 
 _MIN_TELLING = 8
 
@@ -36,6 +40,13 @@ class BearerHttp(Http):
         for secret, shown in self._secrets:
             payload = secret.sub(shown, payload)
         return replace(answer, payload=payload)
+
+    def _bounded(self, response: "httpx.Response") -> bytes:
+        """Read a body, and none of a file that comes where a table was asked for."""
+        table = response.request.extensions.get("table", False)
+        if table and is_file(response.headers.get("content-type", "")):
+            return b""
+        return super()._bounded(response)
 
 
 def _secrets(token: str) -> list[tuple[re.Pattern[bytes], bytes]]:

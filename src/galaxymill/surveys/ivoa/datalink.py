@@ -1,18 +1,20 @@
 """How a dataset is cut: what its DataLink tells of the archive's SODA service."""
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import quote, urlencode, urljoin
+from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit
 
 from galaxymill.surveys.base import Target
 from galaxymill.surveys.ivoa.votable import ArchiveError, number, rows_of, shorten, text
 
-_SODA = "ivo://ivoa.net/std/soda#sync-1"
-_LINKS = "ivo://ivoa.net/std/datalink#links-1"
+_SODA = "ivo://ivoa.net/std/soda#sync"
+_LINKS = "ivo://ivoa.net/std/datalink"
 _VOCABULARY = re.compile(r"^https?://www\.ivoa\.net/rdf/datalink/core(?=#)")
-_AXES = {"ID", "CIRCLE", "POLYGON", "POS", "RANGE", "BAND", "TIME", "POL"}
+_SHAPES = ("CIRCLE", "POS", "POLYGON", "RANGE")
+_RANKS = {"#cutout": 0, "#proc": 1}
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,6 @@ class Cutter:
     url: str
     shape: str = "CIRCLE"
     constants: Mapping[str, str] = field(default_factory=dict)
-
-    def request(self, identifier: str, target: Target, radius_deg: float) -> str:
-        """Spell the request for a circle around a galaxy."""
-        region = self.region(identifier, target, radius_deg)
-        return _with_query(self.url, {**self.constants, **region})
 
     def region(self, identifier: str, target: Target, radius_deg: float) -> dict[str, str]:
         """Say what is cut, without where: the parameters of SODA 1.0, section 3.3."""
@@ -62,6 +59,8 @@ class Link:
         Its size; NaN when not told.
     assumed : bool
         Whether it was not asked for, but follows from the links of other datasets.
+    lacks : str
+        Why there is no SODA service.
     """
 
     cutter: Cutter | None
@@ -69,24 +68,7 @@ class Link:
     file_url: str = ""
     kilobytes: float = float("nan")
     assumed: bool = False
-
-    @property
-    def soda(self) -> tuple[Cutter | None, str]:
-        """How SODA is asked for this dataset."""
-        return self.cutter, self.identifier
-
-
-@dataclass(frozen=True)
-class LinksService:
-    """A DataLink service: asked by the value that a row has in one column."""
-
-    url: str
-    column: str
-
-    def address(self, row: Mapping[str, Any]) -> str:
-        """Where the DataLink of a row is; empty when the row does not say."""
-        value = text(row.get(self.column))
-        return _with_query(self.url, {"ID": value}) if value else ""
+    lacks: str = "tells of no SODA service"
 
 
 def is_datalink(access_format: str) -> bool:
@@ -94,27 +76,28 @@ def is_datalink(access_format: str) -> bool:
     return "content=datalink" in access_format.lower().replace(" ", "").replace('"', "")
 
 
-def find_links(results: Any, url: str) -> LinksService | None:
-    """Find the DataLink service that a list of images describes (DataLink 1.1, section 4).
+def linker(results: Any, url: str) -> Callable[[Mapping[str, Any]], str]:
+    """Give a function that tells where the DataLink of a row is; empty when that is not known.
 
     Parameters
     ----------
     results : pyvo.dal.DALResults
-        The list.
+        A list of images, which may describe a links service (DataLink 1.1, section 4).
     url : str
         Where it came from.
-
-    Returns
-    -------
-    LinksService or None
-        None when it describes none.
     """
-    for service in _services(results.votable):
-        parameter = _inputs(service).get("ID")
-        column = _columns(results).get(getattr(parameter, "ref", None) or "")
-        if column and _follows(service, _LINKS):
-            return LinksService(urljoin(url, _access_url(service)), column)
-    return None
+    columns = _columns(results)
+    links = [service for service in _services(results.votable) if _follows(service, _LINKS)]
+    services = [one for one in links if getattr(_inputs(one).get("ID"), "ref", None)]
+
+    def address(row: Mapping[str, Any]) -> str:
+        for service in services:
+            asked, fixed = _fixed(service, row, columns, url)
+            if fixed.get("ID"):
+                return with_query(asked, fixed)
+        return ""
+
+    return address
 
 
 def read_link(links: Any, url: str) -> Link:
@@ -130,50 +113,59 @@ def read_link(links: Any, url: str) -> Link:
     Returns
     -------
     Link
-        Of the row with semantics ``#cutout`` when there are several services.
+        Of several services the first that takes a circle, those of ``#cutout`` before others.
 
     Raises
     ------
     ArchiveError
         When the answer tells of a fault instead.
     """
-    services = {
-        service.ID: service for service in _services(links.votable) if _follows(service, _SODA)
-    }
+    services = [service for service in _services(links.votable) if _follows(service, _SODA)]
+    by_id = {service.ID: service for service in services}
     columns = _columns(links)
-    rows = list(rows_of(links))
-    rows.sort(key=lambda row: _semantics(row) != "#cutout")
-    file_url, kilobytes = "", float("nan")
+    rows = sorted(rows_of(links), key=lambda row: _RANKS.get(_semantics(row), 2))
+    faults = [text(row.get("error_message")) for row in rows]
+    link = Link(None)
     for row in rows:
         if _semantics(row) == "#this" and text(row.get("access_url")):
             file_url = urljoin(url, text(row["access_url"]))
-            kilobytes = number(row.get("content_length")) / 1000
-    faults = [text(row.get("error_message")) for row in rows]
-    named = [(services.get(text(row.get("service_def"))), row) for row in rows]
+            link = Link(None, "", file_url, number(row.get("content_length")) / 1000)
+    named = [(by_id.get(text(row.get("service_def"))), row) for row in rows]
     # Some archives describe the service and forget the row that refers to it.
-    unnamed = [(service, row) for service in services.values() for row in rows if not any(faults)]
+    unnamed = [(service, row) for service in services for row in rows if not any(faults)]
     for service, row in named + unnamed:
         if service is not None:
-            inputs = _inputs(service)
-            identifier = _identifier(inputs.get("ID"), row, columns)
-            return Link(_cutter(service, inputs, url), identifier, file_url, kilobytes)
-    if not file_url and any(faults):
+            address, fixed = _fixed(service, row, columns, url)
+            identifier = fixed.pop("ID", "") or text(row.get("id"))
+            takes = _takes(service, fixed)
+            if takes in _SHAPES[:2]:
+                return replace(link, cutter=Cutter(address, takes, fixed), identifier=identifier)
+            what = f"{shorten(takes)} and neither CIRCLE nor POS"
+            link = replace(link, lacks=f"tells of a SODA service that takes {what}")
+    if not link.file_url and any(faults):
         raise ArchiveError(shorten(next(filter(None, faults))), 200)
-    return Link(None, file_url=file_url, kilobytes=kilobytes)
+    return link
 
 
-def _identifier(parameter: Any, row: Mapping[str, Any], columns: Mapping[str, str]) -> str:
-    """What a service knows the dataset by: fixed, of a column of the row, or the row's own id."""
-    fixed = text(getattr(parameter, "value", None))
-    column = columns.get(getattr(parameter, "ref", None) or "", "id")
-    return fixed or text(row.get(column))
+def _takes(service: Any, fixed: Mapping[str, str]) -> str:
+    """``CIRCLE`` or ``POS``, whichever a SODA service takes; else all that it takes."""
+    names = [name for name in _inputs(service) if name not in fixed and name != "ID"]
+    # What a service does not tell is as the standard has it.
+    return next((shape for shape in _SHAPES[:2] if shape in names or not names), ", ".join(names))
 
 
-def _cutter(service: Any, inputs: Mapping[str, Any], document: str) -> Cutter:
-    url = urljoin(document, _access_url(service))
-    shape = "POS" if "POS" in inputs and "CIRCLE" not in inputs else "CIRCLE"
-    values = {name: text(param.value) for name, param in inputs.items() if name not in _AXES}
-    return Cutter(url, shape, {name: value for name, value in values.items() if value})
+def _fixed(
+    service: Any, row: Mapping[str, Any], columns: Mapping[str, str], document: str
+) -> tuple[str, dict[str, str]]:
+    """Address of a service, and what its descriptor fixes: by a value, or by a column of a row."""
+    from pyvo.dal.adhoc import DatalinkQuery
+
+    by_reference = defaultdict(str, {key: text(row.get(name)) for key, name in columns.items()})
+    # Nothing is asked through it: any session will do, and a true one takes long to make.
+    query = DatalinkQuery.from_resource(by_reference, service, session=object())
+    values = {name: text(value) for name, value in query.items() if name not in _SHAPES}
+    fixed = {name: value for name, value in values.items() if set(value.lower().split()) - {"nan"}}
+    return urljoin(document, query.baseurl), fixed
 
 
 def _semantics(row: Mapping[str, Any]) -> str:
@@ -201,12 +193,11 @@ def _follows(service: Any, standard: str) -> bool:
     )
 
 
-def _access_url(service: Any) -> str:
-    return text({param.name: param for param in service.params}["accessURL"].value)
-
-
-def _with_query(url: str, parameters: Mapping[str, str]) -> str:
-    query = urlencode(parameters, quote_via=quote, safe="")
+def with_query(url: str, parameters: Mapping[str, str]) -> str:
+    """Add parameters to an address, except those that it has already."""
+    there = {name.upper() for name, _ in parse_qsl(urlsplit(url).query)}
+    new = {name: value for name, value in parameters.items() if name.upper() not in there}
+    query = urlencode(new, quote_via=quote, safe="")
     return f"{url.rstrip('?&')}{'&' if '?' in url else '?'}{query}"
 
 

@@ -9,11 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-import numpy as np
-
 from galaxymill.surveys.base import Target
 from galaxymill.surveys.http import Http
-from galaxymill.surveys.ivoa.votable import ArchiveError, asking, overflows, rows_of, session, text
+from galaxymill.surveys.ivoa.votable import (
+    ArchiveError,
+    asking,
+    overflows,
+    rows_of,
+    session,
+    sia2,
+    text,
+)
 from galaxymill.surveys.mosaics.range_reader import Unreadable
 
 BANDS = ("VIS", "Y", "J", "H", "u", "g", "r", "i", "z")
@@ -66,17 +72,13 @@ def circle(targets: list[Target]) -> tuple[float, float, float]:
     ra, dec, radius : float
         In degrees.
     """
-    ra = np.radians([target.ra for target in targets])
-    dec = np.radians([target.dec for target in targets])
-    points = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
-    middle = points.mean(axis=0)
-    middle /= np.linalg.norm(middle)
-    # By the chord, not the cosine: it is exact where galaxies are near each other.
-    chord = float(np.linalg.norm(points - middle, axis=1).max())
+    from astropy.coordinates import SkyCoord
+
+    places = SkyCoord([t.ra for t in targets], [t.dec for t in targets], unit="deg")
+    middle = SkyCoord(places.cartesian.mean(), frame="icrs")
     field_deg = max(target.size * target.pixel_scale for target in targets) * math.sqrt(0.5) / 3600
-    radius = math.degrees(2 * math.asin(min(1.0, chord / 2))) + field_deg
-    middle_ra = math.degrees(math.atan2(middle[1], middle[0])) % 360
-    return middle_ra, math.degrees(math.asin(np.clip(middle[2], -1, 1))), radius
+    radius = places.separation(middle).max().deg + field_deg
+    return float(middle.spherical.lon.deg), float(middle.spherical.lat.deg), float(radius)
 
 
 def look_up(
@@ -104,13 +106,9 @@ def look_up(
     Unreadable
         When it answers with an error, or with no VOTable.
     """
-    from pyvo.dal.sia2 import SIA2Query
-
     try:
         with asking("SIA2"):
-            place = circle(targets)
-            query = SIA2Query(server, pos=place, collection=collection, session=session(http))
-            results = query.execute()
+            results = sia2(server, session(http), collection, pos=circle(targets)).execute()
             return None if overflows(results) else list(rows_of(results))
     except ArchiveError as error:
         raise Unreadable("failed", str(error), error.http_status) from error

@@ -115,8 +115,8 @@ class Selection:
         band = (self.band_column,) if self.band_column else ("em_min", "em_max")
         return "access_url", "access_format", *band
 
-    def adql(self) -> str:
-        """Spell the join of uploaded galaxies with the archive's images."""
+    def adql(self, anywhere: bool = False) -> str:
+        """Spell the join of uploaded galaxies with the archive's images, or ask for any image."""
         columns = [*COLUMNS, *([self.band_column] if self.band_column else [])]
         conditions = ["o.dataproduct_type = 'image'"]
         if self.collection:
@@ -131,12 +131,21 @@ class Selection:
             conditions.append(f"({' OR '.join(inside)})")
         if self.where:
             conditions.append(f"({self.where})")
+        wanted = f"WHERE {' AND '.join(conditions)}"
+        if anywhere:
+            return f"SELECT TOP 1 o.access_url FROM {self.obscore} AS o {wanted}"
         return (
             f"SELECT t.object_id, {', '.join(f'o.{name}' for name in columns)} "
             f"FROM TAP_UPLOAD.galaxies AS t JOIN {self.obscore} AS o "
-            "ON CONTAINS(POINT('ICRS', t.ra, t.dec), o.s_region) = 1 "
-            f"WHERE {' AND '.join(conditions)}"
+            f"ON CONTAINS(POINT('ICRS', t.ra, t.dec), o.s_region) = 1 {wanted}"
         )
+
+    def bands_of(self, datasets: Sequence[Dataset]) -> str:
+        """Name the bands that images are of, as far as it is told."""
+        if self.band_column:
+            return ", ".join(sorted({one.band for one in datasets}))
+        edges = {(one.em_min * 1e9, one.em_max * 1e9) for one in datasets}
+        return ", ".join(f"{low:.0f} to {high:.0f} nm" for low, high in sorted(edges))
 
     def choose(self, datasets: Sequence[Dataset], target: Target, band: str) -> Dataset | None:
         """Choose one image of a band: the best-matching filter, then the nearest centre, then id.

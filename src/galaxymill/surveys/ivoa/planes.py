@@ -1,27 +1,16 @@
 """The exact square of one galaxy, cut out of the FITS file that an archive sends."""
 
-import re
-import zlib
+import io
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from galaxymill.images.decode import PayloadError
-from galaxymill.images.hdus import read_images
+from galaxymill.images.hdus import is_auxiliary, read_images, unpack
 from galaxymill.surveys.base import MAX_PAYLOAD_BYTES, MAX_SIZE, Target
 from galaxymill.surveys.http import Answer
-from galaxymill.surveys.ivoa.votable import ArchiveError
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, cut
-
-_GZIP = 31
-_AUXILIARY = re.compile(
-    r"(?<![A-Z])"
-    r"((BIT|BADPIX)?MASK|FLAG|DQ|(I|INV)?VAR|VARIANCE|WEIGHT|WHT|ERR|ERROR|UNCERT|SIGMA|RMS)S?"
-    r"(?![A-Z])",
-    re.I,
-)
-"""Names of images that go along with a science image."""
 
 
 def cut_answer(answer: Answer, target: Target, factor: float) -> Plane | None:
@@ -44,33 +33,13 @@ def cut_answer(answer: Answer, target: Target, factor: float) -> Plane | None:
 
     Raises
     ------
-    ArchiveError
+    PayloadError
         When the answer is no FITS file, or holds no image that can be used.
     """
     if not answer.payload:
-        return None
-    try:
-        if answer.cut:
-            raise PayloadError("the answer is too long")
-        return _fullest(_unzipped(answer.payload), target, factor)
-    except PayloadError as error:
-        raise ArchiveError(str(error), answer.http_status, answer) from error
-
-
-def _unzipped(payload: bytes) -> bytes:
-    """Unpack a file that is stored gzipped, no further than an answer may be long."""
-    if not payload.startswith(b"\x1f\x8b"):
-        return payload
-    unpacker = zlib.decompressobj(_GZIP)
-    try:
-        unpacked = unpacker.decompress(payload, MAX_PAYLOAD_BYTES + 1)
-    except zlib.error as error:
-        raise PayloadError("a damaged gzip file") from error
-    if len(unpacked) > MAX_PAYLOAD_BYTES:
-        raise PayloadError(f"unpacked, the file is longer than {MAX_PAYLOAD_BYTES / 1e6:.0f} MB")
-    if not unpacker.eof:
-        raise PayloadError("the gzip file ends too early", truncated=True)
-    return unpacked
+        raise PayloadError("empty answer", truncated=True)
+    unpacked = unpack(io.BytesIO(answer.payload), MAX_PAYLOAD_BYTES)
+    return _fullest(answer.payload if unpacked is None else unpacked, target, factor)
 
 
 def _fullest(payload: bytes, target: Target, factor: float) -> Plane | None:
@@ -92,18 +61,13 @@ def _fullest(payload: bytes, target: Target, factor: float) -> Plane | None:
 def _science_images(payload: bytes) -> Iterator[tuple[Any, Any]]:
     """Leave out masks, weights and variances: by their names, and integers beside real numbers."""
     images = list(read_images(payload))
-    named = [image for image in images if not _is_auxiliary(image[0])]
+    named = [image for image in images if not is_auxiliary(image[0])]
     real = [image for image in named if image[1].dtype.kind == "f"]
     if not named:
         raise PayloadError(
             "no image of two dimensions" + (" but masks and weights" if images else "")
         )
     yield from real or named
-
-
-def _is_auxiliary(header: Any) -> bool:
-    names = (str(header.get(keyword, "")) for keyword in ("EXTNAME", "IMAGETYP"))
-    return any(_AUXILIARY.search(name) for name in names)
 
 
 def _cut_image(mosaic: Mosaic, target: Target) -> Plane | None:

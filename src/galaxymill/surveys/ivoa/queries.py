@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,20 +13,22 @@ from galaxymill.surveys.http import Http
 from galaxymill.surveys.ivoa.datalink import (
     Cutter,
     Link,
-    LinksService,
-    find_links,
     is_datalink,
+    linker,
     read_link,
 )
 from galaxymill.surveys.ivoa.obscore import Dataset, Selection
 from galaxymill.surveys.ivoa.votable import (
     ArchiveError,
+    FileInsteadError,
     asking,
     number,
     overflows,
+    require_columns,
+    require_images,
     rows_of,
     session,
-    shorten,
+    sia2,
     text,
 )
 
@@ -35,6 +37,11 @@ UPLOAD_ROWS = 1000
 _MAX_RECORDS = 100_000
 _POINT_RADIUS_DEG = 1 / 3600
 _LINK_FRESH_S = 600.0
+_TOO_MANY = (
+    "the galaxy has more images than the archive lists: give collection, calib_level or where"
+)
+REFUSED = {400, 404, 422}
+"""What a service answers for a dataset that it does not know."""
 _NAMES = ("did", "linked_id")
 """Attributes of a dataset that a SODA service may know it by."""
 
@@ -84,50 +91,41 @@ class Archive:
         self._lock = threading.Lock()
         self._links: dict[str, tuple[float, Link]] = {}
         self._patterns: dict[tuple[str, ...], _Pattern] = {}
+        self._files: set[tuple[str, ...]] = set()
+        self._found = False
+        self._first = threading.Lock()
 
     def search(self, target: Target) -> list[Dataset]:
         """Ask SIA2 for the images that hold a galaxy; raises ArchiveError."""
-        from pyvo.dal.sia2 import SIA2Query
-
         circle = (target.ra, target.dec, _POINT_RADIUS_DEG)
-        query = SIA2Query(
-            self._server,
-            pos=circle,
-            data_type="image",
-            collection=self._selection.collection or None,
-            maxrec=_MAX_RECORDS,
-            session=self._session,
-        )
-        if self._selection.calib_level is not None:
-            query.calib_level.add(self._selection.calib_level)
         with asking("SIA2"):
-            results = query.execute()
+            results = self._sia2(pos=circle, maxrec=_MAX_RECORDS).execute()
             rows = list(rows_of(results))
-            self._require_columns(rows)
-            links = find_links(results, self._server)
-            found = [self._dataset(row, links) for row in rows]
+            require_columns(rows, self._selection.columns, "band_column, or `tap`,")
+            links_of = linker(results, self._server)
+            found = [self._dataset(row, links_of(row)) for row in rows]
             overflow = overflows(results)
         if overflow:
-            raise ArchiveError("more images than the archive lists: choose a collection", 200)
+            raise ArchiveError(f"SIA2: {_TOO_MANY}", 200)
+        self._require_images(found)
         return found
 
-    def join(self, targets: Sequence[Target]) -> dict[str, list[Dataset]]:
+    def join(self, targets: Sequence[Target]) -> dict[str, list[Dataset] | ArchiveError]:
         """Ask TAP for the images that hold each of many galaxies.
 
         An answer that the archive cuts short is asked for again in halves.
 
         Returns
         -------
-        dict of str to list of Dataset
-            By ``object_id``.
+        dict of str to list of Dataset, or to ArchiveError
+            By ``object_id``; an error for a galaxy that has more images than are listed.
 
         Raises
         ------
         ArchiveError
-            When the query fails, or one galaxy alone has more images than are listed.
+            When the query fails.
         """
         from astropy.table import Table
-        from pyvo.dal.tap import TAPQuery
 
         # Numbers stand for the galaxies: ids of any letters and length survive.
         galaxies = Table(
@@ -139,24 +137,41 @@ class Archive:
             dtype=["i4", "f8", "f8"],
         )
         with asking("TAP"):
-            results = TAPQuery(
-                self._tap.rstrip("/"),
-                self._selection.adql(),
-                maxrec=_MAX_RECORDS,
-                uploads={"galaxies": galaxies},
-                session=self._session,
-            ).execute()
+            options = {"maxrec": _MAX_RECORDS, "uploads": {"galaxies": galaxies}}
+            results = self._tap_query(self._selection.adql(), **options).execute()
             overflow = overflows(results)
-            found: dict[str, list[Dataset]] = defaultdict(list)
-            links = find_links(results, self._tap)
+            found: defaultdict[str, list[Dataset]] = defaultdict(list)
+            links_of = linker(results, self._tap)
             for row in rows_of(results):
-                found[targets[int(row["object_id"])].object_id].append(self._dataset(row, links))
+                found[targets[int(row["object_id"])].object_id].append(
+                    self._dataset(row, links_of(row))
+                )
         if overflow:
             if len(targets) == 1:
-                raise ArchiveError("a galaxy has more images than are listed: narrow `where`", 200)
+                return {targets[0].object_id: ArchiveError(f"TAP: {_TOO_MANY}", 200)}
             half = len(targets) // 2
             return self.join(targets[:half]) | self.join(targets[half:])
-        return found
+        self._require_images(found)
+        return dict(found)
+
+    def _require_images(self, found: Sized) -> None:
+        """Refuse a collection that is nowhere: while no answer held an image, ask for any."""
+        with self._first:
+            collection = self._selection.collection
+            if not found and not self._found and (self._tap or collection):
+                anywhere = self._selection.adql(anywhere=True)
+                query = self._tap_query(anywhere, maxrec=1) if self._tap else self._sia2(maxrec=1)
+                require_images(query, collection)
+            self._found = True
+
+    def _sia2(self, **options: Any) -> Any:
+        options |= {"data_type": "image", "calib_level": self._selection.calib_level}
+        return sia2(self._server, self._session, self._selection.collection, **options)
+
+    def _tap_query(self, adql: str, **options: Any) -> Any:
+        from pyvo.dal.tap import TAPQuery
+
+        return TAPQuery(self._tap.rstrip("/"), adql, session=self._session, **options)
 
     def link(self, dataset: Dataset) -> Link:
         """Tell how one dataset is cut.
@@ -171,6 +186,8 @@ class Archive:
             When the DataLink cannot be had, or tells of an error.
         """
         with self._lock:
+            if _kind(dataset) in self._files:
+                return Link(None, "", dataset.links_url, dataset.kilobytes)
             pattern = self._patterns.get(_kind(dataset))
             if pattern is not None and pattern.proven and self._fresh(dataset) is None:
                 return Link(pattern.cutter, getattr(dataset, pattern.names[0]), assumed=True)
@@ -208,33 +225,33 @@ class Archive:
             self._patterns[kind] = _Pattern(link.cutter, names, dataset.links_url)
 
     def _ask_link(self, dataset: Dataset) -> Link:
+        try:
+            link = self._read_link(dataset.links_url)
+        except FileInsteadError:
+            self._files.add(_kind(dataset))
+            return Link(None, "", dataset.links_url, dataset.kilobytes)
+        except ArchiveError as error:
+            # What the list describes may not know what the address in its row does.
+            told = dataset.access_url if is_datalink(dataset.access_format) else ""
+            if told in ("", dataset.links_url) or error.http_status not in {200, *REFUSED}:
+                raise
+            return self._ask_link(replace(dataset, links_url=told))
+        return replace(link, file_url=link.file_url or dataset.file_url)
+
+    def _read_link(self, url: str) -> Link:
         from pyvo.dal.adhoc import DatalinkResults
 
         with asking("DataLink"):
-            url = dataset.links_url
             links = DatalinkResults.from_result_url(url, session=self._links_session)
-            link = read_link(links, url)
-        return replace(link, file_url=link.file_url or dataset.file_url)
+            return read_link(links, url)
 
-    def _require_columns(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Refuse images of which it is not known whether they fit: none would be found to fit."""
-        there = rows[0].keys() if rows else self._selection.columns
-        missing = [name for name in self._selection.columns if name.lower() not in there]
-        if missing:
-            raise ArchiveError(
-                f"its images have no column {', '.join(missing)}: set band_column, or `tap`, to "
-                f"what the archive has. Its columns: {shorten(', '.join(there))}",
-                200,
-            )
-
-    def _dataset(self, row: Mapping[str, Any], links: LinksService | None) -> Dataset:
+    def _dataset(self, row: Mapping[str, Any], links_url: str) -> Dataset:
         url, kind = text(row.get("access_url")), text(row.get("access_format"))
-        described = links.address(row) if links is not None else ""
         return Dataset(
             did=text(row.get("obs_publisher_did")),
             access_url=url,
             access_format=kind,
-            links_url=url if is_datalink(kind) else described,
+            links_url=links_url or (url if is_datalink(kind) else ""),
             ra=number(row.get("s_ra")),
             dec=number(row.get("s_dec")),
             em_min=number(row.get("em_min")),

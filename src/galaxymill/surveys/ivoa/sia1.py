@@ -11,9 +11,9 @@ from galaxymill.surveys.ivoa.votable import (
     asking,
     number,
     overflows,
+    require_columns,
     rows_of,
     session,
-    shorten,
     text,
 )
 
@@ -70,19 +70,8 @@ class Sia1Archive:
             overflow = overflows(results)
         if overflow:
             raise ArchiveError("more images than the archive lists", 200)
-        self._require_columns(rows, names["access_url"])
+        require_columns(rows, sorted({self._band_column, names["access_url"]}), "band_column")
         return [self._dataset(row, names) for row in rows if _is_science(row)]
-
-    def _require_columns(self, rows: list[dict[str, Any]], access_url: str) -> None:
-        if not rows:
-            return
-        missing = {self._band_column, access_url} - rows[0].keys()
-        if missing:
-            raise ArchiveError(
-                f"its images have no column {', '.join(sorted(missing))}: set band_column to what "
-                f"the archive has. Its columns: {shorten(', '.join(rows[0]))}",
-                200,
-            )
 
     def _dataset(self, row: Mapping[str, Any], names: Mapping[str, str]) -> Dataset:
         title = text(row.get(names["title"]))

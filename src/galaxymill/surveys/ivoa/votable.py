@@ -4,21 +4,28 @@ import html
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from galaxymill.images.decode import PayloadError
 from galaxymill.surveys.base import ServiceError
 from galaxymill.surveys.http import Answer, Http
+from galaxymill.surveys.validate import Verdict
 
 if TYPE_CHECKING:
     import requests
 
 _MAX_REASON = 200
 _MAX_ERROR_BYTES = 100_000
+_HEAD_BYTES = 10_000
+_VOTABLE = re.compile(rb"<(?:\w+:)?VOTABLE\b")
 _ERROR = re.compile(
     rb"<(?:\w+:)?INFO\b(?=[^>]*QUERY_STATUS)(?=[^>]*ERROR)[^>]*>(?:\s*<!\[CDATA\[)?([^<\]]*)", re.I
 )
+_PARAM = re.compile(rb"(<(?:\w+:)?PARAM)(\s(?:[^<>\"']|\"[^<\"]*\"|'[^<']*')*>)")
+_PLAIN = b' datatype="unicodeChar" arraysize="*"'
+_TYPE = re.compile(rb"\s(?:datatype|arraysize|xtype|unit)\s*=\s*(?:\"[^\"]*\"|'[^']*')")
 _OUTSIZE = re.compile(rb"\b(?:nrows|arraysize)\s*=\s*[\"'][^\"']*\d{7}")
 
 
@@ -39,6 +46,10 @@ class ArchiveError(Exception):
         super().__init__(reason)
         self.http_status = http_status
         self.answer = answer
+
+
+class FileInsteadError(ArchiveError):
+    """A file came where a table was asked for."""
 
 
 def session(http: Http, own: str = "") -> "requests.Session":
@@ -62,21 +73,25 @@ def session(http: Http, own: str = "") -> "requests.Session":
 
     class Adapter(HTTPAdapter):
         def send(self, request: Any, *args: object, **options: object) -> requests.Response:
-            body = request.body.encode() if isinstance(request.body, str) else request.body
+            asked = request.body.encode() if isinstance(request.body, str) else request.body
             kind = request.headers.get("Content-Type")
             answer = http.ask(
                 request.method,
                 request.url,
                 gives_up=_fails_again,
                 own=own,
-                content=body,
+                judge=_judge_table,
+                content=asked,
                 headers={"Content-Type": kind} if kind else {},
+                extensions={"table": True},
             )
-            if answer.http_status != 200:
-                raise ArchiveError(explain(answer), answer.http_status)
-            if answer.cut or _OUTSIZE.search(answer.payload):
-                raise ArchiveError("a table of unreasonable size", answer.http_status)
-            raw = HTTPResponse(io.BytesIO(answer.payload), status=200, preload_content=False)
+            if answer.verdict.status != "ok":
+                said = answer.why if answer.http_status == 200 else explain(answer)
+                raise ArchiveError(said, answer.http_status)
+            if is_file(answer.headers.get("content-type", ""), answer.payload):
+                raise FileInsteadError("an image, not a table", answer.http_status)
+            body = io.BytesIO(_with_plain_parameters(answer.payload))
+            raw = HTTPResponse(body, status=200, preload_content=False)
             return self.build_response(request, raw)
 
     made = requests.Session()
@@ -84,6 +99,35 @@ def session(http: Http, own: str = "") -> "requests.Session":
     for scheme in ("http://", "https://"):
         made.mount(scheme, Adapter())
     return made
+
+
+def _with_plain_parameters(document: bytes) -> bytes:
+    """Let parameters be read as they are spelled.
+
+    As a number, a free one (``value=""``) could not be told from one that is fixed at zero, and
+    what is fixed is to be sent literally.
+    """
+    return _PARAM.sub(lambda tag: tag[1] + _PLAIN + _TYPE.sub(b"", tag[2]), document)
+
+
+def _judge_table(answer: Answer) -> Verdict | None:
+    """Tell a whole VOTable, or a file in its place, from all that another try may better."""
+    if answer.http_status != 200:
+        return None
+    if is_file(answer.headers.get("content-type", ""), answer.payload):
+        return Verdict("ok")
+    if answer.cut or _OUTSIZE.search(answer.payload):
+        return Verdict("failed", "a table of unreasonable size", refused=True)
+    if not _VOTABLE.search(answer.payload[:_HEAD_BYTES]):
+        raise PayloadError("unreadable answer, not a VOTable")
+    if b"VOTABLE>" not in answer.payload[-_HEAD_BYTES:]:
+        raise PayloadError("unreadable answer, a VOTable that is cut short", truncated=True)
+    return Verdict("ok")
+
+
+def is_file(content_type: str, payload: bytes = b"") -> bool:
+    """Tell whether an answer is a FITS file, by what its head says or by how it begins."""
+    return "fits" in content_type.lower() or payload.startswith((b"SIMPLE  =", b"\x1f\x8b"))
 
 
 def _fails_again(answer: Answer) -> bool:
@@ -101,7 +145,7 @@ def explain(answer: Answer) -> str:
     found = _ERROR.search(answer.payload[:_MAX_ERROR_BYTES])
     said = shorten((found[1] if found else answer.payload[:2000]).decode("utf-8", "replace"))
     told = said and not said.startswith("<")
-    return ": ".join([answer.reason or f"HTTP {answer.http_status}", *([said] if told else [])])
+    return ": ".join([answer.why or f"HTTP {answer.http_status}", *([said] if told else [])])
 
 
 def shorten(text: str) -> str:
@@ -124,7 +168,7 @@ def asking(what: str) -> Iterator[None]:
         if isinstance(cause, ServiceError):
             raise cause from None
         if isinstance(cause, ArchiveError):
-            raise ArchiveError(f"{what}: {cause}", cause.http_status) from None
+            raise type(cause)(f"{what}: {cause}", cause.http_status) from None
         if isinstance(error, DALQueryError):
             raise ArchiveError(f"{what}: {shorten(str(error))}", 200) from error
         raise ArchiveError(f"{what}: unreadable answer ({type(cause).__name__})", 200) from error
@@ -139,11 +183,50 @@ def rows_of(results: Any) -> Iterator[dict[str, Any]]:
 
 
 def overflows(results: Any) -> bool:
-    """Tell whether the server has cut a result short (DALI 1.1, section 4.4.1)."""
-    return any(
-        info.name.upper() == "QUERY_STATUS" and str(info.value).upper() == "OVERFLOW"
-        for info in results.votable.iter_info()
-    )
+    """Tell whether the server has cut a result short (DALI 1.1, section 4.4.1).
+
+    Raises ArchiveError for an empty table without a word that the query went well: what is not
+    there is not known then.
+    """
+    infos = [info for info in results.votable.iter_info() if info.name.upper() == "QUERY_STATUS"]
+    said = {str(info.value).upper() for info in infos}
+    if not len(results) and not said & {"OK", "OVERFLOW"}:
+        raise ArchiveError("an empty table without QUERY_STATUS OK", 200)
+    return "OVERFLOW" in said
+
+
+def sia2(server: str, session: "requests.Session", collection: str, **options: Any) -> Any:
+    """Make a query of SIA2; of any collection when it has no name."""
+    from pyvo.dal.sia2 import SIA2Query
+
+    return SIA2Query(server, session=session, collection=collection or None, **options)
+
+
+def require_columns(rows: Sequence[Mapping[str, Any]], names: Iterable[str], way_out: str) -> None:
+    """Refuse images of which it is not known whether they fit: none would be found to fit."""
+    there = rows[0].keys() if rows else names
+    missing = [name for name in names if name.lower() not in there]
+    if missing:
+        raise ArchiveError(
+            f"its images have no column {', '.join(missing)}: set {way_out} to what the archive "
+            f"has. Its columns: {shorten(', '.join(there))}",
+            200,
+        )
+
+
+def require_images(query: Any, collection: str) -> None:
+    """Raise ServiceError when a query for any image at all of a collection finds none.
+
+    Archives answer with an empty table to a name that they do not have.
+    """
+    try:
+        with asking("query"):
+            found = len(query.execute()) > 0
+    except ArchiveError:
+        return
+    if not found:
+        what = f"collection {collection!r}" if collection else "these bands"
+        raise ServiceError(f"the archive has no image of {what} anywhere: see how it names them")
 
 
 def text(value: Any) -> str:

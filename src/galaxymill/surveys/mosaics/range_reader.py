@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from galaxymill.surveys.http import Http
+from galaxymill.surveys.http import Answer, Http
+from galaxymill.surveys.validate import Verdict
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
@@ -26,6 +27,7 @@ _FITS_BLOCK = 2880
 _HEADER_BYTES = 20 * _FITS_BLOCK
 _MAX_HEADER_BYTES = 100 * _FITS_BLOCK
 _MAX_SIDE = 100_000
+_HDU = (b"SIMPLE  =", b"XTENSION=")
 _BLOCK_BYTES = 4_000_000
 _DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", -32: ">f4", -64: ">f8"}
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
@@ -165,7 +167,7 @@ def open_image(http: Http, url: str, cache: BlockCache) -> RemoteImage:
     return RemoteImage(http, url, header, start, cache)
 
 
-def read_range(http: Http, url: str, start: int, length: int) -> bytes:
+def read_range(http: Http, url: str, start: int, length: int, begins_hdu: bool = False) -> bytes:
     """Read bytes of a remote file: all that were asked for, fewer only where the file ends.
 
     Raises
@@ -173,24 +175,29 @@ def read_range(http: Http, url: str, start: int, length: int) -> bytes:
     Unreadable
         When the server sends something else, or ignores ``Range``.
     """
-    answer = http.get(url, headers={"Range": f"bytes={start}-{start + length - 1}"})
-    status = answer.http_status
-    if status == 200:
-        raise Unreadable("failed", "the server ignores Range", status)
-    if status == 416:
-        raise Unreadable("invalid", "FITS file ends too early", status)
-    if status != 206:
-        raise Unreadable("failed", answer.reason or f"HTTP {status}", status)
-    sent = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
-    stop = start + length
-    if sent is not None and sent[3].isdigit():
-        stop = min(stop, int(sent[3]))
-    if (
-        sent is None
-        or (int(sent[1]), int(sent[2])) != (start, stop - 1)
-        or len(answer.payload) != stop - start
-    ):
-        raise Unreadable("failed", "the server sends another range than was asked for", status)
+
+    def judge(answer: Answer) -> Verdict | None:
+        if answer.http_status == 200:
+            return Verdict("failed", "the server ignores Range", refused=True)
+        if answer.http_status != 206:
+            return None
+        sent = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
+        stop = start + length
+        if sent is not None and sent[3].isdigit():
+            stop = min(stop, int(sent[3]))
+        place = (start, stop - 1, stop - start)
+        if sent is None or (int(sent[1]), int(sent[2]), len(answer.payload)) != place:
+            return Verdict("failed", "the server sends another range than was asked for")
+        if begins_hdu and not answer.payload.startswith(_HDU):
+            return Verdict("failed", "not a FITS file")
+        return Verdict("ok")
+
+    wanted = {"Range": f"bytes={start}-{start + length - 1}"}
+    answer = http.get(url, judge=judge, headers=wanted)
+    if answer.http_status == 416:
+        raise Unreadable("invalid", "FITS file ends too early", 416)
+    if answer.verdict.status != "ok":
+        raise Unreadable(answer.verdict.status, answer.verdict.reason, answer.http_status)
     return answer.payload
 
 
@@ -200,10 +207,8 @@ def _read_header(http: Http, url: str, start: int) -> tuple["Header", int]:
 
     text = b""
     while len(text) < _MAX_HEADER_BYTES:
-        more = read_range(http, url, start + len(text), _HEADER_BYTES)
+        more = read_range(http, url, start + len(text), _HEADER_BYTES, begins_hdu=not text)
         text += more
-        if not text.startswith((b"SIMPLE  =", b"XTENSION=")):
-            raise Unreadable("invalid", "not a FITS file", 206)
         file = io.BytesIO(text)
         try:
             return fits.Header.fromfile(file), start + file.tell()

@@ -1,10 +1,8 @@
 """One tile on disk: its header, and its pixels box by box. Bounded before anything is parsed."""
 
-import bz2
-import gzip
 import io
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +11,8 @@ from typing import IO, TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from galaxymill.images.decode import PayloadError
+from galaxymill.images.decode import DTYPES, PayloadError, scaled
+from galaxymill.images.hdus import unpack
 from galaxymill.surveys.mosaics.mosaic import Mosaic
 
 if TYPE_CHECKING:
@@ -24,9 +23,8 @@ _MAX_HDUS = 64
 _MAX_HEADER_BYTES = 1500 * _BLOCK
 _MAX_SIDE = 100_000
 _MAX_GRAIN_PIXELS = 32_000_000
+_SCALES = (("BSCALE", 1), ("BZERO", 0))
 _MAX_UNPACKED_BYTES = 128_000_000
-_UNPACKERS: dict[str, Callable[[Path], IO[bytes]]] = {".gz": gzip.open, ".bz2": bz2.open}  # type: ignore[dict-item]
-_DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
 
 class TileImage:
@@ -71,8 +69,10 @@ class TileImage:
                 self.shape = _shape(self.header)
                 self.grain = _grain(self.header) if self._packed else (1, self.shape[1])
                 if not self._packed:
-                    self._dtype = np.dtype(_DTYPES[int(self.header["BITPIX"])])
-                    self._scale = _Scale(self.header, self._dtype)
+                    self._dtype = np.dtype(DTYPES[int(self.header["BITPIX"])])
+                    scale, zero = (float(self.header.get(*card)) for card in _SCALES)
+                    blanks = self._dtype.kind in "iu" and "BLANK" in self.header
+                    self._scale = scale, zero, int(self.header["BLANK"]) if blanks else None
             except BaseException:
                 self._file.close()
                 raise
@@ -101,7 +101,9 @@ class TileImage:
             raw = self._file.read(wanted)
             if len(raw) < wanted:
                 raise PayloadError("FITS data end too early", truncated=True)
-            return self._scale(np.frombuffer(raw, self._dtype).reshape(-1, width)[:, columns])
+            stored = np.frombuffer(raw, self._dtype).reshape(-1, width)[:, columns]
+            as_stored = self._dtype == DTYPES[-32] and self._scale == (1, 0, None)
+            return stored if as_stored else scaled(stored, *self._scale)
 
     def mosaic(self, factor: float = 1.0) -> Mosaic:
         """Give the image as a mosaic whose WCS is known to work.
@@ -168,35 +170,17 @@ class TileImage:
         return hdus[self.index].section
 
 
-class _Scale:
-    """Turn stored into physical values: BSCALE, BZERO, BLANK."""
-
-    def __init__(self, header: "Header", dtype: np.dtype[Any]) -> None:
-        self._scale = float(header.get("BSCALE", 1))
-        self._zero = float(header.get("BZERO", 0))
-        has_blank = "BLANK" in header and dtype.kind in "iu"
-        self._blank = int(header["BLANK"]) if has_blank else None
-
-    def __call__(self, raw: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        if (self._scale, self._zero, self._blank) == (1.0, 0.0, None):
-            return raw if raw.dtype.itemsize == 4 and raw.dtype.kind == "f" else raw.astype("f4")
-        # In double precision: an integer of 32 bits and its offset do not fit into a float32.
-        data = (raw.astype(np.float64) * self._scale + self._zero).astype(np.float32)
-        if self._blank is not None:
-            data[raw == self._blank] = np.nan
-        return data
-
-
 def _open(path: Path) -> tuple[IO[bytes], int]:
     """Open a file, unpacked if need be; give its size, too."""
-    unpack = _UNPACKERS.get(path.suffix.lower())
-    if unpack is None:
-        return path.open("rb"), path.stat().st_size
-    with unpack(path) as file:
-        data = file.read(_MAX_UNPACKED_BYTES + 1)
-    if len(data) > _MAX_UNPACKED_BYTES:
-        limit = f"{_MAX_UNPACKED_BYTES / 1e6:.0f} MB"
-        raise PayloadError(f"larger than {limit} when unpacked: keep it unpacked, or fpacked")
+    file = path.open("rb")
+    try:
+        data = unpack(file, _MAX_UNPACKED_BYTES)
+    except PayloadError as error:
+        file.close()
+        raise PayloadError(f"{error}: keep it unpacked, or fpacked", error.truncated) from error
+    if data is None:
+        return file, path.stat().st_size
+    file.close()
     return io.BytesIO(data), len(data)
 
 
@@ -229,7 +213,9 @@ def _read_header(file: IO[bytes], place: int) -> "tuple[Header, int]":
                 "not a FITS file" if place == 0 else "no FITS header where one is due"
             )
         if any(block[card : card + 8] == b"END     " for card in range(0, _BLOCK, 80)):
-            return Header.fromstring(text.decode("ascii")), place + len(text)
+            # Bytes beyond ASCII, as in names of observers, become question marks.
+            plain = text.decode("ascii", "replace").replace("\N{REPLACEMENT CHARACTER}", "?")
+            return Header.fromstring(plain), place + len(text)
     raise PayloadError("FITS header has no end")
 
 

@@ -37,6 +37,7 @@ from galaxymill.surveys.ivoa.irsa import (
     cells,
     look_up,
 )
+from galaxymill.surveys.ivoa.votable import require_images, session, sia2
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, cut, zero_point_factor
 from galaxymill.surveys.mosaics.native import NativeSettings, assemble
 from galaxymill.surveys.mosaics.range_reader import BlockCache, Unreadable, open_image, requests_for
@@ -147,6 +148,7 @@ class EuclidService:
     def __init__(self, settings: EuclidSettings, network: Network) -> None:
         self._settings = settings
         self._http = Http(network, max_bytes=_ANSWER_BYTES)
+        self._seen = False
 
     def fetch(self, targets: Iterable[Target]) -> Iterator[Cutout]:
         """Answer every target, tile by tile."""
@@ -196,6 +198,10 @@ class EuclidService:
         rows = look_up(self._http, settings.server, settings.collection, cell)
         if rows is None:
             return None
+        if not rows and not self._seen:
+            anywhere = sia2(settings.server, session(self._http), settings.collection, maxrec=1)
+            require_images(anywhere, settings.collection)
+        self._seen = True
         s3 = settings.s3 if settings.source == "s3" else None
         return {
             number: _Tile(listed, self._http, settings.mosaic_zero_point)

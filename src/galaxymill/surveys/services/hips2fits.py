@@ -20,11 +20,11 @@ from galaxymill.images.decode import PayloadError
 from galaxymill.images.hdus import read_images
 from galaxymill.settings import Names, Numbers
 from galaxymill.surveys.base import Cutout, Network, ServiceSettings, Target, Url
-from galaxymill.surveys.http import Answer, Http
+from galaxymill.surveys.http import Answer, Http, Judge
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, stack, zero_point_factor
 from galaxymill.surveys.per_galaxy import PerGalaxyService
-from galaxymill.surveys.pictures import picture
-from galaxymill.surveys.validate import SCALE_TOLERANCE, check_payload, is_empty
+from galaxymill.surveys.pictures import picture_of
+from galaxymill.surveys.validate import SCALE_TOLERANCE, Verdict, check_payload, is_empty
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
@@ -98,32 +98,27 @@ class Hips2FitsService(PerGalaxyService):
         super().__init__(http, settings)
 
     def _cutout(self, target: Target) -> Cutout:
-        return self._picture(target) if self._settings.sends_pictures else self._fits(target)
-
-    def _picture(self, target: Target) -> Cutout:
-        answer = self._ask(self._settings.hips[0], target)
-        if answer.http_status != 200:
-            return answer.cutout(target, *_refusal(answer))
-        return picture(answer, target)
+        if not self._settings.sends_pictures:
+            return self._fits(target)
+        return self._ask(self._settings.hips[0], target, picture_of(target)).cutout(target)
 
     def _fits(self, target: Target) -> Cutout:
         """Ask for every band; one that fails or is invalid decides over the galaxy."""
         planes: dict[str, Plane] = {}
         for band, hips in zip(self._settings.bands, self._settings.hips, strict=True):
-            answer = self._ask(hips, target)
-            if answer.http_status != 200:
-                status, reason = _refusal(answer)
-                if status == "no_coverage":
-                    continue
-                return answer.cutout(target, status, f"band {band}: {reason}")
-            if answer.cut:
-                return answer.cutout(target, "invalid")
-            try:
-                plane = self._plane(answer.payload, target, band)
-            except PayloadError as error:
-                return answer.cutout(target, "invalid", f"band {band}: {error}")
-            if not is_empty(plane.data):
-                planes[band] = plane
+
+            def judge(answer: Answer, band: str = band) -> Verdict | None:
+                if answer.http_status != 200:
+                    return None
+                planes[band] = self._plane(answer.payload, target, band)
+                return Verdict("no_coverage" if is_empty(planes[band].data) else "ok")
+
+            answer = self._ask(hips, target, judge)
+            verdict = answer.verdict
+            if verdict.status == "no_coverage":
+                planes.pop(band, None)
+            elif verdict.status != "ok":
+                return answer.cutout(target, verdict.status, f"band {band}: {verdict.reason}")
         return self._stacked(planes, target, answer)
 
     def _stacked(self, planes: dict[str, Plane], target: Target, last: Answer) -> Cutout:
@@ -147,19 +142,20 @@ class Hips2FitsService(PerGalaxyService):
         payload = stack({band: plane}, [band])
         verdict = check_payload(payload, target, bands, scale_tolerance=SCALE_TOLERANCE)
         if verdict.status == "invalid":
-            raise PayloadError(verdict.reason)
+            raise PayloadError(verdict.reason, verdict.truncated)
         return plane
 
     def _factor(self, band: str) -> float:
         given = dict(zip(self._settings.bands, self._settings.zero_points, strict=False))
         return zero_point_factor(given[band]) if band in given else 1.0
 
-    def _ask(self, hips: str, target: Target) -> Answer:
+    def _ask(self, hips: str, target: Target, judge: Judge) -> Answer:
         from astroquery.hips2fits import hips2fits
 
         form = _FORMATS[self._settings.format]
         query = hips2fits.query_with_wcs(hips, _wcs(target), format=form, get_query_payload=True)
-        return self._http.get(f"{_PATH}?{urlencode(query)}")
+        path = f"{_PATH}?{urlencode(query)}"
+        return self._http.get(path, judge=lambda answer: judge(answer) or _refusal(answer))
 
 
 def _wcs(target: Target) -> "WCS":
@@ -183,8 +179,8 @@ def _wcs_cards(header: "Header") -> "Header":
         raise PayloadError("no celestial WCS") from error
 
 
-def _refusal(answer: Answer) -> tuple[str, str]:
-    """Status and reason of an answer other than 200; errors are JSON: title and description."""
+def _refusal(answer: Answer) -> Verdict:
+    """Say what an answer other than 200 means; errors are JSON: title and description."""
     said = _json_object(answer.payload)
     title, description = (str(said.get(key, "")) for key in ("title", "description"))
     refused = 400 <= (answer.http_status or 0) < 500
@@ -192,7 +188,7 @@ def _refusal(answer: Answer) -> tuple[str, str]:
     # One line of Unicode proper: JSON may hold halves of characters, which no table takes.
     line = " ".join(title.split())[:_TITLE_LETTERS].encode(errors="replace").decode()
     reason = f"{answer.reason}: {line}" if line else answer.reason
-    return ("no_coverage" if off else "failed"), reason
+    return Verdict("no_coverage" if off else "failed", reason)
 
 
 def _json_object(payload: bytes) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import ClassVar, Literal
 from urllib.parse import urlencode
+from zlib import crc32
 
 import numpy as np
 from pydantic import Field
@@ -96,10 +97,14 @@ class HscSettings(NativeSettings):
 
 @dataclass
 class _Galaxy:
-    """What has come of one galaxy so far: planes by tract and band, and what was wrong by band."""
+    """What has come of one galaxy so far: planes by tract and band, and what was wrong by band.
+
+    ``unfit`` is a checksum of what was wrong, to know it when it comes again.
+    """
 
     tracts: dict[int, dict[str, Plane]] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict)
+    unfit: int = 0
 
     def is_complete(self, bands: Iterable[str]) -> bool:
         """Tell whether there is something in every band."""
@@ -124,6 +129,7 @@ class HscService:
         self._credentials = Credentials("HSC_SSP_USER", "HSC_SSP_PASSWORD", settings.server)
         self._http = Http(network, settings.server, self._credentials.headers())
         self._path = f"/das_cutout/{settings.release}/cgi-bin/cutout"
+        self._unfit: dict[str, int] = {}
 
     def fetch(self, targets: Iterable[Target]) -> Iterator[Cutout]:
         """Answer every target, in the order of the answers."""
@@ -149,9 +155,16 @@ class HscService:
             try:
                 for attempt in self._http.retries():
                     with attempt:
+                        unfit = ""
                         for cutout in self._once(list(waiting.values())):
+                            if cutout.http_status == 200 and cutout.status == "failed":
+                                unfit = cutout.reason
+                                continue
                             del waiting[cutout.target.object_id]
                             yield cutout
+                        if unfit:
+                            now = datetime.now(UTC)
+                            raise TryAgain(Answer(b"", 200, unfit, self._path, now))
             except TryAgain as last:
                 # As long as something comes, it is worth going on.
                 if len(waiting) == before:
@@ -190,7 +203,7 @@ class HscService:
         if answer.transient:
             raise TryAgain(answer)
         for target in targets:
-            yield answer.cutout(target, "failed", answer.reason)
+            yield answer.judged(lambda _: None, set()).cutout(target)
 
     def _list(self, targets: list[Target]) -> str:
         """Spell the rows that are uploaded: for each galaxy one a band."""
@@ -262,6 +275,7 @@ class HscService:
             plane = cut_native(_mosaic(member.content), self._settings.native(target))
         except PayloadError as error:
             galaxy.faults[band] = str(error)
+            galaxy.unfit = crc32(member.content or b"", galaxy.unfit + 1)
             return
         if plane is not None and (tract in galaxy.tracts or len(galaxy.tracts) < _MAX_TRACTS):
             galaxy.tracts.setdefault(tract, {}).setdefault(band, plane)
@@ -274,11 +288,16 @@ class HscService:
         faults = [
             f"band {band}: {fault}" for band, fault in galaxy.faults.items() if band not in planes
         ]
+        if not planes and not faults and strangers:
+            faults = ["no image, but others that were not asked for"]
         if faults:
-            return replace(made, status="invalid", reason="; ".join(faults))
+            # As for other services: invalid is what comes as it is twice.
+            again = self._unfit.get(target.object_id) == galaxy.unfit
+            self._unfit[target.object_id] = galaxy.unfit
+            status = "invalid" if again else "failed"
+            return replace(made, status=status, reason="; ".join(faults))
         if not planes:
-            unknown = "no image, but others that were not asked for"
-            return replace(made, status="invalid", reason=unknown) if strangers else made
+            return made
         native = self._settings.native(target)
         payload, verdict = assemble(planes, self._settings.bands, native)
         return replace(made, status=verdict.status, reason=verdict.reason, payload=payload)

@@ -1,11 +1,12 @@
 """Service ``legacy``: cutouts of the Legacy Surveys viewer (DECaLS, MzLS, BASS), FITS or JPEG.
 
 For FITS it cannot tell a position outside the footprint from a broken server: both are HTTP 500.
-Such a galaxy is asked for twice and then settled as ``no_coverage``, unless a footprint is
-configured: inside it a 500 is a fault of the server. For JPEG the viewer draws
-its own colours of the layer's own bands: ``bands`` has no say, and nothing in the answer tells
-where it was taken. Inverse variances and mask bits are left out by the viewer where it draws from
-down-scaled images, above about 0.37 arcsec per pixel; such cutouts are ``partial``.
+The JPEG of the same place can: blank, it is the viewer's word that it has no image there; where it
+shows the sky, or cannot be had either, the 500 is a fault. An unknown layer is the text "no such
+layer" with HTTP 200. For JPEG the viewer draws its own colours of the layer's own bands: ``bands``
+has no say, and nothing in the answer tells where it was taken. Inverse variances and mask bits are
+left out by the viewer where it draws from down-scaled images, above about 0.37 arcsec per pixel;
+such cutouts are ``partial``.
 """
 
 from itertools import islice
@@ -14,15 +15,16 @@ from urllib.parse import urlencode
 
 from pydantic import Field, model_validator
 
-from galaxymill.images.decode import PayloadError, read_raster
+from galaxymill.images.decode import PayloadError
 from galaxymill.images.hdus import first_hdus, open_fits
 from galaxymill.surveys.base import Cutout, Network, ServiceSettings, Target, Url
-from galaxymill.surveys.http import Answer, Http
+from galaxymill.surveys.http import Answer, Http, Judge
 from galaxymill.surveys.per_galaxy import PerGalaxyService
-from galaxymill.surveys.pictures import is_blank, picture
+from galaxymill.surveys.pictures import check_picture, picture_of
 from galaxymill.surveys.validate import Verdict, check_payload
 
 _INVVAR, _MASKBITS = "INVVAR", "MASKBITS"
+_NO_LAYER = b"no such layer"
 _MAX_HDUS = 8
 _MASK_BYTES = 4
 
@@ -72,33 +74,50 @@ class LegacyService(PerGalaxyService):
 
     def __init__(self, settings: LegacySettings, network: Network) -> None:
         self._settings = settings
-        alive = None if settings.sends_pictures else self._alive
-        http = Http(network, settings.server, max_bytes=settings.most_bytes(), alive=alive)
+        http = Http(network, settings.server, max_bytes=settings.most_bytes())
         super().__init__(http, settings)
 
     def _cutout(self, target: Target) -> Cutout:
         if self._settings.sends_pictures:
-            return picture(self._http.get(self._jpeg_path(target)), target)
-        return self._fits(target)
+            path, judge = self._jpeg_path(target), picture_of(target)
+        else:
+            path, judge = self._fits_path(target), self._fits_of(target)
+        answer = self._http.get(path, judge=lambda answer: _no_layer(answer) or judge(answer))
+        return answer.cutout(target)
 
-    def _fits(self, target: Target) -> Cutout:
-        answer = self._http.get(self._fits_path(target), gives_up=self._off_footprint)
-        if self._off_footprint(answer):
-            return answer.cutout(target, "no_coverage", "server error twice: off the footprint")
-        if answer.http_status != 200:
-            return answer.cutout(target, "failed", answer.reason)
-        verdict = self._check(answer.payload, target)
-        return answer.cutout(target, verdict.status, verdict.reason)
+    def _fits_of(self, target: Target) -> Judge:
+        """Make the judge of FITS answers; after a 500 it looks at the picture of the same place."""
+        shows_sky = False
+
+        def judge(answer: Answer) -> Verdict | None:
+            nonlocal shows_sky
+            if answer.http_status == 200:
+                return self._check(answer.payload, target)
+            if answer.http_status != 500 or shows_sky:
+                return None
+            place = self._place(target)
+            shows_sky = place.status == "ok"
+            if place.status != "no_coverage":
+                return None
+            return Verdict("no_coverage", f"HTTP 500, and {place.reason}")
+
+        return judge
+
+    def _place(self, target: Target) -> Verdict:
+        """Ask once whether the viewer has anything to show at a place."""
+        answer = self._http.once("GET", self._jpeg_path(target))
+        if answer.failed:
+            self._http.note(answer)
+        if answer.http_status != 200 or answer.cut:
+            return Verdict("failed", answer.reason)
+        return check_picture(answer.payload, target)
 
     def _check(self, payload: bytes, target: Target) -> Verdict:
         verdict = check_payload(payload, target, self._settings.bands)
         asked = self._settings.extensions
         if not asked or verdict.status == "invalid":
             return verdict
-        try:
-            present = _extensions(payload, target.size, len(self._settings.bands))
-        except PayloadError as error:
-            return Verdict("invalid", str(error))
+        present = _extensions(payload, target.size, len(self._settings.bands))
         absent = [f"no {kind}" for kind in asked if kind not in present]
         if not absent:
             return verdict
@@ -122,32 +141,11 @@ class LegacyService(PerGalaxyService):
             "size": target.size,
         }
 
-    def _off_footprint(self, answer: Answer) -> bool:
-        """Off the footprint the viewer answers 500 every time: two are enough to believe it.
 
-        Where a footprint is configured it has been asked already: a 500 inside is a fault.
-        """
-        is_known = self._settings.footprint is not None
-        return answer.http_status == 500 and answer.repeats >= 2 and not is_known
-
-    def _alive(self, answer: Answer) -> bool:
-        """Tell a region off the footprint from a broken server.
-
-        Off the footprint the JPEG of the same place is blank, not 500; where it shows the sky,
-        FITS should have been had.
-        """
-        if answer.http_status != 500:
-            return False
-        path = answer.url.replace("/viewer/fits-cutout", "/viewer/jpeg-cutout", 1)
-        picture = self._http.once("GET", path)
-        return picture.http_status == 200 and not picture.cut and _is_blank(picture.payload)
-
-
-def _is_blank(payload: bytes) -> bool:
-    try:
-        return is_blank(read_raster(payload))
-    except PayloadError:
-        return False
+def _no_layer(answer: Answer) -> Verdict | None:
+    if answer.payload[: len(_NO_LAYER)].lower() != _NO_LAYER:
+        return None
+    return Verdict("failed", f"'{_NO_LAYER.decode()}'", refused=True)
 
 
 def _extensions(payload: bytes, size: int, bands: int) -> set[str]:

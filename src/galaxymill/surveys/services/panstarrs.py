@@ -31,9 +31,10 @@ from galaxymill.surveys.base import (
     Target,
     Url,
 )
-from galaxymill.surveys.http import Http
+from galaxymill.surveys.http import Answer, Http, Judge
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, zero_point_factor
 from galaxymill.surveys.mosaics.native import NativeSettings, assemble, cut_native
+from galaxymill.surveys.validate import Verdict
 
 _NAMES = "/cgi-bin/ps1filenames.py"
 _CUT = "/cgi-bin/fitscut.cgi"
@@ -92,18 +93,22 @@ class PanstarrsService:
         """Answer some galaxies, whose file names are asked for at once."""
         text = "".join(f"{_degrees(target.ra)} {_degrees(target.dec)}\n" for target in targets)
         query = {"filters": "".join(self._settings.bands), "type": _TYPE}
-        answer = self._http.ask(
-            "POST", _NAMES, data=query, files={"file": ("positions.txt", text.encode())}
-        )
-        reason = answer.reason
-        if answer.http_status == 200:
+        files: dict[str, Files] = {}
+
+        def judge(answer: Answer) -> Verdict | None:
+            if answer.http_status != 200:
+                return None
             try:
-                files = _files(answer.payload, targets)
+                files.update(_files(answer.payload, targets))
             except ValueError as error:
-                reason = f"file names: {error}"
-        if reason:
+                raise PayloadError(f"file names: {error}") from error
+            return Verdict("ok")
+
+        upload = {"file": ("positions.txt", text.encode())}
+        answer = self._http.ask("POST", _NAMES, judge=judge, data=query, files=upload)
+        if answer.verdict.status != "ok":
             for target in targets:
-                yield Cutout(target, "failed", None, answer.http_status, reason, _NAMES)
+                yield answer.cutout(target)
             return
         _, cutout_bytes = self._settings.largest(targets)
         yield from self._http.each(partial(self._cutout, files), targets, cutout_bytes)
@@ -121,19 +126,28 @@ class PanstarrsService:
             if band not in names:
                 continue
             url = _url(native, names[band])
-            answer = self._http.get(url)
-            if answer.http_status != 200 or answer.cut:
-                return answer.cutout(target, "failed", f"band {band}: {answer.reason}")
-            try:
-                plane = _plane(answer.payload, native)
-            except PayloadError as error:
-                return answer.cutout(target, "invalid", f"band {band}: {error}")
-            if plane is not None:
-                planes[band] = plane
+            answer = self._http.get(url, judge=_cut_out(native, band, planes))
+            verdict = answer.verdict
+            if verdict.status not in ("ok", "no_coverage"):
+                return answer.cutout(target, verdict.status, f"band {band}: {verdict.reason}")
         if not planes:
             return Cutout(target, "no_coverage", None, 200, "no image", url, now)
         payload, verdict = assemble(planes, self._settings.bands, native)
         return Cutout(target, verdict.status, payload, 200, verdict.reason, url, now)
+
+
+def _cut_out(native: Target, band: str, planes: dict[str, Plane]) -> Judge:
+    """Make the judge of the images of one band, who puts what is good among the planes."""
+
+    def judge(answer: Answer) -> Verdict | None:
+        if answer.http_status != 200:
+            return None
+        plane = _plane(answer.payload, native)
+        if plane is not None:
+            planes[band] = plane
+        return Verdict("ok")
+
+    return judge
 
 
 def _files(table: bytes, targets: list[Target]) -> dict[str, Files]:

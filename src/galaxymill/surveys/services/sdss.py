@@ -14,7 +14,7 @@ from pydantic import Field
 from galaxymill.surveys.base import Cutout, Network, ServiceSettings, Target, Url
 from galaxymill.surveys.http import Http
 from galaxymill.surveys.per_galaxy import PerGalaxyService
-from galaxymill.surveys.pictures import picture
+from galaxymill.surveys.pictures import picture_of
 
 _MIN_SIZE, _MAX_SIZE = 64, 2048
 
@@ -47,7 +47,7 @@ class SdssService(PerGalaxyService):
 
     def _cutout(self, target: Target) -> Cutout:
         target = _allowed(target)
-        return picture(self._http.get(self._path(target)), target)
+        return self._http.get(self._path(target), judge=picture_of(target)).cutout(target)
 
     def _path(self, target: Target) -> str:
         query = {

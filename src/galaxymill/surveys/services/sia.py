@@ -2,15 +2,22 @@
 
 With ``tap`` one query finds the images of a thousand galaxies (an upload joined with ObsCore);
 without it SIA2 is asked once a galaxy. Of several images that hold a galaxy, the one whose centre
-is nearest is cut. Where the first two DataLinks of a collection agree, its SODA service is known;
-then each band is one request. An archive without SODA serves its files whole: these are cut here
-when they are small. Of several images in one answer, the one that fills most of the square counts.
+is nearest is cut. A links service that the list of images describes is asked before the addresses
+in its rows. Where the first two DataLinks of a collection agree, its SODA service is known; then
+each band is one request, of what the descriptor fixes and a circle (CIRCLE, else POS). An archive
+without SODA serves its files whole: these are cut here when they are small. Of several images in
+one answer, the one that fills most of the square counts.
 With ``protocol: sia1`` (NOIRLab) a galaxy is one query more, which lists cutouts ready to be had.
+
+A galaxy is ``no_coverage`` when a list of images without errors is empty or holds none of its
+bands, SODA answers 204, or a whole file does not reach it. While no list held an image, one query
+asks whether the collection is anywhere; if not, the job stops.
 
 It cannot mosaic: where an image ends, so does the cutout, which is then ``partial``. Bands are
 stacked pixel on pixel and not resampled: they must share one pixel scale, and images on different
 grids are up to a pixel apart. It knows bearer tokens only (no X.509, no password), and
-asynchronous TAP and SODA not at all. A ``where`` needs ``tap``.
+asynchronous TAP and SODA not at all, nor SODA by POLYGON or by other parameters alone. A ``where``
+needs ``tap``.
 """
 
 import math
@@ -23,6 +30,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from galaxymill.images.decode import PayloadError
 from galaxymill.settings import Numbers
 from galaxymill.surveys.base import (
     MAX_PAYLOAD_BYTES,
@@ -35,14 +43,14 @@ from galaxymill.surveys.base import (
 )
 from galaxymill.surveys.http import Answer
 from galaxymill.surveys.ivoa.bearer import BearerHttp, read_token
-from galaxymill.surveys.ivoa.datalink import Cutter, Link
+from galaxymill.surveys.ivoa.datalink import Cutter, Link, with_query
 from galaxymill.surveys.ivoa.obscore import WAVELENGTHS, Dataset, Selection
 from galaxymill.surveys.ivoa.planes import cut_answer
-from galaxymill.surveys.ivoa.queries import UPLOAD_ROWS, Archive
+from galaxymill.surveys.ivoa.queries import REFUSED, UPLOAD_ROWS, Archive
 from galaxymill.surveys.ivoa.sia1 import Sia1Archive
-from galaxymill.surveys.ivoa.votable import ArchiveError, explain, says_error
+from galaxymill.surveys.ivoa.votable import ArchiveError, explain, says_error, shorten
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, stack, zero_point_factor
-from galaxymill.surveys.validate import CUT_TOLERANCE_PIXELS, check_payload
+from galaxymill.surveys.validate import CUT_TOLERANCE_PIXELS, Verdict, check_payload
 
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -71,8 +79,6 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 )
 _MARGIN_ARCSEC = 1.0
 _LINKS_FIRST = 2
-_WRONG_SERVICE = {400, 404, 422}
-"""What a SODA service answers for a dataset that it does not know."""
 
 
 def _at_least_one(value: Any) -> Any:
@@ -193,7 +199,7 @@ class SiaService:
         self._http = BearerHttp(network, settings.server, token)
         self._archive = Archive(self._http, self._selection, settings.server, settings.tap)
         self._sia1 = Sia1Archive(self._http, settings.server, settings.band_column)
-        self._found: dict[str, list[Dataset]] = {}
+        self._found: dict[str, list[Dataset] | ArchiveError] = {}
         self._stopped: ServiceError | None = None
 
     def fetch(self, targets: Iterable[Target]) -> Iterator[Cutout]:
@@ -228,7 +234,10 @@ class SiaService:
             return self._archive.search(target)
         if target.object_id not in self._found and self._stopped is not None:
             raise self._stopped
-        return self._found.pop(target.object_id)
+        found = self._found.pop(target.object_id)
+        if isinstance(found, ArchiveError):
+            raise found
+        return found
 
     def _cutout(self, target: Target) -> Cutout:
         try:
@@ -239,53 +248,75 @@ class SiaService:
                 dataset = self._selection.choose(datasets, target, band)
                 if dataset is None:
                     continue
-                answers[band] = self._answer(target, dataset)
-                plane = cut_answer(answers[band], target, factor)
+                answers[band], plane = self._answer(target, dataset, factor)
                 if plane is not None:
                     planes[band] = plane
         except ArchiveError as error:
-            return self._refused(target, error)
+            if error.answer is not None:
+                return error.answer.cutout(target)
+            return Cutout(target, "failed", None, error.http_status, str(error))
         if not answers:
-            return Cutout(target, "no_coverage", None, 200, "no image holds this position")
+            reason = "no image holds this position"
+            if datasets:
+                there = shorten(self._selection.bands_of(datasets))
+                reason = f"images of {there} hold this position, none of a band that is asked for"
+            return Cutout(target, "no_coverage", None, 200, reason)
         last = answers[list(planes or answers)[-1]]
         if not planes:
             nothing = replace(last, payload=b"")
             return nothing.cutout(target, "no_coverage", "no overlap with the image")
         return self._stacked(target, planes, last)
 
-    def _answer(self, target: Target, dataset: Dataset) -> Answer:
-        """Have one image cut; raises ArchiveError."""
+    def _answer(
+        self, target: Target, dataset: Dataset, factor: float
+    ) -> tuple[Answer, Plane | None]:
+        """Have one image cut, None when it does not reach the galaxy; raises ArchiveError."""
         link = self._link(dataset)
         try:
-            return self._ask(target, dataset, link)
+            return self._ask(target, dataset, link, factor)
         except ArchiveError as error:
-            if not (link.assumed and error.http_status in _WRONG_SERVICE):
+            if not (link.assumed and error.http_status in REFUSED):
                 raise
             own = self._archive.own_link(self._linked(dataset))
-            if own.soda == link.soda:
+            if (own.cutter, own.identifier) == (link.cutter, link.identifier):
                 raise
-        return self._ask(target, dataset, own)
+        return self._ask(target, dataset, own, factor)
 
-    def _ask(self, target: Target, dataset: Dataset, link: Link) -> Answer:
+    def _ask(
+        self, target: Target, dataset: Dataset, link: Link, factor: float
+    ) -> tuple[Answer, Plane | None]:
         url, shown = _request(target, dataset, link)
         address = self._own(url)
         if urlsplit(address).scheme not in ("http", "https"):
             raise ArchiveError("the archive gives an address that is not of http or https")
-        answer = self._http.get(address, own="SODA" if link.cutter else "file")
+        planes: list[Plane | None] = []
+
+        def judge(answer: Answer) -> Verdict:
+            error = says_error(answer)
+            if answer.http_status != 200 or error:
+                final = error and answer.http_status == 200
+                return Verdict("failed", explain(answer), refused=final)
+            planes.append(cut_answer(answer, target, factor))
+            if planes[-1] is None and link.cutter:
+                raise PayloadError("the archive has cut out another place")
+            return Verdict("ok")
+
+        answer = self._http.get(address, own="SODA" if link.cutter else "file", judge=judge)
         answer = replace(answer, url=shown)
-        if answer.http_status not in (200, 204) or says_error(answer):
-            raise ArchiveError(explain(answer), answer.http_status, replace(answer, payload=b""))
-        return answer
+        if answer.verdict.status not in ("ok", "no_coverage"):
+            raise ArchiveError(answer.why, answer.http_status, answer)
+        return answer, planes[-1] if planes else None
 
     def _link(self, dataset: Dataset) -> Link:
         if self._settings.soda:
             return Link(Cutter(self._settings.soda), dataset.did)
-        if dataset.links_url:
-            return self._archive.link(self._linked(dataset))
-        return Link(None, "", dataset.file_url, dataset.kilobytes)
+        if not dataset.links_url:
+            return Link(None, "", dataset.file_url, dataset.kilobytes)
+        return self._archive.link(self._linked(dataset))
 
     def _linked(self, dataset: Dataset) -> Dataset:
-        return replace(dataset, links_url=self._own(dataset.links_url))
+        links_url, access_url = self._own(dataset.links_url), self._own(dataset.access_url)
+        return replace(dataset, links_url=links_url, access_url=access_url)
 
     def _own(self, url: str) -> str:
         """Ask the server itself as safely as it was configured: it gets the token."""
@@ -311,12 +342,6 @@ class SiaService:
             status, reason = "partial", "reaches over the edge of the image"
         return replace(last, payload=payload).cutout(target, status, reason)
 
-    def _refused(self, target: Target, error: ArchiveError) -> Cutout:
-        if error.answer is None:
-            return Cutout(target, "failed", None, error.http_status, str(error))
-        status = "invalid" if error.answer.payload else "failed"
-        return error.answer.cutout(target, status, str(error))
-
 
 def _request(target: Target, dataset: Dataset, link: Link) -> tuple[str, str]:
     """Address of a cutout, or of a small file, and how it is shown.
@@ -325,16 +350,15 @@ def _request(target: Target, dataset: Dataset, link: Link) -> tuple[str, str]:
     asked for: the parameters of SODA, or the dataset.
     """
     if link.cutter is not None:
-        radius_deg = _radius_deg(target)
-        region = link.cutter.region(link.identifier, target, radius_deg)
-        url = link.cutter.request(link.identifier, target, radius_deg)
+        region = link.cutter.region(link.identifier, target, _radius_deg(target))
+        url = with_query(link.cutter.url, {**link.cutter.constants, **region})
         return url, f"?{urlencode(region, quote_via=quote)}"
     if not link.file_url:
-        raise ArchiveError("the archive tells of no SODA service and of no FITS file")
+        raise ArchiveError(f"the archive {link.lacks} and of no FITS file")
     if link.kilobytes * 1000 > MAX_PAYLOAD_BYTES:
         raise ArchiveError(
-            f"the archive tells of no SODA service, and the file is too large to be fetched "
-            f"whole ({link.kilobytes / 1000:.0f} MB; at most {MAX_PAYLOAD_BYTES / 1e6:.0f})"
+            f"the archive {link.lacks}, and the file is too large to be fetched whole "
+            f"({link.kilobytes / 1000:.0f} MB; at most {MAX_PAYLOAD_BYTES / 1e6:.0f})"
         )
     return link.file_url, dataset.did or link.file_url.partition("?")[0].rpartition("/")[2]
 

@@ -56,6 +56,8 @@ def report_classes(material: Material, question: Question) -> Findings:
     """
     comparison = _compare(material, question)
     metrics = summarise_classes(comparison)
+    for name, learned in zip(comparison.classes, _learned(material), strict=True):
+        metrics["classes"][name]["n_train"] = learned
     sections = [
         _accuracy(comparison, metrics),
         _calibration(comparison, metrics),
@@ -63,6 +65,13 @@ def report_classes(material: Material, question: Question) -> Findings:
         _galleries(material, comparison),
     ]
     return Findings(metrics, _headline(metrics["overall"]), sections)
+
+
+def _learned(material: Material) -> list[int | None]:
+    """How many training galaxies each class has; None where no training galaxies were given."""
+    if material.train_labels is material.labels:
+        return [None] * material.labels.shape[1]
+    return [int(count) for count in material.train_labels.sum(axis=0)]
 
 
 def _compare(material: Material, question: Question) -> ClassComparison:
@@ -134,22 +143,29 @@ def _accuracy(comparison: ClassComparison, metrics: Metrics) -> Section:
     classes = [{"class": name, **scores} for name, scores in metrics["classes"].items()]
     by_class = {
         "class": text("class"),
+        "learned from": decimal("n_train", ".0f"),
         "galaxies": decimal("support", ".0f"),
         **{name: decimal(name.lower()) for name in ("precision", "recall")},
         "F1": decimal("f1"),
         "ROC AUC": decimal("roc_auc"),
     }
+    untested = [row["class"] for row in classes if not row["support"]]
+    told = f"No galaxy here is of class {', '.join(untested)}: how well it is found is not known."
     matrix = {f"all {overall['n']} galaxies": (comparison.classes, overall["confusion"])}
     values = {kind: [each["log_loss"], each["brier"]] for kind, each in everyone.items()}
     errors = [overall["log_loss_interval"], overall["brier_interval"]]
     bars = draw_bars(values, ["log loss", "Brier score"], "smaller is better", errors)
     return Section(
         "Classes",
-        [],
+        [told] if untested else [],
         [
             _metrics_table(overall),
             Table(
-                "classes", "Scores by class; ROC AUC of one against the rest.", classes, by_class
+                "classes",
+                "Scores by class, and how many galaxies it was learned from and is judged by; ROC "
+                "AUC of one against the rest.",
+                classes,
+                by_class,
             ),
         ],
         [

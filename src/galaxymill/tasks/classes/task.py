@@ -1,19 +1,25 @@
 """The task of classes: one question, of which each galaxy has one answer."""
 
+import logging
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from galaxymill.storage.columns import field
 from galaxymill.tasks.task import Floats, Values
 from galaxymill.tasks.votes.task import TreeTask, uncertainties, uncertainty_fields
+from galaxymill.votes.splits import SPLITS
 from galaxymill.votes.tree import Question
 
 if TYPE_CHECKING:
     from galaxymill.evaluation.material import Findings, Material
     from galaxymill.models.heads import Head
     from galaxymill.models.settings import TrainSettings
+
+logger = logging.getLogger("galaxymill")
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,22 @@ class ClassTask(TreeTask):
         mean = mean_fractions(samples, self.tree)
         columns = {f"{name}_probability": mean[:, n] for n, name in enumerate(self.columns)}
         return columns | uncertainties(samples, self.question)
+
+    def tell(self, labels: pa.Table) -> None:
+        """Log how many galaxies a class has, and where; few are a warning."""
+        told, few = [], []
+        for name, column in zip(self.question.answers, self.columns, strict=True):
+            there = Counter(labels["split"].filter(pc.equal(labels[column], 1)).to_pylist())
+            by_split = "/".join(str(there[split]) for split in SPLITS)
+            told.append(f"{name} {there.total()} ({by_split})")
+            few += [f"{name!r} has {there.total()}"] if there.total() < 2 else []
+        logger.info("labels: galaxies by class (%s): %s", "/".join(SPLITS), ", ".join(told))
+        if few:
+            logger.warning(
+                "labels: classes with too few galaxies to learn and to test: %s; add galaxies, "
+                "correct the name, or take the class out",
+                ", ".join(few),
+            )
 
     def head(self, features: int, settings: "TrainSettings") -> "Head":
         """Make a softmax head."""

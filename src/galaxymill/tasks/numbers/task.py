@@ -61,9 +61,10 @@ class NumberTask(Task):
 
     def summarise(self, samples: Values) -> dict[str, Floats]:
         """Compute moments and quantiles of an even mixture of Gaussians."""
-        mean, deviation = samples[..., 0], samples[..., 1]
+        # In float32 squares of large numbers are infinite, and narrow spreads lost beside them.
+        mean, deviation = np.moveaxis(samples.astype(np.float64), -1, 0)
         centre = mean.mean(axis=1)
-        spread = np.sqrt((deviation**2 + mean**2).mean(axis=1) - centre**2)
+        spread = np.sqrt((deviation**2).mean(axis=1) + mean.var(axis=1))
         lower, upper = (mixture_quantile(mean, deviation, level) for level in (0.05, 0.95))
         values = {"mean": centre, "std": spread, "90pc-lower": lower, "90pc-upper": upper}
         return {f"{self.name}_{key}": value for key, value in values.items()}

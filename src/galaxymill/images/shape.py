@@ -1,0 +1,107 @@
+"""Is an image the square that was asked for? What is drawn of one that is not, and what is said.
+
+A picture has as many pixels across as down. So that a round galaxy stays round, the middle of
+other images is cut out, or they are padded: `square` is the only place where that is done.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from galaxymill.images.decode import MAX_PIXELS, PayloadError
+from galaxymill.images.place import SQUARE_TOLERANCE
+from galaxymill.surveys.validate import SCALE_TOLERANCE
+
+Shape = Literal["cut", "pad"]
+
+
+class Frame(NamedTuple):
+    """Height and width of an image in pixels, and of a pixel in arcsec where a header tells."""
+
+    height: int
+    width: int
+    pixel: tuple[float, float] | None = None
+
+    @property
+    def oval(self) -> bool:
+        """Whether pixels are not square on the sky, by more than 2 %."""
+        low, high = sorted(self.pixel or (1, 1))
+        return high - low > SQUARE_TOLERANCE * high
+
+    def squared(self, shape: Shape) -> tuple[int, int]:
+        """Give the rows and columns of a square on the sky: the largest inside, or around it."""
+        up, across = self.pixel if self.pixel and self.oval else (1.0, 1.0)
+        side = (max if shape == "pad" else min)(self.height * up, self.width * across)
+        if side / up * side / across > MAX_PIXELS:
+            size = f"{self.width}×{self.height}"
+            raise PayloadError(f"image of {size} is too large when padded; choose shape: cut")
+        return max(1, round(side / up)), max(1, round(side / across))
+
+
+def square(
+    pixels: npt.NDArray[Any],
+    shape: Shape,
+    pixel: tuple[float, float] | None = None,
+    fill: float = 0,
+) -> npt.NDArray[Any]:
+    """Cut the middle out of an image, or pad it, so that it is square on the sky.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (height, width) or (height, width, 3)
+    shape : str
+        ``cut``, or ``pad`` with ``fill``.
+    pixel : tuple of float or None
+        Height and width of a pixel on the sky.
+
+    Returns
+    -------
+    ndarray
+        As many rows as columns, unless pixels are oval: resizing makes these square. Where the
+        middle lies between two pixels, the upper row and the left column is kept.
+    """
+    rows, columns = Frame(pixels.shape[0], pixels.shape[1], pixel).squared(shape)
+    top, left = (pixels.shape[0] - rows) // 2, (pixels.shape[1] - columns) // 2
+    kept = pixels[max(top, 0) :, max(left, 0) :][:rows, :columns]
+    if kept.shape[:2] == (rows, columns):
+        return kept
+    padded = np.full((rows, columns, *pixels.shape[2:]), fill, pixels.dtype)
+    padded[max(-top, 0) :, max(-left, 0) :][: kept.shape[0], : kept.shape[1]] = kept
+    return padded
+
+
+def differences(frame: Frame, shape: Shape, asked: Mapping[str, Any]) -> dict[str, str]:
+    """Say by flag how an image differs from the square that was asked for.
+
+    Parameters
+    ----------
+    frame, shape : Frame, str
+        The image, and how it is made square.
+    asked : mapping
+        ``size`` in pixels and ``pixel_scale`` in arcsec of its cutout; what is null or absent is
+        not compared. Nothing differs where the field is as large as was asked for, to 2 % or a
+        pixel: services spread it over the survey's own pixels.
+    """
+    found: dict[str, str] = {}
+    rows, columns = frame.squared(shape)
+    told = f"image is {frame.width}×{frame.height}"
+    if frame.oval and frame.pixel:
+        up, across = frame.pixel
+        found["not_square"] = f"pixels are {across:.3g}×{up:.3g} arcsec: drawn as square ones"
+    elif frame.width != frame.height:
+        outline = f"{columns}×{rows}"
+        how = f"the middle {outline} is drawn" if shape == "cut" else f"padded to {outline}"
+        found["not_square"] = f"{told}, not square: {how}"
+    size, scale = asked.get("size"), asked.get("pixel_scale")
+    own = frame.pixel and frame.pixel[1]
+    if own and size and scale:
+        field = size * scale
+        if abs(columns * own - field) <= max(SCALE_TOLERANCE * field, own):
+            return found
+    if size and size != (max if shape == "pad" else min)(frame.width, frame.height):
+        found["size_differs"] = f"{told}, {size} asked for"
+    if own and scale and abs(own / scale - 1) > SCALE_TOLERANCE:
+        found["scale_differs"] = f"pixels are {own:.4g} arcsec, {scale:.4g} asked for"
+    return found

@@ -1,0 +1,77 @@
+"""What became of a partition's galaxies: told with reasons, and refused when too many are lost."""
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Callable
+
+from galaxymill.reasons import Reasons
+from galaxymill.surveys.base import ServiceError
+from galaxymill.surveys.footprint import OUTSIDE
+from galaxymill.surveys.part_file import PartFile
+
+_FEW = 8
+"""Of fewer galaxies a share says little, unless all are lost."""
+_NO_FILE = re.compile(r"no file ('[^']|\")")
+"""Of the service ``files``: the catalogue names a file that is not there."""
+
+logger = logging.getLogger("galaxymill")
+
+
+def refuse_losses(part: PartFile, what: str, max_failed: float) -> None:
+    """Fail the job when too many of its galaxies could not be had; tell of the others.
+
+    Parameters
+    ----------
+    part : PartFile
+        All answers; those that are refused are forgotten, so that a rerun asks again for them.
+    what : str
+        Who was asked for what, for the messages.
+    max_failed : float
+        Share of galaxies that may be ``failed`` or ``invalid``, or whose own file is missing. Of
+        fewer than eight only all of them are too many.
+
+    Raises
+    ------
+    ServiceError
+        Says how many, why, and what to do.
+    """
+    lost = [key for key, *outcome in part.outcomes() if _is_lost(*outcome)]
+    counts, total = Counter(part.statuses()), len(part)
+    message = f"{what}: {len(lost)} of {total} galaxies could not be had: {_why(part, _is_lost)}"
+    if len(lost) > max_failed * total and (len(lost) == total or total >= _FEW):
+        part.forget(lost)
+        raise ServiceError(
+            f"{message}. That is more than max_failed={max_failed:g} (a limit of `network`) "
+            f"allows, so no product is written. {len(part)} galaxies are kept: see to the reason, "
+            "then run again to ask for the others; or set max_failed to 1 to go on without them"
+        )
+    if lost:
+        logger.warning(message)
+    if total and counts["no_coverage"] == total:
+        _tell_nothing_there(part, what, total)
+
+
+def _is_lost(status: str, reason: str) -> bool:
+    return status in ("failed", "invalid") or _NO_FILE.match(reason) is not None
+
+
+def _tell_nothing_there(part: PartFile, what: str, total: int) -> None:
+    told = f"{what}: all {total} galaxies are no_coverage: {_why(part, lambda *_: True)}"
+    if all(reason.startswith(OUTSIDE) for _, _, reason in part.outcomes()):
+        logger.warning("%s", told)
+        return
+    logger.warning(
+        "%s. Has the survey really not been here? If what is asked for is misspelled there is "
+        "nothing anywhere; a footprint would settle such galaxies without a request",
+        told,
+    )
+
+
+def _why(part: PartFile, counts: Callable[[str, str], bool]) -> str:
+    """Tell the commonest of the outcomes that count."""
+    return Reasons.of(
+        (object_id, f"{status}: {reason}")
+        for object_id, status, reason in part.outcomes()
+        if counts(status, reason)
+    ).told()

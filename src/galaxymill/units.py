@@ -1,0 +1,54 @@
+"""Units of users' columns, as astropy reads and the standards spell them."""
+
+from typing import Any
+
+
+def _parse(text: str) -> Any:
+    """Read a unit in any of the usual spellings: ``deg``, ``degrees``, ``DEG``."""
+    from astropy import units
+
+    for spelling in (text, text.lower(), text.lower().removesuffix("s")):
+        try:
+            return units.Unit(spelling)
+        except ValueError:
+            continue
+    raise ValueError(f"{text!r} is no unit that astropy knows")
+
+
+def scale(given: str, wanted: str) -> float:
+    """Tell by what a number in one unit is multiplied to be one in another.
+
+    Parameters
+    ----------
+    given, wanted : str
+        E.g. ``rad`` and ``deg``.
+
+    Raises
+    ------
+    ValueError
+        When ``given`` is no unit, or measures something else.
+    """
+    return float(_parse(given).to(wanted))
+
+
+def in_vounit(text: str) -> str:
+    """Spell a unit as a VOTable may hold it (VOUnits 1.1); empty for one that it cannot hold."""
+    from astropy import units
+
+    try:
+        return str(_parse(text).to_string("vounit"))
+    except ValueError:
+        # A unit of the user's own, such as nmgy, is a word that the standard allows.
+        known = units.Unit(text, format="vounit", parse_strict="silent")
+        return "" if isinstance(known, units.UnrecognizedUnit) else text
+
+
+def is_fits_unit(text: str) -> bool:
+    """Tell whether the FITS standard (4.0, section 4.3) knows a unit."""
+    from astropy import units
+
+    try:
+        units.Unit(text, format="fits")
+    except ValueError:
+        return False
+    return True
