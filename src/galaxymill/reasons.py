@@ -1,16 +1,20 @@
 """Why galaxies lack something: the reasons counted, with some of the galaxies for examples."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 _EXAMPLES = 3
 _MOST = 5
+_VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|(?<!HTTP )(?<!\d)\d[\d.×]*")
+"""Names of files and numbers, which differ from galaxy to galaxy."""
 
 
 @dataclass
 class Reason:
-    """How many galaxies have one reason, and the ids of some."""
+    """How many galaxies have one reason, its text for the first, and the ids of some."""
 
+    text: str
     count: int = 0
     examples: list[str] = field(default_factory=list)
 
@@ -22,7 +26,7 @@ class Reason:
 
 
 class Reasons(dict[str, Reason]):
-    """Reasons by their text."""
+    """Reasons by their text; those that differ in a file's name or a number are one."""
 
     @classmethod
     def of(cls, galaxies: Iterable[tuple[str, str]]) -> "Reasons":
@@ -34,7 +38,7 @@ class Reasons(dict[str, Reason]):
 
     def add(self, reason: str, object_id: str) -> None:
         """Count one galaxy."""
-        found = self.setdefault(reason, Reason())
+        found = self.setdefault(_VARYING.sub("", reason), Reason(reason))
         found.count += 1
         if len(found.examples) < _EXAMPLES:
             found.examples.append(object_id)
@@ -44,14 +48,14 @@ class Reasons(dict[str, Reason]):
         """Number of galaxies."""
         return sum(found.count for found in self.values())
 
-    def common(self, most: int = _MOST) -> list[tuple[str, Reason]]:
+    def common(self, most: int = _MOST) -> list[Reason]:
         """Give the most common ones, the commonest first."""
-        return sorted(self.items(), key=lambda item: -item[1].count)[:most]
+        return sorted(self.values(), key=lambda one: -one.count)[:most]
 
     def told(self, of: int = 0) -> str:
         """Tell the most common ones in one line; ``of`` is the number of all galaxies."""
         share = f" of {of}" if of else ""
-        lines = [f"{one.count}{share} {text}, e.g. {one.named}" for text, one in self.common()]
+        lines = [f"{one.count}{share} {one.text}, e.g. {one.named}" for one in self.common()]
         if len(self) > len(lines):
             lines.append(f"{len(self) - len(lines)} more reasons")
         return "; ".join(lines)

@@ -127,7 +127,7 @@ def test_a_size_that_nobody_asked_for_is_null(folder, write_tile, tmp_path, aske
 
 
 def test_backslashes_are_explained(folder):
-    assert read(folder, "deep\\b.png").reason == "no file 'deep\\\\b.png'; write / between folders"
+    assert read(folder, "deep\\b.png").reason == "no file 'deep\\b.png'; use / between folders"
 
 
 def test_a_picture_of_16_bits_that_fills_8_is_no_blank_one(folder):

@@ -324,7 +324,7 @@ def test_images_of_a_folder(write_table, folder):
     [
         (
             ["pics\\a.png", "pics\\b.jpg", "a.png"],
-            r"mine: 2 of 3 files are missing, e\.g\. .*images/pics\\a\.png, .*; write / betw",
+            r"mine: 2 of 3 files are missing, e\.g\. .*images/pics\\a\.png, .*; use / betw",
         ),
         (["gone.png", "gone.jpg"], r"labels mine: 2 of 2 files are missing, e\.g\. .*gone\.png"),
         (

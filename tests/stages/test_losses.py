@@ -83,10 +83,9 @@ def test_one_word_among_70_failures_is_no_product(make_sky, out):
         sky.fetch(out)
     message = str(caught.value)
     assert (
-        "(legacy layer=ls-dr9): 70 of 71 galaxies could not be had: 68 × failed: HTTP 503"
-        in message
+        "(legacy layer=ls-dr9): 70 of 71 galaxies could not be had: 68 failed: HTTP 503" in message
     )
-    assert re.search(r"\(e\.g\. galaxy g\d+\); 1 × failed: ", message)
+    assert re.search(r", e\.g\. g\d+, .*; 1 failed: ", message)
     assert "more than max_failed=0.5" in message
     assert "1 galaxies are kept" in message
     assert not out.exists()
@@ -134,7 +133,7 @@ def test_the_share_that_may_be_lost(
     assert statuses(out)["ok"] == galaxies - lost
     (told,) = [record for record in caplog.records if "could not be had" in record.getMessage()]
     assert told.levelname == "WARNING"
-    assert f"{lost} × {'failed: HTTP 503' if kind == 'busy' else 'invalid: image'}" in told.message
+    assert f"{lost} {'failed: HTTP 503' if kind == 'busy' else 'invalid: image'}" in told.message
 
 
 def test_a_calm_day_has_no_warnings(make_sky, out, caplog):
@@ -157,7 +156,7 @@ def test_an_outage_stops_the_job_and_costs_nothing(make_sky, out, kind):
 def test_everybody_off_the_coverage_is_told(make_sky, out, caplog):
     make_sky(*["blank"] * 15).fetch(out)
     assert statuses(out) == {"no_coverage": 15}
-    assert "(legacy layer=ls-dr9): all 15 galaxies are no_coverage: 15 × " in caplog.text
+    assert "(legacy layer=ls-dr9): all 15 galaxies are no_coverage: 15 " in caplog.text
     assert "Has the survey really not been here?" in caplog.text
 
 
@@ -172,7 +171,7 @@ def test_a_footprint_that_holds_nobody_is_told(make_sky, out, tmp_path, caplog):
     footprint = bricks(tmp_path, "10,11,-1,3")
     sky.settings = sky.settings.model_copy(update={"footprint": footprint})
     sky.fetch(out)
-    assert "all 2 galaxies are no_coverage: 2 × no_coverage: outside the footprint" in caplog.text
+    assert "all 2 galaxies are no_coverage: 2 no_coverage: outside the footprint" in caplog.text
     assert "Has the survey" not in caplog.text
     assert not sky.asked
 
@@ -217,7 +216,7 @@ def own_files(tmp_path, write_tile, names):
 
 def test_missing_files_are_lost(tmp_path, write_tile, out):
     tile, settings = own_files(tmp_path, write_tile, [rf"pics\b{i}.jpg" for i in range(60)])
-    with pytest.raises(ServiceError, match=r"60 of 60 galaxies .*: 60 × .*no file .*b0\.jpg"):
+    with pytest.raises(ServiceError, match=r"60 of 60 galaxies .*: 60 .*no file .*b0\.jpg"):
         fetch(tile, out, "files", settings, Network())
     assert not out.exists()
     for i in range(60):

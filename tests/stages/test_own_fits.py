@@ -438,7 +438,7 @@ def test_of_a_file_a_band_some_may_be_absent_or_wrong(band_files):
     cutout = one(band_files, pattern=pattern)
     assert cutout.status == "partial"
     assert cutout.reason.startswith("no band z;")
-    assert cutout.reason.endswith(f"no file '{band_files}/g1_z.fits'")
+    assert cutout.reason.endswith("no file 'g1_z.fits'")
     (band_files / "g1_z.fits").write_bytes(as_bytes(primary(FLUX[0], FILTER="g")))
     cutout = one(band_files, pattern=pattern)
     assert "file of band z: bands in the file: g; the config asks for z" in cutout.reason
@@ -467,7 +467,7 @@ def test_columns_of_the_catalogue_name_a_file_a_band(band_files, tmp_path):
 def test_backslashes_are_told(tmp_path):
     cutout = fetch(tmp_path, Target("g", NAN, NAN, 1, 16, "pics\\a.jpg"))
     assert cutout.status == "no_coverage"
-    assert cutout.reason == rf"no file '{tmp_path}/pics\a.jpg'; use / between folders"
+    assert cutout.reason == r"no file 'pics\a.jpg'; use / between folders"
 
 
 @pytest.mark.parametrize("pattern", ["{id}.fits", "{band}{}.fits", ""])

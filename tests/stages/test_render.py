@@ -492,5 +492,5 @@ def test_status_tells_the_reasons_of_images(write_cutouts, make_fits, tmp_path, 
     found = count_images(SimpleNamespace(done={"g0-k0-p4": 0.0}, stage=stage))
     assert found.counts == {"not_square": 1, "fetch_failed": 1}
     told = ": image is 192×96, not square: the middle 96×96 is drawn" if with_reasons else ""
-    ((reason, one),) = found.reasons.items()
-    assert (reason, one.count, one.named) == (f"not_square{told}", 1, "a")
+    (one,) = found.reasons.values()
+    assert (one.text, one.count, one.named) == (f"not_square{told}", 1, "a")

@@ -1,14 +1,18 @@
 """The service sia and what archives tell of themselves: descriptors, links, nothing, nonsense."""
 
+import io
 import re
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io.votable import parse
+from pyvo.dal.adhoc import DatalinkResults
 from werkzeug import Response
 
 from galaxymill.surveys.base import ServiceError, Target
+from galaxymill.surveys.ivoa.datalink import Cutter, read_link
 
 sys.path.append(str(Path(__file__).parent))  # helpers beside the tests
 from ivoa_server import (
@@ -213,6 +217,15 @@ def test_a_descriptor_that_dachs_wrote():
         expect_pixels(cutout, archive)
         sent = [set(request.args) for name, _, request in archive.asked if name == "soda"]
         assert sent == [{"ID", "CIRCLE"}] * 2
+
+
+@pytest.mark.skipif(not DACHS.exists(), reason="no shared data")
+def test_the_same_descriptor_as_astropy_reads_it():
+    """Free numbers are zero then."""
+    links = DatalinkResults(parse(io.BytesIO(DACHS.read_bytes())))
+    link = read_link(links, "http://x")
+    assert link.cutter == Cutter("http://localhost:8080/tinysurvey/q/dl/dlget", "CIRCLE", {})
+    assert link.identifier == "ivo://tiny.test/~?tinysurvey/data/tiny-0001p020-image-g.fits"
 
 
 # Links and files

@@ -12,6 +12,7 @@ from galaxymill.catalog.healpix import count_pixels, healpix_pixels
 from galaxymill.votes.splits import (
     SPLITS,
     SplitSettings,
+    assign_folds,
     assign_splits,
     near_training,
     uniform,
@@ -123,3 +124,19 @@ def test_the_radius_is_a_setting():
     splits = np.array(["train", "test"])
     assert near_training(place, splits).tolist() == [False, False]
     assert near_training(place, splits, radius_arcsec=46).tolist() == [False, True]
+
+
+def test_folds_are_even_and_kept():
+    folds = assign_folds(IDS, None, 5)
+    assert (abs(np.bincount(folds) - len(IDS) / 5) < 5 * np.sqrt(len(IDS) * 0.16)).all()
+    assert assign_folds(IDS[:50], None, 5).tolist() == folds[:50].tolist()
+    # A split by the same draws would leave folds empty.
+    train = np.array(assign_splits(IDS, None, SplitSettings())) == "train"
+    assert (abs(np.bincount(folds[train]) - train.sum() / 5) < 5 * np.sqrt(len(IDS) * 0.16)).all()
+
+
+def test_a_galaxy_seen_twice_is_in_one_fold():
+    place = np.array([[10.0, -5.0], [10.0, -5.0], [np.nan, np.nan]])
+    one, other, nowhere = assign_folds(["old name", "new name", "c"], place, 32)
+    assert one == other
+    assert nowhere == assign_folds(["c"], None, 32)[0]

@@ -124,7 +124,7 @@ def fetch_need(wildcards):
 def train_need(wildcards):
     """What training a model needs."""
     train = CFG.models[wildcards.model].train
-    return training(train.epochs * train.members, train.processes, train.devices, train.cache_gb)
+    return training(train.epochs * train.networks, train.processes, train.devices, train.cache_gb)
 
 
 def train_gpus(wildcards):

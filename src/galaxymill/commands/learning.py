@@ -102,7 +102,10 @@ def evaluate(
     samples: Annotated[int, typer.Option(min=1, help="Monte-Carlo dropout samples")] = 5,
     catalog: Annotated[list[Path], typer.Option(help="objects.parquet; repeatable")] = [],  # noqa: B006
     truth: Annotated[Path | None, typer.Option(help="truth.parquet of a simulated sky")] = None,
-    split: Annotated[str, typer.Option(help="test, val, or all of labels kept apart")] = "test",
+    split: Annotated[
+        str,
+        typer.Option(help="test, val, folds, all (of labels kept apart); empty: folds or test"),
+    ] = "",
     train: Annotated[
         list[Path], typer.Option(help="with --split all: votes.parquet for the baselines")
     ] = [],  # noqa: B006

@@ -52,7 +52,7 @@ def evaluate(
     samples: int,
     catalogs: Sequence[Path] = (),
     truth: Path | None = None,
-    split: str = "test",
+    split: str = "",
     train: Sequence[Path] = (),
     device: str = "auto",
 ) -> None:
@@ -75,7 +75,9 @@ def evaluate(
     truth : Path, optional
         ``truth.parquet`` of a simulated sky.
     split : str
-        ``test`` or ``val`` of ``votes``, or ``all`` of labels that were kept apart.
+        ``test`` or ``val`` of ``votes``, ``all`` of labels that were kept apart, or ``folds``:
+        each galaxy that a cross-validated model has learned from, by the member that has not.
+        Empty: ``folds`` for such a model, else ``test``.
     train : sequence of Path
         For ``all``: the labels that the baselines are to learn from.
     device : str
@@ -92,7 +94,9 @@ def evaluate(
     asked = PredictSettings.from_flags([f"samples={samples}", f"device={device}"], "evaluate")
     predictor = Predictor.load(model, asked)
     card = predictor.card
-    sample = choose(votes, train, split, card.task, card.origin["inputs"])
+    folds = card.settings.folds
+    split = split or ("folds" if folds else "test")
+    sample = choose(votes, train, split, card.task, card.origin["inputs"], folds)
     source = ImageSource.open(images)
     origin = _origin(sample, source, predictor, catalogs, truth, split)
     with exclusive(out) as waited:
@@ -233,6 +237,9 @@ def _sample_sentence(counts: dict[str, Any]) -> str:
         "test": "galaxies of the test split, which it has not learned from",
         "val": "galaxies of the validation split, which chose its best epoch: they flatter it",
         "all": "galaxies of labels that were kept apart from training",
+        "folds": "galaxies, each by the one member that has not learned from it "
+        "(cross-validation). That galaxy's fold chose the member's best epoch, which flatters the "
+        "model slightly; that one member of several is judged slights it",
     }
     skipped = counts["skipped"]
     text = (
@@ -251,8 +258,13 @@ def _sample_sentence(counts: dict[str, Any]) -> str:
 def _baseline_sentence(counts: dict[str, Any]) -> str:
     """Say what the baselines learned from; plain text."""
     if not counts["n_train"]:
+        cause = (
+            "Every galaxy is judged"
+            if counts["split"] == "folds"
+            else "No training galaxies were given"
+        )
         return (
-            "No training galaxies were given: the constants are fitted to the evaluated galaxies "
+            f"{cause}: the constants are fitted to the evaluated galaxies "
             "themselves, the best that any constant can do, and there are no linear baselines."
         )
     limit = f" (at most {MAX_FITTED}, drawn at random)" if counts["n_fitted"] == MAX_FITTED else ""

@@ -72,6 +72,10 @@ def look(
             keys = [key for key in pictures if key in sample.test]
             if keys:
                 drawn, _ = predictor.predict(keys, [pictures[key] for key in keys])
+                if sample.folds:
+                    own = [sample.folds[key] for key in keys]
+                    members = drawn.reshape(len(keys), len(predictor.networks), -1, drawn.shape[2])
+                    drawn = members[np.arange(len(keys)), own]
                 seen.samples |= dict(zip(keys, drawn, strict=True))
             advance(len(group.ids))
     return seen

@@ -1,7 +1,7 @@
 """Who is evaluated, and who the baselines learn from."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 from galaxymill.errors import UserError
 from galaxymill.storage.origin import read_record
-from galaxymill.votes.splits import near_training, uniform
+from galaxymill.votes.splits import LEARNED_FROM, assign_folds, near_training, uniform
 from galaxymill.votes.table import Votes, read_joint_votes
 from galaxymill.votes.task import Task
 
 Values = npt.NDArray[np.float64]
-SPLITS = ("test", "val", "all")
+SPLITS = ("test", "val", "all", "folds")
 
 NEAR_ARCSEC = 30.0
 MAX_FITTED = 10_000
@@ -33,6 +33,8 @@ class Sample:
         galaxies serve the baselines; there may be none.
     near : int
         Galaxies left out, as they lie within ``NEAR_ARCSEC`` of a training one or are one.
+    folds : dict of str to int
+        For a cross-validated model: the member that has not learned from a galaxy to test.
     known_votes : bool
         Whether the model learned from these very labels, so that their split is the model's.
     digests : dict of str to str
@@ -44,6 +46,7 @@ class Sample:
     near: int
     known_votes: bool
     digests: dict[str, str]
+    folds: dict[str, int] = field(default_factory=dict)
 
     @property
     def fitted(self) -> list[str]:
@@ -73,6 +76,7 @@ def choose(
     split: str,
     task: Task,
     learned: Mapping[str, Any],
+    folds: int = 0,
 ) -> Sample:
     """Choose the galaxies to evaluate.
 
@@ -83,11 +87,14 @@ def choose(
     train : sequence of Path
         Label products of the training galaxies, for ``all``; else those of ``votes``.
     split : str
-        ``test`` or ``val``: that split of ``votes``. ``all``: every galaxy of them.
+        ``test`` or ``val``: that split of ``votes``. ``all``: every galaxy of them. ``folds``:
+        those that a cross-validated model has learned from.
     task : Task
         What the model predicts.
     learned : mapping
         Inputs of the model, by role, as its origin names them.
+    folds : int
+        Of the model; 0 when it is not cross-validated.
 
     Returns
     -------
@@ -103,6 +110,11 @@ def choose(
         raise UserError(f"--split {split!r}: unknown; allowed: {', '.join(SPLITS)}")
     if train and split != "all":
         raise UserError("--train goes with --split all; the others have a train split")
+    if (split == "folds" and not folds) or (split == "val" and folds):
+        told = f"was cross-validated in {folds} folds" if folds else "has no folds"
+        raise UserError(
+            f"--split {split}: the model {told}; use --split {'folds' if folds else 'test'}"
+        )
     labels, known = read_joint_votes(votes), set(_texts(learned))
     digests = {f"votes_{n}": read_record(path).digest for n, path in enumerate(votes, 1)}
     same = not known.isdisjoint({labels.record.digest, *digests.values()})
@@ -115,18 +127,35 @@ def choose(
     others = read_joint_votes(train) if train else None
     if others is not None:
         digests["train"] = others.record.digest
-    galaxies = _galaxies(labels, votes, split, task, others, train)
-    near = near_training(galaxies.positions, galaxies.sides, NEAR_ARCSEC)
-    trained = galaxies.on(galaxies.sides == "train")
-    tested = galaxies.sides == "test"
+    galaxies = _galaxies(labels, votes, split, task, others, train, folds)
+    tested, trained = galaxies.sides == "test", galaxies.on(galaxies.sides == "train")
+    home = assign_folds(galaxies.ids, galaxies.positions, folds)
+    if split == "folds":
+        near = _near_other_folds(galaxies, home, folds)
+    else:
+        near = near_training(galaxies.positions, galaxies.sides, NEAR_ARCSEC)
     near |= tested & np.array([key in trained for key in galaxies.ids], dtype=bool)
     test = galaxies.on(tested & ~near)
     if not test:
         raise UserError(
             f"{place}: no galaxy to evaluate on in --split {split} ({int(near.sum())} are too near "
-            "a training one): too few galaxies or test: 0; give test a larger share"
+            "a training one): too few galaxies or test: 0; give test a larger share, or the model "
+            "folds, which need none"
         )
-    return Sample(trained, test, int(near.sum()), same, digests)
+    members = dict(zip(galaxies.ids, home.tolist(), strict=True)) if split == "folds" else {}
+    return Sample(trained, test, int(near.sum()), same, digests, members)
+
+
+def _near_other_folds(
+    galaxies: _Galaxies, home: npt.NDArray[np.intp], folds: int
+) -> npt.NDArray[np.bool_]:
+    """Find the galaxies near one that the member which judges them has learned from."""
+    near = np.zeros(len(home), dtype=bool)
+    for fold in range(folds):
+        sides = np.where(home == fold, "test", "train")
+        sides[galaxies.sides != "test"] = "other"
+        near |= near_training(galaxies.positions, sides, NEAR_ARCSEC)
+    return near
 
 
 def _galaxies(
@@ -136,14 +165,16 @@ def _galaxies(
     task: Task,
     train: Votes | None,
     train_paths: Sequence[Path],
+    folds: int,
 ) -> _Galaxies:
     """Give every labelled galaxy its side."""
     values = _align(labels, task, votes)
     if split == "all":
         galaxies = _apart(labels, values, train, task, train_paths)
     else:
-        sides = np.where(labels.splits == "train", "train", "other")
-        sides[labels.splits == split] = "test"
+        learned = LEARNED_FROM if folds else ["train"]
+        sides = np.where(np.isin(labels.splits, learned), "train", "other")
+        sides[np.isin(labels.splits, learned if split == "folds" else [split])] = "test"
         galaxies = _Galaxies(list(labels.object_ids), values, sides, labels.positions)
     galaxies.sides[~_labelled(galaxies.values, task)] = "other"
     return galaxies

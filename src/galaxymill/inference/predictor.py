@@ -12,6 +12,7 @@ from torch import Tensor
 from galaxymill.images.pixels import central_pixels
 from galaxymill.inference.engine import Engine
 from galaxymill.inference.settings import PredictSettings
+from galaxymill.inference.summary import check_finite
 from galaxymill.models.devices import choose_device
 from galaxymill.models.network import Network
 from galaxymill.models.settings import TrainSettings
@@ -92,7 +93,9 @@ class Predictor:
         """
         pixels = seen_pixels(images, self.card.settings)
         outputs, embeddings = self.predict_pixels(object_ids, pixels)
-        return outputs.cpu().numpy(), embeddings.cpu().numpy()
+        drawn: Floats = outputs.cpu().numpy()
+        check_finite(object_ids, drawn)
+        return drawn, embeddings.cpu().numpy()
 
     @torch.inference_mode()
     def predict_pixels(self, object_ids: Sequence[str], pixels: Pixels) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from galaxymill import flags, products
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.inference.stream import Chunk, chunk_rows
-from galaxymill.inference.summary import summarise
+from galaxymill.inference.summary import check_finite, summarise
 from galaxymill.models.store import ModelCard
 
 
@@ -51,8 +51,10 @@ class Rows:
         count = len(chunk.object_ids)
         absent = np.ones(count, bool)
         absent[chunk.fit] = False
+        given = outputs.cpu().numpy()
+        check_finite(chunk.fit_ids, given)
         samples = np.full((count, *outputs.shape[1:]), np.nan, np.float32)
-        samples[chunk.fit] = outputs.cpu().numpy()
+        samples[chunk.fit] = given
         bits = chunk.flags | (flags.BITS["domain_shift"] if self._shifted else 0)
         bits[chunk.unreadable] |= flags.BITS["unreadable"]
         columns: dict[str, pa.Array] = {

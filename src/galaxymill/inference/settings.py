@@ -81,4 +81,4 @@ class PredictSettings(Settings):
     def draws(self, model: TrainSettings) -> int:
         """Posterior samples of each galaxy: those of all members, and of all views if kept."""
         kept = self.seen_views(model) if self.keep_views else 1
-        return self.samples * model.members * kept
+        return self.samples * model.networks * kept

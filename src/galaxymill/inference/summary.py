@@ -1,17 +1,40 @@
 """From posterior samples to the columns of a catalogue, for every kind of head."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from scipy.special import ndtr
 
+from galaxymill.errors import UserError
 from galaxymill.inference import posterior
 from galaxymill.votes.task import Kind, Task
 
 Floats = npt.NDArray[np.float64]
 _BISECTIONS = 50
+
+
+def check_finite(object_ids: Sequence[str], outputs: npt.NDArray[np.floating]) -> None:
+    """Refuse what no network should give.
+
+    Parameters
+    ----------
+    object_ids : sequence of str, length n
+    outputs : ndarray, shape (n, S, width)
+
+    Raises
+    ------
+    UserError
+        When a number is not finite; it would pass for a galaxy that was not predicted.
+    """
+    good = np.isfinite(outputs).all(axis=(1, 2))
+    if not good.all():
+        raise UserError(
+            f"{object_ids[int(good.argmin())]}: the model's outputs are not finite, nor those of "
+            f"{int((~good).sum()) - 1} others of {len(good)}: with precision fp16 take fp32; else "
+            "the model is of no use: train it again"
+        )
 
 
 def summarise(samples: npt.NDArray[np.floating], task: Task) -> dict[str, pa.Array]:
@@ -67,9 +90,10 @@ def _of_classes(probabilities: Floats, task: Task) -> dict[str, Floats]:
 
 def _of_number(gaussians: Floats, task: Task) -> dict[str, Floats]:
     """Moments and quantiles of an even mixture of Gaussians."""
-    mean, deviation = gaussians[..., 0], gaussians[..., 1]
+    # In float32 the square of a large number would be infinite, and a narrow spread lost beside it.
+    mean, deviation = np.moveaxis(gaussians.astype(np.float64), -1, 0)
     centre = mean.mean(axis=1)
-    spread = np.sqrt((deviation**2 + mean**2).mean(axis=1) - centre**2)
+    spread = np.sqrt((deviation**2).mean(axis=1) + mean.var(axis=1))
     lower, upper = (mixture_quantile(mean, deviation, level) for level in (0.05, 0.95))
     name = task.number
     return {

@@ -162,8 +162,10 @@ class GaussianHead(Head):
 
     def start_at(self, labels: Tensor) -> None:
         """Start at the labels' mean and standard deviation, and learn in units of the latter."""
-        self.centre.copy_(labels.mean())
-        self.spread.copy_(labels.std().clamp_min(1e-12))
+        wide = labels.double()
+        self.centre.copy_(wide.mean())
+        # A spread below what float32 tells apart would be all rounding.
+        self.spread.copy_(wide.std().clamp_min(max(1e-30, 1e-7 * float(wide.mean().abs()))))
 
     def outputs(self, logits: Tensor) -> Tensor:
         """Mean and standard deviation, in the label's unit."""
@@ -177,10 +179,17 @@ class GaussianHead(Head):
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Gaussian negative log likelihood."""
-        mean, deviation = outputs[..., :1], outputs[..., 1:]
-        return nn.functional.gaussian_nll_loss(
-            mean, labels, deviation.square(), full=True, eps=1e-12, reduction="none"
+        # In units of the spread: the square of a luminosity in watt is no float32.
+        mean, deviation = (outputs[..., :1] - self.centre) / self.spread, outputs[..., 1:]
+        own = nn.functional.gaussian_nll_loss(
+            mean,
+            (labels - self.centre) / self.spread,
+            (deviation / self.spread).square(),
+            full=True,
+            eps=1e-12,
+            reduction="none",
         )
+        return own + torch.log(self.spread)
 
 
 def make_head(features: int, task: Task, settings: TrainSettings) -> Head:

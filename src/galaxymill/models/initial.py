@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from galaxymill.errors import UserError
 from galaxymill.models.network import Network, describe_encoder
 from galaxymill.models.settings import PACKAGE, TrainSettings
-from galaxymill.models.store import load_networks
+from galaxymill.models.store import load_networks, read_weights
 from galaxymill.models.torch_file import read_tensors
 from galaxymill.votes.task import Task
 
@@ -46,7 +46,9 @@ def initial_network(settings: TrainSettings, task: Task, member: int = 0) -> Net
         _load(network.encoder, package_weights(network.encoder), PACKAGE)
     elif settings.weights == "published":
         file = published_file(settings.encoder)
-        _load(network.encoder, _read_safetensors(file), str(file))
+        if file.stat().st_size > MAX_WEIGHTS_BYTES:
+            raise UserError(f"{file}: larger than {MAX_WEIGHTS_BYTES} bytes")
+        _load(network.encoder, read_weights(file), str(file))
     return network
 
 
@@ -126,18 +128,6 @@ def published_file(encoder: str) -> Path:
             f"encoder {encoder}: cannot get {_SAFETENSORS} of {repository} from the hub: "
             f"{type(error).__name__}; check the name and the network, or take local-dir:…"
         ) from error
-
-
-def _read_safetensors(file: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if file.stat().st_size > MAX_WEIGHTS_BYTES:
-        raise UserError(f"{file}: larger than {MAX_WEIGHTS_BYTES} bytes")
-    try:
-        return dict(load_file(file))
-    except SafetensorError as error:
-        raise UserError(f"{file}: not a safetensors file: {error}") from error
 
 
 def _load(encoder: nn.Module, tensors: dict[str, Tensor], place: str) -> None:

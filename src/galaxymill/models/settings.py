@@ -54,11 +54,11 @@ class TrainSettings(Settings):
         0, ge=0, description="epochs without a better validation loss that end training; 0: none"
     )
     batch_size: int = Field(64, ge=2, le=4096, description="galaxies a step; devices share them")
-    learning_rate: float = Field(1e-3, gt=0, description="peak learning rate of AdamW")
+    learning_rate: float = Field(1e-3, gt=0, le=1e10, description="peak learning rate of AdamW")
     layer_decay: float = Field(
         1.0, gt=0, le=1, description="factor on the learning rate from each stage to the one below"
     )
-    weight_decay: float = Field(0.05, ge=0, description="weight decay of AdamW")
+    weight_decay: float = Field(0.05, ge=0, le=1e10, description="weight decay of AdamW")
     warm_up: float = Field(0.1, ge=0, lt=1, description="share of the steps that warm up")
     gradient_clip: float = Field(5.0, gt=0, description="largest norm of a gradient")
     ema: float = Field(
@@ -82,6 +82,13 @@ class TrainSettings(Settings):
         1, ge=1, le=1024, description="nodes that share the work; several are started by srun"
     )
     members: int = Field(1, ge=1, le=32, description="networks of the ensemble, one seed each")
+    folds: int = Field(
+        0,
+        ge=0,
+        le=32,
+        description="cross-validation: so many networks, each of which learns from all folds of "
+        "the splits train and val but one, which judges it: no test split is needed; 0: none",
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="of the encoder in training; auto: bf16 where the processor has it"
     )
@@ -92,6 +99,11 @@ class TrainSettings(Settings):
         flags.UNFIT, description="quality flags of images that are not learned from"
     )
     seed: int = Field(1, ge=0, description="seed of weights, order and augmentation")
+
+    @property
+    def networks(self) -> int:
+        """Networks that the model consists of."""
+        return self.folds or self.members
 
     @property
     def processes(self) -> int:
@@ -184,6 +196,16 @@ class TrainSettings(Settings):
             raise ValueError(
                 f"batch_size: {self.batch_size} galaxies a step cannot be shared by "
                 f"{self.processes} processes (devices × nodes); give at least {2 * self.processes}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _folds_are_the_members(self) -> "TrainSettings":
+        if self.folds == 1:
+            raise ValueError("folds: there are at least 2; 0 for no cross-validation")
+        if self.folds and self.members > 1:
+            raise ValueError(
+                f"folds: {self.folds} networks are learned, one a fold; leave members away"
             )
         return self
 

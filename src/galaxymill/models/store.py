@@ -1,6 +1,7 @@
 """Models on disk: ``model.yaml``, which alone rebuilds the networks, and their safetensors."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ from galaxymill.votes.task import Task, parse_task
 from galaxymill.votes.tree import Tree
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from galaxymill.models.network import EncoderCard, Network
 
 MODEL_FILE = "model.yaml"
@@ -160,16 +163,49 @@ def read_features(path: Path) -> int:
         raise UserError(f"{weights}: not the weights of {path} ({error})") from error
 
 
+def read_weights(file: Path) -> "dict[str, Tensor]":
+    """Read the tensors of a safetensors file.
+
+    Raises
+    ------
+    UserError
+        When it is none, or a number in it is not finite.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = dict(load_file(file))
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{file}: not a safetensors file: {error}") from error
+    bad = not_finite(tensors)
+    if bad:
+        raise UserError(
+            f"{file}: {bad} holds NaN or infinity: such weights predict nothing; take a sound "
+            "copy, or train again"
+        )
+    return tensors
+
+
+def not_finite(tensors: "Mapping[str, Tensor]") -> str:
+    """Name a tensor that holds a number that is not finite; empty when all are."""
+    bad = (
+        name
+        for name, value in tensors.items()
+        if value.is_floating_point() and not value.float().isfinite().all()
+    )
+    return next(bad, "")
+
+
 def load_networks(path: Path) -> tuple["list[Network]", ModelCard]:
     """Rebuild the members of a model from ``model.yaml`` and the weights beside it.
 
     Raises
     ------
     UserError
-        When the weights are absent, are not those of the card, or do not fit the network.
+        When the weights are absent, are not those of the card, are not finite, or do not fit the
+        network.
     """
-    from safetensors.torch import load_file
-
     from galaxymill.models.network import Network
 
     card = read_card(path)
@@ -178,9 +214,9 @@ def load_networks(path: Path) -> tuple["list[Network]", ModelCard]:
         raise UserError(f"{weights}: the weights of {path} are missing")
     if sha256_file(weights) != card.weights_sha256:
         raise UserError(f"{weights}: not the weights that {path} names; train again or restore it")
-    tensors = load_file(weights)
+    tensors = read_weights(weights)
     networks = []
-    for member in range(card.settings.members):
+    for member in range(card.settings.networks):
         prefix = f"{member}."
         own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
         try:

@@ -42,7 +42,7 @@ def model_use(config: Config, survey: str, model: str, trees: Path) -> ModelUse:
     kept = settings.draws(train) * answers if "samples" in settings.keep else 0
     wanted = [(r.survey, r.model) for r in config.releases.values()]
     return ModelUse(
-        passes=settings.seen_views(train) * train.members,
+        passes=settings.seen_views(train) * train.networks,
         summary_bytes=_FLOAT_BYTES * (columns + kept),
         embedding_bytes=ModelUse().embedding_bytes if "embeddings" in settings.keep else 0,
         releases=wanted.count((survey, model)),

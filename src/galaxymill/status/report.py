@@ -113,8 +113,8 @@ def _told(what: str, found: Galaxies) -> Iterator[str]:
     if found.counts:
         yield f"  {what}: {_counted(found.counts)}"
     some = "" if found.opened == found.faulty else f" of the newest {found.opened} partitions"
-    for reason, one in found.reasons.common(_MOST):
-        yield f"    {one.count:,}{some} {reason}: {one.named}"
+    for one in found.reasons.common(_MOST):
+        yield f"    {one.count:,}{some} {one.text}: {one.named}"
 
 
 def _counted(counts: Counter[str]) -> str:

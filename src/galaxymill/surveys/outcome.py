@@ -5,15 +5,13 @@ import re
 from collections import Counter
 from collections.abc import Callable
 
+from galaxymill.reasons import Reasons
 from galaxymill.surveys.base import ServiceError
 from galaxymill.surveys.footprint import OUTSIDE
 from galaxymill.surveys.part_file import PartFile
 
 _FEW = 8
 """Of fewer galaxies a share says little, unless all are lost."""
-_REASONS = 3
-_VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|(?<!HTTP )(?<!\d)\d[\d.]*")
-"""Names of files and numbers differ from galaxy to galaxy."""
 _NO_FILE = re.compile(r"no file ('[^']|\")")
 """Of the service ``files``: the catalogue names a file that is not there."""
 
@@ -71,13 +69,9 @@ def _tell_nothing_there(part: PartFile, what: str, total: int) -> None:
 
 
 def _why(part: PartFile, counts: Callable[[str, str], bool]) -> str:
-    """Name the commonest outcomes that count, each with how often, and one galaxy."""
-    often: Counter[str] = Counter()
-    first: dict[str, str] = {}
-    for object_id, status, reason in part.outcomes():
-        if counts(status, reason):
-            kind = f"{status} {_VARYING.sub('', reason)}"
-            often[kind] += 1
-            first.setdefault(kind, f"{status}: {reason} (e.g. galaxy {object_id})")
-    reasons = [f"{count} × {first[kind]}" for kind, count in often.most_common(_REASONS)]
-    return "; ".join([*reasons, *(["…"] if len(often) > _REASONS else [])])
+    """Tell the commonest of the outcomes that count."""
+    return Reasons.of(
+        (object_id, f"{status}: {reason}")
+        for object_id, status, reason in part.outcomes()
+        if counts(status, reason)
+    ).told()

@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from galaxymill.models.store import not_finite
 from galaxymill.storage.atomic import atomic_file
 
 Tensors = dict[str, Tensor]
@@ -58,7 +59,8 @@ def load_checkpoint(
     -------
     parts : dict of str to dict of str to Tensor
     facts : dict
-        None instead of both when there is no checkpoint of this request, or a broken one.
+        None instead of both when there is no checkpoint of this request, or a broken one, or one
+        of a training that has diverged.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -66,6 +68,8 @@ def load_checkpoint(
             if note.get("request") != request:
                 return None
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if not_finite(tensors):
+            return None
     except (OSError, SafetensorError, ValueError):
         return None
     parts: dict[str, Tensors] = {}

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -15,9 +16,8 @@ from galaxymill.errors import UserError
 from galaxymill.images.pixels import ImageSource, RowGroup
 from galaxymill.models.settings import TrainSettings
 from galaxymill.training.stream import decoded, shuffled
+from galaxymill.votes.splits import LEARNED_FROM, assign_folds
 from galaxymill.votes.table import Votes
-
-LEARNED_FROM = ("train", "val")
 
 logger = logging.getLogger("galaxymill")
 
@@ -74,13 +74,26 @@ class Split:
         """Size of all its images when decoded."""
         return len(self) * 3 * self.side**2
 
+    def range_of_labels(self) -> str:
+        """Say between which values the labels lie, and whose those are."""
+        keys, values = list(self.labels), torch.stack(list(self.labels.values()))
+        low, high = values.amin(1), values.amax(1)
+        first, last = int(low.argmin()), int(high.argmax())
+        return (
+            f"Labels go from {low[first]:g} (galaxy {keys[first]}) to {high[last]:g} (galaxy "
+            f"{keys[last]})"
+        )
+
     def images(self) -> Iterator[tuple[str, bytes]]:
         """Identifiers and image files, in the order in which they lie on disk."""
         for group in self.groups:
             yield from group.read()
 
 
-def load_splits(votes: Votes, images: ImageSource, settings: TrainSettings) -> dict[str, Split]:
+Splits = dict[str, Split]
+
+
+def load_splits(votes: Votes, images: ImageSource, settings: TrainSettings) -> list[Splits]:
     """Find the images of the training and validation galaxies.
 
     Parameters
@@ -93,38 +106,58 @@ def load_splits(votes: Votes, images: ImageSource, settings: TrainSettings) -> d
 
     Returns
     -------
-    dict of str to Split
-        ``train`` and ``val``.
+    list of dict of str to Split
+        ``train`` and ``val``: those of all networks, or with folds of each in turn.
 
     Raises
     ------
     UserError
-        When fewer than two training galaxies have a usable image.
+        When fewer than two training galaxies have a usable image, or none of a fold has.
     """
-    labels = dict(
-        zip(votes.object_ids, torch.from_numpy(votes.values.astype(np.float32)), strict=True)
-    )
     # A galaxy without any vote teaches nothing.
     useful = (votes.values != 0).any(axis=1) | (votes.task.kind == "number")
-    wanted = {
-        name: {
-            key
-            for key, split, any_label in zip(votes.object_ids, votes.splits, useful, strict=True)
-            if split == name and any_label
-        }
-        for name in LEARNED_FROM
-    }
-    everybody, unfit = set().union(*wanted.values()), flags.unfit_bits(settings.unfit)
-    groups = images.find(everybody, unfit)
-    splits = {}
-    for name, keys in wanted.items():
-        own = [replace(group, ids=group.ids & keys) for group in groups if group.ids & keys]
-        found = sorted(key for group in own for key in group.ids)
-        splits[name] = Split(own, {key: labels[key] for key in found}, settings.side)
-        logger.info("train: %s: %d galaxies, %d with a fit image", name, len(keys), len(found))
-    lacking = images.lacking(everybody, groups, unfit)
+    pool = useful & np.isin(votes.splits, LEARNED_FROM)
+    ids, unfit = np.array(votes.object_ids, dtype=object), flags.unfit_bits(settings.unfit)
+    groups = images.find(set(ids[pool]), unfit)
+    lacking = images.lacking(set(ids[pool]), groups, unfit)
     if lacking:
         logger.warning("train: without a fit image: %s", lacking)
+    if not settings.folds:
+        return [_find(votes, images, groups, votes.splits, pool, settings.side, lacking)]
+    folds = assign_folds(votes.object_ids, votes.positions, settings.folds)
+    found = []
+    for fold in range(settings.folds):
+        logger.info("train: fold %d of %d is the validation split:", fold + 1, settings.folds)
+        sides = np.where(folds == fold, "val", "train")
+        found.append(_find(votes, images, groups, sides, pool, settings.side, lacking))
+        if not len(found[-1]["val"]):
+            raise UserError(
+                f"train: no galaxy of fold {fold + 1} of {settings.folds} can be learned from: "
+                f"{int(pool.sum())} labelled galaxies are too few; give fewer folds"
+            )
+    return found
+
+
+def _find(
+    votes: Votes,
+    images: ImageSource,
+    groups: list[RowGroup],
+    sides: npt.NDArray[np.str_],
+    pool: npt.NDArray[np.bool_],
+    side: int,
+    lacking: str,
+) -> Splits:
+    """Find the images of those of ``pool`` that are on each side."""
+    ids = np.array(votes.object_ids, dtype=object)
+    values = torch.from_numpy(votes.values).float()
+    labels = dict(zip(votes.object_ids, values, strict=True))
+    splits = {}
+    for name in LEARNED_FROM:
+        keys = set(ids[pool & (sides == name)])
+        own = [replace(group, ids=group.ids & keys) for group in groups if group.ids & keys]
+        found = sorted(key for group in own for key in group.ids)
+        splits[name] = Split(own, {key: labels[key] for key in found}, side)
+        logger.info("train: %s: %d galaxies, %d with a fit image", name, len(keys), len(found))
     if len(splits["train"]) < 2:
         why = f"without a fit image: {lacking}" if lacking else "see the share of the split train"
         raise UserError(
@@ -158,6 +191,7 @@ class Cached:
     """A split decoded once: batches are gathered from memory."""
 
     def __init__(self, split: Split) -> None:
+        self.split = split
         order = {key: row for row, key in enumerate(split.labels)}
         self.pixels = torch.empty((len(split), 3, split.side, split.side), dtype=torch.uint8)
         self.labels = torch.stack(list(split.labels.values())) if len(split) else torch.empty(0, 1)
@@ -208,12 +242,12 @@ class Streamed:
     """A split larger than the cache: read, shuffled through a buffer and decoded on the way."""
 
     def __init__(self, split: Split) -> None:
-        self._split = split
+        self.split = split
 
     @property
     def count(self) -> int:
         """Number of galaxies."""
-        return len(self._split)
+        return len(self.split)
 
     def batches(self, batch_size: int, seed: int | None, share: Share) -> Batches:
         """Cut an epoch into batches; see `Cached.batches`.
@@ -221,16 +255,16 @@ class Streamed:
         Every process reads all files, which keeps the order, and decodes its own: decoding takes
         ten times as long.
         """
-        groups = self._split.groups
+        groups = self.split.groups
         if seed is not None:
             generator = torch.Generator().manual_seed(seed)
             groups = [groups[i] for i in torch.randperm(len(groups), generator=generator).tolist()]
-        n = len(self._split)
+        n = len(self.split)
 
         def rows() -> Iterator[tuple[str, bytes]]:
             return shuffled(groups, seed, n)
 
-        return _Read(self._split, rows, cuts(n, batch_size), share)
+        return _Read(self.split, rows, cuts(n, batch_size), share)
 
 
 @dataclass(frozen=True)

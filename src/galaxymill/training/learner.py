@@ -16,7 +16,6 @@ import lightning
 import torch
 from torch import Tensor, nn
 
-from galaxymill.errors import UserError
 from galaxymill.models.depthwise import QuickDepthwise
 from galaxymill.models.heads import Head
 from galaxymill.models.network import Network
@@ -25,6 +24,7 @@ from galaxymill.models.views import central_view, erase, random_view
 from galaxymill.training.calibrate import fit_log_scale, mixture_nll
 from galaxymill.training.data import Batch, Batches, Cached, Share, Streamed
 from galaxymill.training.optimiser import frozen_modules, make_optimiser, rate_factor, set_rate
+from galaxymill.training.processes import SharedError
 from galaxymill.training.together import Together
 
 History = list[dict[str, Any]]
@@ -112,7 +112,7 @@ class Learner(lightning.LightningModule):  # type: ignore[misc]
         """Make sure that all processes go on at the same epoch."""
         epochs = gathered(self.trainer, torch.tensor([self.epoch], device=self.device)).tolist()
         if len(set(epochs)) > 1:
-            raise UserError(
+            raise SharedError(
                 f"train: the processes found checkpoints of different epochs, {epochs}: the "
                 "model's folder must be on a disk that all nodes share"
             )
@@ -145,6 +145,7 @@ class Learner(lightning.LightningModule):  # type: ignore[misc]
         # DDP takes the mean over processes, which may have different numbers of galaxies.
         part = batch.whole / processes
         loss: Tensor = _head(self.network).loss(outputs, batch.labels).sum(1).sum() / part
+        self._stop_unless_finite("the loss", gathered_sum(self.trainer, loss.detach()))
         self._seen += len(batch.labels)
         self._loss_sum += float(loss.detach()) * part
         return loss
@@ -156,6 +157,26 @@ class Learner(lightning.LightningModule):  # type: ignore[misc]
             return central_view(pixels.float(), settings.image_size)
         views = random_view(pixels, settings.image_size, settings.zoom, settings.shift, self._draws)
         return erase(views, settings.erase, self._draws) if settings.erase else views
+
+    def _stop_unless_finite(self, what: str, value: float) -> None:
+        """End a training that has diverged; every process is to ask with the same value."""
+        if math.isfinite(value):
+            return
+        settings = self._settings
+        first = self._step == 0
+        way_out = (
+            f"No step was taken yet: the labels or what it starts from (weights: "
+            f"{settings.weights}) are to blame"
+            if first
+            else f"Give a smaller learning_rate than {settings.learning_rate:g}, a longer warm_up "
+            f"than {settings.warm_up:g}, or a smaller gradient_clip than {settings.gradient_clip:g}"
+        )
+        raise SharedError(
+            f"train: {what} is not finite ({value:g}) in epoch {self.epoch}, step {self._step} of "
+            f"{self._steps}, at learning rate {self._rate:g}: nothing sound would come of it. "
+            f"{self._data['train'].split.range_of_labels()}. {way_out}; labels that span many "
+            "powers of ten are learned as logarithms; precision fp16 overflows where fp32 does not"
+        )
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Let the average follow."""
@@ -178,6 +199,11 @@ class Learner(lightning.LightningModule):  # type: ignore[misc]
         loss, seen = self.trainer.strategy.reduce(sums, reduce_op="sum").tolist()
         # The first one's word counts, lest rounding make processes end at different epochs.
         judged = self.trainer.strategy.broadcast(self._validation_nll())
+        if judged is not None:
+            self._stop_unless_finite("the validation loss", judged)
+        # The last step of an epoch may have spoilt what no loss has seen yet.
+        for network in {self.network, self.average}:
+            self._stop_unless_finite("a weight", sum_of_weights(network))
         earlier = [row["val_nll"] for row in self.history]
         # Without a validation split the last epoch is taken: the training loss cannot judge.
         kept = judged is None or judged < min(earlier, default=math.inf)
@@ -227,6 +253,17 @@ def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
                 mean.lerp_(value, 1 - decay)
             else:
                 mean.copy_(value)
+
+
+def sum_of_weights(network: nn.Module) -> float:
+    """Add up the sizes of all weights and statistics; not finite as soon as one is not."""
+    values = [v for v in network.state_dict().values() if v.dtype.is_floating_point]
+    return float(torch.stack([value.double().abs().sum() for value in values]).sum())
+
+
+def gathered_sum(trainer: Any, value: Tensor) -> float:
+    """Add a number up over all processes."""
+    return float(trainer.strategy.reduce(value.clone(), reduce_op="sum"))
 
 
 def gathered(trainer: Any, values: Tensor) -> Tensor:

@@ -24,6 +24,10 @@ _PORTS_APART = 10_000
 logger = logging.getLogger("galaxymill")
 
 
+class SharedError(UserError):
+    """What every process of a training has found alike; the first one says it."""
+
+
 @dataclass(frozen=True)
 class Processes:
     """How many there are, and which one this is.
@@ -126,6 +130,11 @@ class Processes:
         """Say in the log which of several processes has failed; the others end with one line."""
         try:
             yield
+        except SharedError:
+            if not self.leads:
+                # Ending badly, it would kill the first before that has spoken.
+                raise SystemExit(0) from None
+            raise
         except Exception as error:
             if self.count > 1:
                 who = f"process {self.rank + 1} of {self.count} ({socket.gethostname()})"

@@ -19,8 +19,10 @@ from galaxymill.training.processes import Processes
 from galaxymill.votes.table import Votes, read_joint_votes
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from galaxymill.models.network import Network
-    from galaxymill.training.data import Split
+    from galaxymill.training.data import Cached, Split, Streamed
     from galaxymill.training.loop import Machine
 
 PIXELS_PER_THREAD = 100_000
@@ -106,7 +108,7 @@ class _Work:
 class _Learned:
     """What has come of it."""
 
-    splits: "dict[str, Split]"
+    splits: "list[dict[str, Split]]"
     machine: "Machine"
     networks: "list[Network]"
     history: list[dict[str, Any]]
@@ -121,7 +123,7 @@ def _make(work: _Work) -> None:
             return
         learned = _learn(work)
         card = _card(work, learned)
-        if work.settings.calibrate and card.counts["val"]:
+        if work.settings.calibrate and len(learned.splits[0]["val"]):
             _calibrate(learned, card)
         with atomic_tree(out.parent, MODEL_FILE) as folder:
             _write(folder, learned, card)
@@ -144,11 +146,14 @@ def _learn(work: _Work) -> _Learned:
     settings = work.settings
     machine = _machine(work)
     splits = load_splits(work.votes, work.source, settings)
-    opened = {name: open_split(split, settings.cache_gb) for name, split in splits.items()}
+    opened: dict[str, Cached | Streamed] = {}
     networks: list[Network] = []
     history: list[dict[str, Any]] = []
-    for member in range(settings.members):
-        network = _start(work.votes, splits["train"], settings, member)
+    for member in range(settings.networks):
+        if member < len(splits):
+            own, opened = splits[member], {}
+            opened = {name: open_split(split, settings.cache_gb) for name, split in own.items()}
+        network = _start(work.votes, own["train"], settings, member)
         history += _fit_member(work, network, opened, member, machine)
         networks.append(network)
     return _Learned(splits, machine, networks, history)
@@ -156,7 +161,9 @@ def _learn(work: _Work) -> _Learned:
 
 def _card(work: _Work, learned: _Learned) -> ModelCard:
     """Describe a model whose weights are not written yet."""
-    counts = {name: len(split) for name, split in learned.splits.items()}
+    counts = {name: len(split) for name, split in learned.splits[0].items()}
+    if work.settings.folds:
+        counts = {"train": sum(counts.values()), "val": 0}
     counts["test"] = int((work.votes.splits == "test").sum())
     encoder = learned.networks[0].card.to_dict()
     return ModelCard(work.votes.task, work.settings, encoder, "", work.origin.to_dict(), counts)
@@ -210,38 +217,62 @@ def _fit_member(
     board = machine.tensorboard / f"member-{member}" if machine.tensorboard else None
     machine = replace(machine, tensorboard=board)
     checkpoint = work.out.parent / f".member-{member}.safetensors"
-    if settings.members > 1:
-        logger.info("train: member %d of %d", member + 1, settings.members)
+    if settings.networks > 1:
+        logger.info("train: member %d of %d", member + 1, settings.networks)
     rows = fit(network, opened, settings, seed, machine, checkpoint, request)
     return [{"member": member, **row} for row in rows]
 
 
 def _calibrate(learned: _Learned, card: ModelCard) -> None:
-    """Scale the strength of belief of all members alike, by the galaxies of ``val``."""
+    """Scale the strength of belief by galaxies that were not learned from.
+
+    All members of an ensemble alike, by the galaxies of ``val``. With folds each by those of the
+    other folds, which their own members judge: so no galaxy has a part in what it is judged by.
+    """
+    import numpy as np
+    import torch
+
+    from galaxymill.training.calibrate import fit_log_scale
+
+    networks = learned.networks
+    parts = [[network] for network in networks] if card.settings.folds else [networks]
+    judged = [
+        _judge(part, card, splits["val"], learned.machine)
+        for part, splits in zip(parts, learned.splits, strict=True)
+    ]
+    for place, part in enumerate(parts):
+        by = judged[:place] + judged[place + 1 :] or judged
+        samples, labels = map(torch.cat, zip(*by, strict=True))
+        log_scale = fit_log_scale(part[0].head, samples, labels)
+        for network in part:
+            network.head.log_scale.copy_(log_scale)
+        logger.info("train: strength of belief scaled by %s", np.round(log_scale.exp().numpy(), 2))
+
+
+def _judge(
+    networks: "list[Network]", card: ModelCard, val: "Split", machine: "Machine"
+) -> "tuple[Tensor, Tensor]":
+    """Predict galaxies before calibration; give the samples and the labels."""
     import numpy as np
     import torch
 
     from galaxymill.inference.engine import Engine
     from galaxymill.inference.predictor import Predictor
     from galaxymill.inference.settings import PredictSettings
-    from galaxymill.training.calibrate import fit_log_scale
 
-    device, networks, val = learned.machine.device, learned.networks, learned.splits["val"]
-    whole = [network.to(device).eval() for network in networks]
+    whole = [network.to(machine.device).eval() for network in networks]
     asked = PredictSettings(samples=CALIBRATION_SAMPLES)
-    predictor = Predictor(whole, card, asked, Engine(device))
+    predictor = Predictor(whole, card, asked, Engine(machine.device))
     keys: list[str] = []
     samples = []
     for group in val.groups:
         ids, images = map(list, zip(*group.read(), strict=True))
         keys += ids
         samples.append(predictor.predict(ids, images)[0])
-    labels = torch.stack([val.labels[key] for key in keys])
-    head = networks[0].head
-    log_scale = fit_log_scale(head, torch.from_numpy(np.concatenate(samples)), labels)
     for network in networks:
-        network.to("cpu").head.log_scale.copy_(log_scale)
-    logger.info("train: strength of belief scaled by %s", np.round(log_scale.exp().numpy(), 2))
+        network.to("cpu")
+    labels = torch.stack([val.labels[key] for key in keys])
+    return torch.from_numpy(np.concatenate(samples)), labels
 
 
 def _write(folder: Path, learned: _Learned, card: ModelCard) -> None:

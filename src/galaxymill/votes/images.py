@@ -94,7 +94,7 @@ def collect_images(
 def _refuse_most(lost: Reasons, files: int, name: str) -> None:
     """Stop before hours are spent when most of the images are not there."""
     if 2 * lost.total > files:
-        hint = "; write / between folders" if "\\" in lost.told() else ""
+        hint = "; use / between folders" if "\\" in lost.told() else ""
         raise UserError(f"labels {name}: {lost.told(files)}{hint}")
 
 

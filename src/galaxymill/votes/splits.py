@@ -11,6 +11,7 @@ from galaxymill.catalog.healpix import healpix_pixels
 from galaxymill.settings import Settings
 
 SPLITS = ("train", "val", "test")
+LEARNED_FROM = ("train", "val")
 SPLIT_ORDER = 10
 
 
@@ -51,15 +52,46 @@ def assign_splits(
     list of str, length n
         ``train``, ``val`` or ``test``.
     """
+    bounds = np.cumsum([settings.train, settings.val])
+    draws = _draws(object_ids, positions, settings.salt)
+    return [SPLITS[index] for index in np.searchsorted(bounds, draws, side="right")]
+
+
+def assign_folds(
+    object_ids: Sequence[str], positions: npt.NDArray[np.float64] | None, folds: int
+) -> npt.NDArray[np.intp]:
+    """Give each galaxy the fold that it is judged in, by the same rule as its split.
+
+    Parameters
+    ----------
+    object_ids : sequence of str, length n
+    positions : ndarray, shape (n, 2), or None
+        Right ascension and declination, degrees; NaN where unknown.
+    folds : int
+
+    Returns
+    -------
+    ndarray of int, shape (n,)
+        From 0. Whatever other galaxies there are, a galaxy stays in its fold.
+    """
+    radec = None if positions is None else (positions[:, 0], positions[:, 1])
+    found: npt.NDArray[np.intp] = (_draws(object_ids, radec, "fold") * folds).astype(np.intp)
+    return found
+
+
+def _draws(
+    object_ids: Sequence[str],
+    positions: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None,
+    salt: str,
+) -> npt.NDArray[np.float64]:
+    """Draw a number in [0, 1) for each galaxy, by its place on the sky or else by its name."""
     keys: list[object] = list(object_ids)
     if positions is not None:
         known = np.flatnonzero(np.isfinite(positions[0]) & np.isfinite(positions[1]))
         pixels = healpix_pixels(positions[0][known], positions[1][known], SPLIT_ORDER)
         for row, pixel in zip(known, pixels.tolist(), strict=True):
             keys[row] = pixel
-    bounds = np.cumsum([settings.train, settings.val])
-    draws = np.array([uniform(f"{settings.salt}:{key}") for key in keys])
-    return [SPLITS[index] for index in np.searchsorted(bounds, draws, side="right")]
+    return np.array([uniform(f"{salt}:{key}") for key in keys])
 
 
 def near_training(

@@ -164,7 +164,7 @@ def _fixed(
     # Nothing is asked through it: any session will do, and a true one takes long to make.
     query = DatalinkQuery.from_resource(by_reference, service, session=object())
     values = {name: text(value) for name, value in query.items() if name not in _SHAPES}
-    fixed = {name: value for name, value in values.items() if value not in ("", "NaN")}
+    fixed = {name: value for name, value in values.items() if set(value.lower().split()) - {"nan"}}
     return urljoin(document, query.baseurl), fixed
 
 

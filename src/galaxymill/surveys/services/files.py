@@ -66,6 +66,11 @@ class FilesSettings(ServiceSettings):
             raise ValueError(f"{unknown[0]} is unknown; allowed: {', '.join(_PLACEHOLDERS)}")
         return pattern
 
+    @property
+    def known_as(self) -> str:
+        """What is asked for, to name in messages."""
+        return f"folder={self.folder}"
+
     def paths(self, target: Target) -> dict[str, str]:
         """Paths of a galaxy's files by band; a single file is under the empty name.
 
@@ -172,8 +177,7 @@ class FilesService:
         try:
             if not place.is_file():
                 hint = "; use / between folders" if "\\" in path else ""
-                shown = repr(str(place)).replace("\\\\", "\\")
-                return "no_coverage", f"no file {shown}{hint}"
+                return "no_coverage", f"no file '{path}'{hint}"
             if place.stat().st_size > MAX_PAYLOAD_BYTES:
                 return "invalid", f"larger than {MAX_PAYLOAD_BYTES / 1e6:.0f} MB"
             return place.read_bytes()
