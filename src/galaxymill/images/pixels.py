@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from galaxymill.catalog.names import part_names
 from galaxymill.errors import UserError
 from galaxymill.images.decode import MAX_PIXELS
 from galaxymill.storage.digest import sha256_json
 from galaxymill.storage.origin import read_record
+from galaxymill.storage.parquet import open_parquet
 
 
 def to_pixels(image: bytes, side: int) -> npt.NDArray[np.uint8]:
@@ -85,7 +85,7 @@ class RowGroup:
 
     def read(self) -> list[tuple[str, bytes]]:
         """Give ``object_id`` and image file of each wanted galaxy that has an image."""
-        with pq.ParquetFile(self.path, pre_buffer=False) as file:
+        with open_parquet(self.path, ["object_id", "image"]) as file:
             table = file.read_row_group(self.number, columns=["object_id", "image"])
         wanted = [key in self.ids for key in table["object_id"].to_pylist()]
         rows = table.filter(pa.array(wanted, pa.bool_())).to_pylist()
@@ -183,7 +183,7 @@ class ImageSource:
 
 
 def _identities(path: Path) -> Iterator[tuple[int, pa.Table]]:
-    with pq.ParquetFile(path, pre_buffer=False) as file:
+    with open_parquet(path, ["object_id", "flags"]) as file:
         for number in range(file.num_row_groups):
             yield number, file.read_row_group(number, columns=["object_id", "flags"])
 
