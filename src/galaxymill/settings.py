@@ -45,7 +45,7 @@ Pairs = Annotated[dict[str, str], BeforeValidator(parse_json)]
 class Strict(BaseModel):
     """A frozen model that refuses unknown keys: the base of every piece of the config."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Settings(Strict):
