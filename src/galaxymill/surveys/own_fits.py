@@ -21,7 +21,7 @@ from galaxymill.images.decode import (
     has_bands,
     is_fits,
 )
-from galaxymill.images.hdus import Hdu, is_auxiliary, open_hdus, unpack
+from galaxymill.images.hdus import MAX_HDUS, Hdu, is_auxiliary, list_hdus, unpack
 from galaxymill.images.place import locate, separation_arcsec
 from galaxymill.surveys.base import MAX_PAYLOAD_BYTES
 from galaxymill.surveys.mosaics.mosaic import Plane, stack
@@ -105,11 +105,11 @@ def as_cutout(
         if as_it_stands or not (band or is_fits(payload)):
             return Found(payload)
         try:
-            with open_hdus(payload) as hdus:
-                _require_end(hdus, payload)
-                sources = list(_sources(hdus, hdu))
-                chosen = _choose(sources, bands, band, naming, hdus)
-                planes |= _read(chosen, payload)
+            hdus = list_hdus(io.BytesIO(payload))
+            _require_end(hdus, payload)
+            sources = list(_sources(hdus, hdu))
+            chosen = _choose(sources, bands, band, naming, hdus)
+            planes |= _read(chosen, payload)
         except PayloadError as error:
             where = f"file of band {band}: " if band else ""
             raise PayloadError(f"{where}{error}", error.truncated) from error
@@ -124,7 +124,7 @@ def as_cutout(
 def _require_end(hdus: Sequence[Hdu], payload: bytes) -> None:
     """Refuse a file that goes on behind its last HDU: one that was cut short, or is damaged."""
     check_data(payload, hdus[-1].start, hdus[-1].size, None)
-    if payload[hdus[-1].start + hdus[-1].size :].strip(b"\0 "):
+    if len(hdus) < MAX_HDUS and payload[hdus[-1].start + hdus[-1].size :].strip(b"\0 "):
         raise PayloadError("FITS data do not end where the header says")
 
 
@@ -132,7 +132,7 @@ def _sources(hdus: Sequence[Hdu], wanted: str) -> Iterator[_Source]:
     """Give the planes of the science images, or of the one that is wanted."""
     images = [hdu for hdu in hdus if hdu.shape]
     if wanted:
-        images = [hdu for hdu in images if wanted.upper() in (str(hdu.index), hdu.name.upper())]
+        images = [hdu for hdu in images if hdu.answers_to(wanted)]
     else:
         images = [hdu for hdu in images if not is_auxiliary(hdu.header)]
         kinds = [
