@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from errno import EACCES, EISDIR, ENAMETOOLONG, ENOTDIR
 from typing import Annotated
 
 import typer
@@ -39,6 +40,10 @@ app.add_typer(images.app, name="images")
 app.add_typer(cluster.app, name="cluster")
 
 
+_OF_A_PATH = {ENAMETOOLONG, EACCES, EISDIR, ENOTDIR}
+"""What a path that somebody has given can be; a file that is gone may be our own fault."""
+
+
 @app.callback()
 def _options(
     version: Annotated[bool, typer.Option("--version", help="print the version and end")] = False,
@@ -65,3 +70,8 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
+    except OSError as error:
+        if error.errno not in _OF_A_PATH:
+            raise
+        typer.echo(f"galaxymill: {str(error.filename)[:200]}: {error.strerror}", err=True)
+        raise SystemExit(2) from None

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 _EXAMPLES = 3
 _MOST = 5
+_LISTED = 12
 _VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|(?<!HTTP )(?<!\d)\d[\d.×]*")
 """Names of files and numbers, which differ from galaxy to galaxy."""
 
@@ -59,3 +60,10 @@ class Reasons(dict[str, Reason]):
         if len(self) > len(lines):
             lines.append(f"{len(self) - len(lines)} more reasons")
         return "; ".join(lines)
+
+
+def some(items: Iterable[str], separator: str = ", ") -> str:
+    """List the first of some things, at most 12, and how many more there are."""
+    shown = list(items)
+    more = f"{separator}and {len(shown) - _LISTED} more" if len(shown) > _LISTED else ""
+    return separator.join(shown[:_LISTED]) + more

@@ -62,7 +62,7 @@ class Strict(BaseModel):
     A key that is null has its default, as if it were not there.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod

@@ -38,6 +38,10 @@ class Source(Protocol):
         """Read columns, units in the fields' metadata; ``texts`` are text in an untyped file."""
         ...
 
+    def blocks(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Read columns one block after the other; they are text in an untyped file."""
+        yield from self.read(columns, columns).to_batches()
+
 
 def open_source(path: Path, hdu: str | None = None) -> Source:
     """Open a table by the ending of its name.
@@ -147,6 +151,19 @@ class _Csv(Source):
             if pa.binary() in table.schema.types:
                 raise ValueError("not UTF8")
         return table.replace_schema_metadata({"untyped": ""})
+
+    def blocks(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        from pyarrow import csv
+
+        self._check_quotes()
+        types = dict.fromkeys(columns, pa.string())
+        convert = csv.ConvertOptions(column_types=types, include_columns=list(columns))
+        options = self._options(threads=False)
+        with (
+            self._explained(),
+            csv.open_csv(self._path, *options, convert_options=convert) as reader,
+        ):
+            yield from reader
 
     def _options(self, threads: bool = True) -> tuple[Any, Any]:
         from pyarrow import csv

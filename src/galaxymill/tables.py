@@ -71,6 +71,19 @@ def read_table(
     return table
 
 
+def read_blocks(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Read columns of a table that may be larger than the memory, all as text if it is CSV.
+
+    Raises
+    ------
+    UserError
+        As `read_table`.
+    """
+    with _opened(path) as source:
+        _require(path, columns, source)
+        yield from source.blocks(columns)
+
+
 @contextmanager
 def _opened(path: Path, hdu: str | None = None) -> Iterator[Source]:
     """Open a table; whatever its reader says becomes a message."""

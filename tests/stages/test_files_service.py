@@ -126,8 +126,19 @@ def test_a_size_that_nobody_asked_for_is_null(folder, write_tile, tmp_path, aske
     assert (row["size"], row["pixel_scale"]) == expected
 
 
-def test_backslashes_are_explained(folder):
-    assert read(folder, "deep\\b.png").reason == "no file 'deep\\b.png'; use / between folders"
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("deep\\b.png", "use / between folders"),
+        (
+            "C:\\deep\\b.png",
+            "give paths below the folder, without a drive, and use / between folders",
+        ),
+        ("https://x.org/b.png", "it is a web address: download the files, and give their paths"),
+    ],
+)
+def test_paths_that_are_none_here_are_explained(folder, path, hint):
+    assert read(folder, path).reason == f"no file '{path}'; {hint}"
 
 
 def test_a_picture_of_16_bits_that_fills_8_is_no_blank_one(folder):

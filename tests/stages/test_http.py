@@ -464,6 +464,16 @@ def test_refusals_of_some_stop_nothing(first):
         assert len(list(opened.each(picture(opened), TARGETS[:50]))) == 50
 
 
+def test_what_is_asked_for_by_itself_is_refused_by_itself():
+    with asking(always(response(), REFUSED), connections=1) as (_server, opened):
+        opened.get("/this")
+        for _ in range(7):
+            opened.get("/other", own="A/typo")
+            assert opened.get("/this", own="A/r").http_status in (200, 404)
+        with pytest.raises(ServiceError, match="first 8 A/typo requests were all refused"):
+            opened.get("/other", own="A/typo")
+
+
 # Verdicts
 
 JPEG = b"\xff\xd8\xff"

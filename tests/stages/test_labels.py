@@ -326,6 +326,8 @@ def test_images_of_a_folder(write_table, folder):
             ["pics\\a.png", "pics\\b.jpg", "a.png"],
             r"mine: 2 of 3 files are missing, e\.g\. .*images/pics\\a\.png, .*; use / betw",
         ),
+        (["https://x.org/a.jpg"], r"1 of 1 files are missing, e\.g\. .*x\.org/a\.jpg; it is a web"),
+        (["", None, "a.png"], r"2 of 3 file_loc are empty, e\.g\. g0, g1"),
         (["gone.png", "gone.jpg"], r"labels mine: 2 of 2 files are missing, e\.g\. .*gone\.png"),
         (
             ["broken.jpg", "broken.jpg", "a.png"],

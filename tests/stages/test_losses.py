@@ -3,6 +3,7 @@
 import io
 import re
 from collections import Counter
+from contextlib import nullcontext
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -37,6 +38,7 @@ KINDS = {
     "busy": (b"", 503),
     "page": (b"<html>Moving</html>", 200),
     "half": (jpeg()[:500], 200),
+    "refused": (b"bad position", 400),
 }
 
 
@@ -134,6 +136,38 @@ def test_the_share_that_may_be_lost(
     (told,) = [record for record in caplog.records if "could not be had" in record.getMessage()]
     assert told.levelname == "WARNING"
     assert f"{lost} {'failed: HTTP 503' if kind == 'busy' else 'invalid: image'}" in told.message
+
+
+@pytest.mark.parametrize(
+    ("kinds", "refused"),
+    [
+        (["blank"] * 50 + ["busy"] * 10, True),
+        (["blank"] * 50 + ["busy"] * 5 + ["ok"] * 5, False),
+        (["blank"] + ["small"] * 3, True),
+        (["blank"] * 9 + ["busy"], False),
+        (["blank"] * 9 + ["busy"] * 6 + ["ok"], False),
+    ],
+)
+def test_galaxies_off_the_coverage_hide_no_losses(make_sky, out, kinds, refused):
+    sky = make_sky(*kinds)
+    lost = len(kinds) - kinds.count("blank") - kinds.count("ok")
+    told = pytest.raises(ServiceError, match=f"{lost} of {len(kinds)} galaxies could not be had")
+    with told if refused else nullcontext():
+        sky.fetch(out)
+    assert out.exists() is not refused
+
+
+def test_refusals_do_not_stop_whom_the_service_knows(make_sky, out):
+    """Neither when a job goes on, nor when a finished product is asked for again."""
+    sky = make_sky(*["ok"] * 20, *["refused"] * 12, *["busy"] * 8)
+    with pytest.raises(ServiceError, match="in a row failed"):
+        sky.fetch(out, stop_after=6, connections=1)
+    sky.kinds = ["ok"] * 20 + ["refused"] * 12 + ["ok"] * 8
+    sky.fetch(out)
+    assert statuses(out) == {"ok": 28, "failed": 12}
+    sky.kinds[31] = "ok"
+    sky.retry(out, "failed")
+    assert statuses(out) == {"ok": 29, "failed": 11}
 
 
 def test_a_calm_day_has_no_warnings(make_sky, out, caplog):

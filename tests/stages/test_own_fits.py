@@ -123,6 +123,27 @@ KINDS = {
         [0],
     ),
     "FILTER of MegaCam": (as_bytes(primary(FLUX[1], FILTER="i.MP9702")), "i", None, [0]),
+    "FILTER of SDSS": (as_bytes(primary(FLUX[1], FILTER="SDSS r")), "r", None, [0]),
+    "FILTER of HSC": (as_bytes(primary(FLUX[1], FILTER="HSC-R")), "r", None, [0]),
+    "a FILTER a plane": (
+        as_bytes(primary(FLUX, FILTER1="z", FILTER2="r", FILTER3="g")),
+        "grz",
+        None,
+        [2, 1, 0],
+    ),
+    "BANDS of words": (as_bytes(primary(FLUX, BANDS="Z, G, R")), "grz", None, [1, 2, 0]),
+    "SCI_G, ERR_G, PSF_G, ...": (
+        as_bytes(
+            *[
+                extension(plane * scale, f"{kind}_{band}")
+                for plane, band in zip(FLUX, "GRZ", strict=True)
+                for kind, scale in {"SCI": 1, "ERR": 2, "PSF": 3}.items()
+            ]
+        ),
+        "grz",
+        None,
+        [0, 3, 6],
+    ),
     "four axes": (as_bytes(primary(FLUX[1][None, None], BAND0="r")), "r", None, [0]),
     "four axes, no name": (as_bytes(primary(FLUX[1][None, None])), "r", None, [0]),
     "four axes, three bands": (as_bytes(primary(FLUX[:, None])), "grz", None, [0, 1, 2]),
@@ -371,6 +392,12 @@ def test_a_band_that_is_not_there_is_partial(tmp_path):
     assert (cutout.status, cutout.reason) == ("partial", "no band z; in the files: G, R")
     assert list(read_fits(cutout.payload).planes) == ["g", "r"]
     assert cutout.url == "file:a.fits (g is G, r is R)"
+
+
+def test_bands_among_many_extensions(tmp_path):
+    payload = as_bytes(*PER_BAND, *[extension(FLUX[0], f"x{index}") for index in range(70)])
+    cutout = cut(tmp_path, payload, "grz")
+    assert (cutout.status, cutout.reason) == ("ok", "")
 
 
 def test_case_counts_where_both_are_there(tmp_path):

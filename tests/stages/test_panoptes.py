@@ -267,7 +267,7 @@ def test_another_table_is_refused(count, tmp_path):
 
 
 def test_a_row_without_end_is_refused(export, count, monkeypatch):
-    monkeypatch.setattr("galaxymill.votes.panoptes.BLOCK_BYTES", 20_000)
+    monkeypatch.setattr("galaxymill.table_kinds._BLOCK_BYTES", 20_000)
     with pytest.raises(UserError, match=r"export\.csv: cannot be read"):
         count(export(row(1, "1"), row(2, "2", annotations="x" * 60_000)))
 

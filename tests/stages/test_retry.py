@@ -1,5 +1,6 @@
 """``fetch --retry-failed`` asks for failed galaxies only, and replaces only their products."""
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from werkzeug import Response
@@ -34,7 +35,9 @@ def sky(httpserver, make_fits):
 
     sky = Sky()
     sky.asked = []
-    httpserver.expect_request("/viewer/fits-cutout").respond_with_handler(sky.answer)
+    httpserver.expect_request("/viewer/fits-cutout").respond_with_handler(
+        lambda request: sky.answer(request)
+    )
     return sky
 
 
@@ -82,6 +85,26 @@ def test_the_result_is_that_of_a_calm_day(sky, fetched, tmp_path):
     calm = tmp_path / "calm.parquet"
     fetch(tile, calm, "legacy", sky.settings, LIMITS)
     assert read_record(out) == read_record(calm)
+
+
+@pytest.mark.parametrize("now", ["whole", "empty", "elsewhere", "nothing"])
+def test_a_partial_cutout_is_not_given_for_less(sky, write_tile, tmp_path, make_fits, now):
+    data = np.ones((3, 32, 32), np.float32) * np.arange(32, dtype=np.float32)
+    holes = np.stack([data[0], data[1], data[2] * 0])
+    answers = {
+        "whole": Response(make_fits(data)),
+        "empty": Response(make_fits(holes)),
+        "elsewhere": Response(make_fits(data, ra=99.0)),
+        "nothing": Response(b"", 204),
+    }
+    tile, out = write_tile([{"object_id": "g"}]), tmp_path / "cutouts.parquet"
+    sky.answer = lambda request: answers["empty"]
+    fetch(tile, out, "legacy", sky.settings, LIMITS)
+    kept, twice = pq.read_table(out), LIMITS.model_copy(update={"attempts": 2})
+    assert kept["reason"].to_pylist() == ["band z is empty"]
+    sky.answer = lambda request: answers[now]
+    retry_failed(tile, out, "legacy", sky.settings, twice, ["partial"])
+    assert pq.read_table(out) == kept if now != "whole" else statuses(out) == ["ok"]
 
 
 @pytest.mark.parametrize("refused", [(1.0, 4.0), ()])

@@ -309,6 +309,20 @@ def test_other_numbers(survey, dtype):
     assert_is(cutout, "g", expect(data, wcs, 10.0, 0.0001, 100))
 
 
+def test_a_third_axis_of_one(survey):
+    """As of a band or of Stokes parameters; also fpacked."""
+    wcs = make_wcs(10.0, 0.0)
+    for suffix, hdu in ((".fits", fits.PrimaryHDU), (".fits.fz", fits.CompImageHDU)):
+        data = survey.add(suffix, "g", wcs)
+        path = survey.folder / f"{suffix}-g.fits"
+        path.unlink()
+        more = {} if suffix == ".fits" else {"compression_type": "GZIP_2", "quantize_level": 0.0}
+        hdu(data[None], wcs.to_header(), **more).writeto(path)
+        (cutout,) = survey.cut((10.0, 0.0001))
+        assert_is(cutout, "g", expect(data, wcs, 10.0, 0.0001))
+        survey.rows.clear()
+
+
 def test_zero_points_make_nanomaggies(survey):
     wcs = make_wcs(10.0, 0.0)
     data = {band: survey.add("t", band, wcs) for band in "gr"}

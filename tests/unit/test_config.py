@@ -342,6 +342,10 @@ def test_the_example_of_few_labels_is_allowed(root):
     plain = yaml.safe_load((root / "config" / "few_labels.yaml").read_text())
     config = Config.model_validate(plain)
     assert config.models["mine"].train.members == 3
+    train = plain["models"]["mine"]["train"]
+    train["folds"] = train.pop("members") + 2
+    plain["labels"]["mine"]["splits"] = {"train": 1, "val": 0, "test": 0}
+    assert Config.model_validate(plain).models["mine"].train.networks == 5
     assert config.labels["mine"].votes == (Path("pictures/votes.csv"),)
 
 

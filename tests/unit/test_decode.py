@@ -133,6 +133,12 @@ def test_axes_of_length_one_are_passed_over(make_fits, shape):
         ({"BAND1": "g", "BAND2": "r"}, None),
         ({"BAND0": "g", "BAND1": "r", "BAND2": "z", "BAND3": "i"}, None),
         ({"BAND0": "g", "BAND2": "z"}, None),
+        ({"BANDS": "grz"}, "grz"),
+        ({"BANDS": "g,r, z"}, "grz"),
+        ({"BANDS": "g r i z"}, None),
+        ({"FILTER0": "g", "FILTER1": "r", "FILTER2": "z"}, "grz"),
+        ({"FILTER1": "z", "FILTER2": "r", "FILTER3": "g"}, "zrg"),
+        ({"FILTER1": "CLEAR", "FILTER2": "r"}, None),
         ({}, None),
     ],
 )
@@ -322,6 +328,14 @@ def test_raster_is_read_as_it_is_drawn(kind):
     assert pixels.dtype == np.uint8
     with Image.open(io.BytesIO(raster(kind))) as image:
         np.testing.assert_array_equal(pixels, np.asarray(image))
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "GIF", "BMP"])
+def test_other_formats_are_told(kind):
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), (1, 2, 3)).save(file, kind)
+    with pytest.raises(PayloadError, match=f"it is {kind}, which may be converted to PNG"):
+        read_raster(file.getvalue())
 
 
 def test_other_formats_are_refused():

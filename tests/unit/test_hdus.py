@@ -11,7 +11,7 @@ import pytest
 from astropy.io import fits
 
 from galaxymill.images.decode import PayloadError
-from galaxymill.images.hdus import open_hdus, primary_header, read_images, unpack
+from galaxymill.images.hdus import list_hdus, read_images, unpack
 
 DATA = np.random.default_rng(1).normal(0, 1, (40, 48)).astype(np.float32)
 WHOLE = (DATA * 1000).astype(np.int32)
@@ -66,9 +66,10 @@ def test_axes_of_length_one_are_passed_over():
     )
     ((_, data),) = read_images(payload)
     np.testing.assert_array_equal(data, DATA)
-    with open_hdus(payload) as hdus:
-        assert [hdu.shape for hdu in hdus] == [None, (1, 40, 48), (2, 40, 48)]
-        np.testing.assert_array_equal(hdus[2].read()[1], DATA)
+    hdus = list_hdus(io.BytesIO(payload))
+    assert [hdu.shape for hdu in hdus] == [None, (1, 40, 48), (2, 40, 48)]
+    np.testing.assert_array_equal(hdus[2].read()[1], DATA)
+    np.testing.assert_array_equal(hdus[1].read_box(slice(3, 9), slice(5, 40)), DATA[3:9, 5:40])
 
 
 KINDS = ["RICE_1", "GZIP_1", "GZIP_2", "HCOMPRESS_1", "NOCOMPRESS"]
@@ -112,14 +113,14 @@ def test_blank_pixels_are_nan():
 def test_primary_header():
     first = fits.PrimaryHDU()
     first.header["FLUXMAG0"] = 6.3e10
-    assert primary_header(as_bytes(fits.ImageHDU(DATA), first=first))["FLUXMAG0"] == 6.3e10
+    hdus = list_hdus(io.BytesIO(as_bytes(fits.ImageHDU(DATA), first=first)))
+    assert hdus[0].header["FLUXMAG0"] == 6.3e10
 
 
 @pytest.mark.parametrize("payload", [b"", b"<html>", b"SIMPLE  =", b"SIMPLE  = " + b"x" * 5000])
 def test_no_fits(payload):
-    for read in (primary_header, lambda content: list(read_images(content))):
-        with pytest.raises(PayloadError):
-            read(payload)
+    with pytest.raises(PayloadError):
+        list(read_images(payload))
 
 
 @pytest.mark.parametrize("payload", [as_bytes(fits.ImageHDU(DATA)), packed(DATA, "RICE_1")])

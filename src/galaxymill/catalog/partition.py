@@ -76,10 +76,16 @@ def read_partitions(path: Path) -> list[Partition]:
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) != COLUMNS:
             raise UserError(f"{path}: columns are {reader.fieldnames}, not {', '.join(COLUMNS)}")
-        return [
-            Partition(row["part"], int(row["order"]), int(row["pixel"]), int(row["n_rows"]))
-            for row in reader
-        ]
+        try:
+            return [
+                Partition(row["part"], int(row["order"]), int(row["pixel"]), int(row["n_rows"]))
+                for row in reader
+            ]
+        except (TypeError, ValueError, csv.Error) as error:
+            raise UserError(
+                f"{path}: line {reader.line_num} is no partition ({error}); remove it and run "
+                "partition again"
+            ) from error
 
 
 def part_files(partitions: Path, folder: Path) -> list[Path]:

@@ -27,6 +27,7 @@ DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _FILLING = b"\0 "
 _JPEG = b"\xff\xd8\xff"
 _PNG = b"\x89PNG\r\n\x1a\n"
+_OTHERS = {"TIFF": (b"II*\0", b"MM\0*"), "GIF": b"GIF8", "BMP": b"BM", "JPEG 2000": b"\0\0\0\x0cjP"}
 _GREY_AND_ALPHA = 4
 
 
@@ -198,21 +199,31 @@ def carried(total: int) -> int:
 
 
 def band_names(header: Mapping[str, Any], count: int) -> list[str]:
-    """Names of ``count`` planes: of BAND0, BAND1, … or BAND1, BAND2, …, else the letters of BANDS.
+    """Names of ``count`` planes: of BAND0, BAND1, … or BAND1, BAND2, …, else the letters or words
+    of BANDS, else, of several planes, of FILTER0, FILTER1, … or FILTER1, FILTER2, ….
 
     None when the header names none; raises PayloadError when it names others, or another number.
     """
-    single = [str(header.get(f"BAND{plane}") or "").strip() for plane in range(MAX_BANDS + 1)]
-    single = single[0 if single[0] else 1 :]
-    listed = list(str(header.get("BANDS") or "").strip())
+    single, filters = (_numbered(header, keyword) for keyword in ("BAND", "FILTER"))
+    text = str(header.get("BANDS") or "")
+    words = re.findall(r"[^\s,;]+", text)
+    listed = words if len(words) == count else list(text.strip())
     by_card = all(single[:count])
     bands = single[:count] if by_card else listed
     if not (bands or any(single)):
-        return []
+        # Of one plane they may be those of several wheels, one of them empty.
+        named = count > 1 and len(set(filters[:count])) == len(list(filter(None, filters))) == count
+        return filters[:count] if named else []
     contradicted = by_card and (any(single[count:]) or (len(listed) == count and listed != bands))
     if contradicted or len(bands) != count or len(set(bands)) != count:
         raise PayloadError(f"FITS header names bands {bands} for {count} planes")
     return bands
+
+
+def _numbered(header: Mapping[str, Any], keyword: str) -> list[str]:
+    """Values of the cards that are counted from 0 or from 1, empty where there is none."""
+    found = [str(header.get(f"{keyword}{plane}") or "").strip() for plane in range(MAX_BANDS + 1)]
+    return found[0 if found[0] else 1 :]
 
 
 def scaled(
@@ -277,7 +288,9 @@ def read_samples(payload: bytes) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint1
         elif payload.startswith(b"RIFF") and payload[8:12] == b"WEBP":
             _refuse_large(*(check_webp(payload) or (0, 0)))
         else:
-            raise PayloadError("neither FITS nor JPEG, PNG or WebP")
+            kind = next((name for name in _OTHERS if payload.startswith(_OTHERS[name])), "")
+            told = f": it is {kind}, which may be converted to PNG" if kind else ""
+            raise PayloadError(f"neither FITS nor JPEG, PNG or WebP{told}")
         with Image.open(io.BytesIO(payload), formats=("PNG", "WEBP")) as image:
             _refuse_large(*image.size)
             if getattr(image, "n_frames", 1) > 1:

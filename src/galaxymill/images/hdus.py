@@ -24,8 +24,9 @@ from galaxymill.images.decode import (
     is_fits,
 )
 
-_MAX_HDUS = 64
+MAX_HDUS = 64
 _MAX_AXES = 9
+_MAX_GRAIN_PIXELS = 32_000_000
 _PACKED = {"RICE_1", "RICE_ONE", "GZIP_1", "GZIP_2", "HCOMPRESS_1", "NOCOMPRESS"}
 """What fpack makes of images; masks are packed otherwise."""
 _GZIP = 31
@@ -77,33 +78,60 @@ class Hdu:
         """EXTNAME, empty when it has none."""
         return str(self.header.get("EXTNAME") or "").strip()
 
+    @property
+    def grain(self) -> tuple[int, int]:
+        """Height and width of the pieces that are read whole: rows, or what fpack has packed."""
+        height, width = self._hdu.shape[-2:]
+        pieces = getattr(self._hdu, "tile_shape", (1, width))
+        if min(pieces) < 1 or math.prod(pieces) > _MAX_GRAIN_PIXELS:
+            raise PayloadError(f"compressed in pieces of {pieces} pixels")
+        return min(int(pieces[-2]), height), min(int(pieces[-1]), width)
+
+    def answers_to(self, wanted: str) -> bool:
+        """Tell whether it has this number or EXTNAME."""
+        return wanted.upper() in (str(self.index), self.name.upper())
+
     def read(self) -> npt.NDArray[Any]:
         """Decode the image, shape (planes, height, width): scaled, blank pixels NaN."""
         assert self.shape is not None
         if not _is_small(self.shape):
             raise PayloadError(f"FITS axes {self.shape} are larger than any cutout asked for")
-        data = np.asarray(self._hdu.data)
+        with _one_fault():
+            data = np.asarray(self._hdu.data)
         if data.size != math.prod(self.shape):
             raise PayloadError("FITS image and its header do not agree")
         return data.reshape(self.shape)
 
+    def read_box(self, rows: slice, columns: slice) -> npt.NDArray[Any]:
+        """Decode a part of an image of one plane, shape (rows, columns), as `read` does."""
+        first = (0,) * (self._hdu.header["NAXIS"] - 2)
+        if hasattr(self._hdu, "tile_shape"):
+            return np.asarray(self._hdu.section[*first, rows, columns])
+        # Rows side by side in the file are read at once; columns one row after the other.
+        return np.asarray(self._hdu.section[*first, rows, :])[:, columns]
 
-@contextmanager
-def open_hdus(payload: bytes) -> Iterator[list[Hdu]]:
-    """Look at the HDUs of a FITS file from outside, at most 64; raises PayloadError when damaged.
+
+def list_hdus(file: IO[bytes]) -> list[Hdu]:
+    """Look at the HDUs of a FITS file from outside, at most 64; their pixels are read later.
 
     Images may be fpacked by Rice, gzip or HCOMPRESS.
+
+    Raises
+    ------
+    PayloadError
+        When the file is none, is damaged, or ends before its images do.
     """
-    with open_fits(payload, disable_image_compression=True) as hdus:
-        found = [
-            (_image_shape(hdu, len(payload)), hdu.fileinfo()["datLoc"], hdu.size, _datasum(hdu))
-            for hdu in first_hdus(hdus)
+    file.seek(0)
+    if not is_fits(file.read(80)):
+        raise PayloadError("not a FITS file")
+    length = file.seek(0, io.SEEK_END)
+    with _one_fault():
+        stored = [
+            (_image_shape(hdu, length), hdu.fileinfo()["datLoc"], hdu.size, _datasum(hdu))
+            for hdu in _hdus(file, as_stored=True)
         ]
-    with open_fits(payload) as hdus:
-        yield [
-            Hdu(index, hdu.header, *stored, hdu)
-            for index, (hdu, stored) in enumerate(zip(first_hdus(hdus), found, strict=True))
-        ]
+        images = enumerate(zip(_hdus(file, as_stored=False), stored, strict=True))
+        return [Hdu(index, hdu.header, *found, hdu) for index, (hdu, found) in images]
 
 
 def read_images(payload: bytes) -> Iterator[tuple[Any, npt.NDArray[Any]]]:
@@ -112,7 +140,7 @@ def read_images(payload: bytes) -> Iterator[tuple[Any, npt.NDArray[Any]]]:
     Parameters
     ----------
     payload : bytes
-        A FITS file; see `open_hdus`. Images packed otherwise, and cubes, are passed over.
+        A FITS file; see `list_hdus`. Images packed otherwise, and cubes, are passed over.
 
     Yields
     ------
@@ -126,10 +154,9 @@ def read_images(payload: bytes) -> Iterator[tuple[Any, npt.NDArray[Any]]]:
     PayloadError
         When the bytes are damaged, or an image is larger than any cutout.
     """
-    with open_hdus(payload) as hdus:
-        for hdu in hdus:
-            if hdu.shape is not None and hdu.shape[0] == 1:
-                yield hdu.header, hdu.read()[0]
+    for hdu in list_hdus(io.BytesIO(payload)):
+        if hdu.shape is not None and hdu.shape[0] == 1:
+            yield hdu.header, hdu.read()[0]
 
 
 def unpack(file: IO[bytes], most_bytes: int) -> bytes | None:
@@ -160,41 +187,16 @@ def unpack(file: IO[bytes], most_bytes: int) -> bytes | None:
     return None
 
 
-def primary_header(payload: bytes) -> Any:
-    """Give the header of the primary HDU; raises PayloadError when it is damaged."""
-    with open_fits(payload) as hdus:
-        return hdus[0].header
-
-
 @contextmanager
-def open_fits(payload: bytes, **options: Any) -> Iterator[Any]:
-    """Open a FITS file from outside; whatever is wrong with it is a PayloadError.
-
-    Parameters
-    ----------
-    payload : bytes
-        The file.
-    **options
-        Of ``astropy.io.fits.open``.
-
-    Yields
-    ------
-    HDUList
-        Whose HDUs are parsed when they are asked for.
-    """
-    from astropy.io import fits
-
-    if not is_fits(payload):
-        raise PayloadError("not a FITS file")
+def _one_fault() -> Iterator[None]:
+    """Whatever a header from outside makes the FITS library do, it is one file's fault."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with fits.open(io.BytesIO(payload), memmap=False, **options) as hdus:
-                yield hdus
+            yield
     except PayloadError:
         raise
     except Exception as error:
-        # Whatever a header from outside makes the FITS library do, it is one galaxy's fault.
         raise PayloadError(f"undecodable FITS ({type(error).__name__})") from error
 
 
@@ -208,16 +210,20 @@ def _is_small(shape: tuple[int, int, int]) -> bool:
     return shape[0] <= MAX_BANDS and math.prod(shape) <= MAX_PIXELS
 
 
-def first_hdus(hdus: Any) -> Iterator[Any]:
-    """Give the HDUs one after the other: they are parsed when they are asked for."""
-    for index in range(_MAX_HDUS):
+def _hdus(file: IO[bytes], as_stored: bool) -> Iterator[Any]:
+    """Give the HDUs, parsed one after the other; packed images as tables where ``as_stored``."""
+    from astropy.io import fits
+
+    file.seek(0)
+    hdus = fits.open(file, memmap=False, disable_image_compression=as_stored)
+    for index in range(MAX_HDUS):
         try:
             yield hdus[index]
         except IndexError:
             return
 
 
-def _image_shape(hdu: Any, payload_bytes: int) -> tuple[int, int, int] | None:
+def _image_shape(hdu: Any, file_bytes: int) -> tuple[int, int, int] | None:
     """Shape of the image in an HDU that was opened as what it is stored as; see `Hdu`.
 
     Raises PayloadError when the file ends before the image does, or it unpacks to more.
@@ -240,7 +246,7 @@ def _image_shape(hdu: Any, payload_bytes: int) -> tuple[int, int, int] | None:
     if len(shape) > 3:
         return None
     pixel_bytes = np.dtype(DTYPES[hdu.header[f"{z}BITPIX"]]).itemsize
-    if hdu.fileinfo()["datLoc"] + hdu.size > payload_bytes:
+    if hdu.fileinfo()["datLoc"] + hdu.size > file_bytes:
         raise PayloadError("FITS data end too early", truncated=True)
     planes, height, width = (1, *shape)[-3:]
     if packed and _is_small((planes, height, width)):

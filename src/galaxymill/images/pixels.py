@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from galaxymill import flags
 from galaxymill.catalog.names import part_names
@@ -19,6 +18,7 @@ from galaxymill.images.decode import MAX_PIXELS
 from galaxymill.reasons import Reasons
 from galaxymill.storage.digest import sha256_json
 from galaxymill.storage.origin import read_record
+from galaxymill.storage.parquet import open_parquet
 
 
 def to_pixels(image: bytes, side: int) -> npt.NDArray[np.uint8]:
@@ -88,7 +88,7 @@ class RowGroup:
 
     def read(self) -> list[tuple[str, bytes]]:
         """Give ``object_id`` and image file of each wanted galaxy that has an image."""
-        with pq.ParquetFile(self.path, pre_buffer=False) as file:
+        with open_parquet(self.path, ["object_id", "image"]) as file:
             table = file.read_row_group(self.number, columns=["object_id", "image"])
         wanted = [key in self.ids for key in table["object_id"].to_pylist()]
         rows = table.filter(pa.array(wanted, pa.bool_())).to_pylist()
@@ -210,9 +210,9 @@ def unfit_rows(path: Path, unfit: int) -> Iterator[tuple[str, str]]:
 
     A product that was made before there were reasons gives the flags alone.
     """
-    names = pq.read_schema(path).names
-    columns = [name for name in ("object_id", "flags", "reason") if name in names]
-    table = pq.read_table(path, columns=columns)
+    with open_parquet(path, ["object_id", "flags"]) as file:
+        names = file.schema_arrow.names
+        table = file.read([name for name in ("object_id", "flags", "reason") if name in names])
     bits = pc.bit_wise_and(table["flags"], unfit)
     for row in table.set_column(1, "flags", bits).filter(pc.greater(bits, 0)).to_pylist():
         told = [", ".join(flags.names(row["flags"])), row.get("reason")]
@@ -220,7 +220,7 @@ def unfit_rows(path: Path, unfit: int) -> Iterator[tuple[str, str]]:
 
 
 def _identities(path: Path) -> Iterator[tuple[int, pa.Table]]:
-    with pq.ParquetFile(path, pre_buffer=False) as file:
+    with open_parquet(path, ["object_id", "flags"]) as file:
         for number in range(file.num_row_groups):
             yield number, file.read_row_group(number, columns=["object_id", "flags"])
 

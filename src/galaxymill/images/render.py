@@ -4,7 +4,6 @@ import logging
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -144,26 +143,22 @@ def image_row(cutout: Mapping[str, Any], recipe: str, settings: RecipeSettings) 
     status, payload = cutout["status"], cutout["payload"]
     told = cutout.get("reason") or ""
     row: dict[str, Any] = {"object_id": cutout["object_id"], "reason": told}
-    if status in _STATUS_FLAGS or payload is None:
+    if status in _STATUS_FLAGS or not payload:
         return row | {"flags": flags.BITS[_STATUS_FLAGS.get(status, "invalid_payload")]}
     found = flags.BITS["invalid_payload"] if status == "invalid" else 0
     try:
-        drawn = _draw(payload, recipe, settings, cutout)
+        colour, said, measured = _draw(payload, recipe, settings, cutout)
     except PayloadError as error:
         names = ["invalid_payload", *(["truncated"] if error.truncated else [])]
         return row | {"flags": flags.mask(names), "reason": _joined(told, str(error))}
-    saturated = saturated_fraction(drawn.colour)
-    dark = darkness(drawn.colour, drawn.depth)
-    if dark and drawn.measured:
-        dark += "; see the unit of the fluxes, and the recipe's settings"
-    said = drawn.said | ({"dark": dark} if dark else {})
-    found |= drawn.flags | flags.mask(said) | picture_flags(drawn.colour, saturated)
+    saturated = saturated_fraction(colour)
+    found |= flags.mask(said) | picture_flags(colour, saturated)
     return row | {
-        "image": {"bytes": encode(drawn.colour, settings), "path": None},
-        "flags": found,
+        "image": {"bytes": encode(colour, settings), "path": None},
+        "flags": found | measured.pop("flags", 0),
         "reason": _joined(told, *said.values()),
         "saturated_fraction": saturated,
-        **drawn.measured,
+        **measured,
     }
 
 
@@ -171,18 +166,8 @@ def _joined(*reasons: str) -> str:
     return "; ".join(dict.fromkeys(filter(None, reasons)))
 
 
-@dataclass(frozen=True)
-class _Drawn:
-    """A square picture; what some flags say, the others, and what its fluxes tell.
-
-    ``depth`` is that of a picture of 16 bits that is served, else 0.
-    """
-
-    colour: Rgb
-    said: dict[str, str]
-    flags: int = 0
-    measured: dict[str, float | None] = field(default_factory=dict)
-    depth: int = 0
+_Drawn = tuple[Rgb, dict[str, str], dict[str, Any]]
+"""A square picture; what some flags say; columns of the row that its fluxes give, flags as well."""
 
 
 def _draw(
@@ -199,8 +184,9 @@ def _draw(
     depth = settings.depth if isinstance(settings, PassthroughSettings) else 16
     picture = read_raster(payload, depth)
     said = differences(Frame(*picture.shape[:2]), settings.shape, cutout)
-    depth = depth if has_16_bits(payload) else 0
-    return _Drawn(square(picture, settings.shape), said, depth=depth)
+    picture = square(picture, settings.shape)
+    dark = darkness(picture, depth if has_16_bits(payload) else 0)
+    return picture, said | ({"dark": dark} if dark else {}), {}
 
 
 def _draw_fluxes(
@@ -227,14 +213,20 @@ def _draw_fluxes(
         band: square(plane, settings.shape, pixel, settings.fill)
         for band, plane in _planes(cutout, settings).items()
     }
-    measured = {
-        "bad_pixel_fraction": quality.bad_pixel_fraction,
-        "peak_snr": quality.peak_snr,
-        "centre_offset": offset,
-        "rotation": 0.0 if settings.reproject else residual_deg(cutout.place),
-    }
-    found = quality.flags | (flags.BITS["off_centre"] if is_off else 0)
-    return _Drawn(colour(seen, settings), said, found, measured)
+    picture = colour(seen, settings)
+    if dark := darkness(picture):
+        said["dark"] = f"{dark}; see the unit of the fluxes, and the recipe's settings"
+    return (
+        picture,
+        said,
+        {
+            "flags": quality.flags | (flags.BITS["off_centre"] if is_off else 0),
+            "bad_pixel_fraction": quality.bad_pixel_fraction,
+            "peak_snr": quality.peak_snr,
+            "centre_offset": offset,
+            "rotation": 0.0 if settings.reproject else residual_deg(cutout.place),
+        },
+    )
 
 
 def _planes(cutout: FitsCutout, settings: FluxSettings) -> dict[str, Any]:

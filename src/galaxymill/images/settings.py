@@ -12,6 +12,10 @@ OriginName = Annotated[
 """Where pixels come from, in a user's words."""
 
 
+_MOST = 1e12
+"""Of fluxes and their factors: products of two are still float32."""
+
+
 class RecipeSettings(Settings):
     """What every recipe is told: the size and the format of the image."""
 
@@ -57,7 +61,8 @@ class FluxSettings(RecipeSettings):
     )
     fill: float = Field(
         0.0,
-        allow_inf_nan=False,
+        ge=-_MOST,
+        le=_MOST,
         description="flux drawn for a band that is missing and for pixels that are not finite",
     )
 
@@ -81,9 +86,11 @@ class DecalsSettings(RgbSettings):
 class LuptonSettings(RgbSettings):
     """Settings of the recipe ``lupton``."""
 
-    stretch: float = Field(0.5, gt=0, description="linear stretch, in nanomaggies")
-    q: float = Field(8.0, ge=0, description="asinh softening")
-    minimum: float = Field(0.0, description="flux shown black, in nanomaggies")
+    stretch: float = Field(
+        0.5, ge=1 / _MOST, le=_MOST, description="linear stretch, in nanomaggies"
+    )
+    q: float = Field(8.0, ge=0, le=_MOST, description="asinh softening")
+    minimum: float = Field(0.0, ge=-_MOST, le=_MOST, description="flux shown black, in nanomaggies")
 
 
 def _bands(*names: str) -> Any:
@@ -115,7 +122,10 @@ class AsinhSettings(FluxSettings):
 
     @model_validator(mode="after")
     def _a_scale_each(self) -> Self:
-        if len(self.scales) != len(self.bands) or min(self.scales) <= 0:
+        if (
+            len(self.scales) != len(self.bands)
+            or not 0 < min(self.scales) <= max(self.scales) <= _MOST
+        ):
             raise ValueError(
                 f"scales: {len(self.bands)} positive numbers are needed, one for each of bands "
                 f"{','.join(self.bands)} (given: {','.join(map(str, self.scales))})"

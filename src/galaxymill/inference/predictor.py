@@ -81,7 +81,7 @@ class Predictor:
     @property
     def features(self) -> int:
         """Length of the embeddings."""
-        return int(self.networks[0].encoder.num_features)
+        return int(self.networks[0].head.linear.in_features)
 
     def predict(self, object_ids: Sequence[str], images: Sequence[bytes]) -> tuple[Floats, Floats]:
         """Predict galaxies from rendered images; see `predict_pixels`.

@@ -66,7 +66,12 @@ def describe_encoder(name: str) -> EncoderCard:
                 f"encoder {name}: cannot read its config.json: {type(error).__name__}: {error}"
             ) from error
     else:
-        config = timm.models.get_pretrained_cfg(name)
+        try:
+            config = timm.models.get_pretrained_cfg(name)
+        except RuntimeError as error:
+            raise UserError(
+                f"encoder {name}: {error}; leave the tag away: {name.split('.')[0]}"
+            ) from error
         config = config.to_dict() if config else {}
         architecture = name.split(".")[0]
     mean, std = config.get("mean", (0.5,) * 3), config.get("std", (0.5,) * 3)
@@ -91,10 +96,22 @@ class Network(nn.Module):
         # Not every architecture knows stochastic depth: it is named only when it is asked for.
         depth = {"drop_path_rate": settings.drop_path} if settings.drop_path else {}
         self.card = encoder
-        self.encoder = timm.create_model(
-            encoder.architecture, num_classes=0, in_chans=3, **encoder.arguments, **depth
-        )
-        self.head = task.head(self.encoder.num_features, settings)
+        size = settings.image_size
+        try:
+            self.encoder = timm.create_model(
+                encoder.architecture, num_classes=0, in_chans=3, **encoder.arguments, **depth
+            )
+            # Some pool other features than timm's num_features says; some take no small image.
+            with torch.no_grad():
+                pooled = self.encoder.eval()(torch.zeros(1, 3, size, size))
+            self.encoder.train()
+            (features,) = pooled.shape[1:]
+        except Exception as error:
+            raise UserError(
+                f"encoder {settings.encoder} cannot be built for image_size {size} and drop_path "
+                f"{settings.drop_path:g}: {error}; change these, or take another encoder"
+            ) from error
+        self.head = task.head(features, settings)
         self.register_buffer("mean", torch.tensor(encoder.mean).view(1, 3, 1, 1), False)
         self.register_buffer("std", torch.tensor(encoder.std).view(1, 3, 1, 1), False)
 

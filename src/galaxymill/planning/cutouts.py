@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from galaxymill.catalog.partition import part_files
+from galaxymill.storage.parquet import open_parquet
 from galaxymill.surveys.base import ServiceSettings
 from galaxymill.surveys.footprint import Footprint, load_footprint
 from galaxymill.surveys.pixel_scale import RADII, cutout_sizes, require_known
@@ -54,7 +54,7 @@ def count_cutouts(partitions: Path, settings: ServiceSettings) -> Asked:
 def _count(tile: Path, settings: ServiceSettings, region: Footprint | None, asked: Asked) -> None:
     by_radius = settings.pixel_scale == "gz_decals"
     columns = (["ra", "dec"] if region else []) + (RADII if by_radius else [])
-    with pq.ParquetFile(tile) as file:
+    with open_parquet(tile) as file:
         require_known(tile, file.schema_arrow.names, settings)
         count = file.metadata.num_rows
         rows = file.read(columns=columns) if columns else None

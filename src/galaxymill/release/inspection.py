@@ -19,7 +19,7 @@ from galaxymill.release.columns import Column
 from galaxymill.release.sources import MAKERS, Part, prove
 from galaxymill.release.tables.fits_table import is_text
 from galaxymill.storage.digest import TableDigest
-from galaxymill.storage.parquet import read_batches
+from galaxymill.storage.parquet import open_parquet, read_batches
 
 Histogram = npt.NDArray[np.int64]
 
@@ -122,7 +122,7 @@ def _widths(texts: pa.Table) -> dict[str, int]:
 def _read(part: Part, role: str, wanted: pa.Schema, columns: Set[str]) -> pa.Table:
     """Read those of some columns that a file has."""
     path = part.files[role]
-    with pq.ParquetFile(path, memory_map=False, pre_buffer=False) as file:
+    with open_parquet(path) as file:
         if not file.schema_arrow.equals(wanted):
             raise UserError(
                 f"{path}: columns are not those of the other partitions and the model: "

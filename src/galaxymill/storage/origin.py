@@ -91,7 +91,7 @@ def read_record(path: Path, stage: str | None = None) -> Record:
         record = Record(plain["origin"], plain["digest"], plain["rows"])
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; run the stage that makes it first") from error
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not a product of galaxymill ({error})") from error
     if stage is not None and record.origin["stage"] != stage:
         made_by = record.origin["stage"]

@@ -1,7 +1,7 @@
 """Read and write Parquet products: atomic, digested, with their origin in the footer."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from galaxymill.errors import UserError
 from galaxymill.storage.atomic import atomic_file
 from galaxymill.storage.digest import TableDigest
 from galaxymill.storage.origin import METADATA_KEY, Origin
@@ -107,6 +108,43 @@ def write_product(path: Path, table: pa.Table, origin: Origin, schema: pa.Schema
             writer.write(table.slice(start, step))
 
 
+@contextmanager
+def open_parquet(path: Path, columns: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
+    """Open a product for reading; what cannot be read of it within the block is a `UserError`.
+
+    Parameters
+    ----------
+    path : Path
+    columns : sequence of str
+        Those that it must have.
+
+    Yields
+    ------
+    pyarrow.parquet.ParquetFile
+
+    Raises
+    ------
+    UserError
+        When it is absent, is damaged, or lacks a column.
+    """
+    try:
+        # With pre_buffer, all columns of all row groups would be read at once.
+        with pq.ParquetFile(path, memory_map=False, pre_buffer=False) as file:
+            absent = [name for name in columns if name not in file.schema_arrow.names]
+            if absent:
+                raise UserError(f"{path}: has no column {absent[0]}: another product is meant")
+            yield file
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; run the stage that makes it first") from error
+    except MemoryError:
+        raise
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(
+            f"{path}: damaged, or not a Parquet file ({str(error).strip()}); remove it and run the "
+            "stage that makes it again"
+        ) from error
+
+
 def read_batches(
     path: Path, columns: list[str] | None = None, rows: int = ROWS_PER_GROUP
 ) -> Iterator[pa.Table]:
@@ -125,8 +163,7 @@ def read_batches(
     ------
     pyarrow.Table
     """
-    # With pre_buffer, all columns of all row groups would be read at once.
-    with pq.ParquetFile(path, memory_map=False, pre_buffer=False) as file:
+    with open_parquet(path, columns or ()) as file:
         for batch in file.iter_batches(batch_size=rows, columns=columns):
             yield pa.Table.from_batches([batch])
 

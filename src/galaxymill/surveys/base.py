@@ -97,7 +97,7 @@ class Network(Settings):
         return self._flags("--network", set(type(self).model_fields))
 
 
-PixelScale = Annotated[float, Field(gt=0, le=60, allow_inf_nan=False)]
+PixelScale = Annotated[float, Field(ge=1e-4, le=60)]
 
 
 def _plain_address(url: str) -> str:

@@ -4,7 +4,7 @@ import logging
 import math
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing
 from functools import partial
 from hashlib import sha256
@@ -23,7 +23,6 @@ from galaxymill.surveys.base import (
     BATCH,
     Cutout,
     Network,
-    Service,
     ServiceError,
     ServiceSettings,
     Target,
@@ -78,7 +77,7 @@ def fetch(tile: Path, out: Path, service: str, settings: ServiceSettings, networ
                     logger.info("fetch %s: %d galaxies are here already", tile.stem, len(part))
                 follower = Follower(part, targets(tile, settings))
                 with written_beside(partial(write_cutouts, out, origin), follower):
-                    _complete(part, tile, service, settings, network.share())
+                    collect(part, tile, service, settings, network.share())
                     refuse_losses(part, asked_for(tile, service, settings), network.max_failed)
                 counts = Counter(part.statuses())
     logger.info("fetch %s: %s", tile.stem, ", ".join(f"{n} {s}" for s, n in counts.most_common()))
@@ -127,59 +126,61 @@ def _target(row: dict[str, Any], settings: ServiceSettings) -> Target:
     return Target(str(row["object_id"]), ra, dec, scale, size, file_loc)
 
 
-def _complete(
-    part: PartFile, tile: Path, service: str, settings: ServiceSettings, network: Network
-) -> None:
-    """Ask for every galaxy of the tile that the part file has not."""
-    total = pq.read_metadata(tile).num_rows - len(part)
-    missing = (target for target in targets(tile, settings) if target.object_id not in part)
-    if total:
-        screened = screen(missing, settings.footprint)
-        with closing(SERVICES[service].open(settings, network)) as source:
-            collect(source, screened, part, asked_for(tile, service, settings), total)
-
-
 def collect(
-    source: Service,
-    screened: Iterator[Target | Cutout],
     part: PartFile,
-    what: str,
-    total: int,
+    tile: Path,
+    service: str,
+    settings: ServiceSettings,
+    network: Network,
+    wanted: Collection[str] | None = None,
 ) -> None:
-    """Keep the answers to all targets as they come.
+    """Ask for every galaxy that the part file has not, and keep the answers as they come.
 
     Parameters
     ----------
-    source : Service
-        Who is asked.
-    screened : iterator of Target or Cutout
-        Whom to ask for; a cutout stands for a galaxy that need not be asked for.
     part : PartFile
         Where answers are kept.
-    what, total : str, int
-        Who is asked for what, see `asked_for`, and how many galaxies, for messages.
+    tile, service, settings, network
+        As for `fetch`.
+    wanted : collection of str, optional
+        Galaxies that are asked for again; by default all of the tile, for the first time.
     """
-    with progress(what.partition(" (")[0], total) as advance:
+    total = (pq.read_metadata(tile).num_rows if wanted is None else len(wanted)) - len(part)
+    if not total:
+        return
+    if wanted is not None or not {"ok", "partial"}.isdisjoint(part.statuses()):
+        # The service knows what is asked for: if it refuses, that is the galaxies' own fault.
+        network = network.model_copy(update={"max_failed": 1})
+    what = asked_for(tile, service, settings)
+    left = (
+        target
+        for target in targets(tile, settings)
+        if target.object_id not in part and (wanted is None or target.object_id in wanted)
+    )
+    with (
+        progress(f"fetch {tile.stem}", total) as advance,
+        closing(SERVICES[service].open(settings, network)) as source,
+    ):
 
         def keep(cutout: Cutout) -> None:
             part.add(cutout)
             advance()
 
         try:
-            for cutout in source.fetch(_asked(screened, keep)):
+            for cutout in source.fetch(_asked(screen(left, settings.footprint), keep)):
                 keep(cutout)
                 # Its payload is not held while the next one is waited for.
                 del cutout
         except ServiceError as error:
             # Failures of a service that then failed for good were not the galaxies'.
-            part.forget(part.doubtful())
+            part.forget([key for key, status, _ in part.outcomes() if status == "failed"])
             raise ServiceError(
                 f"{what}: {error}; stopped, so as not to burden the server. {len(part)} galaxies "
                 "are kept: run again to go on from there"
             ) from error
 
 
-def _asked(screened: Iterator[Target | Cutout], keep: Any) -> Iterator[Target]:
+def _asked(screened: Iterable[Target | Cutout], keep: Callable[[Cutout], None]) -> Iterator[Target]:
     for item in screened:
         if isinstance(item, Target):
             yield item

@@ -81,15 +81,15 @@ class Breaker:
     limit : int
         Failures in a row that are too many.
     all_may_fail : bool
-        Whether to go on though the first answers all are one and the same refusal, as of a name
-        that the service does not know.
+        Whether to go on though the first answers are refusals of one status, as of a name that
+        the service does not know.
     """
 
     def __init__(self, gate: Gate, limit: int, all_may_fail: bool = False) -> None:
-        self._gate, self._limit = gate, limit
+        self._gate, self._limit, self._all_may_fail = gate, limit, all_may_fail
         self._streaks: Counter[str] = Counter()
-        self._refusals: Counter[str] = Counter()
-        self._served = all_may_fail
+        self._refusals: Counter[tuple[str, int | None]] = Counter()
+        self._served: set[str] = set()
         self._lock = threading.Lock()
 
     def note(self, answer: Answer, own: str = "") -> None:
@@ -112,23 +112,26 @@ class Breaker:
             self._gate.stop(f"HTTP 401: {_UNAUTHORIZED}")
         elif unauthorized or answer.failed:
             self._count(answer, own)
-        elif answer.refused and not own and not self._served:
-            self._refuse(answer)
+        elif answer.refused and own not in self._served and not self._all_may_fail:
+            self._refuse(answer, own)
         else:
-            self._served = self._served or not own
+            self._served.add(own)
             self._streaks[own] = 0
             return
         self._gate.sleep(0)
 
-    def _refuse(self, answer: Answer) -> None:
+    def _refuse(self, answer: Answer, own: str) -> None:
         """Count a refusal by a service that has served nobody yet."""
         with self._lock:
-            self._streaks[""] = 0
-            self._refusals[answer.why] += 1
-            if self._refusals[answer.why] >= _FIRST_ANSWERS:
+            self._streaks[own] = 0
+            # The words may name the galaxy.
+            kind = own, answer.http_status
+            self._refusals[kind] += 1
+            if self._refusals[kind] >= _FIRST_ANSWERS:
+                asked = f"{own} requests" if own else "galaxies"
                 self._gate.stop(
-                    f"the first {_FIRST_ANSWERS} galaxies were all refused with {answer.why}; is "
-                    "what is asked for named as the service names it? (If all these really are "
+                    f"the first {_FIRST_ANSWERS} {asked} were all refused with {answer.why}; "
+                    "is what is asked for named as the service names it? (If all these really are "
                     "unknown there, set max_failed to 1)"
                 )
 

@@ -124,8 +124,8 @@ class Http:
         gives_up : callable
             Tells whether a transient-looking answer is not worth another try.
         own : str
-            What is asked for that is one galaxy's own, such as "SODA": its 401 is no reason to
-            stop, and its failures in a row are counted apart.
+            What is asked for by itself, such as "SODA" or one of several HiPS: its failures and
+            refusals are counted apart, and its 401, which may be one galaxy's, is a failure.
         judge : callable, optional
             Tells what each answer means for the galaxy; the answer that is returned then has a
             verdict, see `Answer.judged`.

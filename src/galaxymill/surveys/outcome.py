@@ -28,8 +28,9 @@ def refuse_losses(part: PartFile, what: str, max_failed: float) -> None:
     what : str
         Who was asked for what, for the messages.
     max_failed : float
-        Share of galaxies that may be ``failed`` or ``invalid``, or whose own file is missing. Of
-        fewer than eight only all of them are too many.
+        Share of galaxies that may be ``failed`` or ``invalid``, or whose own file is missing;
+        others that are ``no_coverage`` are left out. Where fewer than eight remain, it must also
+        be more than this share of all, and none may have been had.
 
     Raises
     ------
@@ -38,13 +39,17 @@ def refuse_losses(part: PartFile, what: str, max_failed: float) -> None:
     """
     lost = [key for key, *outcome in part.outcomes() if _is_lost(*outcome)]
     counts, total = Counter(part.statuses()), len(part)
+    had = counts["ok"] + counts["partial"]
+    there = len(lost) + had
     message = f"{what}: {len(lost)} of {total} galaxies could not be had: {_why(part, _is_lost)}"
-    if len(lost) > max_failed * total and (len(lost) == total or total >= _FEW):
+    few = there < _FEW and (had or len(lost) <= max_failed * total)
+    if len(lost) > max_failed * there and not few:
         part.forget(lost)
         raise ServiceError(
-            f"{message}. That is more than max_failed={max_failed:g} (a limit of `network`) "
-            f"allows, so no product is written. {len(part)} galaxies are kept: see to the reason, "
-            "then run again to ask for the others; or set max_failed to 1 to go on without them"
+            f"{message}. Of those that the survey may hold that is more than "
+            f"max_failed={max_failed:g} (a limit of `network`) allows, so no product is written. "
+            f"{len(part)} galaxies are kept: see to the reason, then run again to ask for the "
+            "others; or set max_failed to 1 to go on without them"
         )
     if lost:
         logger.warning(message)

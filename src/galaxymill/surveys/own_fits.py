@@ -7,7 +7,7 @@ that its headers give, or by their order, and written as every cutout made here 
 import io
 import re
 from collections import ChainMap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,8 +21,9 @@ from galaxymill.images.decode import (
     has_bands,
     is_fits,
 )
-from galaxymill.images.hdus import Hdu, is_auxiliary, open_hdus, unpack
+from galaxymill.images.hdus import MAX_HDUS, Hdu, is_auxiliary, list_hdus, unpack
 from galaxymill.images.place import locate, separation_arcsec
+from galaxymill.reasons import some
 from galaxymill.surveys.base import MAX_PAYLOAD_BYTES
 from galaxymill.surveys.mosaics.mosaic import Plane, stack
 
@@ -33,14 +34,14 @@ _NO_BAND = re.compile(
     r"(SCI|SCIENCE|IMAGE|IMG|PRIMARY|COMPRESSED_IMAGE|DATA|FLUX)?[ _-]?\d*", re.IGNORECASE
 )
 """EXTNAMEs that name no band."""
-_FIRST_WORD = re.compile(r"([^ _.]+)[ _.](?!alpha|beta)", re.IGNORECASE)
-"""As in the filters "g DECam SDSS c0001 4720.0 1520.0", "i.MP9702" and "r_SDSS.res"."""
+_ALIASES = re.compile(r"([^ _.]+)[ _.](?!alpha|beta)", re.I), re.compile(r".*[ _-](\w\w?$)")
+"""The first word, as in "g DECam SDSS c0001 4720.0 1520.0", "i.MP9702" and "r_SDSS.res", and a last
+one of one or two letters, as in "SDSS g", "SCI_G" and "HSC-G"."""
 _WCS = re.compile(
     r"(CTYPE|CUNIT|CRVAL|CRPIX|CDELT|CROTA)[12]|(CD|PC)[12]_[12]|PV[12]_\d{1,2}"
     r"|[AB]P?_(ORDER|\d_\d)|LONPOLE|LATPOLE|RADESYS|EQUINOX"
 )
 _APART_PIXELS = 0.5
-_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -105,11 +106,11 @@ def as_cutout(
         if as_it_stands or not (band or is_fits(payload)):
             return Found(payload)
         try:
-            with open_hdus(payload) as hdus:
-                _require_end(hdus, payload)
-                sources = list(_sources(hdus, hdu))
-                chosen = _choose(sources, bands, band, naming, hdus)
-                planes |= _read(chosen, payload)
+            hdus = list_hdus(io.BytesIO(payload))
+            _require_end(hdus, payload)
+            sources = list(_sources(hdus, hdu))
+            chosen = _choose(sources, bands, band, naming, hdus)
+            planes |= _read(chosen, payload)
         except PayloadError as error:
             where = f"file of band {band}: " if band else ""
             raise PayloadError(f"{where}{error}", error.truncated) from error
@@ -117,14 +118,14 @@ def as_cutout(
         seen += [str(source) for source in sources]
     _require_same_pixels(planes)
     absent = [band for band in bands if band not in planes]
-    lacking = f"no band {', '.join(absent)}; in the files: {_some(seen)}" if absent else ""
+    lacking = f"no band {', '.join(absent)}; in the files: {some(seen)}" if absent else ""
     return Found(stack(planes, bands, None), lacking, ", ".join(told))
 
 
 def _require_end(hdus: Sequence[Hdu], payload: bytes) -> None:
     """Refuse a file that goes on behind its last HDU: one that was cut short, or is damaged."""
     check_data(payload, hdus[-1].start, hdus[-1].size, None)
-    if payload[hdus[-1].start + hdus[-1].size :].strip(b"\0 "):
+    if len(hdus) < MAX_HDUS and payload[hdus[-1].start + hdus[-1].size :].strip(b"\0 "):
         raise PayloadError("FITS data do not end where the header says")
 
 
@@ -132,28 +133,31 @@ def _sources(hdus: Sequence[Hdu], wanted: str) -> Iterator[_Source]:
     """Give the planes of the science images, or of the one that is wanted."""
     images = [hdu for hdu in hdus if hdu.shape]
     if wanted:
-        images = [hdu for hdu in images if wanted.upper() in (str(hdu.index), hdu.name.upper())]
+        images = [hdu for hdu in images if hdu.answers_to(wanted)]
     else:
         images = [hdu for hdu in images if not is_auxiliary(hdu.header)]
-        kinds = [
-            {_text(hdu.header, key).upper() for key in ("EXTNAME", "IMAGETYP")} for hdu in images
-        ]
-        images = [hdu for hdu, kind in zip(images, kinds, strict=True) if kind & _MAIN] or images
+        images = [hdu for hdu in images if _is_main(hdu.header)] or images
     if not images:
         where = f" in HDU {wanted}" if wanted else ""
-        raise PayloadError(f"no image{where}; the file holds {_some(map(_about, hdus))}")
+        raise PayloadError(f"no image{where}; the file holds {some(map(_about, hdus))}")
     alone = len(images) == 1
     for hdu in images:
         # An image that is alone is also described by the primary header.
         header = ChainMap(hdu.header, hdus[0].header) if alone else hdu.header
         count = hdu.shape[0] if hdu.shape else 0
         cards = [_text(header, key) for key in ("BAND", "FILTER") if count == 1]
-        cards += [word[1] for card in cards if (word := _FIRST_WORD.match(card))]
         cards = list(filter(None, cards)) or band_names(header, count)
         title = [] if count > 1 or _NO_BAND.fullmatch(hdu.name) else [hdu.name]
         for plane in range(count):
             names = (*(cards if count == 1 else cards[plane : plane + 1]), *title)
+            found = (pattern.match(name) for name in names for pattern in _ALIASES)
+            names += tuple(word[1] for word in found if word)
             yield _Source(hdu, plane, names, bool(cards), bool(title) and not alone)
+
+
+def _is_main(header: Mapping[str, Any]) -> bool:
+    words = (re.split("[ _-]", _text(header, key).upper()) for key in ("EXTNAME", "IMAGETYP"))
+    return any(first in _MAIN for first, *_ in words)
 
 
 def _text(header: Mapping[str, Any], key: str) -> str:
@@ -186,11 +190,11 @@ def _choose(
     wish = f"the config asks for {', '.join(asked)}"
     if named or len(unnamed) < len(sources):
         raise PayloadError(
-            f"bands in the file: {_some(map(str, sources))}; {wish}: give cutouts.bands as the "
+            f"bands in the file: {some(map(str, sources))}; {wish}: give cutouts.bands as the "
             "file names them, or naming: order, or the hdu"
         )
     raise PayloadError(
-        f"{len(sources)} planes without names (HDUs: {_some(map(_about, hdus))}), but {wish}: "
+        f"{len(sources)} planes without names (HDUs: {some(map(_about, hdus))}), but {wish}: "
         "give cutouts.bands a name for each plane in their order, or the hdu"
     )
 
@@ -207,7 +211,7 @@ def _by_name(sources: Sequence[_Source], bands: Sequence[str]) -> dict[str, _Sou
             if len(fitting) > 1 or taken:
                 raise PayloadError(
                     f"it is not clear which plane is band {band}: in the file are "
-                    f"{_some(map(str, sources))}; choose by hdu, or naming: order"
+                    f"{some(map(str, sources))}; choose by hdu, or naming: order"
                 )
             chosen[band] = fitting[0]
     return chosen
@@ -265,9 +269,3 @@ def _apart_pixels(plane: Plane, other: Plane) -> float:
     centres = separation_arcsec(here.ra, here.dec, there.ra, there.dec)
     turned = np.abs(np.subtract(here.axes, there.axes)).sum() * max(height, width) / 2
     return float(centres + turned) / here.pixel_scale
-
-
-def _some(items: Iterable[str]) -> str:
-    shown = list(items)
-    more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
-    return ", ".join(shown[:_SHOWN]) + more

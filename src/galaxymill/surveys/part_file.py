@@ -26,10 +26,6 @@ class PartFile:
     def __len__(self) -> int:
         return len(self._places)
 
-    def object_ids(self) -> list[str]:
-        """Galaxies that are here, in the order of their answers."""
-        return list(self._places)
-
     def statuses(self) -> Iterator[str]:
         """Status of each galaxy that is here."""
         return (status for _, status, _ in self._places.values())
@@ -56,10 +52,6 @@ class PartFile:
         }
         place = self._append({"cutout": plain}, cutout.payload or b"")
         self._places[cutout.target.object_id] = (place, cutout.status, cutout.reason)
-
-    def doubtful(self) -> list[str]:
-        """Galaxies whose fate was a fault of the server or the network."""
-        return [object_id for object_id, status, _ in self.outcomes() if status == "failed"]
 
     def forget(self, object_ids: Iterable[str]) -> None:
         """Ask for these galaxies again when the work is resumed."""

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from galaxymill.images.decode import PayloadError, read_raster
+from galaxymill.images.decode import PayloadError, is_fits, read_raster
 from galaxymill.surveys.answer import Answer, Judge
 from galaxymill.surveys.base import Target
 from galaxymill.surveys.validate import Verdict
@@ -30,6 +30,8 @@ def check_picture(payload: bytes, target: Target) -> Verdict:
         footprint; ``invalid`` when it cannot be decoded or has another size.
     """
     try:
+        if is_fits(payload):
+            raise PayloadError("a FITS file, not a picture")
         image = read_raster(payload)
     except PayloadError as error:
         return Verdict("invalid", str(error), error.truncated)

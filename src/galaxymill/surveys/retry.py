@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Collection, Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,10 +13,8 @@ from galaxymill.storage.atomic import exclusive
 from galaxymill.storage.origin import read_record
 from galaxymill.storage.parquet import read_batches
 from galaxymill.surveys.base import BATCH, Cutout, Network, ServiceSettings, Target
-from galaxymill.surveys.fetch import asked_for, collect, cutouts_origin, targets, write_cutouts
-from galaxymill.surveys.footprint import screen
+from galaxymill.surveys.fetch import collect, cutouts_origin, write_cutouts
 from galaxymill.surveys.part_file import PartFile, open_part
-from galaxymill.surveys.registry import SERVICES
 
 RETRIED = ("failed", "invalid", "no_coverage", "partial")
 
@@ -35,7 +32,8 @@ def retry_failed(
     """Ask again for the rows of some statuses of finished cutouts; replace what is answered anew.
 
     What follows from a replaced product runs again when the workflow is next run. A galaxy that
-    fails now, or is what it was, keeps its row; a product without any other is left untouched.
+    fails now, or is what it was, keeps its row, and so does a partial one that is not whole now; a
+    product without any other is left untouched.
 
     Parameters
     ----------
@@ -103,17 +101,18 @@ def _retry_one(
         # The digest in the key: answers kept by a killed retry fit only what they were kept for.
         asked = sorted(set(statuses))
         with open_part(out, {"retry": record.digest, "of": asked, **record.origin}) as part:
-            left = before.keys() - part.object_ids()
-            missing = (target for target in targets(tile, settings) if target.object_id in left)
-            screened = screen(missing, settings.footprint)
-            with closing(SERVICES[service].open(settings, network)) as source:
-                collect(source, screened, part, asked_for(tile, service, settings), len(left))
-            new = {key for key, now, _ in part.outcomes() if now not in ("failed", before[key])}
+            collect(part, tile, service, settings, network, before)
+            new = {key for key, now, _ in part.outcomes() if _is_better(now, before[key])}
             if new:
                 write_cutouts(out, origin, _merged(out, part, new))
     told = (tile.stem, len(new), len(before), " or ".join(asked))
     logger.info("fetch %s: %d of %d %s galaxies could be had", *told)
     return bool(new)
+
+
+def _is_better(now: str, before: str) -> bool:
+    """Tell whether an answer replaces an earlier one: an image is not given for none."""
+    return now == "ok" or (now != before and now != "failed" and before != "partial")
 
 
 def _rows(out: Path, statuses: Collection[str]) -> dict[str, str]:

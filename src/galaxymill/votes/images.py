@@ -1,7 +1,9 @@
 """Stage ``labels``, for a folder of files: the labelled galaxies' images in one product."""
 
 import logging
+import os
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from galaxymill.storage.digest import sha256_file, sha256_json
 from galaxymill.storage.origin import Origin, is_made
 from galaxymill.storage.parquet import open_product
 from galaxymill.surveys.base import Target
-from galaxymill.surveys.services.files import FilesService, FilesSettings
+from galaxymill.surveys.services.files import FilesService, FilesSettings, path_hint
 from galaxymill.tables import check_ids, read_table
 
 logger = logging.getLogger("galaxymill")
@@ -57,10 +59,14 @@ def collect_images(
         more than half of the files are missing or no images.
     """
     paths = _paths(sources, folder, object_id)
-    found = {key: sha256_file(path) for key, path in paths.items() if path.is_file()}
-    absent = ((str(path), "files are missing") for key, path in paths.items() if key not in found)
-    missing = Reasons.of(absent)
-    _refuse_most(missing, len(paths), name)
+    files = {key: Path(folder, path) for key, path in paths.items() if path}
+    found = {key: sha256_file(file) for key, file in files.items() if file.is_file()}
+    absent = {key: path for key, path in paths.items() if key not in found}
+    missing = Reasons.of(
+        (os.path.join(folder, path), "files are missing") if path else (key, "file_loc are empty")
+        for key, path in absent.items()
+    )
+    _refuse_most(missing, len(paths), name, max(map(path_hint, absent.values()), default=""))
     origin = Origin(
         "labels",
         settings.product_settings(),
@@ -76,38 +82,37 @@ def collect_images(
             progress(f"images of {name}", len(paths)) as advance,
         ):
             service = FilesService(FilesSettings(folder=str(folder)))
-            keys = list(paths)
-            for start in range(0, len(keys), 64):
-                some = {key: _file_loc(paths[key], folder) for key in keys[start : start + 64]}
-                rows = [_image(service, *item, settings) for item in some.items()]
-                for row in rows:
+            rows = (_image(service, *item, settings) for item in paths.items())
+            while some := list(islice(rows, 64)):
+                for row in some:
                     if row["flags"] & flags.unfit_bits(()):
                         lost.add(f"files are unfit: {row['reason']}", row["object_id"])
-                writer.write(pa.Table.from_pylist(rows, schema=products.IMAGES))
-                advance(len(rows))
+                writer.write(pa.Table.from_pylist(some, schema=products.IMAGES))
+                advance(len(some))
             _refuse_most(lost, len(paths), name)
     logger.info("labels: %d images of %d files", len(paths) - lost.total, len(paths))
     if lost:
         logger.warning("labels: %s", lost.told(len(paths)))
 
 
-def _refuse_most(lost: Reasons, files: int, name: str) -> None:
+def _refuse_most(lost: Reasons, files: int, name: str, hint: str = "") -> None:
     """Stop before hours are spent when most of the images are not there."""
     if 2 * lost.total > files:
-        hint = "; use / between folders" if "\\" in lost.told() else ""
         raise UserError(f"labels {name}: {lost.told(files)}{hint}")
 
 
-def _paths(sources: Sequence[Path], folder: Path, object_id: str) -> dict[str, Path]:
-    """Path of each galaxy's image, in the order of the identifiers."""
-    paths: dict[str, Path] = {}
+def _paths(sources: Sequence[Path], folder: Path, object_id: str) -> dict[str, str]:
+    """Path of each galaxy's image as the tables have it, in the order of the identifiers."""
+    paths: dict[str, str] = {}
     for source in sources:
         table = read_table(source, [object_id, "file_loc"], [object_id, "file_loc"])
         check_ids(source, table[object_id], object_id)
         for row in table.to_pylist():
-            path = _inside(folder, row["file_loc"], source)
+            path = row["file_loc"] or ""
+            if not Path(folder, path).resolve().is_relative_to(folder.resolve()):
+                raise UserError(f"{source}: file_loc {path!r} leads out of {folder}")
             known = paths.setdefault(row[object_id], path)
-            if known != path:
+            if Path(known) != Path(path):
                 raise UserError(
                     f"{source}: file_loc of {row[object_id]} is {path}, but {known} in a file "
                     "before; a galaxy has one image"
@@ -117,17 +122,6 @@ def _paths(sources: Sequence[Path], folder: Path, object_id: str) -> dict[str, P
 
 def _digests(sources: Sequence[Path]) -> dict[str, str]:
     return {f"votes_{n}": sha256_file(path) for n, path in enumerate(sources, start=1)}
-
-
-def _inside(folder: Path, file_loc: str, source: Path) -> Path:
-    path = Path(folder, file_loc or ".")
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise UserError(f"{source}: file_loc {file_loc!r} leads out of {folder}")
-    return path
-
-
-def _file_loc(path: Path, folder: Path) -> str:
-    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
 
 
 def _image(

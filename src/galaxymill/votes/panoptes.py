@@ -30,7 +30,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from galaxymill.errors import UserError
-from galaxymill.tables import check_ids, column_names
+from galaxymill.tables import check_ids, column_names, read_blocks
 from galaxymill.votes import panoptes_cells as cells
 from galaxymill.votes.checks import NOT_RETIRED, Dropped
 from galaxymill.votes.panoptes_cells import UnfitError
@@ -46,7 +46,6 @@ from galaxymill.votes.tree import Tree
 
 logger = logging.getLogger("galaxymill")
 
-BLOCK_BYTES = 8_000_000
 MAX_DEPTH = 8
 SUBJECT_ID = "subject_id"
 
@@ -139,8 +138,6 @@ def read_panoptes(paths: Sequence[Path], settings: PanoptesSettings, tree: Tree)
 
 def _classifications(path: Path) -> Iterator[Mapping[str, str]]:
     """Read an export block by block; a row longer than a block is refused."""
-    from pyarrow import csv
-
     there = column_names(path)
     absent = [name for name in _NEEDED if name not in there]
     if absent:
@@ -149,22 +146,11 @@ def _classifications(path: Path) -> Iterator[Mapping[str, str]]:
             f"Zooniverse project? Its columns are: {', '.join(there[:20])[:1000]}"
         )
     names = [*_NEEDED, *(name for name in _OPTIONAL if name in there)]
-    options = csv.ConvertOptions(
-        column_types=dict.fromkeys(names, pa.string()), include_columns=names
-    )
-    try:
-        with csv.open_csv(
-            path,
-            read_options=csv.ReadOptions(block_size=BLOCK_BYTES),
-            parse_options=csv.ParseOptions(newlines_in_values=True),
-            convert_options=options,
-        ) as reader:
-            for batch in reader:
-                columns = [column.to_pylist() for column in batch.columns]
-                for values in zip(*columns, strict=True):
-                    yield dict(zip(names, values, strict=True))
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
+    for batch in read_blocks(path, names):
+        columns = [column.to_pylist() for column in batch.columns]
+        for values in zip(*columns, strict=True):
+            texts = ("" if value is None else str(value) for value in values)
+            yield dict(zip(names, texts, strict=True))
 
 
 class _Reducer:

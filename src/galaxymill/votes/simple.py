@@ -139,14 +139,19 @@ def _table(
         raise UserError(f"column: {settings.column} has its meaning in every product; rename it")
     places = position_columns(path, settings)
     wanted = dict.fromkeys([settings.object_id, *places, settings.column])
-    table = read_table(path, list(wanted), [settings.object_id, *texts])
+    table = read_table(path, list(wanted), [settings.object_id], raw=texts)
     check_ids(path, table[settings.object_id], settings.object_id)
     return table, places
 
 
 def _classes(path: Path, values: pa.ChunkedArray, settings: ClassSettings) -> list[str]:
     """Name of each galaxy's class; empty for none."""
-    given = [text or "" for text in pc.cast(values, pa.string()).to_pylist()]
+    try:
+        given = [text or "" for text in pc.cast(values, pa.string()).to_pylist()]
+    except pa.ArrowException as error:
+        raise UserError(
+            f"{path}: column {settings.column} is of type {values.type}; allowed: text or numbers"
+        ) from error
     names = [class_name(text) for text in given]
     mended = [text for text, name in zip(given, names, strict=True) if text != name]
     if mended:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 
 from galaxymill.errors import UserError
 from galaxymill.storage.digest import sha256_json
 from galaxymill.storage.origin import Origin, Record, read_record
+from galaxymill.storage.parquet import open_parquet
 from galaxymill.tasks.task import Task, join_tasks, parse_task
 
 
@@ -58,7 +58,7 @@ def read_votes(path: Path) -> Votes:
     if plain is None:
         raise UserError(f"{path}: has no task: run galaxymill labels again, or it is no votes file")
     task = parse_task(plain, str(path))
-    with pq.ParquetFile(path) as file:
+    with open_parquet(path) as file:
         table = file.read()
     values = np.column_stack(
         [table[column].to_numpy().astype(np.float64) for column in task.columns]

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 
 from galaxymill.catalog.healpix import HIGHEST_ORDER
 from galaxymill.release.audit import open_database
 from galaxymill.release.documents.highlights import BINS, EXAMPLES, Example, Highlights
 from galaxymill.release.sources import Part
+from galaxymill.storage.parquet import open_parquet
 from galaxymill.votes.tree import Tree
 
 _WIDE_DEG = 60
@@ -149,7 +149,7 @@ def _images(
 
 def _payloads(images: Path, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
     """Read those row groups that hold any of some galaxies."""
-    with pq.ParquetFile(images, memory_map=False) as file:
+    with open_parquet(images) as file:
         for group in range(file.num_row_groups):
             ids = file.read_row_group(group, ["object_id"])["object_id"].to_pylist()
             places = [place for place, object_id in enumerate(ids) if object_id in wanted]

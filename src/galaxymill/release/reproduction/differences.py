@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from galaxymill.release.columns import PARQUET
+from galaxymill.storage.parquet import open_parquet
 
 Floats = npt.NDArray[np.float64]
 
@@ -117,7 +118,7 @@ def _compare(one: Path, other: Path, table: str, tolerance: float) -> list[Diffe
 def _batches(path: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
     """Read a table in pieces of as many rows, however its row groups lie."""
     rest: list[pa.RecordBatch] = []
-    with pq.ParquetFile(path, memory_map=False, pre_buffer=False) as file:
+    with open_parquet(path) as file:
         schema = pa.schema([file.schema_arrow.field(name) for name in columns])
         for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(columns)):
             rest.append(batch.select(list(columns)))

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from galaxymill.catalog.healpix import Pixel
 from galaxymill.errors import UserError
 from galaxymill.release.sources import require_digest
 from galaxymill.storage.digest import TableDigest
 from galaxymill.storage.origin import read_record
+from galaxymill.storage.parquet import open_parquet
 
 
 class Catalog:
@@ -32,7 +32,7 @@ class Catalog:
 
     def __init__(self, path: Path) -> None:
         self._path, self._record = path, read_record(path, "ingest")
-        with pq.ParquetFile(path, memory_map=False, pre_buffer=False) as file:
+        with open_parquet(path) as file:
             self._index = file.read(["_healpix_29"])["_healpix_29"].to_numpy()
             groups = [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
             self._digest = TableDigest(file.schema_arrow)
@@ -52,7 +52,7 @@ class Catalog:
             raise self._strange()
         self._next = stop
         first, last = np.searchsorted(self._ends, [start, stop - 1], side="right").tolist()
-        with pq.ParquetFile(self._path, memory_map=False, pre_buffer=False) as file:
+        with open_parquet(self._path) as file:
             rows = file.read_row_groups(range(first, last + 1), use_threads=False)
         before = int(self._ends[first - 1]) if first else 0
         rows = rows.slice(start - before, stop - start).combine_chunks()

@@ -14,6 +14,7 @@ from galaxymill.release.settings import Selection
 from galaxymill.release.sources import MAKERS, Part, prove
 from galaxymill.release.tables.selections import select
 from galaxymill.storage.digest import TableDigest
+from galaxymill.storage.parquet import open_parquet
 from galaxymill.tasks.task import Task
 from galaxymill.votes.tree import Tree
 
@@ -118,7 +119,7 @@ def _in_order(
 
 def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
     # ParquetFile, not read_table: a folder called ``a=b`` must not become a column.
-    with pq.ParquetFile(path, memory_map=False, pre_buffer=False) as file:
+    with open_parquet(path) as file:
         return file.read(columns, use_threads=False)
 
 

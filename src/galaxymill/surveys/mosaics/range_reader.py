@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from galaxymill.images.decode import DTYPES, scaled
 from galaxymill.surveys.http import Answer, Http
 from galaxymill.surveys.validate import Verdict
 
@@ -29,7 +30,6 @@ _MAX_HEADER_BYTES = 100 * _FITS_BLOCK
 _MAX_SIDE = 100_000
 _HDU = (b"SIMPLE  =", b"XTENSION=")
 _BLOCK_BYTES = 4_000_000
-_DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", -32: ">f4", -64: ">f8"}
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
@@ -94,9 +94,9 @@ class RemoteImage:
         self._row_bytes = self.shape[1] * self._dtype.itemsize
         self._block_rows = max(1, _BLOCK_BYTES // self._row_bytes)
         try:
-            self._scale = float(header.get("BSCALE", 1))
-            self._zero = float(header.get("BZERO", 0))
-            self._blank = int(header["BLANK"]) if "BLANK" in header else None
+            scale, zero = float(header.get("BSCALE", 1)), float(header.get("BZERO", 0))
+            blanks = self._dtype.kind in "iu" and "BLANK" in header
+            self._scale = scale, zero, int(header["BLANK"]) if blanks else None
         except (ValueError, TypeError) as error:
             raise Unreadable("invalid", f"unreadable FITS header ({error})") from error
 
@@ -119,7 +119,7 @@ class RemoteImage:
             top = index * self._block_rows
             start, stop = max(rows.start, top), min(rows.stop, top + self._block_rows)
             block = self._block(index)[start - top : stop - top, columns]
-            out[start - rows.start : stop - rows.start] = self._physical(block)
+            out[start - rows.start : stop - rows.start] = scaled(block, *self._scale)
         return out
 
     def _block(self, index: int) -> npt.NDArray[np.generic]:
@@ -134,14 +134,6 @@ class RemoteImage:
 
         data = self._cache.get((self._url, index), read)
         return np.frombuffer(data, self._dtype).reshape(-1, self.shape[1])
-
-    def _physical(self, raw: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
-        data = raw.astype(np.float32)
-        if (self._scale, self._zero) != (1.0, 0.0):
-            data = (raw.astype(np.float64) * self._scale + self._zero).astype(np.float32)
-        if self._blank is not None and self._dtype.kind in "iu":
-            data[raw == self._blank] = np.nan
-        return data
 
 
 def open_image(http: Http, url: str, cache: BlockCache) -> RemoteImage:
@@ -226,7 +218,7 @@ def _geometry(header: "Header") -> tuple[tuple[int, int], np.dtype[np.generic]]:
         raise Unreadable("invalid", "no image of two dimensions")
     try:
         shape = int(header["NAXIS2"]), int(header["NAXIS1"])
-        dtype: np.dtype[np.generic] = np.dtype(_DTYPES[header["BITPIX"]])
+        dtype: np.dtype[np.generic] = np.dtype(DTYPES[header["BITPIX"]])
     except (KeyError, ValueError, TypeError) as error:
         raise Unreadable("invalid", f"unreadable FITS header ({error})") from error
     if min(shape) < 1 or max(shape) > _MAX_SIDE:

@@ -3,7 +3,6 @@
 import logging
 import os
 import re
-from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import pairwise
@@ -16,12 +15,12 @@ import pyarrow as pa
 from galaxymill.errors import UserError
 from galaxymill.images.decode import PayloadError
 from galaxymill.progress import progress
+from galaxymill.reasons import some
 from galaxymill.storage.atomic import atomic_file
 from galaxymill.surveys.mosaics.mosaic import Mosaic, unit_vectors
 from galaxymill.surveys.mosaics.tile_image import TileImage
 
 _PLACEHOLDERS = ("{tile}", "{band}")
-_SHOWN = 10
 _AT_ONCE = 16
 _SCHEMA = pa.schema(
     [("tile", pa.string()), ("band", pa.string()), ("path", pa.string()), ("hdu", pa.int64())]
@@ -74,7 +73,7 @@ def index_tiles(folder: Path, out: Path, pattern: str, hdu: str = "", skip: bool
             advance()
     if bad and (not skip or not rows):
         raise UserError(
-            f"{folder}: {len(bad)} of {len(found)} tiles cannot be used: {_some(bad, '; ')}; mend "
+            f"{folder}: {len(bad)} of {len(found)} tiles cannot be used: {some(bad, '; ')}; mend "
             "them, or leave them out with --skip-broken: galaxies there have no coverage then"
         )
     with atomic_file(out) as temporary:
@@ -161,9 +160,3 @@ def circle(mosaic: Mosaic) -> tuple[float, float, float]:
     chord = np.linalg.norm(vectors[1:] - vectors[0], axis=1).max()
     radius = np.degrees(2 * np.arcsin(min(chord / 2, 1.0))) + mosaic.pixel_scale / 3600
     return round(float(ra[0]) % 360, 7), round(float(dec[0]), 7), round(float(radius), 6)
-
-
-def _some(items: Iterable[str], separator: str) -> str:
-    shown = list(items)
-    more = f"{separator}and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
-    return separator.join(shown[:_SHOWN]) + more

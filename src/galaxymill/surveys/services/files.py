@@ -85,13 +85,12 @@ class FilesSettings(ServiceSettings):
                 f"catalog.file_loc names {len(named)} columns for bands {', '.join(self.bands)}; "
                 "give one column a band, in their order"
             )
-        patterns = [self.pattern.replace("{file_loc}", path) if path else "" for path in named]
-        if "{file_loc}" not in self.pattern:
-            patterns = [self.pattern]
-        if len(patterns) == 1 and "{band}" not in patterns[0]:
-            bands: tuple[str, ...] = ("",)
-        else:
-            bands, patterns = self.bands, patterns * (len(self.bands) // len(patterns))
+        patterns = [self.pattern]
+        if "{file_loc}" in self.pattern:
+            patterns = [self.pattern.replace("{file_loc}", path) if path else "" for path in named]
+        a_band = len(patterns) > 1 or "{band}" in patterns[0]
+        bands = self.bands if a_band else ("",)
+        patterns *= len(bands) // len(patterns)
         return {
             band: pattern.replace("{object_id}", target.object_id).replace("{band}", band)
             for band, pattern in zip(bands, patterns, strict=True)
@@ -111,6 +110,15 @@ class FilesSettings(ServiceSettings):
     def payload_bytes(self, size: int) -> int:
         """Estimate the bytes of one cutout; of files of any size by the common one."""
         return super().payload_bytes(size or _COMMON_SIZE)
+
+
+def path_hint(path: str) -> str:
+    """Say what is wrong with a path that leads to no file, if it shows."""
+    if "://" in path:
+        return "; it is a web address: download the files, and give their paths"
+    if path[1:3] == ":\\":
+        return "; give paths below the folder, without a drive, and use / between folders"
+    return "; use / between folders" if "\\" in path else ""
 
 
 class FilesService:
@@ -176,8 +184,7 @@ class FilesService:
         place = Path(self._settings.folder, path)
         try:
             if not place.is_file():
-                hint = "; use / between folders" if "\\" in path else ""
-                return "no_coverage", f"no file '{path}'{hint}"
+                return "no_coverage", f"no file '{path}'{path_hint(path)}"
             if place.stat().st_size > MAX_PAYLOAD_BYTES:
                 return "invalid", f"larger than {MAX_PAYLOAD_BYTES / 1e6:.0f} MB"
             return place.read_bytes()

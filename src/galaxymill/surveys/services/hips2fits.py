@@ -155,7 +155,8 @@ class Hips2FitsService(PerGalaxyService):
         form = _FORMATS[self._settings.format]
         query = hips2fits.query_with_wcs(hips, _wcs(target), format=form, get_query_payload=True)
         path = f"{_PATH}?{urlencode(query)}"
-        return self._http.get(path, judge=lambda answer: judge(answer) or _refusal(answer))
+        # A HiPS that is there says nothing of the others.
+        return self._http.get(path, own=hips, judge=lambda it: judge(it) or _refusal(it))
 
 
 def _wcs(target: Target) -> "WCS":

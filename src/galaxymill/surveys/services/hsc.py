@@ -9,6 +9,7 @@ end mark counts as broken off: what is missing in it is asked for again. Masks a
 not asked for.
 """
 
+import io
 import math
 import re
 from collections.abc import Iterable, Iterator
@@ -23,7 +24,7 @@ import numpy as np
 from pydantic import Field
 
 from galaxymill.images.decode import PayloadError
-from galaxymill.images.hdus import primary_header, read_images
+from galaxymill.images.hdus import list_hdus, read_images
 from galaxymill.surveys.base import (
     MAX_SIZE,
     Cutout,
@@ -305,7 +306,8 @@ class HscService:
 
 def _mosaic(payload: bytes) -> Mosaic:
     """Read the first image of a file; the magnitude of its counts stands in the primary header."""
-    flux_of_zero = primary_header(payload).get("FLUXMAG0", 10 ** (0.4 * _ZERO_POINT))
+    primary = list_hdus(io.BytesIO(payload))[0]
+    flux_of_zero = primary.header.get("FLUXMAG0", 10 ** (0.4 * _ZERO_POINT))
     if not isinstance(flux_of_zero, float | int) or not 0 < flux_of_zero < math.inf:
         raise PayloadError(f"FLUXMAG0 is {flux_of_zero!r}")
     for header, data in read_images(payload):

@@ -9,14 +9,13 @@ left out by the viewer where it draws from down-scaled images, above about 0.37 
 such cutouts are ``partial``.
 """
 
-from itertools import islice
+import io
 from typing import ClassVar, Literal, Self
 from urllib.parse import urlencode
 
 from pydantic import Field, model_validator
 
-from galaxymill.images.decode import PayloadError
-from galaxymill.images.hdus import first_hdus, open_fits
+from galaxymill.images.hdus import list_hdus
 from galaxymill.surveys.base import Cutout, Network, ServiceSettings, Target, Url
 from galaxymill.surveys.http import Answer, Http, Judge
 from galaxymill.surveys.per_galaxy import PerGalaxyService
@@ -25,7 +24,6 @@ from galaxymill.surveys.validate import Verdict, check_payload
 
 _INVVAR, _MASKBITS = "INVVAR", "MASKBITS"
 _NO_LAYER = b"no such layer"
-_MAX_HDUS = 8
 _MASK_BYTES = 4
 
 
@@ -154,13 +152,8 @@ def _extensions(payload: bytes, size: int, bands: int) -> set[str]:
     Inverse variances have a plane a band, mask bits have one; a single plane may be 2-D or 3-D.
     """
     shapes = {_INVVAR: (bands, size, size), _MASKBITS: (1, size, size)}
-    found: dict[str, tuple[int, ...]] = {}
-    with open_fits(payload) as hdus:
-        for hdu in islice(first_hdus(hdus), 1, _MAX_HDUS):
-            place = hdu.fileinfo()
-            if place["datLoc"] + place["datSpan"] > len(payload):
-                raise PayloadError("FITS data end too early", truncated=True)
-            if hdu.is_image:
-                kind = str(hdu.header.get("IMAGETYP", "")).strip().upper()
-                found[kind] = (1, *hdu.shape)[-3:]
+    found = {
+        str(hdu.header.get("IMAGETYP", "")).strip().upper(): hdu.shape
+        for hdu in list_hdus(io.BytesIO(payload))[1:]
+    }
     return {kind for kind, shape in shapes.items() if found.get(kind) == shape}

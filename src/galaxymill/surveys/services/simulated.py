@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from galaxymill.storage.origin import read_record
 from galaxymill.surveys.base import Network, ServiceSettings
 from galaxymill.surveys.services.legacy import LegacyService, LegacySettings
 
@@ -31,6 +32,7 @@ class SimulatedService(LegacyService):
         from galaxymill.simulation.faults import Faults
         from galaxymill.simulation.server import serve
 
+        read_record(settings.truth, "simulate")
         self._server = serve(pq.read_table(settings.truth), faults=Faults())
         server = self._server.__enter__()
         plain = settings.model_dump(exclude={"truth"})
