@@ -6,7 +6,6 @@ from pydantic import Field, model_validator
 
 from galaxymill.settings import Names, Numbers, Settings
 
-
 _MOST = 1e12
 """Of fluxes and their factors: products of two are still float32."""
 
