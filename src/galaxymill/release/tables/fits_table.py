@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from galaxymill.images.decode import carried, ones_complement_sum
+from galaxymill.products import RELEASED
 from galaxymill.release.columns import Column
 from galaxymill.units import is_fits_unit
 
@@ -23,18 +24,6 @@ ROWS_AT_ONCE = 2048
 
 _BLOCK = 2880
 _NULL = {"I": -(2**15), "J": -(2**31), "K": -(2**63)}
-_CODES = {
-    pa.bool_(): "L",
-    pa.uint8(): "I",
-    pa.int8(): "I",
-    pa.int16(): "I",
-    pa.uint16(): "J",
-    pa.int32(): "J",
-    pa.uint32(): "K",
-    pa.int64(): "K",
-    pa.float32(): "E",
-    pa.float64(): "D",
-}
 _DTYPES = {"L": "i1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8"}
 
 
@@ -94,8 +83,8 @@ class FitsTable:
 
         self._file, self._columns = file, columns
         self._codes = [
-            f"{max(widths[column.name], 1)}A" if is_text(column.field.type) else _code(column)
-            for column in columns
+            f"{max(widths[c.name], 1) if is_text(c.field.type) else ''}{RELEASED[c.field.type][1]}"
+            for c in columns
         ]
         kinds = [(f"f{n}", _DTYPES.get(c, f"S{c[:-1]}")) for n, c in enumerate(self._codes)]
         together = np.zeros(ROWS_AT_ONCE, kinds)
@@ -148,10 +137,6 @@ class FitsTable:
         _set_sums(self._header, self._sum)
         self._file.seek(self._start)
         self._file.write(self._header.tostring().encode("ascii"))
-
-
-def _code(column: Column) -> str:
-    return _CODES[column.field.type]
 
 
 def _set_sums(header: Any, data: int) -> None:
