@@ -262,12 +262,10 @@ def _choose(path: Path, names: Mapping[int, str], hdu: str | None) -> tuple[int,
     if not names:
         raise ValueError("there is no table in it, or the file is cut short")
     told = ", ".join(f"{number} {name}".strip() for number, name in names.items())
-    if hdu is None:
-        number = next(iter(names))
-        return number, "" if len(names) == 1 else f"; its tables are {told}: choose one with hdu"
+    more = f"; of its tables ({told}) the first is read but where a setting hdu names another"
     for number, name in names.items():
-        if hdu.lower() in (name.lower(), str(number)):
-            return number, ""
+        if hdu is None or hdu.lower() in (name.lower(), str(number)):
+            return number, more if hdu is None and len(names) > 1 else ""
     raise UserError(f"{path}: hdu: no table {hdu!r}; its tables are: {told}")
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -313,20 +314,17 @@ def positions(
     """
     east = check_range(path, in_unit(path, table, ra, "deg"), ra, 0, 360, ids)
     north = check_range(path, in_unit(path, table, dec, "deg"), dec, -90, 90, ids)
-    lowest, highest = pc.min_max(east).as_py().values()
-    farthest = pc.max(pc.abs(north)).as_py()
-    if (
-        not unit_of(table.field(ra))
-        and len(east)
-        and math.pi < highest - lowest < highest <= math.tau
-        and farthest <= math.pi / 2
-    ):
+    if not unit_of(table.field(ra)) and _like_radians(east.to_numpy(), north.to_numpy()):
         logger.warning(
-            "%s: %s is at most %.3g and %s %.3g, taken as degrees; if they are radians, let the "
-            "file say so (rad), or turn them into degrees",
-            *(path, ra, highest, dec, farthest),
+            "%s: %s and %s are within 2π and π/2, and taken as degrees; if they are radians, let "
+            "the file say so (rad), or turn them into degrees",
+            *(path, ra, dec),
         )
     return east, north
+
+
+def _like_radians(ra: npt.NDArray[np.float64], dec: npt.NDArray[np.float64]) -> bool:
+    return len(ra) > 0 and np.ptp(ra) > math.pi >= ra.max() / 2 and abs(dec).max() <= math.pi / 2
 
 
 def check_range(

@@ -31,6 +31,7 @@ _TYPES: dict[TypeName, pa.DataType] = {
     "integer": pa.int64(),
     "boolean": pa.bool_(),
 }
+# By these a FITS table says null.
 _FITS_NULL = {pa.int16(): -(2**15), pa.int32(): -(2**31), pa.int64(): -(2**63)}
 _NO_ASCII = "; FITS files have letters without accents, and ? for others: Parquet has all"
 _OWN = {

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from galaxymill.images.decode import carried, ones_complement_sum
 from galaxymill.products import RELEASED
 from galaxymill.release.columns import Column
-from galaxymill.units import is_fits_unit
+from galaxymill.units import in_fits
 
 MOST_ROWS = 10_000_000
 """More than these are written as a file a tile."""
@@ -173,7 +173,7 @@ def _header(columns: Sequence[Column], codes: Sequence[str], rows: int, name: st
     from astropy.io import fits
 
     fields = [
-        fits.Column(column.name, code, _unit(column), null=_NULL.get(code))
+        fits.Column(column.name, code, in_fits(column.unit) or None, null=_NULL.get(code))
         for column, code in zip(columns, codes, strict=True)
     ]
     header = fits.BinTableHDU.from_columns(fields, nrows=0, name=name).header
@@ -181,15 +181,11 @@ def _header(columns: Sequence[Column], codes: Sequence[str], rows: int, name: st
     for number, column in enumerate(columns, 1):
         if column.ucd:
             header[f"TUCD{number}"] = column.ucd
-        unit = f" [{column.unit}]" if column.unit and not _unit(column) else ""
+        # One that FITS does not know, such as nat, stands in the comment instead.
+        unit = f" [{column.unit}]" if in_fits(column.unit) != column.unit else ""
         if column.description or unit:
             header[f"TCOMM{number}"] = ascii_only(column.description + unit)
     return header
-
-
-def _unit(column: Column) -> str | None:
-    """Unit for TUNIT; one that FITS does not know, such as nat, stands in the comment instead."""
-    return column.unit if column.unit and is_fits_unit(column.unit) else None
 
 
 def ascii_only(text: str) -> str:
