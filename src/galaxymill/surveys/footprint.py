@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from galaxymill.errors import UserError
 from galaxymill.surveys.base import Cutout, Target
-from galaxymill.tables import as_numbers, read_table, require_file
+from galaxymill.tables import in_unit, read_table, require_file
 
 _BRICK = ("ra1", "ra2", "dec1", "dec2")
 _MOC_KINDS = {".fits": "fits", ".json": "json"}
@@ -107,7 +107,7 @@ def _corners(path: Path) -> list[Degrees]:
             table = read_table(path, [name.upper() for name in _BRICK])
         except UserError:
             raise error from None
-    columns = [as_numbers(path, table.column(name), name).to_numpy() for name in table.column_names]
+    columns = [in_unit(path, table, name, "deg").to_numpy() for name in table.column_names]
     finite = all(np.isfinite(values).all() for values in columns)
     if not (len(table) and finite and (columns[2] < columns[3]).all()):
         raise UserError(
