@@ -79,9 +79,15 @@ class Hdu:
         return str(self.header.get("EXTNAME") or "").strip()
 
     @property
+    def side_lengths(self) -> tuple[int, int]:
+        """Height and width of an image."""
+        assert self.shape is not None
+        return self.shape[1:]
+
+    @property
     def grain(self) -> tuple[int, int]:
         """Height and width of the pieces that are read whole: rows, or what fpack has packed."""
-        height, width = self._hdu.shape[-2:]
+        height, width = self.side_lengths
         pieces = getattr(self._hdu, "tile_shape", (1, width))
         if min(pieces) < 1 or math.prod(pieces) > _MAX_GRAIN_PIXELS:
             raise PayloadError(f"compressed in pieces of {pieces} pixels")
@@ -159,8 +165,8 @@ def read_images(payload: bytes) -> Iterator[tuple[Any, npt.NDArray[Any]]]:
             yield hdu.header, hdu.read()[0]
 
 
-def unpack(file: IO[bytes], most_bytes: int) -> bytes | None:
-    """Unpack a gzip or bzip2 file, told by its first bytes; None, and back at 0, when it is none.
+def unpack(file: IO[bytes], most_bytes: int) -> IO[bytes]:
+    """Unpack a gzip or bzip2 file, told by its first bytes; any other comes back as it is.
 
     Raises
     ------
@@ -183,8 +189,8 @@ def unpack(file: IO[bytes], most_bytes: int) -> bytes | None:
             raise PayloadError(f"a damaged {name} file") from error
         if len(data) > most_bytes:
             raise PayloadError(f"unpacked, the file is longer than {most_bytes / 1e6:.0f} MB")
-        return data
-    return None
+        return io.BytesIO(data)
+    return file
 
 
 @contextmanager
