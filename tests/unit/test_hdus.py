@@ -123,6 +123,14 @@ def test_no_fits(payload):
         list(read_images(payload))
 
 
+@pytest.mark.parametrize(("length", "truncated"), [(2880, True), (5_000_000, False)])
+def test_the_end_of_a_header_is_not_sought_in_the_whole_file(length, truncated):
+    file = io.BytesIO(b"SIMPLE  =                    T".ljust(length))
+    with pytest.raises(PayloadError, match="FITS header has no end") as refusal:
+        list_hdus(file)
+    assert refusal.value.truncated == truncated
+
+
 @pytest.mark.parametrize("payload", [as_bytes(fits.ImageHDU(DATA)), packed(DATA, "RICE_1")])
 def test_a_file_that_ends_too_early(payload):
     for length in (3000, 5760, 5761, len(payload) - 2881):

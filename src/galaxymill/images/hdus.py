@@ -10,6 +10,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from typing import IO, Any
 
 import numpy as np
@@ -26,6 +28,8 @@ from galaxymill.images.decode import (
 
 MAX_HDUS = 64
 _MAX_AXES = 9
+_BLOCK = 2880
+_MAX_HEADER_BLOCKS = 1500
 _MAX_GRAIN_PIXELS = 32_000_000
 _PACKED = {"RICE_1", "RICE_ONE", "GZIP_1", "GZIP_2", "HCOMPRESS_1", "NOCOMPRESS"}
 """What fpack makes of images; masks are packed otherwise."""
@@ -79,7 +83,7 @@ class Hdu:
         return str(self.header.get("EXTNAME") or "").strip()
 
     @property
-    def side_lengths(self) -> tuple[int, int]:
+    def outline(self) -> tuple[int, int]:
         """Height and width of an image."""
         assert self.shape is not None
         return self.shape[1:]
@@ -87,7 +91,7 @@ class Hdu:
     @property
     def grain(self) -> tuple[int, int]:
         """Height and width of the pieces that are read whole: rows, or what fpack has packed."""
-        height, width = self.side_lengths
+        height, width = self.outline
         pieces = getattr(self._hdu, "tile_shape", (1, width))
         if min(pieces) < 1 or math.prod(pieces) > _MAX_GRAIN_PIXELS:
             raise PayloadError(f"compressed in pieces of {pieces} pixels")
@@ -130,6 +134,13 @@ def list_hdus(file: IO[bytes]) -> list[Hdu]:
     file.seek(0)
     if not is_fits(file.read(80)):
         raise PayloadError("not a FITS file")
+    file.seek(0)
+    # The FITS library would look for it in the whole of a large file.
+    blocks = islice(iter(partial(file.read, _BLOCK), b""), _MAX_HEADER_BLOCKS)
+    if not any(
+        block[at : at + 8] == b"END     " for block in blocks for at in range(0, _BLOCK, 80)
+    ):
+        raise PayloadError("FITS header has no end", truncated=not file.read(1))
     length = file.seek(0, io.SEEK_END)
     with _one_fault():
         stored = [

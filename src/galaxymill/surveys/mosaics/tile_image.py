@@ -55,7 +55,8 @@ class TileImage:
             try:
                 self._hdu = _find(list_hdus(self._file), hdu)
                 self.index, self.header = self._hdu.index, self._hdu.header
-                self.shape, self.grain = self._hdu.side_lengths, self._hdu.grain
+                self.grain = self._hdu.grain
+                self.shape = self._hdu.outline
             except BaseException:
                 self._file.close()
                 raise
