@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -173,13 +174,11 @@ def screen(targets: Iterable[Target], footprint: Path | None) -> Iterator[Target
             footprint,
         )
     reason = f"{OUTSIDE} {footprint.name}"
-    some: list[Target] = []
-    for target in targets:
-        some.append(target)
-        if len(some) == _AT_ONCE:
-            yield from _screened(some, region, reason)
-            some = []
-    yield from _screened(some, region, reason)
+    waiting = iter(targets)
+    while some := list(islice(waiting, _AT_ONCE)):
+        ra, dec = (np.array([getattr(target, name) for target in some]) for name in ("ra", "dec"))
+        for target, inside in zip(some, region.contains(ra, dec), strict=True):
+            yield target if inside else Cutout(target, "no_coverage", reason=reason)
 
 
 def _sky_share(region: Footprint) -> float:
@@ -187,12 +186,3 @@ def _sky_share(region: Footprint) -> float:
     turn = np.arange(_PLACES, dtype=np.float64)
     ra, z = turn * _GOLDEN_DEG % 360, (2 * turn + 1) / _PLACES - 1
     return float(region.contains(ra, np.degrees(np.arcsin(z))).mean())
-
-
-def _screened(targets: list[Target], region: Footprint, reason: str) -> Iterator[Target | Cutout]:
-    if not targets:
-        return
-    ra = np.array([target.ra for target in targets])
-    dec = np.array([target.dec for target in targets])
-    for target, inside in zip(targets, region.contains(ra, dec), strict=True):
-        yield target if inside else Cutout(target, "no_coverage", reason=reason)

@@ -1,12 +1,10 @@
 """Tell whether the JPEG or PNG that a service sent is a picture of the sky."""
 
-from functools import partial
-
 import numpy as np
 import numpy.typing as npt
 
 from galaxymill.images.decode import PayloadError, is_fits, read_raster
-from galaxymill.surveys.answer import Answer, Judge
+from galaxymill.surveys.answer import Judge
 from galaxymill.surveys.base import Target
 from galaxymill.surveys.validate import Verdict
 
@@ -44,11 +42,7 @@ def check_picture(payload: bytes, target: Target) -> Verdict:
 
 def picture_of(target: Target) -> Judge:
     """Make the judge of answers that should be pictures of ``target``; see `Http.ask`."""
-    return partial(_judge, target)
-
-
-def _judge(target: Target, answer: Answer) -> Verdict | None:
-    return check_picture(answer.payload, target) if answer.http_status == 200 else None
+    return lambda answer: check_picture(answer.payload, target)
 
 
 def is_blank(image: npt.NDArray[np.uint8]) -> bool:

@@ -21,22 +21,9 @@ import numpy as np
 from pydantic import Field
 
 from galaxymill.settings import Names
-from galaxymill.surveys.base import (
-    MAX_SIZE,
-    Cutout,
-    Network,
-    PixelScale,
-    Target,
-    Url,
-)
+from galaxymill.surveys.base import MAX_SIZE, Cutout, Network, PixelScale, Target, Url
 from galaxymill.surveys.http import Http
-from galaxymill.surveys.ivoa.irsa import (
-    BANDS,
-    Listed,
-    by_tile,
-    cells,
-    look_up,
-)
+from galaxymill.surveys.ivoa.irsa import BANDS, Listed, by_tile, cells, look_up
 from galaxymill.surveys.ivoa.votable import require_images, session, sia2
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, cut, zero_point_factor
 from galaxymill.surveys.mosaics.native import NativeSettings, assemble

@@ -24,15 +24,7 @@ from pydantic import Field
 
 from galaxymill.images.decode import PayloadError
 from galaxymill.images.hdus import primary_header, read_images
-from galaxymill.surveys.base import (
-    MAX_SIZE,
-    Cutout,
-    Network,
-    PixelScale,
-    ServiceError,
-    Target,
-    Url,
-)
+from galaxymill.surveys.base import MAX_SIZE, Cutout, Network, PixelScale, ServiceError, Target, Url
 from galaxymill.surveys.credentials import Credentials
 from galaxymill.surveys.http import Answer, Http, TryAgain, pieces
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, zero_point_factor

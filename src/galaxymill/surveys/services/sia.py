@@ -292,16 +292,19 @@ class SiaService:
         planes: list[Plane | None] = []
 
         def judge(answer: Answer) -> Verdict:
-            error = says_error(answer)
-            if answer.http_status != 200 or error:
-                final = error and answer.http_status == 200
-                return Verdict("failed", explain(answer), refused=final)
+            if says_error(answer):
+                return Verdict("failed", explain(answer), refused=True)
             planes.append(cut_answer(answer, target, factor))
             if planes[-1] is None and link.cutter:
                 raise PayloadError("the archive has cut out another place")
             return Verdict("ok")
 
-        answer = self._http.get(address, own="SODA" if link.cutter else "file", judge=judge)
+        answer = self._http.get(
+            address,
+            own="SODA" if link.cutter else "file",
+            judge=judge,
+            otherwise=lambda answer: Verdict("failed", explain(answer)),
+        )
         answer = replace(answer, url=shown)
         if answer.verdict.status not in ("ok", "no_coverage"):
             raise ArchiveError(answer.why, answer.http_status, answer)
