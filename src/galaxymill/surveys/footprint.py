@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -146,15 +146,11 @@ def _has_bricks(path: Path) -> bool:
 
     try:
         with warnings.catch_warnings(action="ignore"), fits.open(path, memmap=True) as hdus:
-            names = [{name.lower() for name in _column_names(hdu)} for hdu in hdus[1:]]
+            tables = [hdu.columns.names for hdu in hdus[1:] if hasattr(hdu, "columns")]
     except Exception as error:
         # The reader's own errors are of many kinds.
         raise UserError(f"{path}: not a FITS file ({_one_line(error)})") from error
-    return any(set(_BRICK) <= some for some in names)
-
-
-def _column_names(hdu: Any) -> list[str]:
-    return list(hdu.columns.names) if hasattr(hdu, "columns") else []
+    return any(set(_BRICK) <= {name.lower() for name in names} for names in tables)
 
 
 def _one_line(error: Exception) -> str:

@@ -231,21 +231,8 @@ class Http:
     ) -> Iterator[Cutout]:
         """Do the work of every target on some more threads than there are connections.
 
-        While the answers of some are checked, those of others come.
-
-        Parameters
-        ----------
-        work : callable
-            Makes the requests of one target.
-        targets : iterable of Target
-            Taken as threads become free.
-        bytes_each : int
-            What one answer takes; fewer are under way when they are large.
-
-        Yields
-        ------
-        Cutout
-            As they are done.
+        While the answers of some are checked, those of others come. ``bytes_each`` is what one
+        answer takes: fewer are under way when they are large. See `workers.each`.
         """
         connections = self.network.connections
         threads = min(connections + connections // 2, _IN_FLIGHT_BYTES // max(bytes_each, 1), BATCH)

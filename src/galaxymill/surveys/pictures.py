@@ -1,8 +1,5 @@
 """Tell whether the JPEG or PNG that a service sent is a picture of the sky."""
 
-import numpy as np
-import numpy.typing as npt
-
 from galaxymill.images.decode import PayloadError, is_fits, read_raster
 from galaxymill.surveys.answer import Judge
 from galaxymill.surveys.base import Target
@@ -35,7 +32,7 @@ def check_picture(payload: bytes, target: Target) -> Verdict:
         return Verdict("invalid", str(error), error.truncated)
     if image.shape[:2] != (target.size, target.size):
         return Verdict("invalid", f"image is {image.shape[1]}×{image.shape[0]}, not {target.size}")
-    if is_blank(image):
+    if (image == image[0, 0]).all():
         return Verdict("no_coverage", "the picture is blank: off the footprint")
     return Verdict("ok")
 
@@ -43,8 +40,3 @@ def check_picture(payload: bytes, target: Target) -> Verdict:
 def picture_of(target: Target) -> Judge:
     """Make the judge of answers that should be pictures of ``target``; see `Http.ask`."""
     return lambda answer: check_picture(answer.payload, target)
-
-
-def is_blank(image: npt.NDArray[np.uint8]) -> bool:
-    """Tell whether all pixels of an image, shape (height, width, 3), are of one colour."""
-    return bool((image == image[0, 0]).all())

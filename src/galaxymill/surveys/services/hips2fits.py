@@ -10,7 +10,7 @@ galaxy.
 import json
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from urllib.parse import urlencode
 
 import numpy as np
@@ -19,8 +19,8 @@ from pydantic import Field, model_validator
 from galaxymill.images.decode import PayloadError
 from galaxymill.images.hdus import read_images
 from galaxymill.settings import Names, Numbers
-from galaxymill.surveys.base import Cutout, Network, ServiceSettings, Target, Url
-from galaxymill.surveys.http import Answer, Http, Judge
+from galaxymill.surveys.base import Cutout, ServiceSettings, Target, Url
+from galaxymill.surveys.http import Answer, Judge
 from galaxymill.surveys.ivoa.votable import shorten
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, stack, zero_point_factor
 from galaxymill.surveys.per_galaxy import PerGalaxyService
@@ -93,10 +93,7 @@ class Hips2FitsSettings(ServiceSettings):
 class Hips2FitsService(PerGalaxyService):
     """Ask ``hips-image-services/hips2fits`` for each galaxy and band."""
 
-    def __init__(self, settings: Hips2FitsSettings, network: Network) -> None:
-        self._settings = settings
-        http = Http(network, settings.server, max_bytes=settings.most_bytes())
-        super().__init__(http, settings)
+    _settings: Hips2FitsSettings
 
     def _cutout(self, target: Target) -> Cutout:
         if not self._settings.sends_pictures:
@@ -181,19 +178,14 @@ def _wcs_cards(header: "Header") -> "Header":
 
 def _refusal(answer: Answer) -> Verdict:
     """Say what an answer other than 200 means; errors are JSON: title and description."""
-    said = _json_object(answer.payload)
-    title, description = (str(said.get(key, "")) for key in ("title", "description"))
+    try:
+        # What is longer than errors are ends too early, and so is none.
+        said = json.loads(answer.payload[:_ERROR_BYTES])
+    except (ValueError, RecursionError):
+        said = None
+    told = said if isinstance(said, dict) else {}
+    title, description = (str(told.get(key, "")) for key in ("title", "description"))
     refused = 400 <= (answer.http_status or 0) < 500
     off = refused and _OFF_COVERAGE.search(f"{title}. {description}")
     reason = f"{answer.reason}: {line}" if (line := shorten(title)) else answer.reason
     return Verdict("no_coverage" if off else "failed", reason)
-
-
-def _json_object(payload: bytes) -> dict[str, Any]:
-    if len(payload) > _ERROR_BYTES:
-        return {}
-    try:
-        said = json.loads(payload)
-    except (ValueError, RecursionError):
-        return {}
-    return said if isinstance(said, dict) else {}

@@ -17,8 +17,8 @@ from pydantic import Field, model_validator
 
 from galaxymill.images.decode import PayloadError
 from galaxymill.images.hdus import first_hdus, open_fits
-from galaxymill.surveys.base import Cutout, Network, ServiceSettings, Target, Url
-from galaxymill.surveys.http import Answer, Http, Judge
+from galaxymill.surveys.base import Cutout, ServiceSettings, Target, Url
+from galaxymill.surveys.http import Answer, Judge
 from galaxymill.surveys.per_galaxy import PerGalaxyService
 from galaxymill.surveys.pictures import check_picture, picture_of
 from galaxymill.surveys.validate import Verdict, check_payload
@@ -72,10 +72,7 @@ class LegacySettings(ServiceSettings):
 class LegacyService(PerGalaxyService):
     """Ask ``/viewer/fits-cutout`` or ``/viewer/jpeg-cutout`` for each galaxy."""
 
-    def __init__(self, settings: LegacySettings, network: Network) -> None:
-        self._settings = settings
-        http = Http(network, settings.server, max_bytes=settings.most_bytes())
-        super().__init__(http, settings)
+    _settings: LegacySettings
 
     def _cutout(self, target: Target) -> Cutout:
         path, look = self._jpeg_path(target), check_picture

@@ -26,6 +26,7 @@ from galaxymill.surveys.base import BATCH, MAX_SIZE, Cutout, Network, PixelScale
 from galaxymill.surveys.http import Answer, Http
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, zero_point_factor
 from galaxymill.surveys.mosaics.native import NativeSettings, assemble, cut_native
+from galaxymill.surveys.per_galaxy import HttpService
 from galaxymill.surveys.validate import Verdict
 
 _NAMES = "/cgi-bin/ps1filenames.py"
@@ -64,7 +65,7 @@ class PanstarrsSettings(NativeSettings):
         return math.ceil(galaxies / BATCH) + galaxies * len(self.bands)
 
 
-class PanstarrsService:
+class PanstarrsService(HttpService):
     """Ask ``ps1filenames.py`` for the images, and ``fitscut.cgi`` for the cutouts."""
 
     def __init__(self, settings: PanstarrsSettings, network: Network) -> None:
@@ -76,10 +77,6 @@ class PanstarrsService:
         source = iter(targets)
         while some := list(islice(source, BATCH)):
             yield from self._batch(some)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
 
     def _batch(self, targets: list[Target]) -> Iterator[Cutout]:
         """Answer some galaxies, whose file names are asked for at once."""

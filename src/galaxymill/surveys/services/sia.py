@@ -50,6 +50,7 @@ from galaxymill.surveys.ivoa.queries import REFUSED, UPLOAD_ROWS, Archive
 from galaxymill.surveys.ivoa.sia1 import Sia1Archive
 from galaxymill.surveys.ivoa.votable import ArchiveError, explain, says_error, shorten
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, stack, zero_point_factor
+from galaxymill.surveys.per_galaxy import HttpService
 from galaxymill.surveys.validate import CUT_TOLERANCE_PIXELS, Verdict, check_payload
 
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
@@ -189,7 +190,7 @@ class SiaSettings(ServiceSettings):
         )
 
 
-class SiaService:
+class SiaService(HttpService):
     """Find each galaxy's images, and have them cut by the archive."""
 
     def __init__(self, settings: SiaSettings, network: Network) -> None:
@@ -207,10 +208,6 @@ class SiaService:
         known = self._located(targets) if self._settings.tap else targets
         bytes_each = self._settings.payload_bytes(self._settings.size)
         return self._http.each(self._cutout, known, bytes_each)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
 
     def _located(self, targets: Iterable[Target]) -> Iterator[Target]:
         """Give galaxies whose images are known; the next thousand when their turn comes."""
