@@ -191,8 +191,7 @@ def test_a_fault_with_a_long_body_is_a_fault(viewer, status):
 @pytest.mark.parametrize("status", [201, 203, 206])
 def test_success_of_another_kind_is_named(viewer, status):
     cutout, _ = ask_one(viewer, (status, b"", {}))
-    named = "empty answer" if status == 206 else f"HTTP {status}"
-    assert (cutout.status, cutout.reason) == ("failed", named)
+    assert (cutout.status, cutout.reason) == ("failed", f"HTTP {status}")
 
 
 def test_a_picture_is_no_fits(viewer):
@@ -449,7 +448,7 @@ def test_a_dead_server_fails_the_job_and_keeps_nothing(write_tile, tmp_path):
     settings = LegacySettings(server="http://127.0.0.1:9", size=32)
     network = Network(attempts=1, requests_per_second=1000)
     out = tmp_path / "cutouts.parquet"
-    with pytest.raises(UserError, match=r"3 of 3 galaxies could not be had: 3 failed: Connect"):
+    with pytest.raises(UserError, match=r"3 of 3 galaxies could not be had: 3 failed: .*Connect"):
         fetch(tile, out, "legacy", settings, network)
     assert not out.exists()
 

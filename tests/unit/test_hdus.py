@@ -123,12 +123,12 @@ def test_no_fits(payload):
         list(read_images(payload))
 
 
-@pytest.mark.parametrize(("length", "truncated"), [(2880, True), (5_000_000, False)])
-def test_the_end_of_a_header_is_not_sought_in_the_whole_file(length, truncated):
+@pytest.mark.parametrize("length", [2880, 5_000_000])
+def test_the_end_of_a_header_is_not_sought_in_the_whole_file(length):
     file = io.BytesIO(b"SIMPLE  =                    T".ljust(length))
-    with pytest.raises(PayloadError, match="FITS header has no end") as refusal:
+    with pytest.raises(PayloadError, match="FITS header has no end"):
         list_hdus(file)
-    assert refusal.value.truncated == truncated
+    assert file.tell() <= 1500 * 2880
 
 
 @pytest.mark.parametrize("payload", [as_bytes(fits.ImageHDU(DATA)), packed(DATA, "RICE_1")])

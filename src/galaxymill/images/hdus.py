@@ -140,7 +140,7 @@ def list_hdus(file: IO[bytes]) -> list[Hdu]:
     if not any(
         block[at : at + 8] == b"END     " for block in blocks for at in range(0, _BLOCK, 80)
     ):
-        raise PayloadError("FITS header has no end", truncated=not file.read(1))
+        raise PayloadError("FITS header has no end")
     length = file.seek(0, io.SEEK_END)
     with _one_fault():
         stored = [
