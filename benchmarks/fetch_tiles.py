@@ -75,7 +75,10 @@ def tiles() -> None:
                 galaxies: Path = galaxies, folder: Path = folder, settings: TilesSettings = settings
             ) -> None:
                 """Make the product."""
-                fetch(galaxies, folder / "cutouts.parquet", "tiles", settings, Network())
+                out = folder / "cutouts.parquet"
+                # A product that is here would be left as it is.
+                out.unlink(missing_ok=True)
+                fetch(galaxies, out, "tiles", settings, Network())
 
             name, goal = ("fetch_tiles_fpacked", 200) if packed else ("fetch_tiles", 300)
             seconds = best_seconds(fetch_all, 3, time.perf_counter)

@@ -12,6 +12,22 @@ from galaxymill.votes.splits import SPLITS
 
 CUTOUT_STATUSES = ("ok", "partial", "no_coverage", "invalid", "failed")
 
+RELEASED = {
+    pa.bool_(): ("boolean", "L"),
+    pa.uint8(): ("unsignedByte", "I"),
+    pa.int8(): ("short", "I"),
+    pa.int16(): ("short", "I"),
+    pa.uint16(): ("int", "J"),
+    pa.int32(): ("int", "J"),
+    pa.uint32(): ("long", "K"),
+    pa.int64(): ("long", "K"),
+    pa.float32(): ("float", "E"),
+    pa.float64(): ("double", "D"),
+    pa.string(): ("char", "A"),
+    pa.large_string(): ("char", "A"),
+}
+"""Types that all tables of a release have → what a VOTable and a FITS table call them."""
+
 
 def datasets_schema(schema: pa.Schema) -> pa.Schema:
     """Say in a schema which column holds images, as Hugging Face's ``datasets`` says it."""

@@ -1,10 +1,12 @@
-"""Kinds of tables that users have: a new one is a class with `columns` and `read`, and a line."""
+"""Kinds of tables that users have: a new one is a function and a line of ``KINDS``."""
 
+import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,29 +20,37 @@ _BLOCK_BYTES = 2**24
 _HEAD_BYTES = 2**16
 _QUOTED = re.compile(r'"[^"]*"')
 _SAVE_AS = "save it as UTF-8: iconv -f {} -t utf-8"
+# What a reader of CSV says → what is to be done.
+_CSV_ADVICE = {
+    r"(?i)utf-?8": f"not in UTF-8; {_SAVE_AS.format('latin1')}",
+    "Expected ": "{told}; is a {separator!r} not in quotes, or a line above the header?",
+    "Empty CSV|empty file": "there is no row in it below a header",
+    "straddling": "a row has more than 16 MB: is a quotation mark not closed?",
+}
 
 
-class Source(Protocol):
+@dataclass(frozen=True)
+class Source:
     """A table in a file.
 
     Attributes
     ----------
     columns : list of str
         Names, in the file's order.
+    read : callable
+        Reads columns, units in the fields' metadata; those named second are text in an untyped
+        file.
     more : str
         What else is in the file, to name in errors.
+    blocks : callable or None
+        Reads columns one block after the other, where the file need not be held in memory; they
+        are text in an untyped file.
     """
 
     columns: list[str]
+    read: Callable[[Sequence[str], Sequence[str]], pa.Table]
     more: str = ""
-
-    def read(self, columns: Sequence[str], texts: Sequence[str]) -> pa.Table:
-        """Read columns, units in the fields' metadata; ``texts`` are text in an untyped file."""
-        ...
-
-    def blocks(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Read columns one block after the other; they are text in an untyped file."""
-        yield from self.read(columns, columns).to_batches()
+    blocks: Callable[[Sequence[str]], Iterator[pa.RecordBatch]] | None = None
 
 
 def open_source(path: Path, hdu: str | None = None) -> Source:
@@ -64,151 +74,133 @@ def open_source(path: Path, hdu: str | None = None) -> Source:
         raise UserError(
             f"{path}: unknown kind of table; allowed: {', '.join(KINDS)}, each also with .gz"
         )
-    if hdu is not None and not issubclass(kind, _Fits | _VOTable):
+    if hdu is not None and kind not in (_fits, _votable):
         raise UserError(f"{path}: hdu: {hdu}: only FITS files and VOTables hold several tables")
-    if kind is _Csv and _head(path).startswith(b"# %ECSV"):
-        kind = _Ecsv
-    source: Source = kind(path, hdu)
-    return source
+    return kind(path, hdu)
 
 
-def _head(path: Path) -> bytes:
-    with pa.input_stream(path) as stream:
-        return bytes(stream.read(_HEAD_BYTES))
-
-
-def _with_units(table: pa.Table, units: dict[str, str]) -> pa.Table:
-    """Say the unit in the metadata of each field that does not."""
+def _with_units(table: pa.Table, units: Mapping[str, str]) -> pa.Table:
+    """Say the unit in the metadata of each field, but where one is."""
     fields = []
     for field in table.schema:
-        metadata = dict(field.metadata or {})
-        if units.get(field.name) and b"unit" not in metadata:
-            metadata[b"unit"] = units[field.name].encode()
-        fields.append(field.with_metadata(metadata))
+        given = {key.lower(): value for key, value in (field.metadata or {}).items()}
+        fields.append(field.with_metadata({b"unit": units.get(field.name, ""), **given}))
     return pa.Table.from_arrays(table.columns, schema=pa.schema(fields))
 
 
-class _Parquet(Source):
-    def __init__(self, path: Path, _: str | None) -> None:
-        import pyarrow.parquet as pq
+def _parquet(path: Path, _: str | None) -> Source:
+    import pyarrow.parquet as pq
 
-        self._file: Any = path
-        if path.suffix.lower() == ".gz":
-            with pa.input_stream(path) as stream:
-                self._file = pa.BufferReader(stream.read(MAX_TEXT_BYTES))
-        self._schema = pq.read_schema(self._file)
-        self.columns = list(self._schema.names)
+    whole: Any = path
+    if path.suffix.lower() == ".gz":
+        with pa.input_stream(path) as stream:
+            whole = pa.BufferReader(stream.read(MAX_TEXT_BYTES))
+    schema = pq.read_schema(whole)
+    footer = schema.metadata or {}
 
-    def read(self, columns: Sequence[str], texts: Sequence[str]) -> pa.Table:
-        import pyarrow.parquet as pq
+    def read(columns: Sequence[str], _: Sequence[str]) -> pa.Table:
+        # What astropy masks, it writes as any number and a column that tells so.
+        masks = {f"{name}.mask" for name in columns} & {*schema.names}
+        masks = masks if b"table_meta_yaml" in footer else set()
+        with pq.ParquetFile(whole) as file:
+            table = file.read(columns=[*columns, *masks])
+        for name in (mask.removesuffix(".mask") for mask in masks):
+            place, absent = table.column_names.index(name), table[f"{name}.mask"]
+            values = pc.if_else(absent, pa.scalar(None, table[name].type), table[name])
+            table = table.set_column(place, table.field(name), values)
+        return _with_units(table.select(columns), _footer_units(footer))
 
-        with pq.ParquetFile(self._file) as file:
-            table = file.read(columns=list(columns))
-        return _with_units(table, _footer_units(self._schema.metadata or {}))
+    return Source(list(schema.names), read)
 
 
-def _footer_units(metadata: dict[bytes, bytes]) -> dict[str, str]:
-    """Units as astropy writes them into a Parquet file's footer."""
+def _footer_units(footer: Mapping[bytes, bytes]) -> dict[str, str]:
+    """Units as VOParquet or astropy write them into a Parquet file's footer."""
+    from astropy.io import votable
     from astropy.table.meta import get_header_from_yaml
 
-    lines = metadata.get(b"table_meta_yaml", b"").decode().splitlines()
-    described = get_header_from_yaml(lines)["datatype"] if lines else []
-    return {column["name"]: str(column["unit"]) for column in described if column.get("unit")}
+    if header := footer.get(b"IVOA.VOTable-Parquet.content"):
+        described = votable.parse(io.BytesIO(header), verify="ignore").get_first_table().fields
+        return {field.name: str(field.unit) for field in described if field.unit}
+    lines = footer.get(b"table_meta_yaml", b"").decode().splitlines()
+    columns = get_header_from_yaml(lines)["datatype"] if lines else []
+    return {column["name"]: str(column["unit"]) for column in columns if column.get("unit")}
 
 
-class _Csv(Source):
-    def __init__(self, path: Path, _: str | None) -> None:
-        from pyarrow import csv
+def _csv(path: Path, hdu: str | None) -> Source:
+    from pyarrow import csv
 
-        self._path = path
-        head = _head(path)
-        marked = head.startswith((b"\xff\xfe", b"\xfe\xff"))
-        self._encoding = "utf-16" if marked else "utf-8"
-        first = head.decode(self._encoding, "replace").split("\n")[0]
-        if "\0" in first:
-            raise ValueError(
-                f"no plain text, or UTF-16 without a mark; {_SAVE_AS.format('utf-16')}"
-            )
-        self._separator = max(",;\t|", key=_QUOTED.sub("", first).count)
-        with self._explained(), csv.open_csv(path, *self._options(threads=False)) as reader:
-            self.columns = list(reader.schema.names)
+    with pa.input_stream(path) as stream:
+        head = bytes(stream.read(_HEAD_BYTES))
+    if head.startswith(b"# %ECSV"):
+        return _ecsv(path, hdu)
+    if head.startswith((b"PK", b"\x1f\x8b")):
+        raise ValueError("zipped, as spreadsheets are; unpack it, or export the table as CSV")
+    encoding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8"
+    first = head.decode(encoding, "replace").split("\n")[0]
+    if "\0" in first:
+        raise ValueError(f"no plain text, or UTF-16 without a mark; {_SAVE_AS.format('utf-16')}")
+    separator = max(",;\t|", key=_QUOTED.sub("", first).count)
+    parse = csv.ParseOptions(delimiter=separator, newlines_in_values=True)
 
-    def read(self, columns: Sequence[str], texts: Sequence[str]) -> pa.Table:
-        from pyarrow import csv
+    def options(threads: bool = False) -> Any:
+        # In blocks so large, line breaks within quotes take no longer (160 MB on two cores).
+        return csv.ReadOptions(use_threads=threads, block_size=_BLOCK_BYTES, encoding=encoding)
 
-        self._check_quotes()
+    def read(columns: Sequence[str], texts: Sequence[str]) -> pa.Table:
+        if encoding == "utf-8":
+            _check_quotes(path)
         types = dict.fromkeys(texts, pa.string())
         convert = csv.ConvertOptions(column_types=types, include_columns=list(columns))
-        with self._explained():
+        with _advised(separator):
             try:
-                table = csv.read_csv(self._path, *self._options(), convert_options=convert)
-            except pa.ArrowInvalid as error:
-                if "CSV parse error" not in str(error):
-                    raise
+                table = csv.read_csv(path, options(threads=True), parse, convert)
+            except pa.ArrowInvalid:
                 # One thread alone knows which row it is.
-                options = self._options(threads=False)
-                table = csv.read_csv(self._path, *options, convert_options=convert)
+                table = csv.read_csv(path, options(), parse, convert)
             if pa.binary() in table.schema.types:
                 raise ValueError("not UTF8")
         return table.replace_schema_metadata({"untyped": ""})
 
-    def blocks(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        from pyarrow import csv
-
-        self._check_quotes()
+    def blocks(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        if encoding == "utf-8":
+            _check_quotes(path)
         types = dict.fromkeys(columns, pa.string())
         convert = csv.ConvertOptions(column_types=types, include_columns=list(columns))
-        options = self._options(threads=False)
-        with (
-            self._explained(),
-            csv.open_csv(self._path, *options, convert_options=convert) as reader,
-        ):
+        with _advised(separator), csv.open_csv(path, options(), parse, convert) as reader:
             yield from reader
 
-    def _options(self, threads: bool = True) -> tuple[Any, Any]:
-        from pyarrow import csv
+    with _advised(separator), csv.open_csv(path, options(), parse) as reader:
+        return Source(list(reader.schema.names), read, blocks=blocks)
 
-        # In blocks so large, line breaks within quotes take no longer (160 MB on two cores).
-        return (
-            csv.ReadOptions(use_threads=threads, block_size=_BLOCK_BYTES, encoding=self._encoding),
-            csv.ParseOptions(delimiter=self._separator, newlines_in_values=True),
+
+@contextmanager
+def _advised(separator: str) -> Iterator[None]:
+    """Say the way out of what a reader of CSV stumbles over."""
+    try:
+        yield
+    except (ValueError, pa.ArrowInvalid) as error:
+        told = str(error)
+        for sign, advice in _CSV_ADVICE.items():
+            if re.search(sign, told):
+                raise ValueError(advice.format(told=told, separator=separator)) from error
+        raise
+
+
+def _check_quotes(path: Path) -> None:
+    """Refuse a quotation mark that nothing closes: it would swallow all rows that follow."""
+    with pa.input_stream(path) as stream:
+        marks = sum(block.count(b'"') for block in iter(lambda: stream.read(_BLOCK_BYTES), b""))
+    if marks % 2:
+        raise ValueError(
+            f"{marks} quotation marks, so that one is not closed; write one within a value twice, "
+            'and the value in quotation marks: "5"" plate"'
         )
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Say the way out of what a reader of CSV stumbles over."""
-        try:
-            yield
-        except (ValueError, pa.ArrowInvalid) as error:
-            told = str(error)
-            if "utf8" in told.lower().replace("-", ""):
-                raise ValueError(f"not in UTF-8; {_SAVE_AS.format('latin1')}") from error
-            if "CSV parse error: " in told:
-                raise ValueError(f"{told}; is a {self._separator!r} not in quotes?") from error
-            raise
 
-    def _check_quotes(self) -> None:
-        """Refuse a quotation mark that nothing closes: it would swallow all rows that follow."""
-        marks = 0
-        with pa.input_stream(self._path) as stream:
-            while self._encoding == "utf-8" and (block := stream.read(_BLOCK_BYTES)):
-                marks += block.count(b'"')
-        if marks % 2:
-            raise ValueError(
-                f"{marks} quotation marks, so that one is not closed; write one within a value "
-                'twice, and the value in quotation marks: "5"" plate"'
-            )
-
-
-class _Astropy(Source):
-    """A table that astropy holds in memory."""
-
-    _table: Any
-
-    def read(self, columns: Sequence[str], texts: Sequence[str]) -> pa.Table:
-        units = {c: str(u) for c in columns if (u := self._table[c].unit) is not None}
-        arrays = {name: _to_arrow(self._table[name]) for name in columns}
-        return _with_units(pa.table(arrays), units)
+def _held(table: Any, columns: Sequence[str]) -> pa.Table:
+    """Give columns of a table that astropy holds in memory."""
+    units = {name: str(unit) for name in columns if (unit := table[name].unit) is not None}
+    return _with_units(pa.table({name: _to_arrow(table[name]) for name in columns}), units)
 
 
 def _to_arrow(column: Any) -> pa.Array:
@@ -222,7 +214,7 @@ def _to_arrow(column: Any) -> pa.Array:
         return pa.array([None if np.all(no) else v for v, no in zip(values, absent, strict=True)])
     if values.dtype.kind == "S":
         try:
-            return pc.utf8_trim_whitespace(pa.array(values, mask=absent).cast(pa.string()))
+            return pc.utf8_rtrim_whitespace(pa.array(values, mask=absent).cast(pa.string()))
         except pa.ArrowInvalid as error:
             raise ValueError(
                 f"column {column.name} has letters beyond ASCII, not in UTF-8"
@@ -230,63 +222,62 @@ def _to_arrow(column: Any) -> pa.Array:
     return pa.array(values.astype(values.dtype.newbyteorder("=")), mask=absent)
 
 
-class _Fits(_Astropy):
-    def __init__(self, path: Path, hdu: str | None) -> None:
-        from astropy.io import fits
+def _fits(path: Path, hdu: str | None) -> Source:
+    from astropy.io import fits
+    from astropy.table import MaskedColumn, Table
 
-        self._path = path
-        with fits.open(path) as hdus:
-            tables = {
-                number: part
-                for number, part in enumerate(hdus)
-                if isinstance(part, fits.BinTableHDU | fits.TableHDU)
-                and not isinstance(part, fits.CompImageHDU)
-            }
-            names = {number: part.name for number, part in tables.items()}
-            self._number, self.more = _choose(path, names, hdu)
-            self.columns = list(tables[self._number].columns.names)
+    with fits.open(path) as hdus:
+        tables = {
+            number: part
+            for number, part in enumerate(hdus)
+            if isinstance(part, fits.BinTableHDU | fits.TableHDU)
+            and not isinstance(part, fits.CompImageHDU)
+        }
+        number, more = _choose(path, {n: part.name for n, part in tables.items()}, hdu)
+        names = list(tables[number].columns.names)
 
-    def read(self, columns: Sequence[str], texts: Sequence[str]) -> pa.Table:
-        from astropy.table import Table
+    def read(columns: Sequence[str], _: Sequence[str]) -> pa.Table:
+        # astropy turns booleans that are null into False, but where it leaves the letters.
+        with fits.open(path, logical_as_bytes=True) as hdus:
+            table = Table.read(hdus, format="fits", hdu=number)
+            for column in hdus[number].columns:
+                if re.fullmatch("[0-9]*L", column.format):
+                    letters = np.asarray(table[column.name])
+                    table[column.name] = MaskedColumn(letters == b"T", mask=letters == b"")
+            return _held(table, columns)
 
-        self._table = Table.read(self._path, format="fits", hdu=self._number)
-        return super().read(columns, texts)
-
-
-class _VOTable(_Astropy):
-    def __init__(self, path: Path, hdu: str | None) -> None:
-        from astropy.io import votable
-
-        _require_small(path)
-        tables = list(votable.parse(path, verify="ignore").iter_tables())
-        names = {number: table.name or table.ID or "" for number, table in enumerate(tables, 1)}
-        number, self.more = _choose(path, names, hdu)
-        self._table = tables[number - 1].to_table(use_names_over_ids=True)
-        self.columns = list(self._table.colnames)
+    return Source(names, read, more)
 
 
-class _Ecsv(_Astropy):
-    def __init__(self, path: Path, _: str | None) -> None:
-        from astropy.table import Table
-        from astropy.table.serialize import represent_mixins_as_columns
+def _votable(path: Path, hdu: str | None) -> Source:
+    from astropy.io import votable
 
-        _require_small(path)
-        # Positions and times become columns of numbers and texts.
-        self._table = represent_mixins_as_columns(Table.read(path, format="ascii.ecsv"))
-        self.columns = list(self._table.colnames)
+    _require_small(path)
+    tables = dict(enumerate(votable.parse(path, verify="ignore").iter_tables(), 1))
+    number, more = _choose(path, {n: t.name or t.ID or "" for n, t in tables.items()}, hdu)
+    table = tables[number].to_table(use_names_over_ids=True)
+    return Source(list(table.colnames), lambda columns, _: _held(table, columns), more)
+
+
+def _ecsv(path: Path, _: str | None) -> Source:
+    from astropy.table import Table
+    from astropy.table.serialize import represent_mixins_as_columns
+
+    _require_small(path)
+    # Positions and times become columns of numbers and texts.
+    table = represent_mixins_as_columns(Table.read(path, format="ascii.ecsv"))
+    return Source(list(table.colnames), lambda columns, _: _held(table, columns))
 
 
 def _choose(path: Path, names: Mapping[int, str], hdu: str | None) -> tuple[int, str]:
     """Find a table by name or number, else the first; say which others there are."""
     if not names:
-        raise ValueError("there is no table in it")
+        raise ValueError("there is no table in it, or the file is cut short")
     told = ", ".join(f"{number} {name}".strip() for number, name in names.items())
-    if hdu is None:
-        number = next(iter(names))
-        return number, "" if len(names) == 1 else f"; its tables are {told}: choose one with hdu"
+    more = f"; of its tables ({told}) the first is read but where a setting hdu names another"
     for number, name in names.items():
-        if hdu.lower() in (name.lower(), str(number)):
-            return number, ""
+        if hdu is None or hdu.lower() in (name.lower(), str(number)):
+            return number, more if hdu is None and len(names) > 1 else ""
     raise UserError(f"{path}: hdu: no table {hdu!r}; its tables are: {told}")
 
 
@@ -295,15 +286,11 @@ def _require_small(path: Path) -> None:
         raise UserError(f"{path}: above {MAX_TEXT_BYTES / 1e9:g} GB; write it as plain Parquet")
 
 
-KINDS: dict[str, Any] = {
-    ".parquet": _Parquet,
-    ".csv": _Csv,
-    ".tsv": _Csv,
-    ".fits": _Fits,
-    ".fit": _Fits,
-    ".ecsv": _Ecsv,
-    ".vot": _VOTable,
-    ".votable": _VOTable,
-    ".xml": _VOTable,
+KINDS: dict[str, Callable[[Path, str | None], Source]] = {
+    ".parquet": _parquet,
+    **dict.fromkeys((".csv", ".tsv"), _csv),
+    **dict.fromkeys((".fits", ".fit"), _fits),
+    ".ecsv": _ecsv,
+    **dict.fromkeys((".vot", ".votable", ".xml"), _votable),
 }
 """By the end of a file's name."""

@@ -1,5 +1,7 @@
 """Read users' tables of any kind, and refuse bad contents by file, row and value."""
 
+import logging
+import math
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -7,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -14,18 +17,20 @@ from galaxymill import units
 from galaxymill.errors import UserError
 from galaxymill.table_kinds import Source, open_source
 
+logger = logging.getLogger("galaxymill")
+
 MAX_ID_LENGTH = 128
 _BAD_ID = r"/|\.\.|\p{Cc}|^[\s\p{Z}]|[\s\p{Z}]$"
 # What spreadsheets, pandas and astropy write where there is nothing.
-_NO_ID = r"(?i)^\s*(|nan|null|none|<na>|n/a|#n/a|na|nat|--)\s*$"
+_NOTHING = r"(?i)^\s*(|nan|null|none|<na>|n/a|#n/a|na|nat|--)\s*$"
 # 1.23E+18 and 1e+18, as of a number that has lost digits; not 12e4, which may be hexadecimal.
-_EXPONENT = r"^[+-]?[0-9]+([.,][0-9]*[eE][+-]?[0-9]+|[eE][+-][0-9]+)$"
+_EXPONENT = r"^[+-]?[0-9]+([.,][0-9]*[eEdD][+-]?[0-9]+|[eE][+-][0-9]+)$"
 _WHOLE_DECIMAL = r"^[+-]?[0-9]+[.,]0*$"
 _DECIMAL = r"^[+-]?[0-9]+[.,][0-9]*[1-9]"
-_NUMBER = r"(?i)^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?$|^[+-]?(nan|inf|infinity)$"
+_NUMBER = r"(?i)^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?$"
+_NOT_ZERO = r"^[^eE]*[1-9]"
+_INFINITE = r"(?i)^[+-]?inf(inity)?$"
 _SEXAGESIMAL = r"^[+-]?[0-9]{1,3}[:hd° ]\s*[0-9]{1,2}[:m' ]"
-ABSENT = pa.array(["", "NaN", "nan", "NA", "N/A", "n/a", "NULL", "null", "None", "<NA>"])
-"""Texts that stand for no number."""
 
 
 def read_table(
@@ -65,9 +70,8 @@ def read_table(
         _require(path, columns, source)
         table = source.read(columns, [*text_columns, *raw])
         for name in text_columns:
-            index = table.schema.get_field_index(name)
-            if index >= 0 and not pa.types.is_string(table.schema.field(index).type):
-                table = table.set_column(index, name, as_text(path, table.column(index), name))
+            place = table.schema.get_field_index(name)
+            table = table.set_column(place, name, as_text(path, table[name], name))
     return table
 
 
@@ -81,7 +85,10 @@ def read_blocks(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """
     with _opened(path) as source:
         _require(path, columns, source)
-        yield from source.blocks(columns)
+        if source.blocks is None:
+            yield from source.read(columns, columns).to_batches()
+        else:
+            yield from source.blocks(columns)
 
 
 @contextmanager
@@ -143,11 +150,11 @@ def as_text(path: Path, values: pa.ChunkedArray, column: str) -> pa.ChunkedArray
     UserError
         When they are decimal numbers, or no texts or numbers at all.
     """
-    if pa.types.is_floating(values.type):
-        first = next((value for value in values.slice(0, 1000).to_pylist() if value), "NaN")
-        raise _decimals(path, column, f"such as {first}")
     if pa.types.is_dictionary(values.type):
         values = pc.cast(values, values.type.value_type)
+    if pa.types.is_floating(values.type):
+        first = next((value for value in values.slice(0, 1000).to_pylist() if value), "NaN")
+        raise UserError(f"{path}: column {column} {_DECIMALS.format(first)}")
     if pa.types.is_large_string(values.type):
         return values
     try:
@@ -156,11 +163,15 @@ def as_text(path: Path, values: pa.ChunkedArray, column: str) -> pa.ChunkedArray
         raise UserError(f"{path}: column {column} is of type {values.type}, no text") from error
 
 
-def _decimals(path: Path, column: str, where: str) -> UserError:
-    return UserError(
-        f"{path}: column {column} holds decimal numbers, {where}, which are no names: they "
-        "cannot tell large identifiers apart; give it as text or as whole numbers"
-    )
+_DECIMALS = (
+    "holds decimal numbers, such as {}, which are no names: they cannot tell large identifiers "
+    "apart; give it as text or as whole numbers"
+)
+_EACH = "each galaxy needs one"
+_FIT = (
+    f"is not allowed; an identifier has 1 to {MAX_ID_LENGTH} characters, without '/', '..', "
+    "control characters or spaces at its ends"
+)
 
 
 def check_ids(path: Path, ids: pa.ChunkedArray, column: str, names_files: bool = True) -> None:
@@ -181,46 +192,34 @@ def check_ids(path: Path, ids: pa.ChunkedArray, column: str, names_files: bool =
     UserError
         With the first offender's row (counted from 1, the header not counted) and value.
     """
-    if ids.null_count:
-        raise UserError(f"{path}: row {_first(pc.is_null(ids))}: {column} is empty; {_EACH}")
-    for unfit, why in (
-        (_matching(ids, _NO_ID), f"means that there is none; {_EACH}"),
-        (_matching(ids, _EXPONENT), ""),
-        (_whole_decimals(ids), ""),
-        (_matching(ids, _BAD_ID) if names_files else None, _FIT),
-        (pc.greater(pc.utf8_length(ids), MAX_ID_LENGTH) if names_files else None, _FIT),
-    ):
-        if unfit is not None and pc.any(unfit).as_py():
-            row = _first(unfit)
+    decimals = _matching(ids, _EXPONENT)
+    # 123.0, unless others such as 123.4 show that the point means something else.
+    if not pc.any(_matching(ids, _DECIMAL)).as_py():
+        decimals = pc.or_(decimals, _matching(ids, _WHOLE_DECIMAL))
+    checks = [
+        (pc.is_null(ids), f"is empty; {_EACH}"),
+        (_matching(ids, _NOTHING), f"means that there is none; {_EACH}"),
+        (decimals, ""),
+    ]
+    if names_files:
+        checks += [
+            (_matching(ids, _BAD_ID), _FIT),
+            (pc.greater(pc.utf8_length(ids), MAX_ID_LENGTH), _FIT),
+        ]
+    for unfit, why in checks:
+        row = pc.index(unfit, pa.scalar(True)).as_py() + 1
+        if row:
             value = ids[row - 1].as_py()
             if not why:
-                raise _decimals(path, column, f"such as {value!r} in row {row}")
-            raise UserError(f"{path}: row {row}: {column} {value!r} {why}")
+                found = _DECIMALS.format(f"{value!r} in row {row}")
+                raise UserError(f"{path}: column {column} {found}")
+            shown = "" if value is None else f" {value!r}"
+            raise UserError(f"{path}: row {row}: {column}{shown} {why}")
     _refuse_twice(path, ids, column)
-
-
-_EACH = "each galaxy needs one"
-_FIT = (
-    f"is not allowed; an identifier has 1 to {MAX_ID_LENGTH} characters, without '/', '..', "
-    "control characters or spaces at its ends"
-)
 
 
 def _matching(texts: pa.ChunkedArray, pattern: str) -> pa.ChunkedArray:
     return pc.match_substring_regex(texts, pattern)
-
-
-def _whole_decimals(ids: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    """Find 123.0, unless others such as 123.4 show that the point means something else."""
-    found = _matching(ids, _WHOLE_DECIMAL)
-    if not pc.any(found).as_py() or pc.any(_matching(ids, _DECIMAL)).as_py():
-        return None
-    return found
-
-
-def _first(bad: pa.ChunkedArray) -> int:
-    """Row, counted from 1, of the first that is true."""
-    return int(pc.index(bad, pa.scalar(True)).as_py()) + 1
 
 
 def _refuse_twice(path: Path, ids: pa.ChunkedArray, column: str) -> None:
@@ -236,10 +235,9 @@ def _refuse_twice(path: Path, ids: pa.ChunkedArray, column: str) -> None:
         seen[value] = row
 
 
-def no_absent(texts: pa.ChunkedArray, absent: pa.Array = ABSENT) -> pa.ChunkedArray:
-    """Turn texts that stand for no value into nulls."""
-    missing = pc.is_in(texts, absent.cast(texts.type))
-    return pc.if_else(missing, pa.scalar(None, texts.type), texts)
+def no_absent(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Turn texts that stand for no value, such as ``NaN``, into nulls."""
+    return pc.if_else(_matching(texts, _NOTHING), pa.scalar(None, texts.type), texts)
 
 
 def as_numbers(path: Path, values: pa.ChunkedArray, column: str) -> pa.ChunkedArray:
@@ -248,24 +246,28 @@ def as_numbers(path: Path, values: pa.ChunkedArray, column: str) -> pa.ChunkedAr
     Raises
     ------
     UserError
-        When it is not numeric.
+        When it is not numeric, or a number is beyond those of 64 bits.
     """
     if pa.types.is_temporal(values.type):
         values = pc.cast(values, pa.string())  # 10:00:00 of a CSV file
-    if values.type in (pa.string(), pa.large_string()):
-        values = no_absent(pc.utf8_trim_whitespace(values))
-        odd = pc.invert(_matching(values, _NUMBER))
-        if pc.any(odd).as_py():
-            row = _first(odd)
-            text = values[row - 1].as_py()
-            raise UserError(
-                f"{path}: column {column} is not numeric: {text!r} in row {row}{_way_out(text)}"
-            )
-        values = pc.replace_substring_regex(values, r"^\+", "")
     try:
-        return pc.cast(values, pa.float64())
+        if values.type not in (pa.string(), pa.large_string()):
+            return pc.cast(values, pa.float64())
+        texts = no_absent(pc.utf8_trim_whitespace(values))
+        finite, infinite = _matching(texts, _NUMBER), _matching(texts, _INFINITE)
+        numbers = pc.if_else(pc.or_(finite, infinite), texts, pa.scalar("0", texts.type))
+        numbers = pc.cast(pc.replace_substring_regex(numbers, r"^\+", ""), pa.float64())
     except pa.ArrowException as error:
         raise UserError(f"{path}: column {column} is not numeric: {error}") from error
+    lost = pc.or_(pc.is_inf(numbers), pc.and_(pc.equal(numbers, 0), _matching(texts, _NOT_ZERO)))
+    fit = pc.or_(infinite, pc.and_not(finite, lost))
+    row = pc.index(fit, pa.scalar(False)).as_py() + 1
+    if row:
+        text = texts[row - 1].as_py()
+        raise UserError(
+            f"{path}: column {column} is not numeric: {text!r} in row {row}{_way_out(text)}"
+        )
+    return numbers
 
 
 def _way_out(text: str) -> str:
@@ -274,6 +276,8 @@ def _way_out(text: str) -> str:
             "; give decimal degrees instead of hours, minutes and seconds: astropy's "
             "SkyCoord(ra, dec, unit=('hourangle', 'deg')).ra.deg and .dec.deg"
         )
+    if re.search(_NUMBER, text):
+        return "; a number of 64 bits cannot hold it"
     return "; write a point instead of the decimal comma" if re.search(r"\d,\d", text) else ""
 
 
@@ -324,10 +328,19 @@ def positions(
     UserError
         When one is absent or off the sky.
     """
-    return (
-        check_range(path, in_unit(path, table, ra, "deg"), ra, 0, 360, ids),
-        check_range(path, in_unit(path, table, dec, "deg"), dec, -90, 90, ids),
-    )
+    east = check_range(path, in_unit(path, table, ra, "deg"), ra, 0, 360, ids)
+    north = check_range(path, in_unit(path, table, dec, "deg"), dec, -90, 90, ids)
+    if not unit_of(table.field(ra)) and _like_radians(east.to_numpy(), north.to_numpy()):
+        logger.warning(
+            "%s: %s and %s are within 2π and π/2, and taken as degrees; if they are radians, let "
+            "the file say so (rad), or turn them into degrees",
+            *(path, ra, dec),
+        )
+    return east, north
+
+
+def _like_radians(ra: npt.NDArray[np.float64], dec: npt.NDArray[np.float64]) -> bool:
+    return len(ra) > 0 and np.ptp(ra) > math.pi >= ra.max() / 2 and abs(dec).max() <= math.pi / 2
 
 
 def check_range(
@@ -354,7 +367,7 @@ def check_range(
         west = (low, high) == (0, 360) and -180 <= plain[row] < 0
         add = "; add 360 to right ascensions below 0" if west else ""
         raise UserError(
-            f"{path}: row {row + 1}: {column} is {plain[row]:g}; allowed: {low:g} to "
+            f"{path}: row {row + 1}: {column} is {plain[row]:.10g}; allowed: {low:g} to "
             f"{high:g}{add}{who}"
         )
     return numbers

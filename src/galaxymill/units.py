@@ -1,5 +1,6 @@
 """Units of users' columns, as astropy reads and the standards spell them."""
 
+import warnings
 from typing import Any
 
 
@@ -35,20 +36,22 @@ def in_vounit(text: str) -> str:
     """Spell a unit as a VOTable may hold it (VOUnits 1.1); empty for one that it cannot hold."""
     from astropy import units
 
-    try:
-        return str(_parse(text).to_string("vounit"))
-    except ValueError:
-        # A unit of the user's own, such as nmgy, is a word that the standard allows.
-        known = units.Unit(text, format="vounit", parse_strict="silent")
-        return "" if isinstance(known, units.UnrecognizedUnit) else text
+    # Of units that the standard knows but discourages, such as erg, it warns.
+    with warnings.catch_warnings(action="ignore"):
+        try:
+            return str(_parse(text).to_string("vounit"))
+        except ValueError:
+            # A unit of the user's own, such as nmgy, is a word that the standard allows.
+            known = units.Unit(text, format="vounit", parse_strict="silent")
+    return "" if isinstance(known, units.UnrecognizedUnit) else text
 
 
-def is_fits_unit(text: str) -> bool:
-    """Tell whether the FITS standard (4.0, section 4.3) knows a unit."""
+def in_fits(text: str) -> str:
+    """Give a unit as it is; empty for one that the FITS standard (4.0, 4.3) does not know."""
     from astropy import units
 
     try:
         units.Unit(text, format="fits")
     except ValueError:
-        return False
-    return True
+        return ""
+    return text

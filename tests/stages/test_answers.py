@@ -192,10 +192,14 @@ def euclid_ranges(server, case, make_fits):
         return giver()
 
     world = euclid.World(server.url_for("").rstrip("/"), {})
-    if case != "unlisted":
-        world.show(1, bands=["VIS"])
-    table = Response(euclid.votable(world.rows), content_type="application/x-votable+xml")
-    server.expect_request("/SIA").respond_with_response(table)
+    world.show(1, bands=["VIS"])
+
+    def sia(request):
+        # A single image of anywhere is asked for without a place.
+        rows = [] if case == "unlisted" and "POS" in request.args else world.rows
+        return Response(euclid.votable(rows), content_type="application/x-votable+xml")
+
+    server.expect_request("/SIA").respond_with_handler(sia)
     server.expect_request(re.compile(f"/{euclid.BUCKET}/.*")).respond_with_handler(bucket)
     settings = {"server": f"{world.url}/SIA", "s3": f"{world.url}/{{bucket}}", "size": 64}
     return ask("euclid", server, euclid.at(300, 300), bands=("VIS",), **settings), giver

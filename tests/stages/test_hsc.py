@@ -234,6 +234,16 @@ def test_zero_point_is_that_of_the_header_or_27():
     assert statuses(ask([whole(images)], target)[0]) == {"g0": "invalid"}
 
 
+def test_each_galaxy_keeps_its_own_reason():
+    def images(ra, dec, name):
+        return image(ra, dec, 1, fluxmag0=-1.0 if ra == 150.0 else -2.0)
+
+    cutouts, _ = ask([whole(images)], TARGETS[:2], {"attempts": 1}, bands=("g",))
+    assert [cutouts[key].status for key in ("g0", "g1")] == ["failed", "failed"]
+    assert "FLUXMAG0 is -1.0" in cutouts["g0"].reason
+    assert "FLUXMAG0 is -2.0" in cutouts["g1"].reason
+
+
 def test_a_missing_band_is_partial_and_none_is_no_coverage():
     def images(ra, dec, name):
         gone = ra == 150.02 or (ra == 150.01 and name == "HSC-R")

@@ -20,7 +20,7 @@ from galaxymill import products
 from galaxymill.catalog.ingest import ingest
 from galaxymill.catalog.settings import CatalogSettings
 from galaxymill.errors import UserError
-from galaxymill.release.columns import DATATYPES
+from galaxymill.products import RELEASED
 from galaxymill.storage.origin import read_record
 
 FORMATS = [".csv", ".csv.gz", ".parquet", ".fits"]
@@ -232,6 +232,10 @@ def kept(tmp_path, *values, **settings):
         (["17.25", "+1e3", "nan"], [17.25, 1000.0, None], "double"),
         (["2024-05-01T10:00:00Z", "N/A"], ["2024-05-01T10:00:00Z", "N/A"], "string"),
         (["10:00:00", "11:00:00"], ["10:00:00", "11:00:00"], "string"),
+        (["1e400", "1"], ["1e400", "1"], "string"),
+        (["1e-400", "1"], ["1e-400", "1"], "string"),
+        (["0e5", "-inf", "--"], [0.0, -np.inf, None], "double"),
+        (["-9223372036854775808", "1"], ["-9223372036854775808", "1"], "string"),
         (["true", "False"], [True, False], "bool"),
         (["1", "0"], [1, 0], "int64"),
         (["one\ntwo", ""], ["one\ntwo", None], "string"),
@@ -276,6 +280,10 @@ DAY = datetime(2024, 5, 1, 10, 30)
         (pa.array([DAY, None], pa.timestamp("s", "UTC")), ["2024-05-01T10:30:00Z", None]),
         (pa.array([7, 8], pa.uint64()), [7, 8]),
         (pa.array([2**64 - 1, 8], pa.uint64()), [str(2**64 - 1), "8"]),
+        # By these a FITS table of integers so wide says null.
+        (pa.array([-(2**15), 8], pa.int16()), [-(2**15), 8]),
+        (pa.array([-(2**31), 8], pa.int32()), [-(2**31), 8]),
+        (pa.array([-(2**63), 8], pa.int64()), [str(-(2**63)), "8"]),
         (pa.array([Decimal("17.25"), None]), [17.25, None]),
         (pa.array([Decimal("12345678901234567.25")] * 2), ["12345678901234567.25"] * 2),
         (pa.array(["a", "b"]).dictionary_encode(), ["a", "b"]),
@@ -289,7 +297,9 @@ def test_kept_values_of_a_typed_file_are_what_it_says(write_table, values, expec
     table = ingested(write_table(plain, ".parquet"), keep=("more",))
     column = table.take(pc.sort_indices(table["object_id"]))["more"]
     assert column.to_pylist() == expected
-    assert column.type in DATATYPES
+    assert column.type in RELEASED
+    lowest = {pa.int16(): -(2**15), pa.int32(): -(2**31)}
+    assert lowest.get(column.type, "none") not in expected
 
 
 @pytest.mark.parametrize(
@@ -311,6 +321,7 @@ def test_what_no_release_can_hold_is_refused_at_once(write_table, values):
         (("petro_r50",), "is a name that a release has of its own: petro_r50;"),
         (("mag", "MAG"), "does not tell capitals apart: MAG, mag"),
         (("größe",), "größe is no name for FITS"),
+        (("mag ",), "mag  is no name for FITS"),
     ],
 )
 def test_names_that_a_release_cannot_have_are_refused(write_table, names, message):
@@ -362,6 +373,24 @@ def test_a_unit_that_is_no_angle_is_refused(tmp_path, unit):
     assert f"column ra is in '{unit}', which cannot be turned into deg" in refused(path)
 
 
+def test_units_in_the_header_of_a_voparquet_count(tmp_path):
+    fields = "".join(f'<FIELD name="{n}" datatype="double" unit="rad"/>' for n in ("ra", "dec"))
+    header = f'<VOTABLE version="1.4"><RESOURCE><TABLE>{fields}</TABLE></RESOURCE></VOTABLE>'
+    table = pa.table({"object_id": ["a"], "ra": [1.0], "dec": [0.5]})
+    table = table.replace_schema_metadata({"IVOA.VOTable-Parquet.content": header})
+    pq.write_table(table, tmp_path / "galaxies.parquet")
+    found = ingested(tmp_path / "galaxies.parquet")
+    assert found["ra"][0].as_py() == pytest.approx(np.degrees(1))
+    assert found["dec"][0].as_py() == pytest.approx(np.degrees(0.5))
+
+
+def test_numbers_that_look_like_radians_are_told(write_table, caplog):
+    ingested(write_table(good(ra=[0.1, 2.5, 4.5, 6.2], dec=[-1.2, 0.1, 0.5, 1.5])))
+    assert (
+        "ra and dec are within 2π and π/2, and taken as degrees; if they are radians" in caplog.text
+    )
+
+
 def test_hours_are_fifteen_degrees(tmp_path):
     path = tmp_path / "galaxies.fits"
     hdu = fits.BinTableHDU(Table({"object_id": ["a"], "ra": [10.5], "dec": [2.0]}))
@@ -387,7 +416,7 @@ def test_the_table_of_a_file_of_several(tmp_path):
     info, galaxies = Table({"x": [1]}), Table(good())
     hdus = [fits.PrimaryHDU(), fits.BinTableHDU(info, name="INFO")]
     fits.HDUList([*hdus, fits.BinTableHDU(galaxies, name="GALAXIES")]).writeto(path)
-    assert "its tables are 1 INFO, 2 GALAXIES: choose one with hdu" in refused(path)
+    assert "of its tables (1 INFO, 2 GALAXIES) the first is read but where a" in refused(path)
     assert "hdu: no table 'stars'; its tables are: 1 INFO" in refused(path, hdu="stars")
     for hdu in ("galaxies", 2, "2"):
         assert ingested(path, hdu=hdu).num_rows == 4

@@ -347,7 +347,7 @@ def test_the_same_answer_again_leaves_the_product(mixed, out):
         (["--retry-failed"], {3}),
         (["--retry", "invalid"], {2, 6}),
         (["--retry-failed", "--retry", "no_coverage"], {1, 3}),
-        (["--retry", "no_coverage,failed", "--retry", "invalid"], {1, 2, 3, 6}),
+        (["--retry", "no_coverage, failed", "--retry", "invalid"], {1, 2, 3, 6}),
     ],
 )
 def test_command_line(mixed, out, galaxymill, flags, asked):

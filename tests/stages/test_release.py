@@ -272,7 +272,7 @@ def test_columns_are_those_that_were_promised(released):
     own = ["object_id", "ra", "dec", "petro_r50", "mag_r"]
     assert friendly.names == [*own, *fractions, "status", "flags"]
     advanced = pq.read_schema(folder / "advanced.parquet")
-    summaries = [field.name for field in products.summary_fields(TASK)]
+    summaries = [field.name for field in TASK.summary_fields()]
     quality = [*(field.name for field in products.IMAGE_QUALITY), "status", "flags"]
     assert advanced.names == [*own, *summaries, "concentrations", *quality]
     assert all(friendly.field(name).type == pa.float32() for name in fractions)

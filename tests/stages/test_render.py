@@ -373,6 +373,29 @@ def test_pixels_that_are_oval_on_the_sky_are_drawn_as_square_ones(make_fits, out
     assert row["reason"] == "pixels are 0.262×0.524 arcsec: drawn as square ones"
 
 
+@pytest.mark.parametrize("turn", [0, 90, 100])
+def test_a_rectangle_that_is_padded_is_seen_as_a_whole_when_reprojected(turn):
+    """A strip that lies across the sky: both ends, bright here, are in the picture."""
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.crpix = ["RA---TAN", "DEC--TAN"], [150, 2], [64.5, 16.5]
+    cosine, sine = np.cos(np.radians(turn)), np.sin(np.radians(turn))
+    wcs.wcs.cd = np.array([[-cosine, sine], [sine, cosine]]) * 0.3 / 3600
+    flux = np.random.default_rng(1).normal(0, 0.01, (32, 128)).astype(np.float32)
+    flux[8:24, 4:12] = flux[8:24, -12:-4] = 50
+    file = io.BytesIO()
+    fits.PrimaryHDU(flux, fits.Header({**wcs.to_header(), "BAND0": "r"})).writeto(file)
+    chosen = AsinhSettings(
+        bands=("r",), scales=(1.0,), size=128, format="png", shape="pad", reproject=True
+    )
+    row = image_row({"object_id": "g", "status": "ok", "payload": file.getvalue()}, "asinh", chosen)
+    with Image.open(io.BytesIO(row["image"]["bytes"])) as picture:
+        bright = np.asarray(picture.convert("L")) > 128
+    assert bright.sum() == pytest.approx(2 * 16 * 8, rel=0.15)
+    y, x = np.nonzero(bright)
+    assert np.hypot(np.ptp(x), np.ptp(y)) > 115
+    assert [x.mean(), y.mean()] == pytest.approx([63.5, 63.5], abs=0.6)
+
+
 def test_a_long_strip_is_not_padded_beyond_bounds():
     strip = png(np.random.default_rng(1).integers(0, 256, (2, 4000, 3)).astype(np.uint8))
     row = drawn("ok", strip, "passthrough", PassthroughSettings(shape="pad"))

@@ -385,12 +385,12 @@ def test_percentages_and_numbers_for_none_are_no_fractions(catalogue, values, me
     column = {"bar_yes_fraction": values}
     a = catalogue({"object_id": ["x", "y", "z"], "ra": values, "dec": values, **column})
     with pytest.raises(UserError, match=message):
-        a.fractions(["bar_yes_fraction"])
+        a.numbers(["bar_yes_fraction"], fractions=True)
     assert a.numbers(["ra"])["ra"].tolist() == np.float32(values).tolist()
 
 
 def test_fractions_may_be_absent_and_rounded(catalogue):
     column = {"bar_yes_fraction": [0.0, None, float("nan"), 1.0000001]}
     a = catalogue({"object_id": ["w", "x", "y", "z"], "ra": [1.0] * 4, "dec": [1.0] * 4, **column})
-    found = a.fractions(["bar_yes_fraction"])["bar_yes_fraction"]
+    found = a.numbers(["bar_yes_fraction"], fractions=True)["bar_yes_fraction"]
     assert np.isnan(found).tolist() == [False, True, True, False]

@@ -56,6 +56,13 @@ def inside(path, *places):
     return load_footprint(path).contains(ra, dec).tolist()
 
 
+def test_bricks_may_be_in_another_unit(write_bricks):
+    path = write_bricks(np.radians((10, 20, -5, 5)))
+    for name in NAMES:
+        fits.setval(path, f"TUNIT{NAMES.index(name) + 2}", value="rad", ext=1)
+    assert inside(path, (15, 0), (0.2, 0)) == [True, False]
+
+
 @pytest.mark.parametrize("kind", ["fits", "json"])
 def test_a_moc_is_a_cone_on_the_sky(moc, tmp_path, kind):
     """Compared with angular distances by astropy, away from the edge's pixels."""

@@ -19,7 +19,7 @@ from mocpy import MOC
 
 from galaxymill import products
 from galaxymill.errors import UserError
-from galaxymill.release.columns import Column, release_columns
+from galaxymill.release.columns import release_columns
 from galaxymill.release.documents.coverage import ORDER, write_coverage
 from galaxymill.release.tables import fits_table
 from galaxymill.release.tables.fits_table import ascii_only, open_fits
@@ -87,12 +87,6 @@ def test_the_header_is_a_votable_that_names_every_column():
     assert str(known["ra"].unit) == "deg"
     assert known["ra"].ucd == "pos.eq.ra;meta.main"
     assert all(field.description for field in fields)
-
-
-def test_a_type_that_no_votable_has_is_refused_by_name():
-    odd = Column(field("when", pa.timestamp("ms"), "kept"), "catalogue", ("advanced",))
-    with pytest.raises(UserError, match=r"kept column 'when' is of type timestamp\[ms\]"):
-        votable_header([odd], "advanced", {})
 
 
 def test_a_parquet_file_carries_its_header(tmp_path):

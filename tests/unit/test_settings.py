@@ -62,7 +62,7 @@ SETTINGS = {
     "predict": some(PredictSettings, samples=st.integers(1, 100), allow_domain_shift=st.booleans()),
     "train": some(
         lambda **given: TrainSettings(encoder="resnet18", **given),
-        zoom=RANGE,
+        zoom=st.tuples(st.floats(1, 5), st.floats(5, 36)),
         concentrations=RANGE,
         weights=st.sampled_from(["random", "published", "models/a b'/model.yaml"]),
         shift=st.floats(0, 0.3),

@@ -96,3 +96,13 @@ def test_a_number_s_quantiles_are_those_of_its_mixture():
 def test_quantile_of_one_gaussian_is_its_own(mean, deviation, level):
     found = mixture_quantile(np.array([[mean]]), np.array([[deviation]]), level)
     assert found[0] == pytest.approx(norm.ppf(level, mean, deviation), abs=1e-6 * deviation + 1e-9)
+
+
+@pytest.mark.parametrize(("centre", "width"), [(1e6, 1.0), (3e36, 1e36), (2e-26, 1e-27)])
+def test_a_number_of_any_size_keeps_its_spread(centre, width):
+    """Squares of these are no float32, or their differences are lost in it."""
+    samples = np.full((1, 2, 2), [centre, width], np.float32)
+    table = summarise(samples, NumberTask("z"))
+    assert table["z_std"].to_pylist() == pytest.approx([width], rel=1e-3)
+    lower = table["z_90pc-lower"].to_pylist()[0]
+    assert (centre - lower) / width == pytest.approx(1.645, abs=0.07)

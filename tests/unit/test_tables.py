@@ -108,11 +108,24 @@ def test_kinds_agree(tmp_path, suffix, kind, zipped):
     assert read_table(path, [*plain], ["object_id"]).to_pydict() == plain
 
 
+PARQUET = (".parquet", "parquet")
+
+
+def test_booleans_of_fits_may_be_null(tmp_path):
+    fields = [fits.Column("n", "K", array=[7, 8, 9]), fits.Column("good", "L", array=[True] * 3)]
+    fits.BinTableHDU.from_columns(fields).writeto(tmp_path / "t.fits")
+    data = (tmp_path / "t.fits").read_bytes()
+    row, number = data.index(b"T", 5760), (7).to_bytes(8, "big")
+    assert data[row - 8 : row] == number
+    (tmp_path / "t.fits").write_bytes(data[:row] + b"\0" + data[row + 1 :].replace(b"T", b"F", 1))
+    assert read_table(tmp_path / "t.fits", ["good"])["good"].to_pylist() == [None, False, True]
+
+
 def test_nothing_is_null(tmp_path):
     table = Table({"n": [7, 8], "x": [1.5, np.nan], "t": ["a", "b"]}, masked=True)
     for name in table.colnames:
         table[name].mask = [False, True]
-    for suffix, kind in ((".fits", "fits"), (".ecsv", "ascii.ecsv"), (".vot", "votable")):
+    for suffix, kind in ((".fits", "fits"), (".ecsv", "ascii.ecsv"), (".vot", "votable"), PARQUET):
         table.write(tmp_path / f"t{suffix}", format=kind)
         found = read_table(tmp_path / f"t{suffix}", ["n", "x"])
         assert found.to_pydict() == {"n": [7, None], "x": [1.5, None]}
@@ -140,7 +153,11 @@ def test_line_breaks_in_quotes_beyond_the_first_megabytes(tmp_path):
         ("t.csv", LINES.encode("utf-16-le"), "UTF-16 without a mark; save it as UTF-8"),
         ("t.csv", b"ra,b\n1,2\n3\n", "Row #3: Expected 2 columns, got 1: 3; is a ',' not in"),
         ("t.csv", b'ra,b\n1,"2\n3,4\n', "1 quotation marks, so that one is not closed"),
-        ("t.csv", b"", "Empty CSV file"),
+        ("t.csv", b"", "no row in it below a header"),
+        ("t.csv", b"ra,dec", "no row in it below a header"),
+        ("t.csv", b"# mine\nra,dec\n1,2\n", "or a line above the header?"),
+        ("t.csv", b"PK\x03\x04" + bytes(50), "zipped, as spreadsheets are"),
+        ("t.csv", gzip.compress(b"ra,dec\n1,2\n"), "zipped, as spreadsheets are"),
         ("t.vot", b"<VOTABLE", "cannot be read"),
         ("t.xml", b"<html></html>", "cannot be read"),
         ("t.ecsv", b"# %ECSV 1.0\n# bad", "cannot be read"),

@@ -59,7 +59,8 @@ def paths(template, **wildcards):
 
 def tested(model):
     """Tell whether a model's labels keep galaxies for a test."""
-    return any(CFG.labels[name].splits.test > 0 for name in CFG.models[model].labels)
+    kept = any(CFG.labels[name].splits.test > 0 for name in CFG.models[model].labels)
+    return kept or CFG.models[model].train.folds > 0
 
 
 RUNS = {name: describe_run(config, CFG, name) for name in CFG.releases}

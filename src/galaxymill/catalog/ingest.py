@@ -79,9 +79,8 @@ def _objects(source: Path, settings: CatalogSettings) -> pa.Table:
     try:
         table = read_table(source, wanted, texts, settings.keep, settings.hdu)
     except UserError as error:
-        if places and not {*places} & {*column_names(source, settings.hdu)}:
-            raise UserError(f"{error}. {_WITHOUT_POSITIONS}") from error
-        raise
+        none = places and not {*places} & {*column_names(source, settings.hdu)}
+        raise UserError(f"{error}. {_WITHOUT_POSITIONS}" if none else str(error)) from error
     if table.num_rows == 0:
         raise UserError(f"{source}: the catalogue has no rows")
     ids = table.column(settings.object_id)

@@ -1,31 +1,48 @@
 """Columns that a catalogue keeps for the release: values and types are what the file says."""
 
 import logging
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from galaxymill import products
 from galaxymill.catalog.settings import CatalogSettings, TypeName
 from galaxymill.errors import UserError
-from galaxymill.release.columns import check_kept
+from galaxymill.storage.columns import field
 from galaxymill.tables import as_numbers, no_absent, unit_of
+from galaxymill.tasks import ClassTask, NumberTask, VoteTask
 from galaxymill.units import in_vounit
 
 logger = logging.getLogger("galaxymill")
 
-_INTEGER = r"^(0|-?[1-9][0-9]*)$"
-# Neither 0001, which is a name, nor an integer with more digits than a double holds.
-_NUMBER = r"(?i)^[+-]?((0|[1-9][0-9]{0,14})(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?$|^[+-]?inf$"
-_BOOLEAN = r"(?i)^(true|false)$"
+# The first of these that all texts of a column match, and that holds them all, is its type.
+_PATTERNS: dict[TypeName, str] = {
+    "integer": r"^(0|-?[1-9][0-9]*)$",
+    # Neither 0001, which is a name, nor an integer with more digits than a double holds.
+    "number": r"(?i)^[+-]?((0|[1-9][0-9]{0,14})(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?$|^[+-]?inf$",
+    "boolean": r"(?i)^(true|false)$",
+}
 _TYPES: dict[TypeName, pa.DataType] = {
     "text": pa.string(),
     "number": pa.float64(),
     "integer": pa.int64(),
     "boolean": pa.bool_(),
 }
+# By these a FITS table says null.
+_FITS_NULL = {pa.int16(): -(2**15), pa.int32(): -(2**31), pa.int64(): -(2**63)}
 _NO_ASCII = "; FITS files have letters without accents, and ? for others: Parquet has all"
+_OWN = {
+    *products.objects(products.OPTIONAL_OBJECT_COLUMNS).names,
+    *(measure.name for measure in products.IMAGE_QUALITY),
+    *(task.sample_column for task in (ClassTask, NumberTask, VoteTask)),
+    *("status", "flags"),
+}
+_FITS_NAME = re.compile(r"[!-~]([ -~]{0,66}[!-~])?")
 
 
 def kept_columns(
@@ -54,11 +71,37 @@ def kept_columns(
         if name in settings.types:
             values = _named(source, name, values, settings.types[name])
         else:
-            values = _guessed(values) if untyped else _plain(values)
+            values = _guessed(source, name, values) if untyped else _plain(values)
         columns.append(values)
         fields.append(_field(table.schema.field(name), values))
-    check_kept(source, fields)
+    _check(source, fields)
     return fields, columns
+
+
+def same_names(names: Iterable[str]) -> list[str]:
+    """Names given twice; FITS and others do not tell capitals from small letters."""
+    names = list(names)
+    counts = Counter(name.lower() for name in names)
+    return sorted({name for name in names if counts[name.lower()] > 1})
+
+
+def _check(source: Path, kept: Sequence[pa.Field]) -> None:
+    """Refuse columns that a release cannot have."""
+    twice = same_names(column.name for column in kept)
+    for column in kept:
+        if column.type not in products.RELEASED:
+            why = f"is of type {column.type}; a release holds texts, numbers, booleans and dates"
+        elif column.name.lower() in _OWN:
+            why = f"is a name that a release has of its own: {column.name.lower()}"
+        elif column.name in twice:
+            why = f"is given twice, or FITS does not tell capitals apart: {', '.join(twice)}"
+        elif not _FITS_NAME.fullmatch(column.name):
+            why = "is no name for FITS, which has up to 68 letters of ASCII, no blank at the ends"
+        else:
+            continue
+        raise UserError(
+            f"{source}: keep: {column.name} {why}; change it in the file, or leave it out of keep"
+        )
 
 
 def _named(source: Path, name: str, values: pa.ChunkedArray, wanted: TypeName) -> pa.ChunkedArray:
@@ -66,9 +109,11 @@ def _named(source: Path, name: str, values: pa.ChunkedArray, wanted: TypeName) -
     try:
         if wanted == "number":
             return as_numbers(source, values, name)
-        if values.type == pa.string():
-            values = _no_empty(values) if wanted == "text" else no_absent(values)
-        return pc.cast(values, _TYPES[wanted])
+        if values.type == pa.string() and wanted != "text":
+            values = no_absent(values)
+        elif values.type == pa.string():
+            values = pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
+        return _cast(values, _TYPES[wanted])
     except (UserError, pa.ArrowException) as error:
         told = str(error).removeprefix(f"{source}: ")
         raise UserError(
@@ -76,61 +121,49 @@ def _named(source: Path, name: str, values: pa.ChunkedArray, wanted: TypeName) -
         ) from error
 
 
-def _guessed(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+def _guessed(source: Path, name: str, texts: pa.ChunkedArray) -> pa.ChunkedArray:
     """Find the type of a column of texts; whole columns stay text rather than lose a digit."""
-    present = no_absent(texts)
-    if present.null_count < len(present):
-        if _all(present, _INTEGER):
-            try:
-                return pc.cast(present, pa.int64())
-            except pa.ArrowInvalid:
-                return _no_empty(texts)
-        if _all(present, _NUMBER):
-            return pc.cast(pc.replace_substring_regex(present, r"^\+", ""), pa.float64())
-        if _all(present, _BOOLEAN):
-            return pc.cast(present, pa.bool_())
-    return _no_empty(texts)
+    present = no_absent(texts).drop_null()
+    for wanted, pattern in _PATTERNS.items():
+        if len(present) and pc.all(pc.match_substring_regex(present, pattern)).as_py():
+            with suppress(UserError):
+                return _named(source, name, texts, wanted)
+    return _named(source, name, texts, "text")
 
 
-def _all(texts: pa.ChunkedArray, pattern: str) -> bool:
-    return bool(pc.all(pc.match_substring_regex(texts, pattern)).as_py())
-
-
-def _no_empty(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    return no_absent(texts, pa.array([""]))
+def _cast(values: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    found = pc.cast(values, kind)
+    if kind in _FITS_NULL and pc.min(found).as_py() == _FITS_NULL[kind]:
+        raise pa.ArrowInvalid(f"{_FITS_NULL[kind]} stands for null in FITS")
+    return found
 
 
 def _plain(values: pa.ChunkedArray) -> pa.ChunkedArray:
     """Give values of a typed file as a type that a release has, where one holds the same."""
     kind = values.type
+    fit = [kind]
     if pa.types.is_dictionary(kind):
         return _plain(pc.cast(values, kind.value_type))
-    if pa.types.is_null(kind) or pa.types.is_date(kind) or pa.types.is_time(kind):
-        return pc.cast(values, pa.string())
     if pa.types.is_timestamp(kind):
         texts = pc.replace_substring(pc.cast(values, pa.string()), " ", "T")
         return pc.replace_substring_regex(texts, r"\.0+(Z|[+-][0-9]{4})?$", r"\1")
-    if kind == pa.string_view():
-        return pc.cast(values, pa.string())
-    if pa.types.is_float16(kind):
-        return pc.cast(values, pa.float32())
-    if pa.types.is_decimal(kind):
-        wanted = [pa.int64()] if kind.scale == 0 else []
+    if pa.types.is_null(kind) or pa.types.is_date(kind) or pa.types.is_time(kind):
+        fit = []
+    elif pa.types.is_float16(kind):
+        fit = [pa.float32()]
+    elif pa.types.is_decimal(kind):
         # Fifteen digits come back from a double as they were.
-        return _first_that_holds(values, [*wanted, *([pa.float64()] * (kind.precision <= 15))])
-    if pa.types.is_uint64(kind):
-        return _first_that_holds(values, [pa.int64()])
+        fit = [pa.int64()] * (kind.scale == 0) + [pa.float64()] * (kind.precision <= 15)
+    elif pa.types.is_uint64(kind):
+        fit = [pa.int64()]
+    elif kind in _FITS_NULL:
+        fit = [wider for wider in _FITS_NULL if wider.bit_width >= kind.bit_width]
+    elif kind not in products.RELEASED and kind != pa.string_view():
+        return values
+    for wanted in (*fit, pa.string()):
+        with suppress(pa.ArrowInvalid):
+            return _cast(values, wanted)
     return values
-
-
-def _first_that_holds(values: pa.ChunkedArray, kinds: Sequence[pa.DataType]) -> pa.ChunkedArray:
-    """Cast to the first type that holds all values, else to text."""
-    for kind in kinds:
-        try:
-            return pc.cast(values, kind)
-        except pa.ArrowInvalid:
-            continue
-    return pc.cast(values, pa.string())
 
 
 def _field(given: pa.Field, values: pa.ChunkedArray) -> pa.Field:
@@ -138,11 +171,8 @@ def _field(given: pa.Field, values: pa.ChunkedArray) -> pa.Field:
     unit = unit_of(given)
     spelt = in_vounit(unit) if unit else ""
     told = f"{given.name}, from the input catalogue" + ("" if spelt or not unit else f", in {unit}")
-    if (
-        pa.types.is_string(values.type)
-        and not pc.all(pc.string_is_ascii(values), min_count=0).as_py()
-    ):
+    texts = values.type in (pa.string(), pa.large_string())
+    if texts and not pc.all(pc.string_is_ascii(values), min_count=0).as_py():
         logger.warning("ingest: %s has letters beyond ASCII%s", given.name, _NO_ASCII)
         told += _NO_ASCII
-    metadata = {"description": told, **({"unit": spelt} if spelt else {})}
-    return pa.field(given.name, values.type, metadata=metadata)
+    return field(given.name, values.type, told, spelt)

@@ -1,6 +1,6 @@
 """Settings of a catalogue."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -14,10 +14,6 @@ def _is_range(bounds: tuple[float | None, float | None]) -> tuple[float | None, 
     if low is not None and high is not None and low > high:
         raise ValueError("the lower bound comes first")
     return bounds
-
-
-def _as_text(number: Any) -> Any:
-    return str(number) if isinstance(number, int) else number
 
 
 Bound = Annotated[float, Field(allow_inf_nan=False)] | None
@@ -56,8 +52,10 @@ class CatalogSettings(Settings):
         description="types of kept columns, where those of the file will not do: {column: text, "
         "number, integer or boolean}",
     )
-    hdu: Annotated[str, BeforeValidator(_as_text)] | None = Field(
-        None, description="name or number of the table in a file of several; default: the first"
+    hdu: str | None = Field(
+        None,
+        coerce_numbers_to_str=True,
+        description="name or number of the table in a file of several; default: the first",
     )
 
     @model_validator(mode="after")

@@ -2,13 +2,18 @@
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from galaxymill.commands.options import Sets, chosen_settings
 
 app = typer.Typer()
+
+
+def _pairs(help: str) -> Any:
+    """Make an option that is given once for each key."""
+    return typer.Option(metavar="KEY=VALUE", help=help)
 
 
 @app.command()
@@ -81,12 +86,8 @@ def plan(
     partitions: Path,
     service: Annotated[str, typer.Option(help="a service, as for fetch")],
     settings: Sets = [],  # noqa: B006
-    network: Annotated[
-        list[str], typer.Option(metavar="KEY=VALUE", help="limits that requests are counted at")
-    ] = [],  # noqa: B006
-    image: Annotated[
-        list[str], typer.Option(metavar="KEY=VALUE", help="size and format of the images")
-    ] = [],  # noqa: B006
+    network: Annotated[list[str], _pairs("limits that requests are counted at")] = [],  # noqa: B006
+    image: Annotated[list[str], _pairs("size and format of the images")] = [],  # noqa: B006
     models: Annotated[
         list[str],
         typer.Option(
@@ -95,12 +96,7 @@ def plan(
             help="a model that predicts: passes, summary_bytes, embedding_bytes, releases",
         ),
     ] = [],  # noqa: B006
-    rate: Annotated[
-        list[str],
-        typer.Option(
-            metavar="KEY=VALUE", help="what is done in a second here: render, predict, merge"
-        ),
-    ] = [],  # noqa: B006
+    rate: Annotated[list[str], _pairs("done in a second here: render, predict, merge")] = [],  # noqa: B006
 ) -> None:
     """Count a survey's partitions, jobs, requests, images, hours and bytes before anything runs.
 
@@ -135,9 +131,7 @@ def fetch(
     out: Path,
     service: Annotated[str, typer.Option(help="config/README.md lists services and settings")],
     settings: Sets = [],  # noqa: B006
-    network: Annotated[
-        list[str], typer.Option(metavar="KEY=VALUE", help="limits; they change no product")
-    ] = [],  # noqa: B006
+    network: Annotated[list[str], _pairs("limits; they change no product")] = [],  # noqa: B006
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="ask again for the failed rows of OUT")
     ] = False,
@@ -163,7 +157,8 @@ def fetch(
     model = chosen_settings(SERVICES, "service", service)
     limits = Network.from_flags(network, "--network")
     chosen = model.from_flags(settings, f"fetch --service {service}")
-    statuses = [word for words in retry for word in words.split(",")] + ["failed"] * retry_failed
+    statuses = [word.strip() for words in retry for word in words.split(",")]
+    statuses += ["failed"] * retry_failed
     if statuses:
         from galaxymill.surveys.retry import retry_failed as ask_again
 

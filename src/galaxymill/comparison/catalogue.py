@@ -116,8 +116,14 @@ class Catalogue:
         places = positions(self.path, self._read([ra, dec]), ra, dec)
         return places[0].to_numpy(), places[1].to_numpy()
 
-    def numbers(self, columns: Sequence[str]) -> dict[str, Values]:
+    def numbers(self, columns: Sequence[str], fractions: bool = False) -> dict[str, Values]:
         """Read numeric columns; NaN for null and for what is not finite.
+
+        Parameters
+        ----------
+        columns : sequence of str
+        fractions : bool
+            Whether they are fractions, of 0 to 1.
 
         Returns
         -------
@@ -126,27 +132,15 @@ class Catalogue:
         Raises
         ------
         UserError
-            When one is not numeric.
+            When one is not numeric, or a fraction is a percentage or stands for none.
         """
         table = self._read(list(dict.fromkeys(columns)))
         found = {}
         for name in table.column_names:
             values = as_numbers(self.path, table[name], name).to_numpy().astype(np.float32)
             found[name] = np.where(np.isfinite(values), values, np.float32(np.nan))
-        return found
-
-    def fractions(self, columns: Sequence[str]) -> dict[str, Values]:
-        """Read columns of fractions, as `numbers` does.
-
-        Raises
-        ------
-        UserError
-            When a value is not in [0, 1], as a percentage or a number that stands for none.
-        """
-        found = self.numbers(columns)
-        for name, values in found.items():
             odd = (values < -_ROUNDING) | (values > 1 + _ROUNDING)
-            if odd.any():
+            if fractions and odd.any():
                 row = int(np.argmax(odd))
                 way = "divide percentages by 100" if values[row] > 1 else "leave empty what is none"
                 raise UserError(

@@ -1,6 +1,6 @@
 """Compare two morphology catalogues, ours or published."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +90,8 @@ def _compare(
     found = Comparison(_facts(a, b, match))
     with progress("compare", len(questions), "questions") as advance:
         for question in questions:
-            # Columns that are about no question may hold any numbers.
-            read = Catalogue.fractions if question.name else Catalogue.numbers
-            values_a = _take(read, a, [pair.a for pair in question.pairs], match.rows_a)
-            values_b = _take(read, b, [pair.b for pair in question.pairs], match.rows_b)
+            values_a = _take(a, question, [pair.a for pair in question.pairs], match.rows_a)
+            values_b = _take(b, question, [pair.b for pair in question.pairs], match.rows_b)
             for pair, one, other in zip(question.pairs, values_a, values_b, strict=True):
                 found.columns.append({**pair.to_row(), **column_scores(one, other)})
             if question.name:
@@ -106,12 +104,10 @@ def _compare(
 
 
 def _take(
-    read: Callable[[Catalogue, Sequence[str]], dict[str, Values]],
-    catalogue: Catalogue,
-    names: Sequence[str],
-    rows: Rows,
+    catalogue: Catalogue, question: Question, names: Sequence[str], rows: Rows
 ) -> list[Values]:
-    values = read(catalogue, names)
+    # Columns that are about no question may hold any numbers.
+    values = catalogue.numbers(names, fractions=bool(question.name))
     return [values[name][rows] for name in names]
 
 

@@ -27,7 +27,7 @@ DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _FILLING = b"\0 "
 _JPEG = b"\xff\xd8\xff"
 _PNG = b"\x89PNG\r\n\x1a\n"
-_OTHERS = {"TIFF": (b"II*\0", b"MM\0*"), "GIF": b"GIF8", "BMP": b"BM", "JPEG 2000": b"\0\0\0\x0cjP"}
+_OTHERS = {b"II*\0": "TIFF", b"MM\0*": "TIFF", b"GIF8": "GIF", b"BM": "BMP"}
 _GREY_AND_ALPHA = 4
 
 
@@ -288,7 +288,7 @@ def read_samples(payload: bytes) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint1
         elif payload.startswith(b"RIFF") and payload[8:12] == b"WEBP":
             _refuse_large(*(check_webp(payload) or (0, 0)))
         else:
-            kind = next((name for name in _OTHERS if payload.startswith(_OTHERS[name])), "")
+            kind = next((_OTHERS[magic] for magic in _OTHERS if payload.startswith(magic)), "")
             told = f": it is {kind}, which may be converted to PNG" if kind else ""
             raise PayloadError(f"neither FITS nor JPEG, PNG or WebP{told}")
         with Image.open(io.BytesIO(payload), formats=("PNG", "WEBP")) as image:

@@ -10,6 +10,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from typing import IO, Any
 
 import numpy as np
@@ -26,6 +28,8 @@ from galaxymill.images.decode import (
 
 MAX_HDUS = 64
 _MAX_AXES = 9
+_BLOCK = 2880
+_MAX_HEADER_BLOCKS = 1500
 _MAX_GRAIN_PIXELS = 32_000_000
 _PACKED = {"RICE_1", "RICE_ONE", "GZIP_1", "GZIP_2", "HCOMPRESS_1", "NOCOMPRESS"}
 """What fpack makes of images; masks are packed otherwise."""
@@ -79,9 +83,15 @@ class Hdu:
         return str(self.header.get("EXTNAME") or "").strip()
 
     @property
+    def outline(self) -> tuple[int, int]:
+        """Height and width of an image."""
+        assert self.shape is not None
+        return self.shape[1:]
+
+    @property
     def grain(self) -> tuple[int, int]:
         """Height and width of the pieces that are read whole: rows, or what fpack has packed."""
-        height, width = self._hdu.shape[-2:]
+        height, width = self.outline
         pieces = getattr(self._hdu, "tile_shape", (1, width))
         if min(pieces) < 1 or math.prod(pieces) > _MAX_GRAIN_PIXELS:
             raise PayloadError(f"compressed in pieces of {pieces} pixels")
@@ -124,6 +134,13 @@ def list_hdus(file: IO[bytes]) -> list[Hdu]:
     file.seek(0)
     if not is_fits(file.read(80)):
         raise PayloadError("not a FITS file")
+    file.seek(0)
+    # The FITS library would look for it in the whole of a large file.
+    blocks = islice(iter(partial(file.read, _BLOCK), b""), _MAX_HEADER_BLOCKS)
+    if not any(
+        block[at : at + 8] == b"END     " for block in blocks for at in range(0, _BLOCK, 80)
+    ):
+        raise PayloadError("FITS header has no end")
     length = file.seek(0, io.SEEK_END)
     with _one_fault():
         stored = [
@@ -159,8 +176,8 @@ def read_images(payload: bytes) -> Iterator[tuple[Any, npt.NDArray[Any]]]:
             yield hdu.header, hdu.read()[0]
 
 
-def unpack(file: IO[bytes], most_bytes: int) -> bytes | None:
-    """Unpack a gzip or bzip2 file, told by its first bytes; None, and back at 0, when it is none.
+def unpack(file: IO[bytes], most_bytes: int) -> IO[bytes]:
+    """Unpack a gzip or bzip2 file, told by its first bytes; any other comes back as it is.
 
     Raises
     ------
@@ -183,8 +200,8 @@ def unpack(file: IO[bytes], most_bytes: int) -> bytes | None:
             raise PayloadError(f"a damaged {name} file") from error
         if len(data) > most_bytes:
             raise PayloadError(f"unpacked, the file is longer than {most_bytes / 1e6:.0f} MB")
-        return data
-    return None
+        return io.BytesIO(data)
+    return file
 
 
 @contextmanager

@@ -209,11 +209,7 @@ def _draw_fluxes(
     offset, is_off = _centre_offset(cutout, frame.squared(settings.shape)[1], asked)
     said = {"band_missing": f"no band {absent}: there are {there}"} if absent else {}
     said |= differences(frame, settings.shape, asked)
-    seen = {
-        band: square(plane, settings.shape, pixel, settings.fill)
-        for band, plane in _planes(cutout, settings).items()
-    }
-    picture = colour(seen, settings)
+    picture = colour(_seen(cutout, settings, frame), settings)
     if dark := darkness(picture):
         said["dark"] = f"{dark}; see the unit of the fluxes, and the recipe's settings"
     return (
@@ -229,17 +225,19 @@ def _draw_fluxes(
     )
 
 
-def _planes(cutout: FitsCutout, settings: FluxSettings) -> dict[str, Any]:
-    """Planes of the bands that are drawn, as they are to be seen; a missing one is filled."""
-    planes, place = cutout.planes, cutout.place
+def _seen(cutout: FitsCutout, settings: FluxSettings, frame: Frame) -> dict[str, Any]:
+    """Square planes of the bands that are drawn, as they are seen; a missing one is filled."""
+    planes, place, fill, shape = cutout.planes, cutout.place, settings.fill, settings.shape
     if settings.reproject:
         from galaxymill.images.reprojection import straight
 
         # East is left and north is up by now.
-        planes, place = straight(cutout, settings.fill), None
-    shape = next(iter(planes.values())).shape
-    missing = np.full(shape, settings.fill, np.float32)
-    return {band: upright(planes.get(band, missing), place) for band in settings.drawn_bands()}
+        planes, place = straight(cutout, fill, frame.squared(shape)), None
+    missing = np.full_like(next(iter(planes.values())), fill)
+    return {
+        band: square(upright(planes.get(band, missing), place), shape, frame.pixel, fill)
+        for band in settings.drawn_bands()
+    }
 
 
 def _centre_offset(

@@ -9,7 +9,9 @@ from galaxymill.images.decode import FitsCutout, PayloadError
 from galaxymill.images.place import Place, celestial_wcs
 
 
-def straight(cutout: FitsCutout, fill: float) -> dict[str, npt.NDArray[np.float32]]:
+def straight(
+    cutout: FitsCutout, fill: float, outline: tuple[int, int]
+) -> dict[str, npt.NDArray[np.float32]]:
     """Resample a cutout, by cubic splines, about its middle at its own pixel scale.
 
     Parameters
@@ -17,6 +19,9 @@ def straight(cutout: FitsCutout, fill: float) -> dict[str, npt.NDArray[np.float3
     cutout : FitsCutout
     fill : float
         Flux of pixels that are not finite, and of corners that the cutout does not reach.
+
+    outline : tuple of int
+        Height and width of the result.
 
     Returns
     -------
@@ -35,11 +40,11 @@ def straight(cutout: FitsCutout, fill: float) -> dict[str, npt.NDArray[np.float3
     resampled = {}
     for band, plane in cutout.planes.items():
         finite = np.where(np.isfinite(plane), plane, np.float32(fill))
-        target = _grid(cutout.place, *plane.shape)
+        target = _grid(cutout.place, *outline)
         flux = reproject_interp(
             (finite, celestial_wcs(cutout.cards)),
             target,
-            plane.shape,
+            outline,
             order="bicubic",
             return_footprint=False,
         )

@@ -2,15 +2,14 @@
 
 import csv
 import io
-import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
 
 from galaxymill import products
+from galaxymill.catalog.kept import same_names
 from galaxymill.errors import UserError
 from galaxymill.release.settings import Selection
 from galaxymill.storage.columns import field
@@ -77,32 +76,6 @@ _ALWAYS = {"_healpix_29", "object_id", "ra", "dec", "status", "flags"}
 _PLACE = {"_healpix_29", "ra", "dec"}
 # A place on the disk of those who made the release says nothing to those who read it.
 _LEFT_OUT = {"file_loc"}
-
-
-DATATYPES = {
-    pa.bool_(): "boolean",
-    pa.uint8(): "unsignedByte",
-    pa.int8(): "short",
-    pa.int16(): "short",
-    pa.uint16(): "int",
-    pa.int32(): "int",
-    pa.uint32(): "long",
-    pa.int64(): "long",
-    pa.float32(): "float",
-    pa.float64(): "double",
-    pa.string(): "char",
-    pa.large_string(): "char",
-}
-"""Types that all tables of a release have → what a VOTable calls them."""
-
-_OWN = (
-    *products.objects(products.OPTIONAL_OBJECT_COLUMNS).names,
-    *(field.name for field in products.IMAGE_QUALITY),
-    *(task.sample_column for task in Task.kinds.values()),
-    "status",
-    "flags",
-)
-_FITS_NAME = re.compile(r"[ -~]{1,68}")
 
 
 @dataclass(frozen=True)
@@ -205,7 +178,7 @@ def release_columns(
     for name, selection in selections.items():
         flag = field(name, pa.bool_(), selection.meaning)
         columns.append(Column(flag, "selections", TABLES))
-    twice = _same_names(column.name for column in columns)
+    twice = same_names(column.name for column in columns)
     if twice:
         raise UserError(
             f"release: two columns would be called {', '.join(twice)}; rename the catalogue's or "
@@ -216,46 +189,6 @@ def release_columns(
 
 def _placeless(column: Column) -> Column:
     return replace(column, tables=tuple(table for table in column.tables if table != "hats"))
-
-
-def _same_names(names: Iterable[str]) -> list[str]:
-    """Names given twice; FITS and others do not tell capitals from small letters."""
-    names = list(names)
-    counts = Counter(name.lower() for name in names)
-    return sorted({name for name in names if counts[name.lower()] > 1})
-
-
-def check_kept(source: Path, kept: Sequence[pa.Field]) -> None:
-    """Refuse columns of a catalogue that a release cannot have.
-
-    Parameters
-    ----------
-    source : Path
-        The catalogue, to name in errors.
-    kept : sequence of pyarrow.Field
-        As they are to be in the release.
-
-    Raises
-    ------
-    UserError
-        When a type is none of ``DATATYPES``, or a name is one of the release's own, given twice
-        (capitals are as small letters), or none that FITS can write.
-    """
-    twice = _same_names(column.name for column in kept)
-    for column in kept:
-        if column.type not in DATATYPES:
-            why = f"is of type {column.type}; a release holds texts, numbers, booleans and dates"
-        elif column.name.lower() in _OWN:
-            why = f"is a name that a release has of its own: {column.name.lower()}"
-        elif column.name in twice:
-            why = f"is given twice, or FITS does not tell capitals apart: {', '.join(twice)}"
-        elif not _FITS_NAME.fullmatch(column.name):
-            why = "is no name for FITS, which has up to 68 letters of ASCII"
-        else:
-            continue
-        raise UserError(
-            f"{source}: keep: {column.name} {why}; change it in the file, or leave it out of keep"
-        )
 
 
 def _is_released(field: pa.Field) -> bool:

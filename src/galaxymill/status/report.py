@@ -1,8 +1,7 @@
 """The status of a run as people read it."""
 
-import re
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -10,12 +9,12 @@ from galaxymill.catalog.partition import read_partitions
 from galaxymill.errors import UserError
 from galaxymill.paths import fill
 from galaxymill.planning.words import duration, in_columns
+from galaxymill.reasons import Reasons
 from galaxymill.status.galaxies import Galaxies, count_cutouts, count_images
 from galaxymill.status.locks import is_written
 from galaxymill.status.logs import read_failure, tail
 from galaxymill.status.stage import Stage, State, read_state
 
-_MOST = 5
 _SINGLE = {
     "labels": ("labels", "labels", "votes.parquet"),
     "model": ("train", "model", "model.yaml"),
@@ -113,7 +112,7 @@ def _told(what: str, found: Galaxies) -> Iterator[str]:
     if found.counts:
         yield f"  {what}: {_counted(found.counts)}"
     some = "" if found.opened == found.faulty else f" of the newest {found.opened} partitions"
-    for one in found.reasons.common(_MOST):
+    for one in found.reasons.common():
         yield f"    {one.count:,}{some} {one.text}: {one.named}"
 
 
@@ -123,14 +122,10 @@ def _counted(counts: Counter[str]) -> str:
 
 def _failures(state: State) -> Iterator[str]:
     """Lines on the jobs that left no product, those of one reason together."""
-    alike: Mapping[str, list[str]] = defaultdict(list)
-    for part, reason in state.failed.items():
-        alike[re.sub(r"\d+", "#", reason.replace(part, ""))].append(part)
-    for parts in sorted(alike.values(), key=len, reverse=True)[:_MOST]:
-        more = ", ..." if len(parts) > _MOST else ""
-        named = ", ".join(parts[:_MOST])
-        yield f"  {len(parts):,} failed in {state.stage.name}: {named}{more}"
-        yield f"    {state.failed[parts[0]]}"
+    reasons = Reasons.of((part, why.replace(part, "")) for part, why in state.failed.items())
+    for one in reasons.common():
+        yield f"  {one.count:,} failed in {state.stage.name}: {one.named}"
+        yield f"    {state.failed[one.examples[0]]}"
 
 
 def _singles(results: Path, kind: str) -> Iterator[str]:

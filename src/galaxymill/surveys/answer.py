@@ -34,13 +34,13 @@ class Answer:
     fetched_at : datetime
         When it came.
     headers : mapping
-        Of the answer, names in lower case.
+        Names in lower case.
     retry_after_s : float or None
         The wait that the server asks for.
     cut : bool
         Whether the body was longer than the client takes; it is never a good cutout.
     verdict : Verdict
-        What it means for its galaxy; without a status when nobody has judged it.
+        Without a status when nobody has judged it.
     """
 
     payload: bytes
@@ -63,11 +63,7 @@ class Answer:
 
     @property
     def failed(self) -> bool:
-        """Whether it counts towards the failures in a row: no image, and no word of the service.
-
-        An image that is cut short or another one than was asked for comes from a service that
-        works.
-        """
+        """Whether it counts towards the failures in a row: neither an image, nor a word."""
         if self._settled:
             return False
         if self.http_status in _SUCCESS:
@@ -91,7 +87,9 @@ class Answer:
         """What was wrong with it, in the words of its judge."""
         return self.verdict.reason or self.reason
 
-    def judged(self, judge: "Judge", earlier: set[bytes]) -> "Answer":
+    def judged(
+        self, judge: "Judge", earlier: set[bytes], otherwise: "Judge | None" = None
+    ) -> "Answer":
         """Say what this answer means for its galaxy.
 
         Bytes that are not what was asked for are ``failed``, as any fault that may pass, until
@@ -99,12 +97,12 @@ class Answer:
 
         Parameters
         ----------
-        judge : callable
-            See `Judge`.
+        judge, otherwise : callable
+            See `Http.ask`.
         earlier : set of bytes
             Digests of the unfit bodies of earlier tries; this one's is added.
         """
-        verdict = self._verdict(judge)
+        verdict = self._verdict(judge if self.http_status in _SUCCESS else otherwise)
         if verdict.status == "invalid":
             digest = sha256(self.payload).digest()
             whole = begins_as_image(self.payload) and not verdict.truncated
@@ -113,17 +111,17 @@ class Answer:
             earlier.add(digest)
         return replace(self, verdict=verdict)
 
-    def _verdict(self, judge: "Judge") -> Verdict:
+    def _verdict(self, judge: "Judge | None") -> Verdict:
         if self.http_status == 204:
             return Verdict("no_coverage", "HTTP 204: the service has nothing here")
         try:
-            verdict = judge(self)
+            verdict = judge(self) if judge else None
         except PayloadError as error:
             verdict = Verdict("invalid", str(error), error.truncated)
         verdict = verdict or Verdict("failed", self.reason or f"HTTP {self.http_status}")
-        if self.cut and self.http_status == 200 and not verdict.refused:
+        if self.cut and self.http_status in _SUCCESS and not verdict.refused:
             # What follows an image may be anything: a decoder would not look at it.
-            return Verdict("invalid", self._too_long())
+            return Verdict("invalid", f"the answer is longer than {len(self.payload)} bytes")
         if verdict.status == "invalid" and (said := _said(self.payload)):
             return replace(verdict, reason=f"{verdict.reason}: {said}")
         return verdict
@@ -136,21 +134,15 @@ class Answer:
         """
         if not status:
             status, reason = self.verdict.status, self.verdict.reason
-        elif not self.verdict.status and self.cut and self.http_status == 200:
-            status, reason = "invalid", self._too_long()
-        keep = self.http_status == 200 and status not in ("no_coverage", "failed") and not self.cut
-        payload = self.payload or None if keep else None
-        return Cutout(target, status, payload, self.http_status, reason, self.url, self.fetched_at)
-
-    def _too_long(self) -> str:
-        return f"the answer is longer than {len(self.payload)} bytes"
+        kept = self.payload if status not in ("no_coverage", "failed") and not self.cut else b""
+        when = self.fetched_at
+        return Cutout(target, status, kept or None, self.http_status, reason, self.url, when)
 
 
 Judge = Callable[[Answer], Verdict | None]
-"""Tells what an answer means for its galaxy; None for an error status that needs no explanation.
+"""Tells what an answer means for its galaxy; None when there is nothing to say but its status.
 
-It is given every answer but 204, and raises PayloadError for bytes that are not what was asked
-for.
+It raises PayloadError for bytes that are not what was asked for.
 """
 
 

@@ -29,25 +29,7 @@ class ServiceError(UserError):
 
 
 class Network(Settings):
-    """How hard a service may be asked: operational, changing it fetches nothing again.
-
-    Attributes
-    ----------
-    requests_per_second, connections : float, int
-        Upper limits, for all jobs together.
-    jobs : int
-        How many jobs may ask one host at once; each gets its share of the limits.
-    timeout_s : float
-        For one request.
-    attempts : int
-        How often one request is made before it is given up.
-    stop_after : int
-        Failures in a row after which the job stops.
-    max_failed : float
-        Share of a partition's galaxies that may be failed or invalid.
-    contact : str
-        An address that the service's operators can write to; part of the User-Agent.
-    """
+    """How hard a service may be asked: operational, changing it fetches nothing again."""
 
     requests_per_second: float = Field(
         5.0, ge=1e-4, le=1e4, description="upper limit of requests a second"

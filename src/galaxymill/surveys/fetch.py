@@ -19,14 +19,7 @@ from galaxymill.progress import progress
 from galaxymill.storage.atomic import exclusive
 from galaxymill.storage.origin import Origin, content_digest, is_made, read_record
 from galaxymill.storage.parquet import open_product, read_batches
-from galaxymill.surveys.base import (
-    BATCH,
-    Cutout,
-    Network,
-    ServiceError,
-    ServiceSettings,
-    Target,
-)
+from galaxymill.surveys.base import BATCH, Cutout, Network, ServiceError, ServiceSettings, Target
 from galaxymill.surveys.follower import Follower, written_beside
 from galaxymill.surveys.footprint import screen
 from galaxymill.surveys.outcome import refuse_losses

@@ -3,15 +3,16 @@
 import logging
 import warnings
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from galaxymill.errors import UserError
 from galaxymill.surveys.base import Cutout, Target
-from galaxymill.tables import as_numbers, read_table, require_file
+from galaxymill.tables import in_unit, read_table, require_file
 
 _BRICK = ("ra1", "ra2", "dec1", "dec2")
 _MOC_KINDS = {".fits": "fits", ".json": "json"}
@@ -107,7 +108,7 @@ def _corners(path: Path) -> list[Degrees]:
             table = read_table(path, [name.upper() for name in _BRICK])
         except UserError:
             raise error from None
-    columns = [as_numbers(path, table.column(name), name).to_numpy() for name in table.column_names]
+    columns = [in_unit(path, table, name, "deg").to_numpy() for name in table.column_names]
     finite = all(np.isfinite(values).all() for values in columns)
     if not (len(table) and finite and (columns[2] < columns[3]).all()):
         raise UserError(
@@ -145,15 +146,11 @@ def _has_bricks(path: Path) -> bool:
 
     try:
         with warnings.catch_warnings(action="ignore"), fits.open(path, memmap=True) as hdus:
-            names = [{name.lower() for name in _column_names(hdu)} for hdu in hdus[1:]]
+            tables = [hdu.columns.names for hdu in hdus[1:] if hasattr(hdu, "columns")]
     except Exception as error:
         # The reader's own errors are of many kinds.
         raise UserError(f"{path}: not a FITS file ({_one_line(error)})") from error
-    return any(set(_BRICK) <= some for some in names)
-
-
-def _column_names(hdu: Any) -> list[str]:
-    return list(hdu.columns.names) if hasattr(hdu, "columns") else []
+    return any(set(_BRICK) <= {name.lower() for name in names} for names in tables)
 
 
 def _one_line(error: Exception) -> str:
@@ -173,13 +170,11 @@ def screen(targets: Iterable[Target], footprint: Path | None) -> Iterator[Target
             footprint,
         )
     reason = f"{OUTSIDE} {footprint.name}"
-    some: list[Target] = []
-    for target in targets:
-        some.append(target)
-        if len(some) == _AT_ONCE:
-            yield from _screened(some, region, reason)
-            some = []
-    yield from _screened(some, region, reason)
+    waiting = iter(targets)
+    while some := list(islice(waiting, _AT_ONCE)):
+        ra, dec = (np.array([getattr(target, name) for target in some]) for name in ("ra", "dec"))
+        for target, inside in zip(some, region.contains(ra, dec), strict=True):
+            yield target if inside else Cutout(target, "no_coverage", reason=reason)
 
 
 def _sky_share(region: Footprint) -> float:
@@ -187,12 +182,3 @@ def _sky_share(region: Footprint) -> float:
     turn = np.arange(_PLACES, dtype=np.float64)
     ra, z = turn * _GOLDEN_DEG % 360, (2 * turn + 1) / _PLACES - 1
     return float(region.contains(ra, np.degrees(np.arcsin(z))).mean())
-
-
-def _screened(targets: list[Target], region: Footprint, reason: str) -> Iterator[Target | Cutout]:
-    if not targets:
-        return
-    ra = np.array([target.ra for target in targets])
-    dec = np.array([target.dec for target in targets])
-    for target, inside in zip(targets, region.contains(ra, dec), strict=True):
-        yield target if inside else Cutout(target, "no_coverage", reason=reason)

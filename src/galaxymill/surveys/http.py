@@ -15,13 +15,7 @@ from typing import TYPE_CHECKING, Any
 from galaxymill import __version__
 from galaxymill.errors import UserError
 from galaxymill.surveys.answer import Answer, Judge, TryAgain, retry_after_s
-from galaxymill.surveys.base import (
-    BATCH,
-    MAX_PAYLOAD_BYTES,
-    Cutout,
-    Network,
-    Target,
-)
+from galaxymill.surveys.base import BATCH, MAX_PAYLOAD_BYTES, Cutout, Network, Target
 from galaxymill.surveys.gate import Breaker, Gate
 from galaxymill.surveys.workers import each
 
@@ -111,6 +105,7 @@ class Http:
         gives_up: Callable[[Answer], bool] = lambda answer: False,
         own: str = "",
         judge: Judge | None = None,
+        otherwise: Judge | None = None,
         **options: Any,
     ) -> Answer:
         """Make one request, again when it fails in a way that may pass.
@@ -127,8 +122,10 @@ class Http:
             What is asked for by itself, such as "SODA" or one of several HiPS: its failures and
             refusals are counted apart, and its 401, which may be one galaxy's, is a failure.
         judge : callable, optional
-            Tells what each answer means for the galaxy; the answer that is returned then has a
-            verdict, see `Answer.judged`.
+            Tells what an answer of success, but not 204, means for the galaxy; the answer that is
+            returned then has a verdict, see `Answer.judged`.
+        otherwise : callable, optional
+            The same for other answers; without it they are ``failed``.
         **options
             Of ``httpx.Client.stream``: headers, data, files, content.
 
@@ -148,7 +145,7 @@ class Http:
                 with attempt:
                     answer = self.once(method, url, **options)
                     if judge is not None:
-                        answer = answer.judged(judge, unfit)
+                        answer = answer.judged(judge, unfit, otherwise)
                     self._breaker.note(answer, own)
                     if answer.transient and not gives_up(answer):
                         raise TryAgain(answer)
@@ -234,21 +231,8 @@ class Http:
     ) -> Iterator[Cutout]:
         """Do the work of every target on some more threads than there are connections.
 
-        While the answers of some are checked, those of others come.
-
-        Parameters
-        ----------
-        work : callable
-            Makes the requests of one target.
-        targets : iterable of Target
-            Taken as threads become free.
-        bytes_each : int
-            What one answer takes; fewer are under way when they are large.
-
-        Yields
-        ------
-        Cutout
-            As they are done.
+        While the answers of some are checked, those of others come. ``bytes_each`` is what one
+        answer takes: fewer are under way when they are large. See `workers.each`.
         """
         connections = self.network.connections
         threads = min(connections + connections // 2, _IN_FLIGHT_BYTES // max(bytes_each, 1), BATCH)

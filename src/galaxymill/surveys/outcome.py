@@ -54,23 +54,17 @@ def refuse_losses(part: PartFile, what: str, max_failed: float) -> None:
     if lost:
         logger.warning(message)
     if total and counts["no_coverage"] == total:
-        _tell_nothing_there(part, what, total)
+        told = f"{what}: all {total} galaxies are no_coverage: {_why(part, lambda *_: True)}"
+        if not all(reason.startswith(OUTSIDE) for _, _, reason in part.outcomes()):
+            told += (
+                ". Has the survey really not been here? If what is asked for is misspelled there "
+                "is nothing anywhere; a footprint would settle such galaxies without a request"
+            )
+        logger.warning(told)
 
 
 def _is_lost(status: str, reason: str) -> bool:
     return status in ("failed", "invalid") or _NO_FILE.match(reason) is not None
-
-
-def _tell_nothing_there(part: PartFile, what: str, total: int) -> None:
-    told = f"{what}: all {total} galaxies are no_coverage: {_why(part, lambda *_: True)}"
-    if all(reason.startswith(OUTSIDE) for _, _, reason in part.outcomes()):
-        logger.warning("%s", told)
-        return
-    logger.warning(
-        "%s. Has the survey really not been here? If what is asked for is misspelled there is "
-        "nothing anywhere; a footprint would settle such galaxies without a request",
-        told,
-    )
 
 
 def _why(part: PartFile, counts: Callable[[str, str], bool]) -> str:

@@ -100,8 +100,7 @@ def as_cutout(
     told: list[str] = []
     seen: list[str] = []
     for band, packed in files.items():
-        unpacked = unpack(io.BytesIO(packed), MAX_PAYLOAD_BYTES)
-        payload = packed if unpacked is None else unpacked
+        payload = unpack(io.BytesIO(packed), MAX_PAYLOAD_BYTES).read()
         as_it_stands = not (band or hdu or naming == "order") and has_bands(payload, bands)
         if as_it_stands or not (band or is_fits(payload)):
             return Found(payload)

@@ -1,12 +1,7 @@
 """Tell whether the JPEG or PNG that a service sent is a picture of the sky."""
 
-from functools import partial
-
-import numpy as np
-import numpy.typing as npt
-
 from galaxymill.images.decode import PayloadError, is_fits, read_raster
-from galaxymill.surveys.answer import Answer, Judge
+from galaxymill.surveys.answer import Judge
 from galaxymill.surveys.base import Target
 from galaxymill.surveys.validate import Verdict
 
@@ -37,20 +32,11 @@ def check_picture(payload: bytes, target: Target) -> Verdict:
         return Verdict("invalid", str(error), error.truncated)
     if image.shape[:2] != (target.size, target.size):
         return Verdict("invalid", f"image is {image.shape[1]}×{image.shape[0]}, not {target.size}")
-    if is_blank(image):
+    if (image == image[0, 0]).all():
         return Verdict("no_coverage", "the picture is blank: off the footprint")
     return Verdict("ok")
 
 
 def picture_of(target: Target) -> Judge:
     """Make the judge of answers that should be pictures of ``target``; see `Http.ask`."""
-    return partial(_judge, target)
-
-
-def _judge(target: Target, answer: Answer) -> Verdict | None:
-    return check_picture(answer.payload, target) if answer.http_status == 200 else None
-
-
-def is_blank(image: npt.NDArray[np.uint8]) -> bool:
-    """Tell whether all pixels of an image, shape (height, width, 3), are of one colour."""
-    return bool((image == image[0, 0]).all())
+    return lambda answer: check_picture(answer.payload, target)

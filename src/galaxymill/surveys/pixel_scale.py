@@ -1,6 +1,5 @@
 """How large a piece of sky to cut out."""
 
-import math
 from collections.abc import Collection
 from pathlib import Path
 
@@ -45,7 +44,7 @@ def require_known(tile: Path, columns: Collection[str], settings: ServiceSetting
 
 
 def pixel_scale_and_size(
-    petro_r50: object, petro_r90: object, settings: ServiceSettings
+    petro_r50: float | None, petro_r90: float | None, settings: ServiceSettings
 ) -> tuple[float, int]:
     """Give the pixel scale and size of one galaxy's cutout.
 
@@ -70,14 +69,10 @@ def pixel_scale_and_size(
     """
     if settings.pixel_scale != "gz_decals":
         return settings.pixel_scale, settings.size
-    small, large = _radius(petro_r50), _radius(petro_r90)
-    field_arcsec = _GZ_SIZE * max(min(0.04 * small, 0.02 * large), 0.1)
-    wanted = settings.size or _GZ_SIZE
-    scale = field_arcsec / wanted
-    if scale >= NATIVE_PIXEL_SCALE:
-        return scale, wanted
-    size = round(field_arcsec / NATIVE_PIXEL_SCALE)
-    return NATIVE_PIXEL_SCALE, min(max(size, _MIN_SIZE), MAX_SIZE)
+    r50, r90 = (np.array([radius or 0], np.float64) for radius in (petro_r50, petro_r90))
+    size = int(cutout_sizes(r50, r90, settings)[0])
+    scale = float(_fields_arcsec(r50, r90)[0]) / (settings.size or _GZ_SIZE)
+    return max(scale, NATIVE_PIXEL_SCALE), size
 
 
 def cutout_sizes(r50: Floats, r90: Floats, settings: ServiceSettings) -> Sizes:
@@ -94,13 +89,13 @@ def cutout_sizes(r50: Floats, r90: Floats, settings: ServiceSettings) -> Sizes:
     -------
     ndarray, shape (n,), int64
     """
-    small, large = (np.where(np.isfinite(r) & (r > 0), r, 0.0) for r in (r50, r90))
-    field_arcsec = _GZ_SIZE * np.maximum(np.minimum(0.04 * small, 0.02 * large), 0.1)
+    field_arcsec = _fields_arcsec(r50, r90)
     native = np.clip(np.round(field_arcsec / NATIVE_PIXEL_SCALE), _MIN_SIZE, MAX_SIZE)
     wanted = settings.size or _GZ_SIZE
     coarse = field_arcsec / wanted >= NATIVE_PIXEL_SCALE
     return np.where(coarse, wanted, native).astype(np.int64)
 
 
-def _radius(value: object) -> float:
-    return value if isinstance(value, float) and math.isfinite(value) and value > 0 else 0.0
+def _fields_arcsec(r50: Floats, r90: Floats) -> Floats:
+    small, large = (np.where(np.isfinite(r) & (r > 0), r, 0.0) for r in (r50, r90))
+    return _GZ_SIZE * np.maximum(np.minimum(0.04 * small, 0.02 * large), 0.1)

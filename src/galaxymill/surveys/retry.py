@@ -4,8 +4,6 @@ import logging
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from galaxymill.errors import UserError
@@ -117,9 +115,9 @@ def _is_better(now: str, before: str) -> bool:
 
 def _rows(out: Path, statuses: Collection[str]) -> dict[str, str]:
     """Give the galaxies of some statuses, and which it is."""
-    table = pq.read_table(out, columns=["object_id", "status"])
-    rows = table.filter(pc.is_in(table["status"], pa.array(list(statuses))))
-    return dict(zip(rows["object_id"].to_pylist(), rows["status"].to_pylist(), strict=True))
+    wanted = [("status", "in", list(statuses))]
+    rows = pq.read_table(out, columns=["object_id", "status"], filters=wanted)
+    return dict(zip(*rows.to_pydict().values(), strict=True))
 
 
 def _merged(out: Path, part: PartFile, new: Collection[str]) -> Iterator[Cutout]:

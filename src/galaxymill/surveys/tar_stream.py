@@ -11,21 +11,9 @@ from dataclasses import dataclass
 
 _BLOCK = 512
 _REGULAR = {tarfile.REGTYPE, tarfile.AREGTYPE}
-_WITHOUT_DATA = {
-    tarfile.LNKTYPE,
-    tarfile.SYMTYPE,
-    tarfile.CHRTYPE,
-    tarfile.BLKTYPE,
-    tarfile.DIRTYPE,
-    tarfile.FIFOTYPE,
-}
-_NO_MEMBERS = {
-    tarfile.DIRTYPE,
-    tarfile.XHDTYPE,
-    tarfile.XGLTYPE,
-    tarfile.GNUTYPE_LONGNAME,
-    tarfile.GNUTYPE_LONGLINK,
-}
+_LONG_NAMES = {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
+_WITHOUT_DATA = {*tarfile.SUPPORTED_TYPES} - {*tarfile.REGULAR_TYPES} - _LONG_NAMES
+_NO_MEMBERS = {tarfile.DIRTYPE, tarfile.XHDTYPE, tarfile.XGLTYPE, *_LONG_NAMES}
 
 
 class ArchiveError(ValueError):

@@ -118,7 +118,10 @@ def _check_fits(
         height, width = next(iter(cutout.planes.values())).shape
         if (height, width) != (target.size, target.size):
             return Verdict("invalid", f"cutout is {width}×{height} pixels, not {target.size}")
-        off = _off_centre_pixels(cutout, target)
+        place, off = cutout.place, np.nan
+        if place is not None:
+            away = separation_arcsec(place.ra, place.dec, target.ra, target.dec)
+            off = away / place.pixel_scale
         if not off <= tolerance_pixels:
             return Verdict("invalid", f"centre is {off:.1f} pixels from the galaxy")
         scale = cutout.pixel_scale or 0.0
@@ -160,11 +163,3 @@ def _range(plane: npt.NDArray[np.float32]) -> tuple[float, float]:
     if np.isinf([low, high]).any():
         return _range(np.where(np.isinf(plane), np.float32(np.nan), plane))
     return low, high
-
-
-def _off_centre_pixels(cutout: FitsCutout, target: Target) -> float:
-    """Distance of the image's middle from the target, in pixels; NaN without a WCS."""
-    place = cutout.place
-    if place is None:
-        return float("nan")
-    return separation_arcsec(place.ra, place.dec, target.ra, target.dec) / place.pixel_scale

@@ -20,6 +20,7 @@ from galaxymill.models.depthwise import QuickDepthwise
 from galaxymill.models.heads import Head
 from galaxymill.models.network import Network
 from galaxymill.models.settings import TrainSettings
+from galaxymill.models.store import not_finite
 from galaxymill.models.views import central_view, erase, random_view
 from galaxymill.training.calibrate import fit_log_scale, mixture_nll
 from galaxymill.training.data import Batch, Batches, Cached, Share, Streamed
@@ -145,7 +146,8 @@ class Learner(lightning.LightningModule):  # type: ignore[misc]
         # DDP takes the mean over processes, which may have different numbers of galaxies.
         part = batch.whole / processes
         loss: Tensor = _head(self.network).loss(outputs, batch.labels).sum(1).sum() / part
-        self._stop_unless_finite("the loss", gathered_sum(self.trainer, loss.detach()))
+        total = self.trainer.strategy.reduce(loss.detach().clone(), reduce_op="sum")
+        self._stop_unless_finite("the loss", float(total))
         self._seen += len(batch.labels)
         self._loss_sum += float(loss.detach()) * part
         return loss
@@ -163,14 +165,12 @@ class Learner(lightning.LightningModule):  # type: ignore[misc]
         if math.isfinite(value):
             return
         settings = self._settings
-        first = self._step == 0
-        way_out = (
-            f"No step was taken yet: the labels or what it starts from (weights: "
-            f"{settings.weights}) are to blame"
-            if first
-            else f"Give a smaller learning_rate than {settings.learning_rate:g}, a longer warm_up "
-            f"than {settings.warm_up:g}, or a smaller gradient_clip than {settings.gradient_clip:g}"
-        )
+        way_out = f"No step was taken yet: the labels or weights {settings.weights} are to blame"
+        if self._step:
+            way_out = (
+                f"Give a smaller learning_rate than {settings.learning_rate:g}, a longer warm_up "
+                f"than {settings.warm_up:g}, or a smaller gradient_clip"
+            )
         raise SharedError(
             f"train: {what} is not finite ({value:g}) in epoch {self.epoch}, step {self._step} of "
             f"{self._steps}, at learning rate {self._rate:g}: nothing sound would come of it. "
@@ -203,7 +203,8 @@ class Learner(lightning.LightningModule):  # type: ignore[misc]
             self._stop_unless_finite("the validation loss", judged)
         # The last step of an epoch may have spoilt what no loss has seen yet.
         for network in {self.network, self.average}:
-            self._stop_unless_finite("a weight", sum_of_weights(network))
+            if name := not_finite(network.state_dict()):
+                self._stop_unless_finite(f"weight {name}", math.nan)
         earlier = [row["val_nll"] for row in self.history]
         # Without a validation split the last epoch is taken: the training loss cannot judge.
         kept = judged is None or judged < min(earlier, default=math.inf)
@@ -253,17 +254,6 @@ def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
                 mean.lerp_(value, 1 - decay)
             else:
                 mean.copy_(value)
-
-
-def sum_of_weights(network: nn.Module) -> float:
-    """Add up the sizes of all weights and statistics; not finite as soon as one is not."""
-    values = [v for v in network.state_dict().values() if v.dtype.is_floating_point]
-    return float(torch.stack([value.double().abs().sum() for value in values]).sum())
-
-
-def gathered_sum(trainer: Any, value: Tensor) -> float:
-    """Add a number up over all processes."""
-    return float(trainer.strategy.reduce(value.clone(), reduce_op="sum"))
 
 
 def gathered(trainer: Any, values: Tensor) -> Tensor:

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from galaxymill.images.decode import carried, ones_complement_sum
+from galaxymill.products import RELEASED
 from galaxymill.release.columns import Column
-from galaxymill.units import is_fits_unit
+from galaxymill.units import in_fits
 
 MOST_ROWS = 10_000_000
 """More than these are written as a file a tile."""
@@ -23,18 +24,6 @@ ROWS_AT_ONCE = 2048
 
 _BLOCK = 2880
 _NULL = {"I": -(2**15), "J": -(2**31), "K": -(2**63)}
-_CODES = {
-    pa.bool_(): "L",
-    pa.uint8(): "I",
-    pa.int8(): "I",
-    pa.int16(): "I",
-    pa.uint16(): "J",
-    pa.int32(): "J",
-    pa.uint32(): "K",
-    pa.int64(): "K",
-    pa.float32(): "E",
-    pa.float64(): "D",
-}
 _DTYPES = {"L": "i1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8"}
 
 
@@ -94,8 +83,8 @@ class FitsTable:
 
         self._file, self._columns = file, columns
         self._codes = [
-            f"{max(widths[column.name], 1)}A" if is_text(column.field.type) else _code(column)
-            for column in columns
+            f"{max(widths[c.name], 1) if is_text(c.field.type) else ''}{RELEASED[c.field.type][1]}"
+            for c in columns
         ]
         kinds = [(f"f{n}", _DTYPES.get(c, f"S{c[:-1]}")) for n, c in enumerate(self._codes)]
         together = np.zeros(ROWS_AT_ONCE, kinds)
@@ -150,10 +139,6 @@ class FitsTable:
         self._file.write(self._header.tostring().encode("ascii"))
 
 
-def _code(column: Column) -> str:
-    return _CODES[column.field.type]
-
-
 def _set_sums(header: Any, data: int) -> None:
     """Set DATASUM, and CHECKSUM so that the HDU adds up to -0."""
     header["DATASUM"] = str(data)
@@ -188,7 +173,7 @@ def _header(columns: Sequence[Column], codes: Sequence[str], rows: int, name: st
     from astropy.io import fits
 
     fields = [
-        fits.Column(column.name, code, _unit(column), null=_NULL.get(code))
+        fits.Column(column.name, code, in_fits(column.unit) or None, null=_NULL.get(code))
         for column, code in zip(columns, codes, strict=True)
     ]
     header = fits.BinTableHDU.from_columns(fields, nrows=0, name=name).header
@@ -196,15 +181,11 @@ def _header(columns: Sequence[Column], codes: Sequence[str], rows: int, name: st
     for number, column in enumerate(columns, 1):
         if column.ucd:
             header[f"TUCD{number}"] = column.ucd
-        unit = f" [{column.unit}]" if column.unit and not _unit(column) else ""
+        # One that FITS does not know, such as nat, stands in the comment instead.
+        unit = f" [{column.unit}]" if in_fits(column.unit) != column.unit else ""
         if column.description or unit:
             header[f"TCOMM{number}"] = ascii_only(column.description + unit)
     return header
-
-
-def _unit(column: Column) -> str | None:
-    """Unit for TUNIT; one that FITS does not know, such as nat, stands in the comment instead."""
-    return column.unit if column.unit and is_fits_unit(column.unit) else None
 
 
 def ascii_only(text: str) -> str:

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
-from galaxymill.errors import UserError
-from galaxymill.release.columns import DATATYPES, Column, schema_of
+from galaxymill import products
+from galaxymill.release.columns import Column, schema_of
 
 
 def described_schema(columns: Sequence[Column], table: str, widths: Mapping[str, int]) -> pa.Schema:
@@ -28,13 +28,7 @@ def described_schema(columns: Sequence[Column], table: str, widths: Mapping[str,
 
 
 def votable_header(columns: Sequence[Column], name: str, widths: Mapping[str, int]) -> bytes:
-    """Write a VOTable 1.4 document with a FIELD a column and no data.
-
-    Raises
-    ------
-    UserError
-        When a column kept from the catalogue has a type that a VOTable has no word for.
-    """
+    """Write a VOTable 1.4 document with a FIELD a column and no data."""
     from astropy.io.votable import tree
 
     document = tree.VOTableFile(version="1.4")
@@ -55,12 +49,8 @@ def _kind(column: Column, widths: Mapping[str, int]) -> dict[str, str | None]:
     kind, size = column.field.type, None
     if isinstance(kind, pa.FixedSizeListType):
         kind, size = kind.value_type, str(kind.list_size)
-    if kind not in DATATYPES:
-        raise UserError(
-            f"catalogue: kept column {column.name!r} is of type {kind}, which no VOTable has; "
-            f"allowed: {', '.join(map(str, DATATYPES))}; leave it out of keep"
-        )
-    if DATATYPES[kind] == "char":
+    datatype, _ = products.RELEASED[kind]
+    if datatype == "char":
         size = f"{max(widths[column.name], 1)}*"
-    words = {"datatype": DATATYPES[kind], "arraysize": size}
+    words = {"datatype": datatype, "arraysize": size}
     return {**words, "unit": column.unit or None, "ucd": column.ucd or None}

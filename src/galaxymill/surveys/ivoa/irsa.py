@@ -84,16 +84,7 @@ def circle(targets: list[Target]) -> tuple[float, float, float]:
 def look_up(
     http: Http, server: str, collection: str, targets: list[Target]
 ) -> list[dict[str, Any]] | None:
-    """Ask once for the images around some galaxies.
-
-    Parameters
-    ----------
-    http : Http
-        Makes the request.
-    server, collection : str
-        The SIA2 service, and which of its collections.
-    targets : list of Target
-        Near each other.
+    """Ask once for the images around some galaxies that are near each other.
 
     Returns
     -------

@@ -61,11 +61,11 @@ class Dataset:
     did: str
     access_url: str
     access_format: str
-    links_url: str
-    ra: float
-    dec: float
-    em_min: float
-    em_max: float
+    links_url: str = ""
+    ra: float = float("nan")
+    dec: float = float("nan")
+    em_min: float = float("nan")
+    em_max: float = float("nan")
     band: str = ""
     kilobytes: float = float("nan")
     collection: str = ""

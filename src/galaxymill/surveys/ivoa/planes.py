@@ -38,8 +38,8 @@ def cut_answer(answer: Answer, target: Target, factor: float) -> Plane | None:
     """
     if not answer.payload:
         raise PayloadError("empty answer", truncated=True)
-    unpacked = unpack(io.BytesIO(answer.payload), MAX_PAYLOAD_BYTES)
-    return _fullest(answer.payload if unpacked is None else unpacked, target, factor)
+    payload = unpack(io.BytesIO(answer.payload), MAX_PAYLOAD_BYTES).read()
+    return _fullest(payload, target, factor)
 
 
 def _fullest(payload: bytes, target: Target, factor: float) -> Plane | None:

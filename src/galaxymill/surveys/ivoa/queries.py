@@ -10,13 +10,7 @@ from urllib.parse import urlsplit
 
 from galaxymill.surveys.base import Target
 from galaxymill.surveys.http import Http
-from galaxymill.surveys.ivoa.datalink import (
-    Cutter,
-    Link,
-    is_datalink,
-    linker,
-    read_link,
-)
+from galaxymill.surveys.ivoa.datalink import Cutter, Link, is_datalink, linker, read_link
 from galaxymill.surveys.ivoa.obscore import Dataset, Selection
 from galaxymill.surveys.ivoa.votable import (
     ArchiveError,
@@ -37,9 +31,7 @@ UPLOAD_ROWS = 1000
 _MAX_RECORDS = 100_000
 _POINT_RADIUS_DEG = 1 / 3600
 _LINK_FRESH_S = 600.0
-_TOO_MANY = (
-    "the galaxy has more images than the archive lists: give collection, calib_level or where"
-)
+_TOO_MANY = "more images than the archive lists: give collection, calib_level or where"
 REFUSED = {400, 404, 422}
 """What a service answers for a dataset that it does not know."""
 _NAMES = ("did", "linked_id")
@@ -48,18 +40,9 @@ _NAMES = ("did", "linked_id")
 
 @dataclass(frozen=True)
 class _Pattern:
-    """How links of a kind follow from their datasets.
+    """How links of a kind follow from their datasets: ``names`` are attributes that identify one.
 
-    Attributes
-    ----------
-    cutter : Cutter
-        The SODA service.
-    names : tuple of str
-        Attributes of a dataset that are its identifier there.
-    seen_at : str
-        The DataLink that tells so.
-    proven : bool
-        Whether the DataLink of another dataset tells the same.
+    The DataLink ``seen_at`` tells so; ``proven`` is what that of another dataset tells too.
     """
 
     cutter: Cutter
@@ -88,7 +71,7 @@ class Archive:
         self._server, self._tap = server, tap
         self._session = session(http)
         self._links_session = session(http, own="DataLink")
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._links: dict[str, tuple[float, Link]] = {}
         self._patterns: dict[tuple[str, ...], _Pattern] = {}
         self._files: set[tuple[str, ...]] = set()
@@ -143,9 +126,8 @@ class Archive:
             found: defaultdict[str, list[Dataset]] = defaultdict(list)
             links_of = linker(results, self._tap)
             for row in rows_of(results):
-                found[targets[int(row["object_id"])].object_id].append(
-                    self._dataset(row, links_of(row))
-                )
+                galaxy = targets[int(row["object_id"])]
+                found[galaxy.object_id].append(self._dataset(row, links_of(row)))
         if overflow:
             if len(targets) == 1:
                 return {targets[0].object_id: ArchiveError(f"TAP: {_TOO_MANY}", 200)}
@@ -191,20 +173,17 @@ class Archive:
             pattern = self._patterns.get(_kind(dataset))
             if pattern is not None and pattern.proven and self._fresh(dataset) is None:
                 return Link(pattern.cutter, getattr(dataset, pattern.names[0]), assumed=True)
-            return self._own_link(dataset)
+            return self.own_link(dataset)
 
     def own_link(self, dataset: Dataset) -> Link:
         """Tell what a dataset's own DataLink says, whatever others say; see `link`."""
         with self._lock:
-            return self._own_link(dataset)
-
-    def _own_link(self, dataset: Dataset) -> Link:
-        link = self._fresh(dataset)
-        if link is None:
-            link = self._ask_link(dataset)
-            self._links[dataset.links_url] = time.monotonic(), link
-            self._learn(dataset, link)
-        return link
+            link = self._fresh(dataset)
+            if link is None:
+                link = self._ask_link(dataset)
+                self._links[dataset.links_url] = time.monotonic(), link
+                self._learn(dataset, link)
+            return link
 
     def _fresh(self, dataset: Dataset) -> Link | None:
         made, link = self._links.get(dataset.links_url, (0.0, None))

@@ -79,11 +79,8 @@ class Sia1Archive:
             did=title,
             access_url=text(row[names["access_url"]]),
             access_format=text(row.get(names["access_format"])) or "image/fits",
-            links_url="",
             ra=number(row.get(names["s_ra"])),
             dec=number(row.get(names["s_dec"])),
-            em_min=float("nan"),
-            em_max=float("nan"),
             band=text(row[self._band_column]).split(" ")[0],
         )
 

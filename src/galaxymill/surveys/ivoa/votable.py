@@ -110,10 +110,8 @@ def _with_plain_parameters(document: bytes) -> bytes:
     return _PARAM.sub(lambda tag: tag[1] + _PLAIN + _TYPE.sub(b"", tag[2]), document)
 
 
-def _judge_table(answer: Answer) -> Verdict | None:
+def _judge_table(answer: Answer) -> Verdict:
     """Tell a whole VOTable, or a file in its place, from all that another try may better."""
-    if answer.http_status != 200:
-        return None
     if is_file(answer.headers.get("content-type", ""), answer.payload):
         return Verdict("ok")
     if answer.cut or _OUTSIZE.search(answer.payload):

@@ -1,6 +1,5 @@
 """One tile on disk: its header, and its pixels box by box. Bounded before anything is parsed."""
 
-import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,12 +54,9 @@ class TileImage:
             self._file = _open(path)
             try:
                 self._hdu = _find(list_hdus(self._file), hdu)
-                self.index, self.header, self.grain = (
-                    self._hdu.index,
-                    self._hdu.header,
-                    self._hdu.grain,
-                )
-                self.shape = self._hdu.shape[1:] if self._hdu.shape else (0, 0)
+                self.index, self.header = self._hdu.index, self._hdu.header
+                self.grain = self._hdu.grain
+                self.shape = self._hdu.outline
             except BaseException:
                 self._file.close()
                 raise
@@ -96,34 +92,26 @@ class TileImage:
             When the header has no WCS that can be used.
         """
         mosaic = Mosaic(self, self.header, factor)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                scale = mosaic.pixel_scale
-                _ = mosaic.wcs_header
-        except Exception as error:
-            # The WCS library's errors are of many kinds.
-            raise PayloadError(f"{self.name}: no usable WCS ({error})") from error
-        if not (np.isfinite(scale) and scale > 0):
-            raise PayloadError(f"{self.name}: no usable WCS (pixel scale is {scale})")
+        with self._named("no usable WCS"):
+            _ = mosaic.wcs_header
+            if not 0 < mosaic.pixel_scale < np.inf:
+                raise ValueError(f"pixel scale is {mosaic.pixel_scale}")
         return mosaic
 
     @contextmanager
-    def _named(self) -> Iterator[None]:
+    def _named(self, fault: str = "undecodable FITS") -> Iterator[None]:
         """Name the file in every error."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 yield
         except OSError as error:
-            reason = error.strerror or "unreadable"
-            raise PayloadError(f"{self.name}: {reason}") from error
+            raise PayloadError(f"{self.name}: {error.strerror or 'unreadable'}") from error
         except PayloadError as error:
             raise PayloadError(f"{self.name}: {error}", error.truncated) from error
         except Exception as error:
-            # Whatever a damaged file makes the FITS library do, it is this file's fault.
-            kind = type(error).__name__
-            raise PayloadError(f"{self.name}: undecodable FITS ({kind}: {error})") from error
+            # The libraries' errors are of many kinds.
+            raise PayloadError(f"{self.name}: {fault} ({error})") from error
 
 
 def _find(hdus: list[Hdu], wanted: str) -> Hdu:
@@ -141,11 +129,10 @@ def _open(path: Path) -> IO[bytes]:
     """Open a file, unpacked if need be."""
     file = path.open("rb")
     try:
-        data = unpack(file, _MAX_UNPACKED_BYTES)
+        unpacked = unpack(file, _MAX_UNPACKED_BYTES)
     except PayloadError as error:
         file.close()
         raise PayloadError(f"{error}: keep it unpacked, or fpacked", error.truncated) from error
-    if data is None:
-        return file
-    file.close()
-    return io.BytesIO(data)
+    if unpacked is not file:
+        file.close()
+    return unpacked

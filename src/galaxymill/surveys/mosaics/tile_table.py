@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from galaxymill.errors import UserError
 from galaxymill.surveys.mosaics.mosaic import unit_vectors
-from galaxymill.tables import check_range, read_table
+from galaxymill.tables import check_range, in_unit, read_table
 
 COLUMNS = ("tile", "band", "path", "ra", "dec", "radius")
 _TEXTS = ("tile", "band", "path", "hdu")
@@ -66,7 +66,7 @@ class TileTable:
         texts = {name: table.column(name).to_pylist() for name in _TEXTS}
         _check_texts(path, texts)
         ra, dec, radius = (
-            check_range(path, table.column(name), name, low, high).to_numpy()
+            check_range(path, in_unit(path, table, name, "deg"), name, low, high).to_numpy()
             for name, low, high in (("ra", -360, 360), ("dec", -90, 90), ("radius", 0, 180))
         )
         known = sorted(set(texts["band"]))

@@ -21,26 +21,14 @@ import numpy as np
 from pydantic import Field
 
 from galaxymill.settings import Names
-from galaxymill.surveys.base import (
-    MAX_SIZE,
-    Cutout,
-    Network,
-    PixelScale,
-    Target,
-    Url,
-)
+from galaxymill.surveys.base import MAX_SIZE, Cutout, Network, PixelScale, Target, Url
 from galaxymill.surveys.http import Http
-from galaxymill.surveys.ivoa.irsa import (
-    BANDS,
-    Listed,
-    by_tile,
-    cells,
-    look_up,
-)
+from galaxymill.surveys.ivoa.irsa import BANDS, Listed, by_tile, cells, look_up
 from galaxymill.surveys.ivoa.votable import require_images, session, sia2
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, cut, zero_point_factor
 from galaxymill.surveys.mosaics.native import NativeSettings, assemble
 from galaxymill.surveys.mosaics.range_reader import BlockCache, Unreadable, open_image, requests_for
+from galaxymill.surveys.per_galaxy import HttpService
 
 _ROW_BYTES = 19200 * 4
 _CACHE_BYTES = 128_000_000
@@ -142,7 +130,7 @@ class _Tile:
         return mosaic
 
 
-class EuclidService:
+class EuclidService(HttpService):
     """Find the mosaics by SIA2, and cut the galaxies out of them tile by tile."""
 
     def __init__(self, settings: EuclidSettings, network: Network) -> None:
@@ -167,10 +155,6 @@ class EuclidService:
         for number, members in on_tile.items():
             upwards = [target for _, target in sorted(members, key=lambda member: member[0])]
             yield from self._tile(tiles.pop(number), upwards)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
 
     def _find(
         self, cell: list[Target], cell_deg: float, tiles: dict[str, _Tile]

@@ -116,7 +116,7 @@ def path_hint(path: str) -> str:
     """Say what is wrong with a path that leads to no file, if it shows."""
     if "://" in path:
         return "; it is a web address: download the files, and give their paths"
-    if path[1:3] == ":\\":
+    if path[1:3] in (":\\", ":/"):
         return "; give paths below the folder, without a drive, and use / between folders"
     return "; use / between folders" if "\\" in path else ""
 

@@ -10,7 +10,7 @@ galaxy.
 import json
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from urllib.parse import urlencode
 
 import numpy as np
@@ -19,8 +19,9 @@ from pydantic import Field, model_validator
 from galaxymill.images.decode import PayloadError
 from galaxymill.images.hdus import read_images
 from galaxymill.settings import Names, Numbers
-from galaxymill.surveys.base import Cutout, Network, ServiceSettings, Target, Url
-from galaxymill.surveys.http import Answer, Http, Judge
+from galaxymill.surveys.base import Cutout, ServiceSettings, Target, Url
+from galaxymill.surveys.http import Answer, Judge
+from galaxymill.surveys.ivoa.votable import shorten
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, stack, zero_point_factor
 from galaxymill.surveys.per_galaxy import PerGalaxyService
 from galaxymill.surveys.pictures import picture_of
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 _PATH = "/hips-image-services/hips2fits"
 _FORMATS = {"fits": "fits", "jpeg": "jpg", "png": "png"}
 _ZERO_POINT_MAX = 50
-_ERROR_BYTES, _TITLE_LETTERS = 20_000, 200
+_ERROR_BYTES = 20_000
 _OFF_COVERAGE = re.compile(
     r"\b(out of|outside)\b[\w\s]*\bcoverage\b|\bno coverage\b|\bnot covered\b", re.IGNORECASE
 )
@@ -92,10 +93,7 @@ class Hips2FitsSettings(ServiceSettings):
 class Hips2FitsService(PerGalaxyService):
     """Ask ``hips-image-services/hips2fits`` for each galaxy and band."""
 
-    def __init__(self, settings: Hips2FitsSettings, network: Network) -> None:
-        self._settings = settings
-        http = Http(network, settings.server, max_bytes=settings.most_bytes())
-        super().__init__(http, settings)
+    _settings: Hips2FitsSettings
 
     def _cutout(self, target: Target) -> Cutout:
         if not self._settings.sends_pictures:
@@ -107,9 +105,7 @@ class Hips2FitsService(PerGalaxyService):
         planes: dict[str, Plane] = {}
         for band, hips in zip(self._settings.bands, self._settings.hips, strict=True):
 
-            def judge(answer: Answer, band: str = band) -> Verdict | None:
-                if answer.http_status != 200:
-                    return None
+            def judge(answer: Answer, band: str = band) -> Verdict:
                 planes[band] = self._plane(answer.payload, target, band)
                 return Verdict("no_coverage" if is_empty(planes[band].data) else "ok")
 
@@ -156,7 +152,7 @@ class Hips2FitsService(PerGalaxyService):
         query = hips2fits.query_with_wcs(hips, _wcs(target), format=form, get_query_payload=True)
         path = f"{_PATH}?{urlencode(query)}"
         # A HiPS that is there says nothing of the others.
-        return self._http.get(path, own=hips, judge=lambda it: judge(it) or _refusal(it))
+        return self._http.get(path, own=hips, judge=judge, otherwise=_refusal)
 
 
 def _wcs(target: Target) -> "WCS":
@@ -182,21 +178,14 @@ def _wcs_cards(header: "Header") -> "Header":
 
 def _refusal(answer: Answer) -> Verdict:
     """Say what an answer other than 200 means; errors are JSON: title and description."""
-    said = _json_object(answer.payload)
-    title, description = (str(said.get(key, "")) for key in ("title", "description"))
+    try:
+        # What is longer than errors are ends too early, and so is none.
+        said = json.loads(answer.payload[:_ERROR_BYTES])
+    except (ValueError, RecursionError):
+        said = None
+    told = said if isinstance(said, dict) else {}
+    title, description = (str(told.get(key, "")) for key in ("title", "description"))
     refused = 400 <= (answer.http_status or 0) < 500
     off = refused and _OFF_COVERAGE.search(f"{title}. {description}")
-    # One line of Unicode proper: JSON may hold halves of characters, which no table takes.
-    line = " ".join(title.split())[:_TITLE_LETTERS].encode(errors="replace").decode()
-    reason = f"{answer.reason}: {line}" if line else answer.reason
+    reason = f"{answer.reason}: {line}" if (line := shorten(title)) else answer.reason
     return Verdict("no_coverage" if off else "failed", reason)
-
-
-def _json_object(payload: bytes) -> dict[str, Any]:
-    if len(payload) > _ERROR_BYTES:
-        return {}
-    try:
-        said = json.loads(payload)
-    except (ValueError, RecursionError):
-        return {}
-    return said if isinstance(said, dict) else {}

@@ -25,19 +25,12 @@ from pydantic import Field
 
 from galaxymill.images.decode import PayloadError
 from galaxymill.images.hdus import list_hdus, read_images
-from galaxymill.surveys.base import (
-    MAX_SIZE,
-    Cutout,
-    Network,
-    PixelScale,
-    ServiceError,
-    Target,
-    Url,
-)
+from galaxymill.surveys.base import MAX_SIZE, Cutout, Network, PixelScale, ServiceError, Target, Url
 from galaxymill.surveys.credentials import Credentials
 from galaxymill.surveys.http import Answer, Http, TryAgain, pieces
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, zero_point_factor
 from galaxymill.surveys.mosaics.native import NativeSettings, assemble, cut_native
+from galaxymill.surveys.per_galaxy import HttpService
 from galaxymill.surveys.tar_stream import ArchiveError, Member, read_members
 
 _FILTERS = {"g": "HSC-G", "r": "HSC-R", "i": "HSC-I", "z": "HSC-Z", "y": "HSC-Y"}
@@ -122,7 +115,7 @@ def _empty(planes: dict[str, Plane]) -> int:
     return sum(int(np.count_nonzero(~np.isfinite(plane.data))) for plane in planes.values())
 
 
-class HscService:
+class HscService(HttpService):
     """Ask ``/das_cutout`` for many galaxies at once."""
 
     def __init__(self, settings: HscSettings, network: Network) -> None:
@@ -144,10 +137,6 @@ class HscService:
                     yield Cutout(target, "invalid", reason=f"field spans {size} pixels")
             yield from self._bulk(fitting)
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
-
     def _bulk(self, targets: list[Target]) -> Iterator[Cutout]:
         """Answer the galaxies of one request; those that did not come are asked for again."""
         waiting = {target.object_id: target for target in targets}
@@ -156,21 +145,22 @@ class HscService:
             try:
                 for attempt in self._http.retries():
                     with attempt:
-                        unfit = ""
+                        unfit: dict[str, str] = {}
                         for cutout in self._once(list(waiting.values())):
                             if cutout.http_status == 200 and cutout.status == "failed":
-                                unfit = cutout.reason
+                                unfit[cutout.target.object_id] = cutout.reason
                                 continue
                             del waiting[cutout.target.object_id]
                             yield cutout
                         if unfit:
                             now = datetime.now(UTC)
-                            raise TryAgain(Answer(b"", 200, unfit, self._path, now))
+                            raise TryAgain(Answer(b"", 200, "unfit", self._path, now))
             except TryAgain as last:
                 # As long as something comes, it is worth going on.
                 if len(waiting) == before:
-                    for target in waiting.values():
-                        yield last.answer.cutout(target, "failed", last.answer.reason)
+                    for key, target in waiting.items():
+                        reason = unfit.get(key, last.answer.reason)
+                        yield last.answer.cutout(target, "failed", reason)
                     return
 
     def _once(self, targets: list[Target]) -> Iterator[Cutout]:

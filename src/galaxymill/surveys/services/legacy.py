@@ -16,8 +16,8 @@ from urllib.parse import urlencode
 from pydantic import Field, model_validator
 
 from galaxymill.images.hdus import list_hdus
-from galaxymill.surveys.base import Cutout, Network, ServiceSettings, Target, Url
-from galaxymill.surveys.http import Answer, Http, Judge
+from galaxymill.surveys.base import Cutout, ServiceSettings, Target, Url
+from galaxymill.surveys.http import Answer, Judge
 from galaxymill.surveys.per_galaxy import PerGalaxyService
 from galaxymill.surveys.pictures import check_picture, picture_of
 from galaxymill.surveys.validate import Verdict, check_payload
@@ -70,45 +70,38 @@ class LegacySettings(ServiceSettings):
 class LegacyService(PerGalaxyService):
     """Ask ``/viewer/fits-cutout`` or ``/viewer/jpeg-cutout`` for each galaxy."""
 
-    def __init__(self, settings: LegacySettings, network: Network) -> None:
-        self._settings = settings
-        http = Http(network, settings.server, max_bytes=settings.most_bytes())
-        super().__init__(http, settings)
+    _settings: LegacySettings
 
     def _cutout(self, target: Target) -> Cutout:
-        if self._settings.sends_pictures:
-            path, judge = self._jpeg_path(target), picture_of(target)
-        else:
-            path, judge = self._fits_path(target), self._fits_of(target)
-        answer = self._http.get(path, judge=lambda answer: _no_layer(answer) or judge(answer))
+        path, look = self._jpeg_path(target), check_picture
+        otherwise: Judge = _no_layer
+        if not self._settings.sends_pictures:
+            path, look, otherwise = self._fits_path(target), self._check, self._fault_at(target)
+        answer = self._http.get(
+            path,
+            judge=lambda answer: _no_layer(answer) or look(answer.payload, target),
+            otherwise=otherwise,
+        )
         return answer.cutout(target)
 
-    def _fits_of(self, target: Target) -> Judge:
-        """Make the judge of FITS answers; after a 500 it looks at the picture of the same place."""
+    def _fault_at(self, target: Target) -> Judge:
+        """Make the judge of faults, who after a 500 looks at the picture of the same place."""
         shows_sky = False
 
         def judge(answer: Answer) -> Verdict | None:
             nonlocal shows_sky
-            if answer.http_status == 200:
-                return self._check(answer.payload, target)
             if answer.http_status != 500 or shows_sky:
+                return _no_layer(answer)
+            shown = self._http.once("GET", self._jpeg_path(target))
+            shown = shown.judged(picture_of(target), set())
+            if shown.failed:
+                self._http.note(shown)
+            shows_sky = shown.verdict.status == "ok"
+            if shown.verdict.status != "no_coverage":
                 return None
-            place = self._place(target)
-            shows_sky = place.status == "ok"
-            if place.status != "no_coverage":
-                return None
-            return Verdict("no_coverage", f"HTTP 500, and {place.reason}")
+            return Verdict("no_coverage", f"HTTP 500, and {shown.why}")
 
         return judge
-
-    def _place(self, target: Target) -> Verdict:
-        """Ask once whether the viewer has anything to show at a place."""
-        answer = self._http.once("GET", self._jpeg_path(target))
-        if answer.failed:
-            self._http.note(answer)
-        if answer.http_status != 200 or answer.cut:
-            return Verdict("failed", answer.reason)
-        return check_picture(answer.payload, target)
 
     def _check(self, payload: bytes, target: Target) -> Verdict:
         verdict = check_payload(payload, target, self._settings.bands)

@@ -22,18 +22,11 @@ from pydantic import Field
 
 from galaxymill.images.decode import PayloadError
 from galaxymill.images.hdus import read_images
-from galaxymill.surveys.base import (
-    BATCH,
-    MAX_SIZE,
-    Cutout,
-    Network,
-    PixelScale,
-    Target,
-    Url,
-)
-from galaxymill.surveys.http import Answer, Http, Judge
+from galaxymill.surveys.base import BATCH, MAX_SIZE, Cutout, Network, PixelScale, Target, Url
+from galaxymill.surveys.http import Answer, Http
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, zero_point_factor
 from galaxymill.surveys.mosaics.native import NativeSettings, assemble, cut_native
+from galaxymill.surveys.per_galaxy import HttpService
 from galaxymill.surveys.validate import Verdict
 
 _NAMES = "/cgi-bin/ps1filenames.py"
@@ -72,7 +65,7 @@ class PanstarrsSettings(NativeSettings):
         return math.ceil(galaxies / BATCH) + galaxies * len(self.bands)
 
 
-class PanstarrsService:
+class PanstarrsService(HttpService):
     """Ask ``ps1filenames.py`` for the images, and ``fitscut.cgi`` for the cutouts."""
 
     def __init__(self, settings: PanstarrsSettings, network: Network) -> None:
@@ -85,19 +78,13 @@ class PanstarrsService:
         while some := list(islice(source, BATCH)):
             yield from self._batch(some)
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
-
     def _batch(self, targets: list[Target]) -> Iterator[Cutout]:
         """Answer some galaxies, whose file names are asked for at once."""
         text = "".join(f"{_degrees(target.ra)} {_degrees(target.dec)}\n" for target in targets)
         query = {"filters": "".join(self._settings.bands), "type": _TYPE}
         files: dict[str, Files] = {}
 
-        def judge(answer: Answer) -> Verdict | None:
-            if answer.http_status != 200:
-                return None
+        def judge(answer: Answer) -> Verdict:
             try:
                 files.update(_files(answer.payload, targets))
             except ValueError as error:
@@ -126,7 +113,14 @@ class PanstarrsService:
             if band not in names:
                 continue
             url = _url(native, names[band])
-            answer = self._http.get(url, judge=_cut_out(native, band, planes))
+
+            def judge(answer: Answer, band: str = band) -> Verdict:
+                plane = _plane(answer.payload, native)
+                if plane is not None:
+                    planes[band] = plane
+                return Verdict("ok")
+
+            answer = self._http.get(url, judge=judge)
             verdict = answer.verdict
             if verdict.status not in ("ok", "no_coverage"):
                 return answer.cutout(target, verdict.status, f"band {band}: {verdict.reason}")
@@ -134,20 +128,6 @@ class PanstarrsService:
             return Cutout(target, "no_coverage", None, 200, "no image", url, now)
         payload, verdict = assemble(planes, self._settings.bands, native)
         return Cutout(target, verdict.status, payload, 200, verdict.reason, url, now)
-
-
-def _cut_out(native: Target, band: str, planes: dict[str, Plane]) -> Judge:
-    """Make the judge of the images of one band, who puts what is good among the planes."""
-
-    def judge(answer: Answer) -> Verdict | None:
-        if answer.http_status != 200:
-            return None
-        plane = _plane(answer.payload, native)
-        if plane is not None:
-            planes[band] = plane
-        return Verdict("ok")
-
-    return judge
 
 
 def _files(table: bytes, targets: list[Target]) -> dict[str, Files]:

@@ -11,8 +11,7 @@ from urllib.parse import urlencode
 
 from pydantic import Field
 
-from galaxymill.surveys.base import Cutout, Network, ServiceSettings, Target, Url
-from galaxymill.surveys.http import Http
+from galaxymill.surveys.base import Cutout, ServiceSettings, Target, Url
 from galaxymill.surveys.per_galaxy import PerGalaxyService
 from galaxymill.surveys.pictures import picture_of
 
@@ -40,10 +39,7 @@ class SdssSettings(ServiceSettings):
 class SdssService(PerGalaxyService):
     """Ask ``SkyServerWS/ImgCutout/getjpeg`` for each galaxy."""
 
-    def __init__(self, settings: SdssSettings, network: Network) -> None:
-        self._settings = settings
-        http = Http(network, settings.server, max_bytes=settings.most_bytes())
-        super().__init__(http, settings)
+    _settings: SdssSettings
 
     def _cutout(self, target: Target) -> Cutout:
         target = _allowed(target)

@@ -50,6 +50,7 @@ from galaxymill.surveys.ivoa.queries import REFUSED, UPLOAD_ROWS, Archive
 from galaxymill.surveys.ivoa.sia1 import Sia1Archive
 from galaxymill.surveys.ivoa.votable import ArchiveError, explain, says_error, shorten
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, stack, zero_point_factor
+from galaxymill.surveys.per_galaxy import HttpService
 from galaxymill.surveys.validate import CUT_TOLERANCE_PIXELS, Verdict, check_payload
 
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
@@ -189,7 +190,7 @@ class SiaSettings(ServiceSettings):
         )
 
 
-class SiaService:
+class SiaService(HttpService):
     """Find each galaxy's images, and have them cut by the archive."""
 
     def __init__(self, settings: SiaSettings, network: Network) -> None:
@@ -207,10 +208,6 @@ class SiaService:
         known = self._located(targets) if self._settings.tap else targets
         bytes_each = self._settings.payload_bytes(self._settings.size)
         return self._http.each(self._cutout, known, bytes_each)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
 
     def _located(self, targets: Iterable[Target]) -> Iterator[Target]:
         """Give galaxies whose images are known; the next thousand when their turn comes."""
@@ -292,16 +289,19 @@ class SiaService:
         planes: list[Plane | None] = []
 
         def judge(answer: Answer) -> Verdict:
-            error = says_error(answer)
-            if answer.http_status != 200 or error:
-                final = error and answer.http_status == 200
-                return Verdict("failed", explain(answer), refused=final)
+            if says_error(answer):
+                return Verdict("failed", explain(answer), refused=True)
             planes.append(cut_answer(answer, target, factor))
             if planes[-1] is None and link.cutter:
                 raise PayloadError("the archive has cut out another place")
             return Verdict("ok")
 
-        answer = self._http.get(address, own="SODA" if link.cutter else "file", judge=judge)
+        answer = self._http.get(
+            address,
+            own="SODA" if link.cutter else "file",
+            judge=judge,
+            otherwise=lambda answer: Verdict("failed", explain(answer)),
+        )
         answer = replace(answer, url=shown)
         if answer.verdict.status not in ("ok", "no_coverage"):
             raise ArchiveError(answer.why, answer.http_status, answer)

@@ -142,7 +142,7 @@ class TilesService:
         """Shape and WCS of a tile, from its first band."""
         band, file = next(iter(tile.files.items()))
         with self._open(file) as image:
-            return self._mosaic(image, band)
+            return image.mosaic(self._factors[band])
 
     def _cut(self, tile: "Tile", targets: list[Target]) -> Iterator[Cutout]:
         """Cut all galaxies of one tile, each file opened once."""
@@ -151,7 +151,7 @@ class TilesService:
         with ExitStack() as stack:
             try:
                 mosaics = {
-                    band: self._mosaic(stack.enter_context(self._open(file)), band)
+                    band: stack.enter_context(self._open(file)).mosaic(self._factors[band])
                     for band, file in tile.files.items()
                 }
             except PayloadError as error:
@@ -177,6 +177,3 @@ class TilesService:
             empty = True
         if empty:
             raise ServiceError(f"folder {self._folder} is gone or empty: is it mounted?")
-
-    def _mosaic(self, image: "TileImage", band: str) -> Mosaic:
-        return image.mosaic(self._factors[band])
