@@ -123,7 +123,7 @@ WRONG = [
     ("surveys/field/catalog/path", "no.csv", "surveys.field.catalog.path: no such file: no.csv"),
     ("surveys/field/catalog", {}, "surveys.field.catalog.path: this key is required"),
     ("labels/votes/votes", "no.csv", "labels.votes.votes: no such file: no.csv"),
-    ("labels/votes/tree", "desy", "labels.votes.task.tree: unknown tree 'desy'; allowed: candels,"),
+    ("labels/votes/tree", "desy", "labels.votes.tree: unknown tree 'desy'; allowed: candels,"),
     ("labels/votes/tree", "my/tree.yaml", "unknown tree 'my/tree.yaml'"),
     ("labels/votes/votes", ["votes.csv", "no.csv"], "labels.votes.votes: no such file: no.csv"),
     ("labels/votes/votes", ["votes.csv", "votes.csv"], "votes: given twice: votes.csv"),

@@ -18,6 +18,9 @@ _PV = re.compile(r"PV([12])_(\d{1,2})")
 _DEGREES = ("", "deg", "degree", "degrees")
 _MAX_SIP_ORDER = 9
 SQUARE_TOLERANCE = 0.02
+SCALE_TOLERANCE = 0.02
+"""By which a pixel scale may differ from the one asked for, as a share."""
+
 _STEP = 1 / 8
 """Where the scale is measured, as a share of the image's sides from its middle: wide enough to
 feel distortions, narrow enough to stay on the plane of the projection."""

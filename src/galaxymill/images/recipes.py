@@ -91,7 +91,15 @@ def domain(name: str, recipe: str, settings: RecipeSettings) -> dict[str, Any]:
     }
 
 
-def differences(one: dict[str, Any], other: dict[str, Any], words: str) -> str:
+def differences(one: Mapping[str, Any], other: Mapping[str, Any], words: str) -> str:
     """Tell where two domains differ; ``words`` has places for key and both values."""
+    if one.get("recipe") == other.get("recipe"):
+        # What neither chose is the same; what one chose stands beside the other's default.
+        one, other = (
+            settings_of(each).model_dump(mode="json") | each
+            if each.get("recipe") in RECIPES
+            else each
+            for each in (one, other)
+        )
     keys = sorted(key for key in {**one, **other} if one.get(key) != other.get(key))
     return "; ".join(words.format(key, one.get(key), other.get(key)) for key in keys)

@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galaxymill.images.decode import MAX_PIXELS, PayloadError
-from galaxymill.images.place import SQUARE_TOLERANCE
-from galaxymill.surveys.validate import SCALE_TOLERANCE
+from galaxymill.images.place import SCALE_TOLERANCE, SQUARE_TOLERANCE
 
 Shape = Literal["cut", "pad"]
 

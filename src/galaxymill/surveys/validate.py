@@ -13,7 +13,6 @@ from galaxymill.surveys.base import Target
 CENTRE_TOLERANCE_PIXELS = 0.5
 CUT_TOLERANCE_PIXELS = 0.75
 """For cutouts on a mosaic's own pixels: half a pixel in each direction, and some rounding."""
-SCALE_TOLERANCE = 0.02
 MAX_FLUX = 1e8
 """In one pixel, nanomaggies: a star of magnitude 2.5. Detectors saturate long before; damaged or
 byte-swapped numbers do not."""

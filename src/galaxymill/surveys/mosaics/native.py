@@ -8,12 +8,12 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from galaxymill.images.decode import PayloadError
+from galaxymill.images.place import SCALE_TOLERANCE
 from galaxymill.settings import Names
 from galaxymill.surveys.base import MAX_SIZE, ServiceSettings, Target
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, cut, stack
 from galaxymill.surveys.validate import (
     CUT_TOLERANCE_PIXELS,
-    SCALE_TOLERANCE,
     Verdict,
     check_payload,
 )

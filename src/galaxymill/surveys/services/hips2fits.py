@@ -18,6 +18,7 @@ from pydantic import Field, model_validator
 
 from galaxymill.images.decode import PayloadError
 from galaxymill.images.hdus import read_images
+from galaxymill.images.place import SCALE_TOLERANCE
 from galaxymill.settings import Names, Numbers
 from galaxymill.surveys.base import Cutout, ServiceSettings, Target, Url
 from galaxymill.surveys.http import Answer, Judge
@@ -25,7 +26,7 @@ from galaxymill.surveys.ivoa.votable import shorten
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, stack, zero_point_factor
 from galaxymill.surveys.per_galaxy import PerGalaxyService
 from galaxymill.surveys.pictures import picture_of
-from galaxymill.surveys.validate import SCALE_TOLERANCE, Verdict, check_payload, is_empty
+from galaxymill.surveys.validate import Verdict, check_payload, is_empty
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
