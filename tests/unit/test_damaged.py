@@ -20,10 +20,11 @@ from astropy.wcs import WCS
 from PIL import Image
 
 from galaxymill.images.decode import is_fits, read_fits, read_raster
+from galaxymill.images.place import SCALE_TOLERANCE
 from galaxymill.images.recipes import RECIPES
 from galaxymill.images.render import image_row
 from galaxymill.surveys.base import Target
-from galaxymill.surveys.validate import CENTRE_TOLERANCE_PIXELS, SCALE_TOLERANCE, check_payload
+from galaxymill.surveys.validate import CENTRE_TOLERANCE_PIXELS, check_payload
 
 COUNT = int(os.environ.get("GALAXYMILL_DAMAGED", "2400"))
 MAX_CPU_S = 1.0
