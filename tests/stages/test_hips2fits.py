@@ -330,7 +330,7 @@ def test_a_picture_refused(server, cds):
         (["hips=A/g,A/r,A/z", "zero_points=22.5"], "zero_points: 1 for 3 bands"),
         (
             ["hips=A/g,A/r,A/z", "zero_points=22.5,nan,30"],
-            "zero_points.1: Input should be a finite number",
+            r"zero_points.1: .* a finite number",
         ),
         (["hips=A/g,A/r", "format=jpeg"], "format jpeg takes a single hips and no zero_points"),
         (["hips=A/color", "format=png", "zero_points=22.5"], "format png takes a single hips"),

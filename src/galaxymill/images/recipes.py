@@ -96,9 +96,7 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any], words: str) ->
     if one.get("recipe") == other.get("recipe"):
         # What neither chose is the same; what one chose stands beside the other's default.
         one, other = (
-            settings_of(each).model_dump(mode="json") | each
-            if each.get("recipe") in RECIPES
-            else each
+            {**settings_of(each).model_dump(mode="json"), **each} if "recipe" in each else each
             for each in (one, other)
         )
     keys = sorted(key for key in {**one, **other} if one.get(key) != other.get(key))
