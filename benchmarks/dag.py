@@ -83,7 +83,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         parts = partition(write_survey(folder))
-        run = measure([*SNAKEMAKE, "plan", *workflow(folder)])
+        # The file, not the target: that also reads the votes, of which there are none here.
+        plan = "results/surveys/big/catalog/plan.txt"
+        run = measure([*SNAKEMAKE, plan, *workflow(folder)])
         figure("plan", run.cpu_s, "cpu_s", at_most=45)
         figure("plan_peak_memory", run.peak_mb, "MB", at_most=900)
         dry_runs(folder, "dag_dry_run", [])
