@@ -266,7 +266,8 @@ def _remote(host, mini_config, jobs):
         },
         "images": {"recipe": "decals", "size": 32},
     }
-    network = {"legacy": {"requests_per_second": 1000, "connections": jobs, "jobs": jobs}}
+    limits = {"requests_per_second": 1000, "connections": jobs, "jobs": jobs}
+    network = {"legacy": {**limits, "max_failed": 1}}
     return {"surveys": {"far": survey, **mini_config["surveys"]}, "network": network}
 
 
