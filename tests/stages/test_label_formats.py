@@ -271,7 +271,7 @@ def test_most_galaxies_without_a_label_are_an_error(collect, write_table):
 def test_class_names_lose_what_nobody_sees(collect, write_table, caplog, given, name):
     kinds = {"object_id": list("abcd"), "kind": [name, given, "no", "no"]}
     source = write_table(kinds, ".parquet")
-    assert set(collect("classes", source, column="kind").tree.columns) == {
+    assert set(collect("classes", source, column="kind").task.tree.columns) == {
         "kind_no",
         f"kind_{name}",
     }

@@ -273,7 +273,7 @@ def test_a_tree_by_name_on_the_command_line(galaxymill, shared_data, tmp_path):
     words = ("labels", tmp_path / "votes.parquet", source, "--format", "gz2", "--tree")
     done = galaxymill(*words, "gz2")
     assert done.returncode == 0, done.stderr
-    assert read_votes(tmp_path / "votes.parquet").tree.name == "gz2"
+    assert read_votes(tmp_path / "votes.parquet").task.tree.name == "gz2"
     done = galaxymill(*words, "gz3")
     assert done.returncode == 2
     assert "galaxymill: --tree: unknown tree 'gz3'; allowed: candels, cosmic_dawn" in done.stderr
