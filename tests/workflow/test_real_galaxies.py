@@ -135,7 +135,10 @@ def results(
             "rings": {"survey": "rings", "model": "gz2", "predict": predict},
             "decals": {"survey": "decals", "model": "gz2", "predict": predict},
         },
-        "network": {"legacy": {"requests_per_second": 100, "contact": "tests"}},
+        "network": {
+            # A partition here is one galaxy, and some of these are broken.
+            "legacy": {"requests_per_second": 100, "contact": "tests", "max_failed": 1}
+        },
     }
     (work / "config.yaml").write_text(yaml.safe_dump(config))
     command = [sys.executable, "-m", "snakemake", "-s", str(root / "Snakefile"), "-d", str(work)]
