@@ -110,7 +110,7 @@ def test_two_jobs_never_ask_one_host_at_once(root, profile, host, tmp_path):
         "cutouts": cutouts,
         "images": {"recipe": "decals", "size": 32},
     }
-    network = {"legacy": {"requests_per_second": 1000, "connections": 1}}
+    network = {"legacy": {"requests_per_second": 1000, "connections": 1, "max_failed": 1}}
     config = {"surveys": {"far": survey}, "network": network}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     place = Place(root / "Snakefile", profile, tmp_path, tmp_path / "config.yaml")
