@@ -15,7 +15,7 @@ from galaxymill.catalog.settings import CatalogSettings, TypeName
 from galaxymill.errors import UserError
 from galaxymill.storage.columns import field
 from galaxymill.tables import as_numbers, no_absent, unit_of
-from galaxymill.tasks import ClassTask, NumberTask, VoteTask
+from galaxymill.tasks import Task
 from galaxymill.units import in_vounit
 
 logger = logging.getLogger("galaxymill")
@@ -39,7 +39,7 @@ _NO_ASCII = "; FITS files have letters without accents, and ? for others: Parque
 _OWN = {
     *products.objects(products.OPTIONAL_OBJECT_COLUMNS).names,
     *(measure.name for measure in products.IMAGE_QUALITY),
-    *(task.sample_column for task in (ClassTask, NumberTask, VoteTask)),
+    *(kind.sample_column for kind in Task.kinds.values()),
     *("status", "flags"),
 }
 _FITS_NAME = re.compile(r"[!-~]([ -~]{0,66}[!-~])?")

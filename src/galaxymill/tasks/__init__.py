@@ -2,6 +2,7 @@
 
 from galaxymill.tasks.classes.task import ClassTask
 from galaxymill.tasks.numbers.task import NumberTask
+from galaxymill.tasks.task import Task
 from galaxymill.tasks.votes.task import VoteTask
 
-__all__ = ["ClassTask", "NumberTask", "VoteTask"]
+__all__ = ["ClassTask", "NumberTask", "Task", "VoteTask"]

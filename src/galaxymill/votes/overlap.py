@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from galaxymill.errors import UserError
 from galaxymill.storage.origin import read_record
+from galaxymill.storage.parquet import open_parquet
 
 _EXAMPLES = 3
 
@@ -33,7 +33,8 @@ def check_overlap(ids: pa.ChunkedArray, catalog: Path, what: str) -> None:
         With examples of both sides.
     """
     read_record(catalog, "ingest")
-    known = pq.read_table(catalog, columns=["object_id"])["object_id"]
+    with open_parquet(catalog, ["object_id"]) as file:
+        known = file.read(["object_id"])["object_id"]
     outside = ids.filter(pc.invert(pc.is_in(ids, value_set=known)))
     shared = len(ids) - len(outside)
     if shared == 0:
