@@ -30,6 +30,7 @@ lint: setup
 	ruff check .
 	ruff format --check .
 	mypy
+	lint-imports --no-cache
 	snakefmt --check Snakefile workflow
 	@# One finding is waived: the environment is one for the whole workflow, see envs/.
 	snakemake --lint 2>&1 | grep '^    \*' | sort | uniq -c | (! grep -v 'Specify a conda environment')

@@ -30,7 +30,7 @@ from figures import figure
 
 from galaxymill.models.settings import TrainSettings
 from galaxymill.storage.digest import sha256_json
-from galaxymill.votes.tree import Tree, load_tree
+from galaxymill.trees.tree import Tree, load_tree
 
 ROOT = Path(__file__).resolve().parents[1]
 GZ2 = ROOT.parent / "shared" / "data" / "gz2_sdss_jpeg"
@@ -188,9 +188,9 @@ def features(galaxies: Galaxies, settings: TrainSettings) -> dict[str, tuple[Val
     """By linear baseline: features of the galaxies to learn from, and of those to judge on."""
     import torch
 
+    from galaxymill.decoding.decode import read_raster
     from galaxymill.evaluation.encoder import InitialEncoder
     from galaxymill.evaluation.features import image_features
-    from galaxymill.images.decode import read_raster
     from galaxymill.tasks import VoteTask
 
     task = VoteTask(galaxies.tree)

@@ -11,11 +11,11 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from galaxymill.evaluation.baselines import fit_dirichlet, mean_fractions, predict_ridge
-from galaxymill.evaluation.bootstrap import Bootstrap, interval
-from galaxymill.evaluation.calibration import inside
-from galaxymill.evaluation.distributions import mixture_nll, randomised_pit
-from galaxymill.votes.tree import Question, Tree
+from galaxymill.statistics.baselines import fit_dirichlet, mean_fractions, predict_ridge
+from galaxymill.statistics.bootstrap import Bootstrap, interval
+from galaxymill.statistics.calibration import inside
+from galaxymill.statistics.distributions import mixture_nll, randomised_pit
+from galaxymill.trees.tree import Question, Tree
 
 Values = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]

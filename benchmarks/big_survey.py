@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from galaxymill import products
-from galaxymill.catalog.healpix import INDEX_ORDER, healpix_pixels
+from galaxymill.sky.healpix import INDEX_ORDER, healpix_pixels
 from galaxymill.storage.columns import field
 from galaxymill.storage.origin import Origin
 from galaxymill.storage.parquet import write_product

@@ -20,14 +20,14 @@ from figures import SHORT, figure
 from processes import apart, measure
 
 from galaxymill import flags, products
-from galaxymill.catalog.healpix import INDEX_ORDER, healpix_pixels
 from galaxymill.catalog.partition import Partition, partition, read_partitions
+from galaxymill.sky.healpix import INDEX_ORDER, healpix_pixels
 from galaxymill.storage.columns import field
 from galaxymill.storage.digest import sha256_file
 from galaxymill.storage.origin import Origin, read_record
 from galaxymill.storage.parquet import write_product
 from galaxymill.tasks import VoteTask
-from galaxymill.votes.tree import load_tree
+from galaxymill.trees.tree import load_tree
 
 FEW, MANY, PER_PARTITION, PER_TILE = (
     (600, 3000, 100, 400) if SHORT else (10**6, 10**7, 4000, 400_000)

@@ -8,7 +8,7 @@ from figures import SHORT, best_seconds, figure
 from galaxymill.inference.rows import summarise
 from galaxymill.tasks import VoteTask
 from galaxymill.tasks.votes.posterior import intervals
-from galaxymill.votes.tree import load_tree
+from galaxymill.trees.tree import load_tree
 
 GALAXIES = 64 if SHORT else 2000
 tree = load_tree(Path(__file__).resolve().parents[1] / "config" / "trees" / "decals_dr5.yaml")

@@ -104,7 +104,7 @@ def write_models(folder: Path, tree: Path) -> bool:
     from galaxymill.models.settings import TrainSettings
     from galaxymill.models.store import ModelCard, write_model, write_weights
     from galaxymill.tasks import VoteTask
-    from galaxymill.votes.tree import load_tree
+    from galaxymill.trees.tree import load_tree
 
     torch.manual_seed(1)
     task, origin = VoteTask(load_tree(tree)), Origin("train", domain=DOMAIN).to_dict()

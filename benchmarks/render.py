@@ -11,7 +11,7 @@ from astropy.io import fits
 from astropy.visualization import make_lupton_rgb
 from figures import SHORT, best_seconds, figure
 
-from galaxymill.images.decode import read_fits
+from galaxymill.decoding.decode import read_fits
 from galaxymill.images.recipes import RECIPES
 from galaxymill.images.render import image_row
 from galaxymill.images.settings import RecipeSettings

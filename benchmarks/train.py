@@ -23,7 +23,7 @@ from galaxymill.images.recipes import RECIPES
 from galaxymill.simulation.galaxies import render
 from galaxymill.simulation.sky import simulate_sky
 from galaxymill.simulation.volunteers import vote
-from galaxymill.votes.tree import load_tree
+from galaxymill.trees.tree import load_tree
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL = ROOT.parent / "shared" / "data" / "gz2_sdss_jpeg"

@@ -12,15 +12,15 @@ from galaxymill.errors import UserError, unknown_name
 from galaxymill.images.recipes import RECIPES, WAYS_OUT, differences, domain
 from galaxymill.images.settings import RecipeSettings
 from galaxymill.inference.settings import PredictSettings
+from galaxymill.labels.settings import Labels
 from galaxymill.models.settings import TrainSettings
-from galaxymill.planning.settings import Rates
+from galaxymill.rates import Rates
 from galaxymill.release.settings import ReleaseSettings
 from galaxymill.settings import Choice, Name, Settings, Strict, explain
 from galaxymill.simulation.settings import SimulationSettings
 from galaxymill.surveys.base import Network, ServiceSettings
 from galaxymill.surveys.registry import SERVICES
-from galaxymill.votes.settings import Labels
-from galaxymill.votes.tree import find_tree, load_tree, tree_path
+from galaxymill.trees.tree import find_tree, load_tree, tree_path
 
 _DOWNLOADS = Path("results/downloads")
 

@@ -16,16 +16,16 @@ from galaxymill import config
 from galaxymill.downloads.settings import DownloadSettings
 from galaxymill.images.recipes import RECIPES
 from galaxymill.inference.settings import PredictSettings
+from galaxymill.labels.formats import FORMATS
+from galaxymill.labels.settings import LabelImages, Labels
 from galaxymill.models.settings import TrainSettings
-from galaxymill.planning.settings import Rates
+from galaxymill.rates import Rates
 from galaxymill.simulation.settings import SimulationSettings
+from galaxymill.splits import SplitSettings
 from galaxymill.storage.atomic import atomic_file
 from galaxymill.surveys.base import Network
 from galaxymill.surveys.registry import SERVICES
-from galaxymill.votes.checks import CheckSettings
-from galaxymill.votes.formats import FORMATS
-from galaxymill.votes.settings import LabelImages, Labels
-from galaxymill.votes.splits import SplitSettings
+from galaxymill.tasks.checks import CheckSettings
 
 _HEAD = """# The config
 

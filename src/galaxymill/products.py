@@ -5,10 +5,10 @@ from collections.abc import Iterable
 
 import pyarrow as pa
 
+from galaxymill.splits import SPLITS
 from galaxymill.storage.columns import field
 from galaxymill.storage.digest import VOLATILE
 from galaxymill.tasks.task import Task
-from galaxymill.votes.splits import SPLITS
 
 CUTOUT_STATUSES = ("ok", "partial", "no_coverage", "invalid", "failed")
 

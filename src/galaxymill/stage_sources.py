@@ -25,7 +25,7 @@ ENTRANCES = {
     "partition": ("catalog.partition",),
     "fetch": ("surveys.fetch", "surveys.retry"),
     "render": ("images.render", "images.index"),
-    "labels": ("votes.labels", "votes.images"),
+    "labels": ("labels.collect", "labels.images"),
     "train": ("training.train",),
     "evaluate": ("evaluation.evaluate",),
     "predict": ("inference.predict",),

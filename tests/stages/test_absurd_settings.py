@@ -17,12 +17,12 @@ import pytest
 from galaxymill.catalog.settings import CatalogSettings
 from galaxymill.images.recipes import RECIPES
 from galaxymill.inference.settings import PredictSettings
+from galaxymill.labels.formats import FORMATS
 from galaxymill.models.settings import TrainSettings
 from galaxymill.release.settings import ReleaseSettings
+from galaxymill.splits import SplitSettings
 from galaxymill.surveys.registry import SERVICES
-from galaxymill.votes.checks import CheckSettings
-from galaxymill.votes.formats import FORMATS
-from galaxymill.votes.splits import SplitSettings
+from galaxymill.tasks.checks import CheckSettings
 
 sys.path.append(str(Path(__file__).parent))  # helpers beside the tests
 from absurd import TRAIN, TRAIN_WORDS, Tiny, absurd, allowed, call, sets

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
-from galaxymill.images.decode import read_fits
+from galaxymill.decoding.decode import read_fits
 from galaxymill.surveys import http
 from galaxymill.surveys.base import Network, ServiceError, Target
 from galaxymill.surveys.fetch import fetch

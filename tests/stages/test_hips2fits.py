@@ -17,8 +17,8 @@ from reproject.hips import hips_as_dask_array, reproject_to_hips
 from scipy.ndimage import center_of_mass
 from werkzeug import Response
 
+from galaxymill.decoding.decode import read_fits
 from galaxymill.errors import UserError
-from galaxymill.images.decode import read_fits
 from galaxymill.storage.origin import read_record
 from galaxymill.surveys.base import Network, ServiceError, Target
 from galaxymill.surveys.fetch import fetch

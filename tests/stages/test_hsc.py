@@ -19,8 +19,8 @@ from astropy.nddata import Cutout2D
 from astropy.wcs import WCS
 from pydantic import ValidationError
 
+from galaxymill.decoding.decode import read_fits
 from galaxymill.errors import UserError
-from galaxymill.images.decode import read_fits
 from galaxymill.surveys import http
 from galaxymill.surveys.base import Network, ServiceError, Target
 from galaxymill.surveys.fetch import fetch

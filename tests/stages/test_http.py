@@ -12,7 +12,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from galaxymill.images.decode import PayloadError
+from galaxymill.decoding.decode import PayloadError
 from galaxymill.surveys import http
 from galaxymill.surveys.base import BATCH, Cutout, Network, ServiceError, Target
 from galaxymill.surveys.http import Http, TryAgain, each, pieces

@@ -12,14 +12,14 @@ import yaml
 from pyarrow.csv import read_csv
 
 from galaxymill.errors import UserError
-from galaxymill.votes.counts import GZ2_TASKS
-from galaxymill.votes.formats import FORMATS
-from galaxymill.votes.labels import LabelSettings, collect_labels
-from galaxymill.votes.panoptes_tasks import load_tasks
-from galaxymill.votes.settings import Labels
-from galaxymill.votes.splits import SPLITS
-from galaxymill.votes.table import read_joint_votes, read_votes
-from galaxymill.votes.tree import load_tree
+from galaxymill.labels.collect import LabelSettings, collect_labels
+from galaxymill.labels.counts import GZ2_TASKS
+from galaxymill.labels.formats import FORMATS
+from galaxymill.labels.panoptes_tasks import load_tasks
+from galaxymill.labels.settings import Labels
+from galaxymill.labels.table import read_joint_votes, read_votes
+from galaxymill.splits import SPLITS
+from galaxymill.trees.tree import load_tree
 
 
 @pytest.fixture

@@ -18,13 +18,13 @@ from PIL import Image
 from galaxymill import flags, products
 from galaxymill.errors import UserError
 from galaxymill.images.settings import PassthroughSettings, RecipeSettings
+from galaxymill.labels.collect import LabelSettings, collect_labels
+from galaxymill.labels.counts import CountSettings
+from galaxymill.labels.images import collect_images
+from galaxymill.labels.table import read_votes
+from galaxymill.splits import SplitSettings, assign_splits
 from galaxymill.storage.origin import Origin, read_record
 from galaxymill.storage.parquet import write_product
-from galaxymill.votes.counts import CountSettings
-from galaxymill.votes.images import collect_images
-from galaxymill.votes.labels import LabelSettings, collect_labels
-from galaxymill.votes.splits import SplitSettings, assign_splits
-from galaxymill.votes.table import read_votes
 
 FORMATS = [".csv", ".csv.gz", ".parquet", ".fits"]
 TREE = {

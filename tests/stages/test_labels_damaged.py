@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from galaxymill.errors import UserError
-from galaxymill.votes.formats import FORMATS
-from galaxymill.votes.labels import LabelSettings, collect_labels
+from galaxymill.labels.collect import LabelSettings, collect_labels
+from galaxymill.labels.formats import FORMATS
 
 TREE = {
     "name": "toy",

@@ -13,8 +13,8 @@ from astropy.wcs import WCS
 
 from galaxymill.catalog.ingest import ingest
 from galaxymill.catalog.settings import CatalogSettings
+from galaxymill.decoding.decode import read_fits
 from galaxymill.errors import UserError
-from galaxymill.images.decode import read_fits
 from galaxymill.surveys.base import Target
 from galaxymill.surveys.services.files import FilesService, FilesSettings
 

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galaxymill.errors import UserError
-from galaxymill.votes.labels import LabelSettings, collect_labels
-from galaxymill.votes.panoptes import PanoptesSettings
-from galaxymill.votes.panoptes_cells import MAX_FIELD_CHARACTERS
-from galaxymill.votes.panoptes_tasks import load_tasks, normalised, parse_version
-from galaxymill.votes.rows import whole_number
-from galaxymill.votes.table import read_votes
-from galaxymill.votes.tree import parse_tree
+from galaxymill.labels.collect import LabelSettings, collect_labels
+from galaxymill.labels.panoptes import PanoptesSettings
+from galaxymill.labels.panoptes_cells import MAX_FIELD_CHARACTERS
+from galaxymill.labels.panoptes_tasks import load_tasks, normalised, parse_version
+from galaxymill.labels.rows import whole_number
+from galaxymill.labels.table import read_votes
+from galaxymill.trees.tree import parse_tree
 
 COLUMNS = [
     "classification_id",

@@ -13,7 +13,7 @@ from astropy.wcs import WCS
 from pydantic import ValidationError
 from werkzeug import Response
 
-from galaxymill.images.decode import read_fits
+from galaxymill.decoding.decode import read_fits
 from galaxymill.surveys.base import Network, Target
 from galaxymill.surveys.services.panstarrs import PanstarrsService, PanstarrsSettings, linear_flux
 

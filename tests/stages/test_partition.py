@@ -9,12 +9,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from galaxymill.catalog.healpix import HIGHEST_ORDER, Pixel
 from galaxymill.catalog.ingest import ingest
 from galaxymill.catalog.names import part_names
 from galaxymill.catalog.partition import COLUMNS, part_files, partition, read_partitions
 from galaxymill.catalog.settings import CatalogSettings
 from galaxymill.errors import UserError
+from galaxymill.sky.healpix import HIGHEST_ORDER, Pixel
 
 LIMIT = 60
 

@@ -12,8 +12,8 @@ from galaxymill.catalog.settings import CatalogSettings
 from galaxymill.errors import UserError
 from galaxymill.images.settings import RecipeSettings
 from galaxymill.planning.plan import plan
-from galaxymill.planning.settings import ModelUse, Rates
-from galaxymill.planning.words import bytes_in_words, duration, in_columns
+from galaxymill.rates import ModelUse, Rates
+from galaxymill.reporting.words import bytes_in_words, duration, in_columns
 from galaxymill.surveys.base import Network
 from galaxymill.surveys.fetch import fetch
 from galaxymill.surveys.pixel_scale import cutout_sizes, pixel_scale_and_size

@@ -17,6 +17,7 @@ from galaxymill.catalog.settings import CatalogSettings
 from galaxymill.errors import UserError
 from galaxymill.images.render import render
 from galaxymill.images.settings import RecipeSettings
+from galaxymill.labels.images import collect_images
 from galaxymill.planning.cutouts import count_cutouts
 from galaxymill.storage.origin import read_record
 from galaxymill.surveys.base import Network
@@ -24,7 +25,6 @@ from galaxymill.surveys.fetch import fetch
 from galaxymill.surveys.retry import retry_failed
 from galaxymill.surveys.services.files import FilesSettings
 from galaxymill.surveys.services.legacy import LegacySettings
-from galaxymill.votes.images import collect_images
 
 SETTINGS = CatalogSettings(positions=False, file_loc="file_loc", keep=("mag",))
 

@@ -22,7 +22,7 @@ from galaxymill.models.store import ModelCard, write_model, write_weights
 from galaxymill.storage.origin import Origin, read_record
 from galaxymill.storage.parquet import write_product
 from galaxymill.tasks import ClassTask, NumberTask, VoteTask
-from galaxymill.votes.tree import parse_tree
+from galaxymill.trees.tree import parse_tree
 
 TREE = parse_tree(
     {

@@ -13,16 +13,16 @@ from galaxymill.images.settings import RecipeSettings
 from galaxymill.inference.predict import predict
 from galaxymill.inference.predictor import dropout_masks
 from galaxymill.inference.settings import PredictSettings
+from galaxymill.labels.collect import LabelSettings, collect_labels
+from galaxymill.labels.counts import CountSettings
+from galaxymill.labels.images import collect_images
 from galaxymill.models.settings import PACKAGE, PACKAGE_ENCODER, TrainSettings
 from galaxymill.models.store import load_networks
 from galaxymill.models.views import central_view
+from galaxymill.splits import SplitSettings
+from galaxymill.tasks.checks import CheckSettings
 from galaxymill.tasks.votes.posterior import mean_fractions
 from galaxymill.training.train import train
-from galaxymill.votes.checks import CheckSettings
-from galaxymill.votes.counts import CountSettings
-from galaxymill.votes.images import collect_images
-from galaxymill.votes.labels import LabelSettings, collect_labels
-from galaxymill.votes.splits import SplitSettings
 
 SAMPLES = 5
 MOST, MEAN = 0.01, 0.002

@@ -28,13 +28,13 @@ from galaxymill.models.settings import TrainSettings
 from galaxymill.models.store import ModelCard, write_model
 from galaxymill.release import merge
 from galaxymill.release.merge import Request, merge_release
-from galaxymill.release.reproduction.differences import compare_releases
 from galaxymill.release.settings import ReleaseSettings
 from galaxymill.release.sources import read_model
+from galaxymill.reproduction.differences import compare_releases
 from galaxymill.storage.origin import Origin, read_record
 from galaxymill.storage.parquet import write_product
 from galaxymill.tasks import VoteTask
-from galaxymill.votes.tree import parse_tree
+from galaxymill.trees.tree import parse_tree
 
 TREE = parse_tree(
     {

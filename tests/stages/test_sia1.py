@@ -13,7 +13,7 @@ from astropy.table import Table
 from pydantic import ValidationError
 from werkzeug import Response
 
-from galaxymill.images.decode import read_fits
+from galaxymill.decoding.decode import read_fits
 from galaxymill.surveys.base import Network, Target
 from galaxymill.surveys.services.sia import SiaService, SiaSettings
 

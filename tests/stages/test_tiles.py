@@ -13,8 +13,8 @@ from astropy.nddata import Cutout2D
 from astropy.wcs import WCS
 from pyarrow import csv
 
+from galaxymill.decoding.decode import read_fits
 from galaxymill.errors import UserError
-from galaxymill.images.decode import read_fits
 from galaxymill.storage.origin import read_record
 from galaxymill.surveys.base import Network, ServiceError, Target
 from galaxymill.surveys.fetch import fetch

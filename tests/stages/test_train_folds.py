@@ -14,12 +14,12 @@ from galaxymill.evaluation.evaluate import evaluate
 from galaxymill.inference.engine import Engine
 from galaxymill.inference.predictor import Predictor
 from galaxymill.inference.settings import PredictSettings
+from galaxymill.labels.table import read_votes
 from galaxymill.models.settings import TrainSettings
 from galaxymill.models.store import load_networks, read_card
+from galaxymill.splits import assign_folds
 from galaxymill.training import train as stage
 from galaxymill.training.calibrate import fit_log_scale, mixture_nll
-from galaxymill.votes.splits import assign_folds
-from galaxymill.votes.table import read_votes
 
 sys.path.append(str(Path(__file__).parent))  # helpers beside the tests
 from training_sets import TASKS, history, run, write_images, write_votes

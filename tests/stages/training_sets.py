@@ -14,7 +14,7 @@ from galaxymill.storage.origin import Origin
 from galaxymill.storage.parquet import open_product, write_product
 from galaxymill.tasks import ClassTask, NumberTask, VoteTask
 from galaxymill.training.train import Resources, train
-from galaxymill.votes.tree import parse_tree
+from galaxymill.trees.tree import parse_tree
 
 DOMAIN = {"survey": "toy", "recipe": "decals", "render_version": 1}
 VOTES_EACH = 20

@@ -17,7 +17,7 @@ from galaxymill.training.calibrate import (
     fit_log_scale,
     mixture_nll,
 )
-from galaxymill.votes.tree import parse_tree
+from galaxymill.trees.tree import parse_tree
 
 TREE = parse_tree(
     {

@@ -8,7 +8,7 @@ from astropy.io import fits
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from galaxymill.images.cards import read_cards
+from galaxymill.decoding.cards import read_cards
 
 KEYWORDS = st.from_regex(r"(?!END$|CONTINUE$)[A-Z][A-Z0-9_-]{0,7}", fullmatch=True)
 TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from galaxymill.errors import UserError
-from galaxymill.votes.checks import (
+from galaxymill.tasks.checks import (
     NO_LABEL,
     NOT_RETIRED,
     TOO_MANY,
@@ -17,7 +17,7 @@ from galaxymill.votes.checks import (
     reasons,
     void_excess,
 )
-from galaxymill.votes.tree import parse_tree
+from galaxymill.trees.tree import parse_tree
 
 TREE = {
     "name": "toy",

@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from galaxymill.release.reproduction import run
+from galaxymill.reproduction import run
 
 CONFIG = {
     "surveys": {

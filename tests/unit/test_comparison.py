@@ -12,7 +12,6 @@ from astropy.coordinates import SkyCoord
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from galaxymill.catalog.healpix import healpix_pixels
 from galaxymill.comparison import match as matching
 from galaxymill.comparison.catalogue import Catalogue
 from galaxymill.comparison.layouts import LAYOUTS, find_layout
@@ -20,7 +19,8 @@ from galaxymill.comparison.match import match_ids, match_positions, parse_radius
 from galaxymill.comparison.pairs import by_question, pair_columns, read_map
 from galaxymill.comparison.statistics import column_scores, question_scores
 from galaxymill.errors import UserError
-from galaxymill.votes.tree import load_tree
+from galaxymill.sky.healpix import healpix_pixels
+from galaxymill.trees.tree import load_tree
 
 FRACTIONS = ("bar_yes_fraction", "bar_no_fraction")
 

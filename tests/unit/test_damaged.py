@@ -19,8 +19,8 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from PIL import Image
 
-from galaxymill.images.decode import is_fits, read_fits, read_raster
-from galaxymill.images.place import SCALE_TOLERANCE
+from galaxymill.decoding.decode import is_fits, read_fits, read_raster
+from galaxymill.decoding.place import SCALE_TOLERANCE
 from galaxymill.images.recipes import RECIPES
 from galaxymill.images.render import image_row
 from galaxymill.surveys.base import Target

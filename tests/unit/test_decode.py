@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from galaxymill.images.decode import (
+from galaxymill.decoding.decode import (
     MAX_PIXELS,
     FitsCutout,
     PayloadError,

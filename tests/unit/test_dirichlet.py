@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import dirichlet_multinomial
 
 from galaxymill.tasks.votes.dirichlet import dirichlet_multinomial_nll
-from galaxymill.votes.tree import parse_tree
+from galaxymill.trees.tree import parse_tree
 
 TREE = parse_tree(
     {

@@ -14,7 +14,7 @@ from galaxymill.inference.settings import PredictSettings
 from galaxymill.models.network import Network, describe_encoder
 from galaxymill.models.settings import TrainSettings
 from galaxymill.tasks import ClassTask, NumberTask, VoteTask
-from galaxymill.votes.tree import parse_tree
+from galaxymill.trees.tree import parse_tree
 
 TREE = parse_tree({"name": "b", "questions": {"bar": {"answers": ["yes", "no"]}}}, "b")
 SIZE = 32

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import dirichlet_multinomial
 
-from galaxymill.evaluation.baselines import (
+from galaxymill.evaluation.features import FEATURE_NAMES, image_features
+from galaxymill.statistics.baselines import (
     class_frequencies,
     fit_dirichlet,
     mean_fractions,
@@ -16,8 +17,7 @@ from galaxymill.evaluation.baselines import (
     predict_number,
     predict_ridge,
 )
-from galaxymill.evaluation.features import FEATURE_NAMES, image_features
-from galaxymill.votes.tree import parse_tree
+from galaxymill.trees.tree import parse_tree
 
 TREE = parse_tree({"name": "bars", "questions": {"bar": {"answers": ["yes", "no"]}}}, "test")
 

@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 from scipy.stats import betabinom, dirichlet_multinomial, kstest
 from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 
-from galaxymill.evaluation.baselines import Baselines
-from galaxymill.evaluation.calibration import coverage
-from galaxymill.evaluation.distributions import (
+from galaxymill.statistics.baselines import Baselines
+from galaxymill.statistics.calibration import coverage
+from galaxymill.statistics.distributions import (
     beta_binomial_cdf,
     log_dirichlet_multinomial,
     mixture_nll,
     randomised_pit,
 )
 from galaxymill.tasks.votes.scores import compare, galaxy_errors, summarise
-from galaxymill.votes.tree import load_tree, parse_tree
+from galaxymill.trees.tree import load_tree, parse_tree
 
 TREE = parse_tree(
     {

@@ -10,13 +10,13 @@ from sklearn.metrics import classification_report, log_loss, roc_auc_score
 
 from galaxymill import products
 from galaxymill.errors import UserError
-from galaxymill.evaluation.baselines import Baselines
-from galaxymill.evaluation.bootstrap import MAX_BLOCKS, Bootstrap, interval, mean, pooled_draws
-from galaxymill.evaluation.calibration import calibration, reliability, verdict
-from galaxymill.evaluation.classification import classify
-from galaxymill.evaluation.covariates import VOTES, Errors, errors_by, read_covariates
 from galaxymill.simulation.sky import simulate_sky
 from galaxymill.simulation.volunteers import true_fractions, vote
+from galaxymill.statistics.baselines import Baselines
+from galaxymill.statistics.bootstrap import MAX_BLOCKS, Bootstrap, interval, mean, pooled_draws
+from galaxymill.statistics.calibration import calibration, reliability, verdict
+from galaxymill.statistics.classification import classify
+from galaxymill.statistics.covariates import VOTES, Errors, errors_by, read_covariates
 from galaxymill.storage.origin import Origin
 from galaxymill.storage.parquet import write_product
 from galaxymill.tasks.classes.scores import (
@@ -28,7 +28,7 @@ from galaxymill.tasks.classes.scores import (
 from galaxymill.tasks.numbers.scores import NumberComparison, summarise_numbers
 from galaxymill.tasks.votes.scores import compare, summarise
 from galaxymill.tasks.votes.truth import compare_with_truth, latent_pit
-from galaxymill.votes.tree import load_tree
+from galaxymill.trees.tree import load_tree
 
 
 def ids(n):

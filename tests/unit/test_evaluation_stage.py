@@ -20,13 +20,13 @@ from galaxymill import flags, products
 from galaxymill.errors import UserError
 from galaxymill.evaluation import encoder
 from galaxymill.evaluation.evaluate import evaluate
-from galaxymill.evaluation.plots import short_names
 from galaxymill.models.settings import TrainSettings
+from galaxymill.reporting.plots import short_names
 from galaxymill.storage.origin import Origin, read_record
 from galaxymill.storage.parquet import write_product
 from galaxymill.tasks import ClassTask, NumberTask, VoteTask
 from galaxymill.tasks.votes.report import headline
-from galaxymill.votes.tree import parse_tree
+from galaxymill.trees.tree import parse_tree
 
 NASTY = "<script>alert('$x^$')</script>&"
 TREE = parse_tree(

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galaxymill.votes.fractions import to_counts
+from galaxymill.labels.fractions import to_counts
 
 COUNTS = st.lists(st.lists(st.integers(0, 1000), min_size=3, max_size=3), min_size=1, max_size=20)
 

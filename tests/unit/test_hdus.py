@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from galaxymill.images.decode import PayloadError
-from galaxymill.images.hdus import list_hdus, read_images, unpack
+from galaxymill.decoding.decode import PayloadError
+from galaxymill.decoding.hdus import list_hdus, read_images, unpack
 
 DATA = np.random.default_rng(1).normal(0, 1, (40, 48)).astype(np.float32)
 WHOLE = (DATA * 1000).astype(np.int32)

@@ -13,7 +13,7 @@ from galaxymill.tasks import ClassTask, NumberTask, VoteTask
 from galaxymill.tasks.classes.head import SoftmaxHead
 from galaxymill.tasks.numbers.head import GaussianHead
 from galaxymill.tasks.votes.head import START_LOGIT, DirichletHead
-from galaxymill.votes.tree import parse_tree
+from galaxymill.trees.tree import parse_tree
 
 TREE = parse_tree(
     {

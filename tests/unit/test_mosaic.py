@@ -10,7 +10,7 @@ from astropy.nddata import Cutout2D
 from astropy.nddata.utils import NoOverlapError
 from astropy.wcs import WCS
 
-from galaxymill.images.decode import read_fits
+from galaxymill.decoding.decode import read_fits
 from galaxymill.surveys.base import Target
 from galaxymill.surveys.mosaics.mosaic import Mosaic, cut, stack, zero_point_factor
 

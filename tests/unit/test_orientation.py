@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from galaxymill.images.decode import read_fits
-from galaxymill.images.place import Place, separation_arcsec
+from galaxymill.decoding.decode import read_fits
+from galaxymill.decoding.place import Place, separation_arcsec
 from galaxymill.images.recipes import RECIPES
 from galaxymill.images.render import image_row
 

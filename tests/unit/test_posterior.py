@@ -13,7 +13,7 @@ from galaxymill.tasks.votes.posterior import (
     proportion_asked,
     sample_fractions,
 )
-from galaxymill.votes.tree import load_tree, parse_tree
+from galaxymill.trees.tree import load_tree, parse_tree
 
 TREE = parse_tree(
     {

@@ -18,7 +18,7 @@ from galaxymill.models.network import Network, describe_encoder
 from galaxymill.models.settings import TrainSettings
 from galaxymill.models.store import ModelCard, load_networks, read_card, write_model, write_weights
 from galaxymill.tasks import VoteTask
-from galaxymill.votes.tree import parse_tree
+from galaxymill.trees.tree import parse_tree
 
 TREE = parse_tree(
     {

@@ -21,10 +21,10 @@ from galaxymill.catalog.ingest import ingest
 from galaxymill.config import Config, load_config
 from galaxymill.downloads.download import download
 from galaxymill.errors import UserError
+from galaxymill.labels.collect import LabelSettings, collect_labels
 from galaxymill.models.encoders import is_encoder
 from galaxymill.storage.origin import read_record
-from galaxymill.votes.labels import LabelSettings, collect_labels
-from galaxymill.votes.tree import load_tree
+from galaxymill.trees.tree import load_tree
 
 ROWS = 40
 RNG = np.random.default_rng(1)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galaxymill import flags
-from galaxymill.images.decode import read_raster
+from galaxymill.decoding.decode import read_raster
 from galaxymill.images.quality import (
     darkness,
     flux_quality,

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pydantic import ValidationError
 
+from galaxymill.decoding.decode import read_fits
 from galaxymill.images.colours import asinh, decals, lupton
-from galaxymill.images.decode import read_fits
 from galaxymill.images.recipes import RECIPES
 from galaxymill.images.settings import (
     AsinhSettings,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galaxymill.release.documents.highlights import BINS, EXAMPLES, Highlights
-from galaxymill.votes.tree import parse_tree
+from galaxymill.trees.tree import parse_tree
 
 QUESTIONS = {"bar": {"answers": ["yes", "no"]}, "arms": {"answers": ["one", "two", "many"]}}
 TREE = parse_tree({"name": "t", "questions": QUESTIONS}, "t")

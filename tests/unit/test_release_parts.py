@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from galaxymill import flags, products
-from galaxymill.catalog.healpix import HIGHEST_ORDER, Pixel, cut_sky
 from galaxymill.errors import UserError
 from galaxymill.release.audit import Audit, Census, audit, census, refuse_duplicates
 from galaxymill.release.columns import TABLES, release_columns, schema_of
@@ -18,10 +17,11 @@ from galaxymill.release.documents.readme import Facts, write_readme
 from galaxymill.release.settings import ReleaseSettings
 from galaxymill.release.sources import Model, read_model
 from galaxymill.release.tables.rows import mask_unasked
+from galaxymill.sky.healpix import HIGHEST_ORDER, Pixel, cut_sky
 from galaxymill.storage.columns import field
 from galaxymill.storage.origin import Origin
 from galaxymill.tasks import VoteTask
-from galaxymill.votes.tree import parse_tree
+from galaxymill.trees.tree import parse_tree
 
 TREE = parse_tree({"name": "t", "questions": {"bar": {"answers": ["yes", "no"]}}}, "t")
 TASK = VoteTask(TREE)

@@ -26,7 +26,7 @@ from galaxymill.release.tables.fits_table import ascii_only, open_fits
 from galaxymill.release.tables.votable import described_schema, votable_header
 from galaxymill.storage.columns import field
 from galaxymill.tasks import VoteTask
-from galaxymill.votes.tree import parse_tree
+from galaxymill.trees.tree import parse_tree
 
 TREE = parse_tree({"name": "t", "questions": {"bar": {"answers": ["yes", "no"]}}}, "t")
 KEPT = {

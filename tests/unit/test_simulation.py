@@ -18,7 +18,7 @@ from galaxymill.simulation.galaxies import SEEING_ARCSEC, render, tangent_plane
 from galaxymill.simulation.sky import catalog, simulate_sky
 from galaxymill.simulation.truth import Galaxy, magnitudes, petrosian_radii
 from galaxymill.simulation.volunteers import true_fractions, vote
-from galaxymill.votes.tree import load_tree, parse_tree
+from galaxymill.trees.tree import load_tree, parse_tree
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL_VOTES = ROOT.parent / "shared" / "data" / "gz_decals_q1_votes" / "gz_decals_q1_counts_7062.csv"

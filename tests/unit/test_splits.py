@@ -8,8 +8,8 @@ from hats.pixel_math.spatial_index import compute_spatial_index
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from galaxymill.catalog.healpix import count_pixels, healpix_pixels
-from galaxymill.votes.splits import (
+from galaxymill.sky.healpix import count_pixels, healpix_pixels
+from galaxymill.splits import (
     SPLITS,
     SplitSettings,
     assign_folds,

@@ -11,7 +11,7 @@ from scipy.stats import entropy, norm
 from galaxymill.inference.rows import summarise
 from galaxymill.tasks import ClassTask, NumberTask, VoteTask
 from galaxymill.tasks.numbers.task import mixture_quantile
-from galaxymill.votes.tree import parse_tree
+from galaxymill.trees.tree import parse_tree
 
 TREE = parse_tree(
     {

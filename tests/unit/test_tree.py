@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galaxymill.errors import UserError
-from galaxymill.votes.tree import find_tree, load_tree, parse_tree
-from galaxymill.votes.yaml_file import MAX_YAML_BYTES
+from galaxymill.trees.tree import find_tree, load_tree, parse_tree
+from galaxymill.yaml_file import MAX_YAML_BYTES
 
 TREES = [
     "candels",

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from galaxymill.catalog.healpix import healpix_pixels
+from galaxymill.sky.healpix import healpix_pixels
 
 # Of this sky the first galaxies of its two fullest tiles hold one with an empty band and one
 # off the footprint.

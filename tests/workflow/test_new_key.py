@@ -26,7 +26,7 @@ import yaml
 from galaxymill.config import load_config
 from galaxymill.images.render import domain
 from galaxymill.models.store import read_card
-from galaxymill.release.reproduction.closure import describe_run
+from galaxymill.reproduction.closure import describe_run
 from galaxymill.surveys.fetch import cutouts_origin
 
 plain = yaml.safe_load(open("config.yaml"))

@@ -13,7 +13,7 @@ from galaxymill.config import load_config
 from galaxymill.errors import UserError
 from galaxymill.paths import PATHVARS
 from galaxymill.planning.models import model_flags
-from galaxymill.release.reproduction.closure import describe_run
+from galaxymill.reproduction.closure import describe_run
 from galaxymill.stages import STAGE_VERSIONS
 
 

@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from galaxymill import products
-from galaxymill.catalog.healpix import INDEX_ORDER, healpix_pixels
 from galaxymill.catalog.kept import kept_columns
 from galaxymill.catalog.positions import hash_places
 from galaxymill.catalog.settings import CatalogSettings, Range
 from galaxymill.errors import UserError
+from galaxymill.sky.healpix import INDEX_ORDER, healpix_pixels
 from galaxymill.storage.atomic import exclusive
 from galaxymill.storage.digest import sha256_file
 from galaxymill.storage.origin import Origin, is_made

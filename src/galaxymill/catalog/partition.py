@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from galaxymill import products
-from galaxymill.catalog.healpix import Integers, Pixel, count_pixels, cut_sky
 from galaxymill.errors import UserError
+from galaxymill.sky.healpix import Integers, Pixel, count_pixels, cut_sky
 from galaxymill.storage.atomic import atomic_file, exclusive
 from galaxymill.storage.digest import TableDigest
 from galaxymill.storage.origin import Origin, read_record

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from galaxymill.catalog.healpix import INDEX_ORDER, Integers
+from galaxymill.sky.healpix import INDEX_ORDER, Integers
 from galaxymill.storage.parquet import read_batches
 
 

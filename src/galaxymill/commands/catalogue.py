@@ -88,7 +88,7 @@ def record_run(
 
     Beside it: the user's files by their sha256, the rules, and their graph.
     """
-    from galaxymill.release.reproduction.run import record_run as run
+    from galaxymill.reproduction.run import record_run as run
 
     run(config, release, workflow, out)
 
@@ -108,7 +108,7 @@ def reproduce(
     Ids, flags and every other column: prints a table of differences, and ends with 0 when
     there are none beyond the tolerance, else with 1. What WORK holds already is taken over.
     """
-    from galaxymill.release.reproduction.reproduce import reproduce as run
+    from galaxymill.reproduction.reproduce import reproduce as run
 
     if not run(release, work, inputs, cores, tolerance):
         raise typer.Exit(1)

@@ -34,12 +34,12 @@ def labels(
     object_id, ra, dec. counts, fractions, gz_decals: columns. classes, number: column. classes:
     classes. panoptes: tasks, retired, already_seen.
     """
+    from galaxymill.labels.collect import LabelSettings, collect_labels
+    from galaxymill.labels.formats import FORMATS
     from galaxymill.paths import TREES
-    from galaxymill.votes.checks import CheckSettings
-    from galaxymill.votes.formats import FORMATS
-    from galaxymill.votes.labels import LabelSettings, collect_labels
-    from galaxymill.votes.splits import SplitSettings
-    from galaxymill.votes.tree import find_tree
+    from galaxymill.splits import SplitSettings
+    from galaxymill.tasks.checks import CheckSettings
+    from galaxymill.trees.tree import find_tree
 
     own = chosen_settings(FORMATS, "format", kind).from_flags(settings, f"labels --format {kind}")
     splits = SplitSettings.from_flags(split, "--split")
@@ -62,7 +62,7 @@ def label_images(
     Settings: size, format (jpeg, png, webp), quality, shape, depth, origin.
     """
     from galaxymill.images.settings import PassthroughSettings
-    from galaxymill.votes.images import collect_images as run
+    from galaxymill.labels.images import collect_images as run
 
     model = PassthroughSettings.from_flags(settings, "label-images")
     run(sources, folder, out, name, object_id, model)

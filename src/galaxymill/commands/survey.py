@@ -47,7 +47,7 @@ def simulate(folder: Path, tree: str, settings: Sets = []) -> None:  # noqa: B00
     from galaxymill.paths import TREES
     from galaxymill.simulation.settings import SimulationSettings
     from galaxymill.simulation.stage import simulate as run
-    from galaxymill.votes.tree import find_tree
+    from galaxymill.trees.tree import find_tree
 
     run(folder, find_tree(tree, TREES, "TREE"), SimulationSettings.from_flags(settings, "simulate"))
 
@@ -105,7 +105,7 @@ def plan(
     """
     from galaxymill.images.settings import RecipeSettings
     from galaxymill.planning.plan import plan as run
-    from galaxymill.planning.settings import ModelUse, Rates
+    from galaxymill.rates import ModelUse, Rates
     from galaxymill.surveys.base import Network
     from galaxymill.surveys.registry import SERVICES
 

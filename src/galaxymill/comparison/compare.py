@@ -19,8 +19,8 @@ from galaxymill.comparison.pairs import Question, by_question, pair_columns, rea
 from galaxymill.comparison.report import Comparison, describe, write_comparison
 from galaxymill.comparison.statistics import column_scores, question_scores
 from galaxymill.errors import UserError
-from galaxymill.evaluation.report import Plot
 from galaxymill.progress import progress
+from galaxymill.reporting.report import Plot
 
 
 def compare(
@@ -76,7 +76,7 @@ def compare(
     if out is None:
         return describe(_compare(a, b, match, questions, draw=False))
     # The text alone does not wait for matplotlib.
-    from galaxymill.evaluation.plots import own_style
+    from galaxymill.reporting.plots import own_style
 
     with own_style():
         found = _compare(a, b, match, questions, draw=True)

@@ -9,7 +9,7 @@ from typing import Any
 from galaxymill.comparison.catalogue import Catalogue
 from galaxymill.comparison.layouts import Label
 from galaxymill.errors import UserError, unknown_name
-from galaxymill.votes.yaml_file import read_yaml
+from galaxymill.yaml_file import read_yaml
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from galaxymill.comparison.catalogue import Values
-from galaxymill.evaluation.plots import COLOURS, FAINT, INK, clip, plain_axes
+from galaxymill.reporting.plots import COLOURS, FAINT, INK, clip, plain_axes
 
 MAX_PANELS = 24
 _ACROSS = 4

@@ -7,7 +7,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from galaxymill.evaluation.report import Plot, Row, decimal, percent, text, write_csv
+from galaxymill.reporting.report import Plot, Row, decimal, percent, text, write_csv
 from galaxymill.storage.atomic import atomic_tree, exclusive
 
 PRODUCT = "comparison.json"
@@ -64,7 +64,7 @@ def describe(found: Comparison) -> str:
 
 def write_comparison(folder: Path, found: Comparison) -> None:
     """Write ``comparison.json``, ``columns.csv``, ``questions.csv`` and ``plots/``."""
-    from galaxymill.evaluation.plots import save
+    from galaxymill.reporting.plots import save
 
     plain = {**found.facts, "questions": found.questions, "columns": found.columns}
     told = json.dumps(plain, indent=1, allow_nan=False, ensure_ascii=False)

@@ -11,11 +11,7 @@ import numpy as np
 
 from galaxymill import flags
 from galaxymill.errors import UserError
-from galaxymill.evaluation.covariates import read_covariates
 from galaxymill.evaluation.look import Seen, look, read_pictures, stack
-from galaxymill.evaluation.material import Findings, Material
-from galaxymill.evaluation.plots import own_style
-from galaxymill.evaluation.report import Report, Section, write_report
 from galaxymill.evaluation.sample import (
     MAX_FITTED,
     NEAR_ARCSEC,
@@ -23,9 +19,14 @@ from galaxymill.evaluation.sample import (
     choose,
 )
 from galaxymill.images.pixels import ImageSource, RowGroup
+from galaxymill.reporting.page import write_report
+from galaxymill.reporting.plots import own_style
+from galaxymill.reporting.report import Report, Section
+from galaxymill.statistics.covariates import read_covariates
 from galaxymill.storage.atomic import atomic_tree, exclusive
 from galaxymill.storage.digest import sha256_json
 from galaxymill.storage.origin import Origin, content_digest
+from galaxymill.tasks.material import Findings, Material
 from galaxymill.tasks.task import Task
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from galaxymill.decoding.decode import read_raster
 from galaxymill.evaluation.features import image_features
 from galaxymill.evaluation.sample import Sample, Values
-from galaxymill.images.decode import read_raster
 from galaxymill.images.pixels import RowGroup
 from galaxymill.progress import progress
 

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from galaxymill.errors import UserError
+from galaxymill.labels.table import Votes, read_joint_votes
+from galaxymill.splits import LEARNED_FROM, assign_folds, near_training, uniform
 from galaxymill.storage.origin import read_record
 from galaxymill.tasks.task import Task
-from galaxymill.votes.splits import LEARNED_FROM, assign_folds, near_training, uniform
-from galaxymill.votes.table import Votes, read_joint_votes
 
 Values = npt.NDArray[np.float64]
 SPLITS = ("test", "val", "all", "folds")

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from galaxymill.images.place import Place
+from galaxymill.decoding.place import Place
 
 Plane = npt.NDArray[np.float32]
 

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 
 from galaxymill import flags
 from galaxymill.catalog.names import part_names
+from galaxymill.decoding.decode import MAX_PIXELS
 from galaxymill.errors import UserError
-from galaxymill.images.decode import MAX_PIXELS
 from galaxymill.reasons import Reasons
 from galaxymill.storage.digest import sha256_json
 from galaxymill.storage.origin import read_record

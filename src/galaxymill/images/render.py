@@ -12,9 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from galaxymill import flags
-from galaxymill.errors import UserError
-from galaxymill.images.colours import Rgb
-from galaxymill.images.decode import (
+from galaxymill.decoding.decode import (
     FitsCutout,
     PayloadError,
     has_16_bits,
@@ -22,9 +20,11 @@ from galaxymill.images.decode import (
     read_fits,
     read_raster,
 )
+from galaxymill.decoding.place import pixel_size, separation_arcsec
+from galaxymill.errors import UserError
+from galaxymill.images.colours import Rgb
 from galaxymill.images.encode import encode
 from galaxymill.images.orientation import residual_deg, upright
-from galaxymill.images.place import pixel_size, separation_arcsec
 from galaxymill.images.quality import (
     OFF_CENTRE,
     darkness,

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from galaxymill.images.decode import FitsCutout, PayloadError
-from galaxymill.images.place import Place, celestial_wcs
+from galaxymill.decoding.decode import FitsCutout, PayloadError
+from galaxymill.decoding.place import Place, celestial_wcs
 
 
 def straight(

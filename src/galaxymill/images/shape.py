@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from galaxymill.images.decode import MAX_PIXELS, PayloadError
-from galaxymill.images.place import SCALE_TOLERANCE, SQUARE_TOLERANCE
+from galaxymill.decoding.decode import MAX_PIXELS, PayloadError
+from galaxymill.decoding.place import SCALE_TOLERANCE, SQUARE_TOLERANCE
 
 Shape = Literal["cut", "pad"]
 

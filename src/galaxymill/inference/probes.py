@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from galaxymill.models.heads import Head
+from galaxymill.tasks.heads import Head
 from galaxymill.tasks.task import Task
 
 COUNT = 12

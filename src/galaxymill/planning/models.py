@@ -4,8 +4,8 @@ import shlex
 from pathlib import Path
 
 from galaxymill.config import Config
-from galaxymill.planning.settings import ModelUse
-from galaxymill.votes.tree import load_tree
+from galaxymill.rates import ModelUse
+from galaxymill.trees.tree import load_tree
 
 _FLOAT_BYTES = 4
 _COLUMNS_AN_ANSWER, _COLUMNS_A_QUESTION = 3, 3

@@ -8,8 +8,8 @@ from pathlib import Path
 from galaxymill.catalog.partition import read_partitions
 from galaxymill.images.settings import RecipeSettings
 from galaxymill.planning.cutouts import Asked, count_cutouts
-from galaxymill.planning.settings import ModelUse, Rates
-from galaxymill.planning.words import bytes_in_words, duration, in_columns, number
+from galaxymill.rates import ModelUse, Rates
+from galaxymill.reporting.words import bytes_in_words, duration, in_columns, number
 from galaxymill.surveys.base import Network, ServiceSettings
 
 _IMAGE_BYTES_A_PIXEL = {"jpeg": 0.5, "webp": 1.5, "png": 2.0}

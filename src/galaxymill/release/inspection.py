@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from galaxymill.catalog.healpix import HIGHEST_ORDER, INDEX_ORDER, Pixel
 from galaxymill.errors import UserError
 from galaxymill.progress import progress
 from galaxymill.release.columns import Column
 from galaxymill.release.sources import MAKERS, Part, prove
 from galaxymill.release.tables.fits_table import is_text
+from galaxymill.sky.healpix import HIGHEST_ORDER, INDEX_ORDER, Pixel
 from galaxymill.storage.digest import TableDigest
 from galaxymill.storage.parquet import open_parquet, read_batches
 

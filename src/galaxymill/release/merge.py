@@ -11,7 +11,6 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from galaxymill.catalog.healpix import cut_sky
 from galaxymill.catalog.positions import has_positions
 from galaxymill.errors import UserError
 from galaxymill.release.audit import audit, census, refuse_duplicates
@@ -29,7 +28,7 @@ from galaxymill.release.documents.croissant import write_croissant
 from galaxymill.release.documents.pictures import draw_pictures
 from galaxymill.release.documents.readme import Facts, write_readme
 from galaxymill.release.inspection import Inspection, inspect_parts
-from galaxymill.release.reproduction.provenance import is_released, release_origin, write_provenance
+from galaxymill.release.provenance import is_released, release_origin, write_provenance
 from galaxymill.release.settings import ReleaseSettings
 from galaxymill.release.sources import Model, Part, read_model, read_parts
 from galaxymill.release.tables.catalog import Catalog
@@ -37,6 +36,7 @@ from galaxymill.release.tables.hats_catalog import Collection
 from galaxymill.release.tables.rows import kept_draws, part_schemas
 from galaxymill.release.tables.selections import check_selections
 from galaxymill.release.tables.tiles import Merge
+from galaxymill.sky.healpix import cut_sky
 from galaxymill.storage.atomic import atomic_tree, exclusive
 from galaxymill.storage.origin import Origin, read_record
 from galaxymill.tasks.task import Task
@@ -67,7 +67,7 @@ class Request:
     metrics : Path or None
         ``metrics.json`` of the model's evaluation, for the README.
     run : Path or None
-        ``config.yaml`` of `galaxymill.release.reproduction.run.record_run`; without it the
+        ``config.yaml`` of `galaxymill.reproduction.run.record_run`; without it the
         release cannot be reproduced from itself.
     benchmarks : Path or None
         Folder of Snakemake's benchmarks.

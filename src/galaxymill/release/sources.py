@@ -17,7 +17,7 @@ from galaxymill.storage.digest import TableDigest
 from galaxymill.storage.origin import Record, read_record
 from galaxymill.tasks import VoteTask
 from galaxymill.tasks.task import Task, parse_task
-from galaxymill.votes.tree import Tree
+from galaxymill.trees.tree import Tree
 
 ROLES = ("tile", "cutouts", "images", "predictions")
 MAKERS = {"tile": "partition", "cutouts": "fetch", "images": "render", "predictions": "predict"}

@@ -9,12 +9,12 @@ import pyarrow.compute as pc
 from galaxymill.simulation.settings import SimulationSettings
 from galaxymill.simulation.sky import catalog, simulate_sky
 from galaxymill.simulation.volunteers import vote
+from galaxymill.splits import uniform
 from galaxymill.storage.atomic import exclusive
 from galaxymill.storage.digest import sha256_json
 from galaxymill.storage.origin import Origin
 from galaxymill.storage.parquet import write_product
-from galaxymill.votes.splits import uniform
-from galaxymill.votes.tree import load_tree
+from galaxymill.trees.tree import load_tree
 
 logger = logging.getLogger("galaxymill")
 

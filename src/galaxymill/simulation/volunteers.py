@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from galaxymill.errors import unknown_name
 from galaxymill.simulation.sky import generator
-from galaxymill.votes.tree import Question, Tree
+from galaxymill.trees.tree import Question, Tree
 
 Values = npt.NDArray[np.float64]
 Scores = Mapping[str, Values]

@@ -8,8 +8,8 @@ from pathlib import Path
 from galaxymill.catalog.partition import read_partitions
 from galaxymill.errors import UserError
 from galaxymill.paths import fill
-from galaxymill.planning.words import duration, in_columns
 from galaxymill.reasons import Reasons
+from galaxymill.reporting.words import duration, in_columns
 from galaxymill.status.galaxies import Galaxies, count_cutouts, count_images
 from galaxymill.status.locks import is_written
 from galaxymill.status.logs import read_failure, tail

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from hashlib import sha256
 
-from galaxymill.images.decode import PayloadError
+from galaxymill.decoding.decode import PayloadError
 from galaxymill.surveys.base import Cutout, Target
 from galaxymill.surveys.validate import Verdict, begins_as_image
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from galaxymill.images.decode import (
+from galaxymill.decoding.decode import (
     MAX_PIXELS,
     PayloadError,
     band_names,
@@ -21,8 +21,8 @@ from galaxymill.images.decode import (
     has_bands,
     is_fits,
 )
-from galaxymill.images.hdus import MAX_HDUS, Hdu, is_auxiliary, list_hdus, unpack
-from galaxymill.images.place import locate, separation_arcsec
+from galaxymill.decoding.hdus import MAX_HDUS, Hdu, is_auxiliary, list_hdus, unpack
+from galaxymill.decoding.place import locate, separation_arcsec
 from galaxymill.reasons import some
 from galaxymill.surveys.base import MAX_PAYLOAD_BYTES
 from galaxymill.surveys.mosaics.mosaic import Plane, stack

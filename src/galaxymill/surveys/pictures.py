@@ -1,6 +1,6 @@
 """Tell whether the JPEG or PNG that a service sent is a picture of the sky."""
 
-from galaxymill.images.decode import PayloadError, is_fits, read_raster
+from galaxymill.decoding.decode import PayloadError, is_fits, read_raster
 from galaxymill.surveys.answer import Judge
 from galaxymill.surveys.base import Target
 from galaxymill.surveys.validate import Verdict

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from galaxymill.images.decode import FitsCutout, PayloadError, is_fits, read_fits, read_samples
-from galaxymill.images.place import separation_arcsec
+from galaxymill.decoding.decode import FitsCutout, PayloadError, is_fits, read_fits, read_samples
+from galaxymill.decoding.place import separation_arcsec
 from galaxymill.surveys.base import Target
 
 CENTRE_TOLERANCE_PIXELS = 0.5

@@ -5,7 +5,7 @@ A new kind is a class of its own, in a file that is imported; nothing else names
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +15,24 @@ from galaxymill.errors import UserError, unknown_name
 from galaxymill.storage.columns import field
 
 if TYPE_CHECKING:
-    from galaxymill.evaluation.material import Findings, Material
-    from galaxymill.models.heads import Head
-    from galaxymill.models.settings import TrainSettings
-    from galaxymill.votes.checks import CheckSettings, Dropped
+    from galaxymill.tasks.checks import CheckSettings, Dropped
+    from galaxymill.tasks.heads import Head
+    from galaxymill.tasks.material import Findings, Material
 
 Floats = npt.NDArray[np.float64]
 Values = npt.NDArray[Any]
+
+
+class HeadSettings(Protocol):
+    """What a head needs of the settings of training."""
+
+    @property
+    def dropout(self) -> float:
+        """Share of features that are dropped."""
+
+    @property
+    def concentrations(self) -> tuple[float, ...]:
+        """Range of Dirichlet concentrations."""
 
 
 class Task(ABC):
@@ -70,7 +81,7 @@ class Task(ABC):
         """Compute every column of ``summary_fields`` for samples (n, s, …) of the posterior."""
 
     @abstractmethod
-    def head(self, features: int, settings: "TrainSettings") -> "Head":
+    def head(self, features: int, settings: "HeadSettings") -> "Head":
         """Make the part of the network that predicts, for an encoder of so many features."""
 
     @abstractmethod

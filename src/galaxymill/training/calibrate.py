@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from galaxymill.models.heads import Head
+from galaxymill.tasks.heads import Head
 
 PRIOR_CENTRE, PRIOR_WIDTH = -0.3, 0.35
 """What ln(scale) is expected to be beforehand, its mean and standard deviation: most questions need

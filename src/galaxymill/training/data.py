@@ -14,10 +14,10 @@ from torch import Tensor
 from galaxymill import flags
 from galaxymill.errors import UserError
 from galaxymill.images.pixels import ImageSource, RowGroup
+from galaxymill.labels.table import Votes
 from galaxymill.models.settings import TrainSettings
+from galaxymill.splits import LEARNED_FROM, assign_folds
 from galaxymill.training.stream import decoded, shuffled
-from galaxymill.votes.splits import LEARNED_FROM, assign_folds
-from galaxymill.votes.table import Votes
 
 logger = logging.getLogger("galaxymill")
 

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from galaxymill.models.depthwise import QuickDepthwise
-from galaxymill.models.heads import Head
 from galaxymill.models.network import Network
 from galaxymill.models.settings import TrainSettings
 from galaxymill.models.store import not_finite
 from galaxymill.models.views import central_view, erase, random_view
+from galaxymill.tasks.heads import Head
 from galaxymill.training.calibrate import fit_log_scale, mixture_nll
 from galaxymill.training.data import Batch, Batches, Cached, Share, Streamed
 from galaxymill.training.optimiser import frozen_modules, make_optimiser, rate_factor, set_rate

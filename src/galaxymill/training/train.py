@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from galaxymill.images.pixels import ImageSource
+from galaxymill.labels.table import Votes, read_joint_votes
 from galaxymill.models.settings import TrainSettings
 from galaxymill.models.store import MODEL_FILE, WEIGHTS_FILE, ModelCard, read_card
 from galaxymill.settings import Settings
@@ -16,7 +17,6 @@ from galaxymill.storage.atomic import atomic_tree, exclusive
 from galaxymill.storage.digest import sha256_file, sha256_json
 from galaxymill.storage.origin import Origin, read_record
 from galaxymill.training.processes import Processes
-from galaxymill.votes.table import Votes, read_joint_votes
 
 if TYPE_CHECKING:
     from torch import Tensor

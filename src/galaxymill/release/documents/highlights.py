@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from galaxymill.votes.tree import Question, Tree
+from galaxymill.trees.tree import Question, Tree
 
 EXAMPLES, BINS = 6, 20
 

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from galaxymill.catalog.healpix import HIGHEST_ORDER
 from galaxymill.release.audit import open_database
 from galaxymill.release.documents.highlights import BINS, EXAMPLES, Example, Highlights
 from galaxymill.release.sources import Part
+from galaxymill.sky.healpix import HIGHEST_ORDER
 from galaxymill.storage.parquet import open_parquet
-from galaxymill.votes.tree import Tree
+from galaxymill.trees.tree import Tree
 
 _WIDE_DEG = 60
 _MOST_POINTS = 40_000
@@ -37,7 +37,7 @@ def draw_pictures(
     highlights : Highlights
         Of all tiles.
     """
-    from galaxymill.evaluation.plots import own_style
+    from galaxymill.reporting.plots import own_style
 
     out = folder / "pictures"
     out.mkdir()
@@ -125,7 +125,7 @@ def _images(
     folder: Path, parts: Sequence[Part], examples: Mapping[str, list[Example]]
 ) -> dict[str, npt.NDArray[np.uint8]]:
     """Read the images of some galaxies; those that cannot be decoded are left out."""
-    from galaxymill.images.decode import PayloadError, read_raster
+    from galaxymill.decoding.decode import PayloadError, read_raster
 
     wanted = {object_id for chosen in examples.values() for object_id, _ in chosen}
     tiles = {str(part.files["tile"]): part for part in parts}

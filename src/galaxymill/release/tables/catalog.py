@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from galaxymill.catalog.healpix import Pixel
 from galaxymill.errors import UserError
 from galaxymill.release.sources import require_digest
+from galaxymill.sky.healpix import Pixel
 from galaxymill.storage.digest import TableDigest
 from galaxymill.storage.origin import read_record
 from galaxymill.storage.parquet import open_parquet

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from galaxymill.images.decode import carried, ones_complement_sum
+from galaxymill.decoding.decode import carried, ones_complement_sum
 from galaxymill.products import RELEASED
 from galaxymill.release.columns import Column
 from galaxymill.units import in_fits

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from galaxymill.catalog.healpix import INDEX_ORDER, Pixel, count_pixels
 from galaxymill.release.tables.margin import Margin
+from galaxymill.sky.healpix import INDEX_ORDER, Pixel, count_pixels
 
 SKYMAP_ORDER = 8
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from galaxymill.catalog.healpix import INDEX_ORDER, Pixel
+from galaxymill.sky.healpix import INDEX_ORDER, Pixel
 
 Integers = npt.NDArray[np.int64]
 

@@ -16,7 +16,7 @@ from galaxymill.release.tables.selections import select
 from galaxymill.storage.digest import TableDigest
 from galaxymill.storage.parquet import open_parquet
 from galaxymill.tasks.task import Task
-from galaxymill.votes.tree import Tree
+from galaxymill.trees.tree import Tree
 
 SUM_TOLERANCE = 1e-4
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from galaxymill.catalog.healpix import Pixel
 from galaxymill.progress import progress
 from galaxymill.release.columns import PARQUET, Column, schema_of
 from galaxymill.release.documents.highlights import Highlights
@@ -20,9 +19,10 @@ from galaxymill.release.tables.hats_catalog import Collection
 from galaxymill.release.tables.rows import mask_unasked, read_rows
 from galaxymill.release.tables.validation import Validator
 from galaxymill.release.tables.votable import described_schema
+from galaxymill.sky.healpix import Pixel
 from galaxymill.storage.origin import Origin
 from galaxymill.storage.parquet import ProductWriter, open_product
-from galaxymill.votes.tree import Tree
+from galaxymill.trees.tree import Tree
 
 
 class Merge:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from galaxymill.images.decode import PayloadError
-from galaxymill.images.hdus import is_auxiliary, read_images, unpack
+from galaxymill.decoding.decode import PayloadError
+from galaxymill.decoding.hdus import is_auxiliary, read_images, unpack
 from galaxymill.surveys.base import MAX_PAYLOAD_BYTES, MAX_SIZE, Target
 from galaxymill.surveys.http import Answer
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, cut

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from galaxymill.images.decode import PayloadError
+from galaxymill.decoding.decode import PayloadError
 from galaxymill.surveys.base import ServiceError
 from galaxymill.surveys.http import Answer, Http
 from galaxymill.surveys.validate import Verdict

@@ -7,8 +7,8 @@ from typing import ClassVar, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from galaxymill.images.decode import PayloadError
-from galaxymill.images.place import SCALE_TOLERANCE
+from galaxymill.decoding.decode import PayloadError
+from galaxymill.decoding.place import SCALE_TOLERANCE
 from galaxymill.settings import Names
 from galaxymill.surveys.base import MAX_SIZE, ServiceSettings, Target
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, cut, stack

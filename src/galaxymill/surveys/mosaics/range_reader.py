@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from galaxymill.images.decode import DTYPES, scaled
+from galaxymill.decoding.decode import DTYPES, scaled
 from galaxymill.surveys.http import Answer, Http
 from galaxymill.surveys.validate import Verdict
 

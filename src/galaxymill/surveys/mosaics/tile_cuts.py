@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from galaxymill.images.decode import PayloadError
+from galaxymill.decoding.decode import PayloadError
 from galaxymill.surveys.base import MAX_PAYLOAD_BYTES, MAX_SIZE, Cutout, Target
 from galaxymill.surveys.mosaics.mosaic import CutoutForm, Indices, Mosaic, first_pixel, paste
 from galaxymill.surveys.mosaics.tile_image import TileImage

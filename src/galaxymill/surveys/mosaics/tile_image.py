@@ -9,8 +9,8 @@ from typing import IO, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from galaxymill.images.decode import PayloadError
-from galaxymill.images.hdus import Hdu, list_hdus, unpack
+from galaxymill.decoding.decode import PayloadError
+from galaxymill.decoding.hdus import Hdu, list_hdus, unpack
 from galaxymill.surveys.mosaics.mosaic import Mosaic
 
 _MAX_UNPACKED_BYTES = 128_000_000

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from galaxymill.decoding.decode import PayloadError
 from galaxymill.errors import UserError
-from galaxymill.images.decode import PayloadError
 from galaxymill.progress import progress
 from galaxymill.reasons import some
 from galaxymill.storage.atomic import atomic_file

@@ -15,8 +15,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
+from galaxymill.decoding.decode import PayloadError
 from galaxymill.errors import UserError
-from galaxymill.images.decode import PayloadError
 from galaxymill.settings import Names
 from galaxymill.surveys.base import (
     MAX_PAYLOAD_BYTES,

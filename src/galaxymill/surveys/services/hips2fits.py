@@ -16,9 +16,9 @@ from urllib.parse import urlencode
 import numpy as np
 from pydantic import Field, model_validator
 
-from galaxymill.images.decode import PayloadError
-from galaxymill.images.hdus import read_images
-from galaxymill.images.place import SCALE_TOLERANCE
+from galaxymill.decoding.decode import PayloadError
+from galaxymill.decoding.hdus import read_images
+from galaxymill.decoding.place import SCALE_TOLERANCE
 from galaxymill.settings import Names, Numbers
 from galaxymill.surveys.base import Cutout, ServiceSettings, Target, Url
 from galaxymill.surveys.http import Answer, Judge

@@ -23,8 +23,8 @@ from zlib import crc32
 import numpy as np
 from pydantic import Field
 
-from galaxymill.images.decode import PayloadError
-from galaxymill.images.hdus import list_hdus, read_images
+from galaxymill.decoding.decode import PayloadError
+from galaxymill.decoding.hdus import list_hdus, read_images
 from galaxymill.surveys.base import MAX_SIZE, Cutout, Network, PixelScale, ServiceError, Target, Url
 from galaxymill.surveys.credentials import Credentials
 from galaxymill.surveys.http import Answer, Http, TryAgain, pieces

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 from pydantic import Field, model_validator
 
-from galaxymill.images.hdus import list_hdus
+from galaxymill.decoding.hdus import list_hdus
 from galaxymill.surveys.base import Cutout, ServiceSettings, Target, Url
 from galaxymill.surveys.http import Answer, Judge
 from galaxymill.surveys.per_galaxy import PerGalaxyService

@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from galaxymill.images.decode import PayloadError
-from galaxymill.images.hdus import read_images
+from galaxymill.decoding.decode import PayloadError
+from galaxymill.decoding.hdus import read_images
 from galaxymill.surveys.base import BATCH, MAX_SIZE, Cutout, Network, PixelScale, Target, Url
 from galaxymill.surveys.http import Answer, Http
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, zero_point_factor

@@ -30,7 +30,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from galaxymill.images.decode import PayloadError
+from galaxymill.decoding.decode import PayloadError
 from galaxymill.settings import Numbers
 from galaxymill.surveys.base import (
     MAX_PAYLOAD_BYTES,

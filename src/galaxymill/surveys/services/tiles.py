@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from galaxymill.decoding.decode import PayloadError
 from galaxymill.errors import UserError
-from galaxymill.images.decode import PayloadError
 from galaxymill.settings import Numbers
 from galaxymill.surveys.base import (
     NANOMAGGY_ZERO_POINT,

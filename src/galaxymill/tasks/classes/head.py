@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from galaxymill.models.heads import Head
+from galaxymill.tasks.heads import Head
 
 
 class SoftmaxHead(Head):

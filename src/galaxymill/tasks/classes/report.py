@@ -6,13 +6,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from galaxymill.evaluation.baselines import NAMES, class_frequencies, predict_logistic
-from galaxymill.evaluation.calibration import reliability
-from galaxymill.evaluation.classification import most_likely
-from galaxymill.evaluation.covariates import Errors
-from galaxymill.evaluation.gallery import Line
-from galaxymill.evaluation.material import Findings, Material, argmax, dependence, galleries
-from galaxymill.evaluation.plots import (
+from galaxymill.reporting.gallery import Line
+from galaxymill.reporting.plots import (
     COLOURS,
     FAINT,
     clip,
@@ -21,7 +16,7 @@ from galaxymill.evaluation.plots import (
     panels,
     plain_axes,
 )
-from galaxymill.evaluation.report import (
+from galaxymill.reporting.report import (
     Plot,
     Section,
     Table,
@@ -32,9 +27,14 @@ from galaxymill.evaluation.report import (
     show_percent,
     text,
 )
+from galaxymill.statistics.baselines import NAMES, class_frequencies, predict_logistic
+from galaxymill.statistics.calibration import reliability
+from galaxymill.statistics.classification import most_likely
+from galaxymill.statistics.covariates import Errors
 from galaxymill.tasks.classes.scores import ClassComparison, summarise_classes
+from galaxymill.tasks.material import Findings, Material, argmax, dependence, galleries
 from galaxymill.tasks.votes.posterior import entropy
-from galaxymill.votes.tree import Question
+from galaxymill.trees.tree import Question
 
 MAX_CURVES = 10
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from galaxymill.evaluation.bootstrap import Bootstrap, Values, interval, number, pooled_draws
-from galaxymill.evaluation.classification import Indices, classify, most_likely
+from galaxymill.statistics.bootstrap import Bootstrap, Values, interval, number, pooled_draws
+from galaxymill.statistics.classification import Indices, classify, most_likely
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def summarise_classes(comparison: ClassComparison) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``overall``: the scores of `galaxymill.evaluation.classification.classify`, log loss
+        ``overall``: the scores of `galaxymill.statistics.classification.classify`, log loss
         (nats) and Brier score with 95 % bootstrap intervals, the macro ROC AUC, the expected
         calibration error, and the ``baselines``; ``classes``: by class, its scores and ROC AUC,
         one against the rest.

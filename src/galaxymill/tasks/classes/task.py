@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, ClassVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from galaxymill.splits import SPLITS
 from galaxymill.storage.columns import field
-from galaxymill.tasks.task import Floats, Values
+from galaxymill.tasks.task import Floats, HeadSettings, Values
 from galaxymill.tasks.votes.task import TreeTask, uncertainties, uncertainty_fields
-from galaxymill.votes.splits import SPLITS
-from galaxymill.votes.tree import Question
+from galaxymill.trees.tree import Question
 
 if TYPE_CHECKING:
-    from galaxymill.evaluation.material import Findings, Material
-    from galaxymill.models.heads import Head
-    from galaxymill.models.settings import TrainSettings
+    from galaxymill.tasks.heads import Head
+    from galaxymill.tasks.material import Findings, Material
 
 logger = logging.getLogger("galaxymill")
 
@@ -81,7 +80,7 @@ class ClassTask(TreeTask):
                 ", ".join(few),
             )
 
-    def head(self, features: int, settings: "TrainSettings") -> "Head":
+    def head(self, features: int, settings: "HeadSettings") -> "Head":
         """Make a softmax head."""
         from galaxymill.tasks.classes.head import SoftmaxHead
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from galaxymill.models.heads import Head
+from galaxymill.tasks.heads import Head
 
 MIN_DEVIATION = 1e-3
 SOFTPLUS_OF_1 = math.log(math.e - 1)

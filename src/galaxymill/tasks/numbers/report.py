@@ -6,12 +6,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from galaxymill.evaluation.baselines import NAMES, predict_number
-from galaxymill.evaluation.calibration import calibration_sentence
-from galaxymill.evaluation.covariates import Errors
-from galaxymill.evaluation.gallery import Line
-from galaxymill.evaluation.material import Findings, Material, dependence, galleries
-from galaxymill.evaluation.plots import (
+from galaxymill.reporting.gallery import Line
+from galaxymill.reporting.plots import (
     COLOURS,
     FAINT,
     draw_bars,
@@ -19,7 +15,7 @@ from galaxymill.evaluation.plots import (
     panels,
     plain_axes,
 )
-from galaxymill.evaluation.report import (
+from galaxymill.reporting.report import (
     Plot,
     Section,
     Table,
@@ -30,6 +26,10 @@ from galaxymill.evaluation.report import (
     show,
     show_interval,
 )
+from galaxymill.statistics.baselines import NAMES, predict_number
+from galaxymill.statistics.calibration import calibration_sentence
+from galaxymill.statistics.covariates import Errors
+from galaxymill.tasks.material import Findings, Material, dependence, galleries
 from galaxymill.tasks.numbers.scores import NumberComparison, summarise_numbers
 from galaxymill.tasks.votes.tables import calibration_table
 

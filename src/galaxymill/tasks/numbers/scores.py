@@ -8,8 +8,8 @@ import numpy as np
 from scipy.special import logsumexp
 from scipy.stats import norm
 
-from galaxymill.evaluation.bootstrap import Bootstrap, Values, interval, number, pooled_draws
-from galaxymill.evaluation.calibration import calibration
+from galaxymill.statistics.bootstrap import Bootstrap, Values, interval, number, pooled_draws
+from galaxymill.statistics.calibration import calibration
 
 
 @dataclass(frozen=True)

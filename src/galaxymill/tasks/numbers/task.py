@@ -10,12 +10,11 @@ from scipy.special import ndtr
 
 from galaxymill.errors import UserError
 from galaxymill.storage.columns import field
-from galaxymill.tasks.task import Floats, Task, Values
+from galaxymill.tasks.task import Floats, HeadSettings, Task, Values
 
 if TYPE_CHECKING:
-    from galaxymill.evaluation.material import Findings, Material
-    from galaxymill.models.heads import Head
-    from galaxymill.models.settings import TrainSettings
+    from galaxymill.tasks.heads import Head
+    from galaxymill.tasks.material import Findings, Material
 
 _BISECTIONS = 50
 
@@ -69,7 +68,7 @@ class NumberTask(Task):
         values = {"mean": centre, "std": spread, "90pc-lower": lower, "90pc-upper": upper}
         return {f"{self.name}_{key}": value for key, value in values.items()}
 
-    def head(self, features: int, settings: "TrainSettings") -> "Head":
+    def head(self, features: int, settings: "HeadSettings") -> "Head":
         """Make a Gaussian head."""
         from galaxymill.tasks.numbers.head import GaussianHead
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from galaxymill.votes.tree import Tree
+from galaxymill.trees.tree import Tree
 
 
 def dirichlet_multinomial_nll(concentrations: Tensor, votes: Tensor, tree: Tree) -> Tensor:

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from galaxymill.models.heads import Head
+from galaxymill.tasks.heads import Head
 from galaxymill.tasks.votes.dirichlet import dirichlet_multinomial_nll
-from galaxymill.votes.tree import Tree
+from galaxymill.trees.tree import Tree
 
 START_LOGIT = -2.0
 """Heads start unsure: from the middle of the range, learning would first unlearn certainty."""

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from galaxymill.evaluation.calibration import reliability
-from galaxymill.evaluation.gallery import Line
-from galaxymill.evaluation.plots import COLOURS, FAINT, INK, clip, panels, plain_axes
+from galaxymill.reporting.gallery import Line
+from galaxymill.reporting.plots import COLOURS, FAINT, INK, clip, panels, plain_axes
+from galaxymill.statistics.calibration import reliability
 from galaxymill.tasks.votes.scores import Comparison
-from galaxymill.votes.tree import Question
+from galaxymill.trees.tree import Question
 
 Metrics = Mapping[str, Any]
 

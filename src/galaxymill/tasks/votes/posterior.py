@@ -7,7 +7,7 @@ question's vote fractions is the mixture of S Dirichlet distributions.
 import numpy as np
 import numpy.typing as npt
 
-from galaxymill.votes.tree import Question, Tree
+from galaxymill.trees.tree import Question, Tree
 
 Floats = npt.NDArray[np.float64]
 _GRID = 256

@@ -5,26 +5,26 @@ from typing import Any
 
 import numpy as np
 
-from galaxymill.evaluation.baselines import NAMES, predict_baselines
-from galaxymill.evaluation.bootstrap import Values
-from galaxymill.evaluation.calibration import calibration_sentence
-from galaxymill.evaluation.covariates import Errors
-from galaxymill.evaluation.gallery import Line
-from galaxymill.evaluation.material import Findings, Material, dependence, galleries
-from galaxymill.evaluation.plots import (
+from galaxymill.reporting.gallery import Line
+from galaxymill.reporting.plots import (
     clip,
     draw_bars,
     draw_calibration,
     draw_confusion,
     short_names,
 )
-from galaxymill.evaluation.report import (
+from galaxymill.reporting.report import (
     Plot,
     Section,
     relative,
     show,
     show_interval,
 )
+from galaxymill.statistics.baselines import NAMES, predict_baselines
+from galaxymill.statistics.bootstrap import Values
+from galaxymill.statistics.calibration import calibration_sentence
+from galaxymill.statistics.covariates import Errors
+from galaxymill.tasks.material import Findings, Material, dependence, galleries
 from galaxymill.tasks.votes import plots as votes_plots
 from galaxymill.tasks.votes.posterior import mutual_information, proportion_asked
 from galaxymill.tasks.votes.scores import (
@@ -43,7 +43,7 @@ from galaxymill.tasks.votes.tables import (
     truth_table,
 )
 from galaxymill.tasks.votes.truth import compare_with_truth
-from galaxymill.votes.tree import Tree
+from galaxymill.trees.tree import Tree
 
 Metrics = Mapping[str, Any]
 

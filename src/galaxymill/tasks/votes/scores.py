@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from galaxymill.evaluation.baselines import Baselines
-from galaxymill.evaluation.bootstrap import Bootstrap, interval, mean, number, pooled_draws
-from galaxymill.evaluation.calibration import calibration
-from galaxymill.evaluation.classification import classify, most_likely
-from galaxymill.evaluation.distributions import (
+from galaxymill.splits import uniform
+from galaxymill.statistics.baselines import Baselines
+from galaxymill.statistics.bootstrap import Bootstrap, interval, mean, number, pooled_draws
+from galaxymill.statistics.calibration import calibration
+from galaxymill.statistics.classification import classify, most_likely
+from galaxymill.statistics.distributions import (
     Counts,
     Values,
     log_dirichlet_multinomial,
@@ -24,8 +25,7 @@ from galaxymill.evaluation.distributions import (
     randomised_pit,
 )
 from galaxymill.tasks.votes.posterior import mean_fractions, proportion_asked
-from galaxymill.votes.splits import uniform
-from galaxymill.votes.tree import Question, Tree
+from galaxymill.trees.tree import Question, Tree
 
 MIN_VOTES = 5
 ASKED = 0.5
@@ -288,7 +288,7 @@ def classifications(comparison: Comparison, question: Question) -> dict[str, Any
     Returns
     -------
     dict
-        See `galaxymill.evaluation.classification.classify`. ``asked``: galaxies of which more
+        See `galaxymill.statistics.classification.classify`. ``asked``: galaxies of which more
         than half the volunteers came to the question. ``confident``: those with at least
         ``CONFIDENT_VOTES`` votes of which more than ``CONFIDENT_FRACTION`` agree.
     """

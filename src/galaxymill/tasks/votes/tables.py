@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from galaxymill.evaluation.baselines import NAMES
-from galaxymill.evaluation.calibration import verdict
-from galaxymill.evaluation.plots import short_names
-from galaxymill.evaluation.report import Row, Table, bounds, decimal, ends, percent, text
+from galaxymill.reporting.plots import short_names
+from galaxymill.reporting.report import Row, Table, bounds, decimal, ends, percent, text
+from galaxymill.statistics.baselines import NAMES
+from galaxymill.statistics.calibration import verdict
 from galaxymill.tasks.votes.scores import ASKED, CONFIDENT_FRACTION, CONFIDENT_VOTES, MIN_VOTES
 
 ALL = "all questions"

@@ -10,14 +10,13 @@ import pyarrow as pa
 
 from galaxymill.errors import UserError
 from galaxymill.storage.columns import field
-from galaxymill.tasks.task import Floats, Task, Values
-from galaxymill.votes.tree import Question, Tree, parse_tree
+from galaxymill.tasks.task import Floats, HeadSettings, Task, Values
+from galaxymill.trees.tree import Question, Tree, parse_tree
 
 if TYPE_CHECKING:
-    from galaxymill.evaluation.material import Findings, Material
-    from galaxymill.models.heads import Head
-    from galaxymill.models.settings import TrainSettings
-    from galaxymill.votes.checks import CheckSettings, Dropped
+    from galaxymill.tasks.checks import CheckSettings, Dropped
+    from galaxymill.tasks.heads import Head
+    from galaxymill.tasks.material import Findings, Material
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ class VoteTask(TreeTask):
             columns |= uncertainties(samples, question)
         return columns
 
-    def head(self, features: int, settings: "TrainSettings") -> "Head":
+    def head(self, features: int, settings: "HeadSettings") -> "Head":
         """Make a Dirichlet head."""
         from galaxymill.tasks.votes.head import DirichletHead
 
@@ -127,7 +126,7 @@ class VoteTask(TreeTask):
         self, object_ids: Sequence[str], labels: Floats, settings: "CheckSettings"
     ) -> "tuple[Floats, list[Dropped]]":
         """Leave out questions that have more votes than the answers that lead to them."""
-        from galaxymill.votes.checks import void_excess
+        from galaxymill.tasks.checks import void_excess
 
         return void_excess(object_ids, labels, self.tree, settings)
 

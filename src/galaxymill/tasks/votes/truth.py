@@ -11,10 +11,10 @@ import numpy as np
 from scipy.stats import beta
 
 from galaxymill.errors import UserError
-from galaxymill.evaluation.bootstrap import Bootstrap, Values, interval, mean, number, pooled_draws
-from galaxymill.evaluation.calibration import calibration
 from galaxymill.simulation.truth import TRUTH_SCHEMA
 from galaxymill.simulation.volunteers import true_fractions
+from galaxymill.statistics.bootstrap import Bootstrap, Values, interval, mean, number, pooled_draws
+from galaxymill.statistics.calibration import calibration
 from galaxymill.tables import read_table
 from galaxymill.tasks.votes.scores import Comparison
 

@@ -1,0 +1,1 @@
+"""Untrusted bytes decoded within bounds: pictures, FITS headers and samples."""

@@ -1,0 +1,218 @@
+"""Formats that give counts: a plain table, and the published layouts of GZ2 and GZ DECaLS.
+
+GZ2: Willett et al. 2013 (MNRAS 435, 2835), table 2 numbers tasks (t01 to t11) and answers (a01 to
+a38), and table 5 has a column ``t01_smooth_or_features_a01_smooth_count`` for each. Task 8, the
+kinds of odd features, is no question of our tree: volunteers could choose several.
+
+GZ DECaLS: Walmsley et al. 2022 (MNRAS 509, 3966): columns ``{question}_{answer}`` without the
+survey's name, which our trees append to their questions.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from galaxymill.errors import UserError
+from galaxymill.labels.rows import (
+    FormatSettings,
+    Rows,
+    position_columns,
+    read_counts,
+    read_positions,
+)
+from galaxymill.settings import Pairs
+from galaxymill.tables import check_ids, column_names, read_table
+from galaxymill.trees.tree import Question, Tree
+
+GZ2_TASKS: Mapping[str, tuple[int, Mapping[str, int]]] = {
+    "smooth-or-featured-gz2": (1, {"smooth": 1, "featured-or-disk": 2, "artifact": 3}),
+    "disk-edge-on-gz2": (2, {"yes": 4, "no": 5}),
+    "bar-gz2": (3, {"yes": 6, "no": 7}),
+    "has-spiral-arms-gz2": (4, {"yes": 8, "no": 9}),
+    "bulge-size-gz2": (5, {"no": 10, "just-noticeable": 11, "obvious": 12, "dominant": 13}),
+    "something-odd-gz2": (6, {"yes": 14, "no": 15}),
+    "how-rounded-gz2": (7, {"round": 16, "in-between": 17, "cigar": 18}),
+    "bulge-shape-gz2": (9, {"round": 25, "boxy": 26, "no-bulge": 27}),
+    "spiral-winding-gz2": (10, {"tight": 28, "medium": 29, "loose": 30}),
+    "spiral-arm-count-gz2": (
+        11,
+        {"1": 31, "2": 32, "3": 33, "4": 34, "more-than-4": 36, "cant-tell": 37},
+    ),
+}
+"""Numbers of each question's task and of its answers in Willett et al. 2013, table 2."""
+
+_GZ2_COLUMN = re.compile(r"t(\d\d)_.*_a(\d\d)_.*_count")
+_SURVEY_SUFFIX = re.compile(r"-(dr12|dr5|dr8|desi)$")
+
+
+class CountSettings(FormatSettings):
+    """A table with a column of whole numbers for every answer of the tree."""
+
+    columns: Pairs = Field({}, description="the table's column of an answer, where named otherwise")
+
+
+class Gz2Settings(FormatSettings):
+    """The published GZ2 table (Willett et al. 2013): columns t01_…_a01_…_count."""
+
+    object_id: str = Field("objid", description="column of the unique identifier")
+
+
+class GzDecalsSettings(FormatSettings):
+    """The published GZ DECaLS table (Walmsley et al. 2022): columns {question}_{answer}."""
+
+    object_id: str = Field("iauname", description="column of the unique identifier")
+    columns: Pairs = Field({}, description="the table's column of an answer, where named otherwise")
+
+
+def read_count_tables(paths: Sequence[Path], settings: CountSettings, tree: Tree) -> list[Rows]:
+    """Read tables of counts; see `CountSettings`.
+
+    Raises
+    ------
+    UserError
+        When a column is absent, an identifier is unfit or given twice, or a count is no count.
+    """
+    names = renamed({column: column for column in tree.columns}, settings.columns, tree)
+    return [_read(path, settings, tree, names) for path in paths]
+
+
+def read_gz2(paths: Sequence[Path], settings: Gz2Settings, tree: Tree) -> list[Rows]:
+    """Read tables in the published GZ2 layout; see `GZ2_TASKS`.
+
+    Raises
+    ------
+    UserError
+        When the tree asks what GZ2 did not, or as `read_count_tables`.
+    """
+    return [_read(path, settings, tree, _gz2_names(path, tree)) for path in paths]
+
+
+def read_gz_decals(paths: Sequence[Path], settings: GzDecalsSettings, tree: Tree) -> list[Rows]:
+    """Read tables in the published GZ DECaLS layout.
+
+    A table may hold some of the questions only; the others then have no votes. A galaxy that
+    was shown as two subjects has two rows; they add up.
+
+    Raises
+    ------
+    UserError
+        When no question is there, or one without some of its answers, or as `read_count_tables`.
+    """
+    plain = {
+        column: f"{_SURVEY_SUFFIX.sub('', question.name)}_{answer}"
+        for question in tree.questions
+        for column, answer in zip(question.columns, question.answers, strict=True)
+    }
+    names = renamed(plain, settings.columns, tree)
+    return [
+        _read(path, settings, tree, _present(path, tree, names), rows_add_up=True) for path in paths
+    ]
+
+
+def renamed(names: dict[str, str], columns: Mapping[str, str], tree: Tree) -> dict[str, str]:
+    """Put the user's names of columns in the place of a format's own.
+
+    Raises
+    ------
+    UserError
+        When a name is given to what the format does not read.
+    """
+    unknown = sorted(set(columns) - set(names))
+    if unknown:
+        raise UserError(
+            f"columns: {', '.join(unknown)}: tree {tree.name} has no such answer; allowed: "
+            f"{', '.join(names)}"
+        )
+    return {**names, **columns}
+
+
+def _gz2_names(path: Path, tree: Tree) -> dict[str, str]:
+    numbered = {}
+    there = column_names(path)
+    for name in there:
+        match = _GZ2_COLUMN.fullmatch(name)
+        if match:
+            numbered[int(match[1]), int(match[2])] = name
+    names = {}
+    for question in tree.questions:
+        if question.name not in GZ2_TASKS:
+            raise UserError(
+                f"tree {tree.name}: {question.name} is no question of the published GZ2 table; "
+                f"choose tree: gz2, whose questions are {', '.join(GZ2_TASKS)}"
+            )
+        task, answers = GZ2_TASKS[question.name]
+        for column, answer in zip(question.columns, question.answers, strict=True):
+            key = (task, answers.get(answer, -1))
+            if key not in numbered:
+                raise UserError(
+                    f"{path}: no column t{task:02}_…_a{answers.get(answer, 0):02}_…_count for "
+                    f"{column}; is it the published GZ2 table? Its columns are: "
+                    f"{', '.join(there[:20])[:1000]}"
+                )
+            names[column] = numbered[key]
+    return names
+
+
+def _present(path: Path, tree: Tree, names: Mapping[str, str]) -> dict[str, str]:
+    """Names of the questions that the table has any answer of."""
+    there = set(column_names(path))
+
+    def has(question: Question) -> bool:
+        return any(names[column] in there for column in question.columns)
+
+    found = {c: names[c] for question in tree.questions if has(question) for c in question.columns}
+    if not found:
+        raise UserError(
+            f"{path}: no column of tree {tree.name}, such as {names[tree.columns[0]]}; its "
+            f"columns are: {', '.join(sorted(there)[:40])}"
+        )
+    return found
+
+
+def _read(
+    path: Path,
+    settings: FormatSettings,
+    tree: Tree,
+    names: Mapping[str, str],
+    rows_add_up: bool = False,
+) -> Rows:
+    """Read the columns ``names`` of a table; answers without a column have no votes."""
+    places = position_columns(path, settings)
+    table = read_table(
+        path,
+        list(dict.fromkeys([settings.object_id, *places, *names.values()])),
+        [settings.object_id],
+    )
+    ids = table[settings.object_id]
+    check_ids(path, _unique(ids) if rows_add_up else ids, settings.object_id)
+    values = np.zeros((table.num_rows, len(tree.columns)))
+    values[:, [tree.columns.index(column) for column in names]] = read_counts(
+        path, table, list(names.values())
+    )
+    positions = read_positions(path, table, places)
+    keys = ids.to_pylist()
+    if rows_add_up:
+        keys, first, inverse = _groups(keys)
+        sums = np.zeros((len(keys), values.shape[1]))
+        np.add.at(sums, inverse, values)
+        values, positions = sums, None if positions is None else positions[first]
+    return Rows(str(path), keys, values, positions)
+
+
+def _unique(ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pa.chunked_array([ids.unique()])
+
+
+def _groups(keys: list[str]) -> tuple[list[str], list[int], list[int]]:
+    """Distinct keys, the first row of each, and each row's key."""
+    place: dict[str, int] = {}
+    first = []
+    for row, key in enumerate(keys):
+        if key not in place:
+            place[key] = len(place)
+            first.append(row)
+    return list(place), first, [place[key] for key in keys]

@@ -1,0 +1,150 @@
+"""Format ``fractions``: fractions of votes, with the number of votes on each question."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from galaxymill.errors import UserError
+from galaxymill.labels.counts import renamed
+from galaxymill.labels.rows import (
+    MAX_VOTES,
+    Floats,
+    FormatSettings,
+    Rows,
+    position_columns,
+    read_positions,
+)
+from galaxymill.settings import Pairs
+from galaxymill.tables import as_numbers, check_ids, read_table
+from galaxymill.tasks.checks import Dropped
+from galaxymill.trees.tree import Question, Tree
+
+SUM_TOLERANCE = 0.02
+ROUNDING = 0.005
+
+
+class FractionSettings(FormatSettings):
+    """Columns {question}_{answer}_fraction, and {question}_total-votes."""
+
+    columns: Pairs = Field(
+        {}, description="the table's column of an answer or of a question's total, where others"
+    )
+
+
+def read_fraction_tables(
+    paths: Sequence[Path], settings: FractionSettings, tree: Tree
+) -> list[Rows]:
+    """Read fractions and totals, and give the counts that they came from.
+
+    Raises
+    ------
+    UserError
+        When a column is absent, an identifier is unfit or given twice, a fraction is not in
+        [0, 1] or a total is no whole number.
+    """
+    plain = {column: f"{column}_fraction" for column in tree.columns}
+    plain |= {question.name: f"{question.name}_total-votes" for question in tree.questions}
+    names = renamed(plain, settings.columns, tree)
+    return [_read(path, settings, tree, names) for path in paths]
+
+
+def to_counts(fractions: Floats, totals: Floats) -> Floats:
+    """Find the whole numbers of votes whose fractions were given, by largest remainders.
+
+    Parameters
+    ----------
+    fractions : ndarray, shape (n, n_answers)
+        In [0, 1].
+    totals : ndarray, shape (n,)
+        Votes on the question.
+
+    Returns
+    -------
+    ndarray, shape (n, n_answers)
+        They add up to the totals where the fractions add up to 1 but for ``ROUNDING``, else to
+        the rounded sum of ``fractions × totals``. Those with the largest remainders are rounded
+        up, the first ones where these are equal (Hamilton's method).
+    """
+    share = fractions.sum(axis=1)
+    exact = fractions * (totals / np.maximum(share, 1))[:, None]
+    # A fraction such as 0.29 × 100 = 28.999999999999996 is a whole number.
+    whole = np.floor(exact + 1e-9 * (1 + exact))
+    wanted = np.where(share > 1 - ROUNDING, totals, np.rint(exact.sum(axis=1)))
+    missing = wanted - whole.sum(axis=1)
+    order = np.argsort(-np.round(exact - whole, 9), axis=1, kind="stable")
+    rank = np.argsort(order, axis=1, kind="stable")
+    counts: Floats = whole + (rank < missing[:, None])
+    return counts
+
+
+def _read(path: Path, settings: FractionSettings, tree: Tree, names: dict[str, str]) -> Rows:
+    places = position_columns(path, settings)
+    wanted = dict.fromkeys([settings.object_id, *places, *names.values()])
+    table = read_table(path, list(wanted), [settings.object_id])
+    check_ids(path, table[settings.object_id], settings.object_id)
+    ids: list[str] = table[settings.object_id].to_pylist()
+    values = np.zeros((table.num_rows, len(tree.columns)))
+    dropped: list[Dropped] = []
+    for question in tree.questions:
+        totals = _totals(path, table, names[question.name])
+        columns = [names[column] for column in question.columns]
+        fractions = np.column_stack([_fractions(path, table, column) for column in columns])
+        bad = _unfit(fractions, totals)
+        dropped += _told(ids, question, totals, bad)
+        fit = np.where((bad != "")[:, None] | (totals == 0)[:, None], 0.0, fractions)
+        values[:, question.slice] = to_counts(fit, totals)
+    return Rows(str(path), ids, values, read_positions(path, table, places), tuple(dropped))
+
+
+def _unfit(fractions: Floats, totals: Floats) -> np.ndarray[tuple[int], np.dtype[np.str_]]:
+    """Say of each galaxy what is wrong with its fractions; empty where nothing is."""
+    asked = totals > 0
+    absent = asked & np.isnan(fractions).any(axis=1)
+    beyond = asked & (np.nansum(fractions, axis=1) > 1 + SUM_TOLERANCE)
+    reasons = np.full(len(totals), "", dtype="U40")
+    reasons[beyond] = "its fractions add up to more than 1"
+    reasons[absent] = "a fraction is absent"
+    return reasons
+
+
+def _told(
+    ids: Sequence[str],
+    question: Question,
+    totals: Floats,
+    reasons: np.ndarray[tuple[int], np.dtype[np.str_]],
+) -> list[Dropped]:
+    return [
+        Dropped(ids[row], question.name, float(totals[row]), None, None, str(reasons[row]))
+        for row in np.flatnonzero(reasons != "").tolist()
+    ]
+
+
+def _totals(path: Path, table: pa.Table, column: str) -> Floats:
+    """Votes on a question; those who were not asked have none, or nothing in the column."""
+    totals = _numbers(path, table, column, MAX_VOTES)
+    totals[np.isnan(totals)] = 0
+    fractional = totals != np.floor(totals)
+    if fractional.any():
+        row = int(np.argmax(fractional))
+        raise UserError(
+            f"{path}: row {row + 1}: {column} is {totals[row]:g}; a number of votes is whole"
+        )
+    return totals
+
+
+def _fractions(path: Path, table: pa.Table, column: str) -> Floats:
+    return _numbers(path, table, column, 1)
+
+
+def _numbers(path: Path, table: pa.Table, column: str, most: float) -> Floats:
+    numbers: Floats = np.array(as_numbers(path, table[column], column).to_numpy(), dtype=np.float64)
+    bad = (numbers < 0) | (numbers > most)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise UserError(
+            f"{path}: row {row + 1}: {column} is {numbers[row]:g}; allowed: 0 to {most:g}"
+        )
+    return numbers

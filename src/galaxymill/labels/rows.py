@@ -1,0 +1,209 @@
+"""What one file says of its galaxies, and the sum of several files."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pydantic import Field
+
+from galaxymill.errors import UserError
+from galaxymill.settings import Settings
+from galaxymill.tables import check_range, column_names, positions
+from galaxymill.tasks.checks import Dropped
+from galaxymill.tasks.task import Task
+
+Floats = npt.NDArray[np.float64]
+
+MAX_VOTES = 2**31 - 1
+A_COPY = 100
+"""So many equal votes are no chance: the file is another one, saved by another program."""
+
+NO_VALUE = frozenset({"", "nan", "null", "<na>", "n/a", "#n/a"})
+"""What programs write for nothing, in small letters."""
+
+_AROUND = " \t\r\n\v\f\xa0\u200b\u2007\u202f\u3000\ufeff"
+_NUMBER = re.compile(r"[+-]?(\d{1,30}|\d{1,3}(,\d{3}){1,9})(\.\d{0,30})?(e[+-]?\d{1,2})?", re.ASCII)
+
+
+def without_blanks(text: str) -> str:
+    """Take blanks from the ends, also those that nobody sees (no-break, zero width, a BOM)."""
+    return text.strip(_AROUND)
+
+
+def whole_number(text: str) -> str:
+    """Spell a whole number plainly, whatever a spreadsheet or pandas made of it.
+
+    Parameters
+    ----------
+    text : str
+        A cell: ``7``, ``7.0``, ``7.0e0``, ``"7"`` and ``="7"`` are the same number.
+
+    Returns
+    -------
+    str
+        ``7``; empty for a cell that says nothing (``nan``), and for a number whose last digits are
+        lost, as in ``1E+05`` or ``5.2346E+08``; anything else as it is.
+    """
+    if text.isdecimal() and text.isascii() and text[0] != "0":
+        return text
+    text = without_blanks(text.strip(_AROUND + "=\"'"))
+    if text.casefold() in {*NO_VALUE, "none", "na"}:
+        return ""
+    if not _NUMBER.fullmatch(text.casefold()):
+        return text
+    number = Decimal(text.replace(",", ""))
+    if int(number.as_tuple().exponent) > 0:
+        return ""
+    return str(int(number)) if number == number.to_integral_value() else text
+
+
+class FormatSettings(Settings):
+    """Settings that every format of labels has."""
+
+    object_id: str = Field("object_id", description="column of the unique identifier")
+    ra: str = Field("ra", description="column of the right ascension, ICRS degrees, if there")
+    dec: str = Field("dec", description="column of the declination, ICRS degrees, if there")
+
+    def input_files(self) -> dict[str, Path]:
+        """Files, besides the votes, that the labels depend on, by setting."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Labelled galaxies.
+
+    Attributes
+    ----------
+    file : str
+        Where they stand, as the user named it.
+    object_ids : list of str, length n
+        Each once.
+    values : ndarray, shape (n, n_columns)
+        In the order of the task's columns.
+    positions : ndarray, shape (n, 2), or None
+        Right ascension and declination, degrees; NaN where unknown.
+    dropped : tuple of Dropped
+        What the file says and cannot be used.
+    """
+
+    file: str
+    object_ids: list[str]
+    values: Floats
+    positions: Floats | None
+    dropped: tuple[Dropped, ...] = ()
+
+
+def position_columns(path: Path, settings: FormatSettings) -> list[str]:
+    """Names of a table's position columns; none unless both are there."""
+    wanted = [settings.ra, settings.dec]
+    return wanted if set(wanted) <= set(column_names(path)) else []
+
+
+def read_positions(path: Path, table: pa.Table, columns: Sequence[str]) -> Floats | None:
+    """Check a table's positions.
+
+    Raises
+    ------
+    UserError
+        When one is off the sky.
+    """
+    if not columns:
+        return None
+    return np.column_stack([place.to_numpy() for place in positions(path, table, *columns)])
+
+
+def read_counts(path: Path, table: pa.Table, columns: Sequence[str]) -> Floats:
+    """Check columns of votes.
+
+    Returns
+    -------
+    ndarray, shape (n, n_columns)
+
+    Raises
+    ------
+    UserError
+        When one is absent, negative or no whole number.
+    """
+    counts = np.empty((table.num_rows, len(columns)))
+    for index, column in enumerate(columns):
+        numbers = check_range(path, table[column], column, 0, MAX_VOTES).to_numpy()
+        fractional = numbers != np.floor(numbers)
+        if fractional.any():
+            row = int(np.argmax(fractional))
+            raise UserError(
+                f"{path}: row {row + 1}: {column} is {numbers[row]:g}; votes are whole numbers: "
+                "give counts, or choose format: fractions"
+            )
+        counts[:, index] = numbers
+    return counts
+
+
+def add_up(task: Task, files: Sequence[Rows]) -> Rows:
+    """Put the labels of several files together, sorted by ``object_id``.
+
+    Counts of votes add up. A class or a number must be the same wherever it is given. A galaxy's
+    place is that of the first file that knows the galaxy, so that a file more moves nobody.
+
+    Raises
+    ------
+    UserError
+        When two files disagree on a class or a number or are copies, or votes are too many.
+    """
+    ids = sorted({object_id for rows in files for object_id in rows.object_ids})
+    place = {object_id: index for index, object_id in enumerate(ids)}
+    values = np.zeros((len(ids), len(task.columns)))
+    positions = np.full((len(ids), 2), np.nan)
+    first = np.full(len(ids), -1)
+    before: dict[bytes, str] = {}
+    for number, rows in enumerate(files):
+        where = np.array([place[object_id] for object_id in rows.object_ids], dtype=np.int64)
+        new = first[where] < 0
+        if task.adds_up:
+            order = np.argsort(where)
+            said = where[order].tobytes() + rows.values[order].tobytes()
+            if said in before and rows.values.sum() >= A_COPY:
+                raise UserError(
+                    f"{rows.file}: has the same votes on the same galaxies as {before[said]}; they "
+                    "would count twice: give one of the two"
+                )
+            before[said] = rows.file
+            values[where] += rows.values
+        else:
+            _must_agree(files, number, where[~new], first, values, rows.values[~new], ids)
+            values[where[new]] = rows.values[new]
+        if rows.positions is not None:
+            positions[where[new]] = rows.positions[new]
+        first[where[new]] = number
+    if task.adds_up and (values > MAX_VOTES).any():
+        row, column = np.argwhere(values > MAX_VOTES)[0]
+        raise UserError(
+            f"{ids[row]} has {values[row, column]:.0f} votes on {task.columns[column]} in all "
+            f"files together; allowed: 0 to {MAX_VOTES}"
+        )
+    known = any(rows.positions is not None for rows in files)
+    dropped = tuple(row for rows in files for row in rows.dropped)
+    return Rows("", ids, values, positions if known else None, dropped)
+
+
+def _must_agree(
+    files: Sequence[Rows],
+    number: int,
+    where: npt.NDArray[np.int64],
+    first: npt.NDArray[np.int64],
+    values: Floats,
+    again: Floats,
+    ids: Sequence[str],
+) -> None:
+    differ = (values[where] != again).any(axis=1)
+    if differ.any():
+        row = where[int(np.argmax(differ))]
+        raise UserError(
+            f"{files[number].file}: {ids[row]} is labelled otherwise in {files[first[row]].file}; "
+            "correct one of the two"
+        )

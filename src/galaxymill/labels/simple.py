@@ -1,0 +1,226 @@
+"""Simple labels, as for fine-tuning: formats ``classes`` and ``number``."""
+
+import logging
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field, field_validator
+
+from galaxymill.errors import UserError
+from galaxymill.labels.rows import (
+    NO_VALUE,
+    Floats,
+    FormatSettings,
+    Rows,
+    position_columns,
+    read_positions,
+    whole_number,
+    without_blanks,
+)
+from galaxymill.settings import Names
+from galaxymill.tables import as_numbers, check_ids, read_table
+from galaxymill.tasks import ClassTask, NumberTask
+from galaxymill.tasks.checks import NO_LABEL, Dropped
+from galaxymill.tasks.task import Task
+from galaxymill.trees.tree import Question, Tree
+
+logger = logging.getLogger("galaxymill")
+
+MAX_CLASSES = 100
+MAX_CLASS_LENGTH = 100
+LARGEST = float(np.finfo(np.float32).max)
+"""Networks compute in float32."""
+
+_WHOLE = re.compile(r"([+-]?\d+)\.0*")
+
+
+class ClassSettings(FormatSettings):
+    """A column that names each galaxy's class."""
+
+    column: str = Field(description="column of the class; it names the question, too")
+    classes: Names = Field((), description="those there are; default: those found, sorted")
+
+    @field_validator("classes")
+    @classmethod
+    def _each_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        plain = tuple(map(class_name, names))
+        if twice := sorted({name for name in plain if plain.count(name) > 1}):
+            raise ValueError(f"given twice: {', '.join(twice)}")
+        return plain
+
+
+class NumberSettings(FormatSettings):
+    """A column of numbers, such as a redshift."""
+
+    column: str = Field(description="column of the number")
+
+
+def read_classes(paths: Sequence[Path], settings: ClassSettings) -> tuple[Task, list[Rows]]:
+    """Read tables with a class column: one vote a galaxy on one question.
+
+    Names lose the blanks at their ends, and whole numbers their decimals: ``1.0`` is ``1``, as in
+    a table whose column is a number. A galaxy without a name is left out.
+
+    Raises
+    ------
+    UserError
+        When a class is not among those allowed, or there are fewer than two, or so many that it
+        is no class.
+    """
+    tables = [_table(path, settings, settings.column) for path in paths]
+    named = [
+        _classes(path, table[settings.column], settings)
+        for path, (table, _) in zip(paths, tables, strict=True)
+    ]
+    counts = Counter(name for names in named for name in names if name)
+    classes = settings.classes or tuple(sorted(counts))
+    if not counts:
+        raise UserError(f"{', '.join(map(str, paths))}: no galaxy has a class in {settings.column}")
+    if not 2 <= len(classes) <= MAX_CLASSES:
+        raise UserError(
+            f"{paths[0]}: {settings.column} has {len(classes)} classes ({', '.join(classes[:5])}…)"
+            f"; allowed: 2 to {MAX_CLASSES}"
+        )
+    _tell_alike(settings.column, {name: counts[name] for name in classes})
+    tree = Tree(settings.column, (Question(settings.column, classes, (), 0),))
+    place = {name: index for index, name in enumerate(classes)}
+    files = []
+    for path, (table, places), names in zip(paths, tables, named, strict=True):
+        index = np.array([place.get(name, -1) for name in names], dtype=np.int64)
+        values = np.eye(len(classes))[np.maximum(index, 0)]
+        files.append(_rows(path, table, places, settings, values, index >= 0))
+    return ClassTask(tree), files
+
+
+def read_numbers(paths: Sequence[Path], settings: NumberSettings) -> tuple[Task, list[Rows]]:
+    """Read tables with a column of numbers; a galaxy without one is left out.
+
+    Raises
+    ------
+    UserError
+        When one is infinite, or beyond what networks compute with.
+    """
+    files = []
+    for path in paths:
+        table, places = _table(path, settings)
+        column = settings.column
+        values = np.asarray(as_numbers(path, table[column], column).to_numpy(), dtype=np.float64)
+        beyond = np.abs(values) > LARGEST
+        if beyond.any():
+            row = int(np.argmax(beyond))
+            raise UserError(
+                f"{path}: row {row + 1}: {column} is {values[row]:g}; allowed: at most "
+                f"{LARGEST:.2g} (float32): take the logarithm, or divide by a unit such as 1e40"
+            )
+        known = ~np.isnan(values)
+        _tell_sentinels(path, column, values[known])
+        files.append(_rows(path, table, places, settings, values[:, None], known))
+    return NumberTask(settings.column), files
+
+
+def class_name(text: str) -> str:
+    """Name of a class without blanks at its ends, and of a whole number without decimals."""
+    plain = without_blanks(text)
+    match = _WHOLE.fullmatch(plain)
+    return match[1] if match else plain
+
+
+def _table(
+    path: Path, settings: ClassSettings | NumberSettings, *texts: str
+) -> tuple[pa.Table, list[str]]:
+    """Read identifiers, positions and labels; give the names of the positions' columns, too."""
+    if settings.column in ("object_id", "ra", "dec", "split"):
+        raise UserError(f"column: {settings.column} has its meaning in every product; rename it")
+    places = position_columns(path, settings)
+    wanted = dict.fromkeys([settings.object_id, *places, settings.column])
+    table = read_table(path, list(wanted), [settings.object_id], raw=texts)
+    check_ids(path, table[settings.object_id], settings.object_id)
+    return table, places
+
+
+def _classes(path: Path, values: pa.ChunkedArray, settings: ClassSettings) -> list[str]:
+    """Name of each galaxy's class; empty for none."""
+    try:
+        given = [text or "" for text in pc.cast(values, pa.string()).to_pylist()]
+    except pa.ArrowException as error:
+        raise UserError(
+            f"{path}: column {settings.column} is of type {values.type}; allowed: text or numbers"
+        ) from error
+    names = [class_name(text) for text in given]
+    mended = [text for text, name in zip(given, names, strict=True) if text != name]
+    if mended:
+        logger.warning(
+            "labels: %s: %d times %s has blanks at its ends or decimals (%.60r): read without",
+            *(path, len(mended), settings.column, mended[0]),
+        )
+    for row, name in enumerate(names):
+        if settings.classes and name in settings.classes:
+            continue
+        if name.casefold() in NO_VALUE:
+            names[row] = ""
+        elif settings.classes or len(name) > MAX_CLASS_LENGTH:
+            allowed = ", ".join(settings.classes) or f"names of {MAX_CLASS_LENGTH} characters"
+            raise UserError(
+                f"{path}: row {row + 1}: {settings.column} is {name[:MAX_CLASS_LENGTH]!r}; "
+                f"allowed: {allowed}"
+            )
+    return names
+
+
+def _rows(
+    path: Path,
+    table: pa.Table,
+    places: Sequence[str],
+    settings: ClassSettings | NumberSettings,
+    values: Floats,
+    known: np.ndarray[tuple[int], np.dtype[np.bool_]],
+) -> Rows:
+    """Keep the galaxies that have a label."""
+    positions = read_positions(path, table, places)
+    ids = table[settings.object_id]
+    without = ids.filter(pa.array(~known)).to_pylist()
+    return Rows(
+        str(path),
+        ids.filter(pa.array(known)).to_pylist(),
+        values[known],
+        None if positions is None else positions[known],
+        tuple(Dropped(key, "", 1.0, None, None, NO_LABEL) for key in without),
+    )
+
+
+def _tell_alike(column: str, counts: Mapping[str, int]) -> None:
+    """Warn of names that a reader would take for the same class."""
+    groups: dict[str, list[str]] = {}
+    for name in counts:
+        key = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+        key = {"true": "1", "false": "0"}.get(key, whole_number(key) or key)
+        groups.setdefault(key, []).append(name)
+    for names in groups.values():
+        if len(names) > 1:
+            told = " and ".join(f"{name!r} ({counts[name]} galaxies)" for name in names)
+            logger.warning(
+                "labels: classes of %s that differ only by case, blanks or how a number is "
+                "written: %s; if they are one class, write them alike",
+                *(column, told),
+            )
+
+
+def _tell_sentinels(path: Path, column: str, values: Floats) -> None:
+    """Warn of a number such as -99 that stands far from all others, several times."""
+    numbers, times = np.unique(values, return_counts=True)
+    for end in (0, -1) if len(numbers) > 2 else ():
+        others = np.delete(numbers, end)
+        far = np.abs(others - numbers[end]).min() > 3 * np.ptp(others)
+        only_negative = end == 0 and numbers[0] < 0 <= others[0]
+        if times[end] > 1 and (far or only_negative):
+            logger.warning(
+                "labels: %s: %s is %g %d times, far from all others: if it means that there is no "
+                "number, leave these cells empty",
+                *(path, column, numbers[end], times[end]),
+            )

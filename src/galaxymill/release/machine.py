@@ -1,0 +1,76 @@
+"""What computed a release, and how long each stage took."""
+
+import csv
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+from galaxymill.paths import CHECKOUT
+
+
+def environment() -> dict[str, Any]:
+    """Describe what computes: Python, machine, packages, and the commit of this code if known."""
+    packages = {found.name: found.version for found in distributions()}
+    return {
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "git_commit": _commit(),
+        "packages": dict(sorted(packages.items(), key=lambda item: item[0].lower())),
+    }
+
+
+def _commit() -> str | None:
+    """Commit of the checkout that this code stands in; None for an installed package."""
+    if not (CHECKOUT / ".git").exists():
+        return None
+    git = ["git", "-C", str(CHECKOUT)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
+        changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True)
+    except OSError:
+        return None
+    changes = " with changes" if changed.stdout.strip() else ""
+    return f"{commit.stdout.strip()}{changes}" if commit.returncode == 0 else None
+
+
+def write_costs(benchmarks: Path, names: Mapping[str, str], out: Path) -> None:
+    """Write ``costs.csv``: jobs, wall and CPU time and memory of each stage.
+
+    Parameters
+    ----------
+    benchmarks : Path
+        Folder of Snakemake's benchmarks.
+    names : mapping of str to str
+        Files of each stage below it, as a pattern, in the order of the stages.
+    out : Path
+    """
+    rows = []
+    for stage, pattern in names.items():
+        runs = [run for path in sorted(benchmarks.glob(pattern)) for run in _runs(path)]
+        if runs:
+            wall, cpu = (sum(run[key] for run in runs) for key in ("s", "cpu_time"))
+            memory = max(run["max_rss"] for run in runs)
+            rows.append((stage, len(runs), f"{wall:.1f}", f"{cpu:.1f}", f"{memory:.0f}"))
+    with out.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("stage", "jobs", "wall_s", "cpu_s", "max_rss_mb"))
+        writer.writerows(rows)
+
+
+def _runs(path: Path) -> list[dict[str, float]]:
+    """Read a benchmark; what Snakemake did not measure (a short job) counts nothing."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return [
+            {key: _number(row.get(key)) for key in ("s", "cpu_time", "max_rss")}
+            for row in csv.DictReader(file, delimiter="\t")
+        ]
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text or 0)
+    except ValueError:
+        return 0.0

@@ -1,0 +1,134 @@
+"""Where a release comes from: the folder ``provenance``."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from galaxymill.release.audit import Audit
+from galaxymill.release.columns import PARQUET
+from galaxymill.release.machine import environment, write_costs
+from galaxymill.release.sources import MADE_FROM, MAKERS, ROLES, Model, Part
+from galaxymill.storage.digest import sha256_file, sha256_json
+from galaxymill.storage.origin import Origin, read_record
+
+RELEASE = "provenance/release.json"
+COSTS = {
+    "simulate": "simulate/*.tsv",
+    "ingest": "ingest/{survey}.tsv",
+    "partition": "partition/{survey}.tsv",
+    "fetch": "fetch/{survey}/*.tsv",
+    "render": "render/{survey}/*.tsv",
+    "labels": "labels/*.tsv",
+    "train": "train/{model}.tsv",
+    "evaluate": "evaluate/{model}.tsv",
+    "predict": "predict/{survey}/{model}/*.tsv",
+}
+"""Snakemake's benchmarks of what a release is made by."""
+
+
+def release_origin(
+    catalog: str,
+    parts: Sequence[Part],
+    model: Model,
+    metrics: Path | None,
+    parameters: Mapping[str, Any],
+) -> Origin:
+    """Origin of a release: the catalogue's digest, and one over those of each role's files."""
+    inputs = {
+        role: sha256_json([part.records[role].digest for part in parts]) for role in ROLES
+    } | {"catalog": catalog, "model": model.digest}
+    if metrics is not None:
+        inputs["metrics"] = sha256_file(metrics)
+    domain = parts[0].records["images"].origin["domain"]
+    return Origin("release", parameters, inputs, domain)
+
+
+def is_released(out: Path, origin: Origin) -> bool:
+    """Tell whether the release that ``out`` names already answers ``origin``."""
+    try:
+        provenance = json.loads((out.parent / RELEASE).read_text(encoding="utf-8"))
+        return out.exists() and bool(provenance["origin"] == origin.to_dict())
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def write_provenance(
+    folder: Path,
+    parts: Sequence[Part],
+    model: Model,
+    origin: Origin,
+    audits: Mapping[str, Audit],
+    run: Path | None,
+    benchmarks: Path | None,
+) -> None:
+    """Write the folder ``provenance``.
+
+    ``release.json`` holds every stage's request and every partition's digests, and neither times
+    nor places: the same inputs give the same file. What computed, and how long, is apart from
+    it, in ``environment.json`` and ``costs.csv``.
+
+    Parameters
+    ----------
+    folder : Path
+        The release.
+    parts : sequence of Part
+    model : Model
+    origin : Origin
+        Of the release.
+    audits : mapping of str to Audit
+        Of each table.
+    run : Path or None
+        ``config.yaml`` of the run; all that stands beside it is taken over.
+    benchmarks : Path or None
+        Folder of Snakemake's benchmarks.
+    """
+    place = folder / "provenance"
+    if run is not None:
+        # The lock of another run may come and go there.
+        shutil.copytree(run.parent, place, ignore=shutil.ignore_patterns(".*"))
+    place.mkdir(exist_ok=True)
+    name = origin.parameters["name"]
+    provenance = {
+        "name": name,
+        "galaxymill_version": version("galaxymill"),
+        "origin": origin.to_dict(),
+        "tables": {table: read_record(folder / f"{table}.parquet").digest for table in PARQUET},
+        "audit": {table: asdict(found) for table, found in audits.items()},
+        "model": {"digest": model.digest, "origin": model.origin},
+        "stages": {MAKERS[role]: _requests(parts, role) for role in ROLES},
+        "partitions": [
+            {"part": part.partition.part} | {role: part.records[role].digest for role in ROLES}
+            for part in parts
+        ],
+    }
+    _write_json(folder / RELEASE, provenance)
+    _write_json(place / "environment.json", environment())
+    if benchmarks is not None:
+        # The domain names where the pixels are from, which may be another name than the survey's.
+        survey, trained = parts[0].files["cutouts"].parent.parent.name, model.path.parent.name
+        patterns = {stage: p.format(survey=survey, model=trained) for stage, p in COSTS.items()}
+        write_costs(benchmarks, patterns, place / "costs.csv")
+
+
+def _write_json(path: Path, value: Any) -> None:
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _requests(parts: Sequence[Part], role: str) -> list[dict[str, Any]]:
+    """List the distinct origins of a role's files, without the input that each partition has
+    of its own: that one is the digest of the role before, in the list of partitions.
+    """
+    requests: dict[str, dict[str, Any]] = {}
+    for part in parts:
+        origin = part.records[role].origin
+        own = MADE_FROM.get(role)
+        shared = {key: digest for key, digest in origin["inputs"].items() if key != own}
+        request = {**origin, "inputs": shared}
+        known = requests.setdefault(sha256_json(request), {**request, "partitions": 0})
+        known["partitions"] += 1
+    return list(requests.values())

@@ -1,0 +1,1 @@
+"""Statistics of predictions beside labels: intervals, calibration, scores, baselines."""

@@ -1,0 +1,1 @@
+"""Decision trees: questions, answers, and which answers lead to which question."""

@@ -1,1 +1,0 @@
-"""What volunteers were asked and how they answered: decision trees, vote tables, splits."""
