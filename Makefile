@@ -57,7 +57,7 @@ bench-%: setup
 	@python benchmarks/$*.py $(ARGS)
 
 schema: setup
-	python -m galaxymill.config_docs config
+	python -m galaxymill.config.docs config
 
 # Every stage's source, put on record as it is: see CONTRIBUTING.md.
 stages: setup

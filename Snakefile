@@ -1,6 +1,7 @@
 """Galaxymill: from a sky survey to a catalogue of galaxy morphology.
 
-Targets: all (the default: every release and evaluation), release, evaluate, images, plan.
+Targets: all (the default: every release and evaluation), release, evaluate, predictions, images,
+plan.
 """
 
 from snakemake.utils import min_version
@@ -28,6 +29,7 @@ localrules:
     evaluate,
     plan,
     images,
+    predictions,
     plan_survey,
     list_images,
     describe_images,
@@ -51,6 +53,12 @@ rule evaluate:
     """Compare every model with the volunteers of its test split."""
     input:
         EVALUATIONS,
+
+
+rule predictions:
+    """Predict every survey with every model that the config names for it; release nothing."""
+    input:
+        lambda wildcards: every_prediction(CFG.predictions),
 
 
 rule images:

@@ -23,6 +23,7 @@ ENTRANCES = {
     "simulate": ("simulation.stage",),
     "ingest": ("catalog.ingest",),
     "partition": ("catalog.partition",),
+    "plan": ("planning.plan",),
     "fetch": ("surveys.fetch", "surveys.retry"),
     "render": ("images.render", "images.index"),
     "labels": ("labels.collect", "labels.images"),

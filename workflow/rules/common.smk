@@ -30,6 +30,8 @@ wildcard_constraints:
     survey=r"[\w-]+",
     labels=r"[\w-]+",
     model=r"[\w-]+",
+    evaluation=r"[\w-]+",
+    prediction=r"[\w-]+",
     release=r"[\w-]+",
     part=r"g\d+-k\d+-p\d+",
 
@@ -57,15 +59,10 @@ def paths(template, **wildcards):
     return [path(template, **{name: value}) for value in wildcards[name]]
 
 
-def tested(model):
-    """Tell whether a model's labels keep galaxies for a test."""
-    kept = any(CFG.labels[name].splits.test > 0 for name in CFG.models[model].labels)
-    return kept or CFG.models[model].train.folds > 0
-
-
 RUNS = {name: describe_run(config, CFG, name) for name in CFG.releases}
 RELEASES = paths("<release>/SHA256SUMS", release=CFG.releases)
-EVALUATIONS = paths("<evaluation>/metrics.json", model=filter(tested, CFG.models))
+EVALUATED = CFG.evaluations()
+EVALUATIONS = paths("<evaluation>/metrics.json", evaluation=EVALUATED)
 IMAGES = paths("<survey>/images.csv", survey=CFG.surveys)
 PLANS = paths("<catalog>/plan.txt", survey=CFG.surveys)
 VOTES = paths("<labels>/votes.parquet", labels=CFG.labels)
@@ -101,6 +98,12 @@ def partition_galaxies(wildcards, input):
     return CFG.surveys[wildcards.survey].partitions.galaxies_per_partition
 
 
+def predicted_galaxies(wildcards, input):
+    """Most galaxies of a partition that is predicted."""
+    survey = CFG.surveys[CFG.predictions[wildcards.prediction].survey]
+    return survey.partitions.galaxies_per_partition
+
+
 def simulated_galaxies(wildcards, input):
     """Galaxies of a simulated sky."""
     return CFG.simulations[wildcards.simulation].n_galaxies
@@ -113,8 +116,8 @@ def labelled_galaxies(wildcards, input):
 
 def released_galaxies(wildcards, input):
     """Most galaxies of a release."""
-    survey = CFG.surveys[CFG.releases[wildcards.release].survey]
-    return len(input.predictions) * survey.partitions.galaxies_per_partition
+    survey = CFG.surveys[CFG.release_survey(wildcards.release)]
+    return len(input.cutouts) * survey.partitions.galaxies_per_partition
 
 
 def fetch_need(wildcards):
@@ -135,5 +138,9 @@ def train_gpus(wildcards):
 
 def predict_gpu(wildcards):
     """The GPU of a prediction, unless it is to be made on CPUs."""
-    settings = CFG.predict_settings(wildcards.survey, wildcards.model)
-    return None if settings.device == "cpu" else "gpu:1"
+    return None if CFG.predictions[wildcards.prediction].device == "cpu" else "gpu:1"
+
+
+def evaluate_gpu(wildcards):
+    """The GPU of an evaluation, likewise."""
+    return None if EVALUATED[wildcards.evaluation].settings.device == "cpu" else "gpu:1"

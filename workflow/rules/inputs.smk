@@ -71,7 +71,7 @@ def label_paths(wildcards):
 def image_sets(wildcards):
     """Images that a model learns from: a labelled folder's, or the list of a survey's."""
     sets = []
-    for name in CFG.models[wildcards.model].labels:
+    for name in CFG.models[learning_model(wildcards)].labels:
         survey = CFG.labels[name].images.survey
         folder = path("<labels>/images.parquet", labels=name)
         sets.append(path("<survey>/images.csv", survey=survey) if survey else folder)
@@ -86,13 +86,19 @@ def labelled_images(wildcards):
 
 def image_descriptions(wildcards):
     """How a model's images are made: not ancient, so that another recipe retrains."""
-    surveys = set(CFG.image_surveys(wildcards.model)) - {None}
+    surveys = set(CFG.image_surveys(learning_model(wildcards))) - {None}
     return paths("<survey>/images.json", survey=sorted(surveys))
+
+
+def learning_model(wildcards):
+    """Name of the model that is trained or evaluated."""
+    evaluated = getattr(wildcards, "evaluation", None)
+    return EVALUATED[evaluated].model if evaluated else wildcards.model
 
 
 def votes_of(wildcards):
     """Paths of the votes that a model learns from."""
-    return paths("<labels>/votes.parquet", labels=CFG.models[wildcards.model].labels)
+    return paths("<labels>/votes.parquet", labels=CFG.models[learning_model(wildcards)].labels)
 
 
 def initial_model(wildcards):
@@ -112,13 +118,13 @@ def learned_from(wildcards):
 def labelled_catalogs(wildcards):
     """Catalogues of the surveys that a model's galaxies are of: errors are set against their
     columns. Ancient, so that new galaxies evaluate nothing anew."""
-    surveys = sorted(set(CFG.image_surveys(wildcards.model)) - {None})
+    surveys = sorted(set(CFG.image_surveys(learning_model(wildcards))) - {None})
     return [ancient(name) for name in paths("<catalog>/objects.parquet", survey=surveys)]
 
 
 def simulated_truth(wildcards):
     """Truth of the sky that a model's galaxies are of, when it is simulated."""
-    surveys = set(CFG.image_surveys(wildcards.model))
+    surveys = set(CFG.image_surveys(learning_model(wildcards)))
     if len(surveys) != 1 or None in surveys:
         return []
     truth = getattr(CFG.surveys[surveys.pop()].cutouts.settings, "truth", None)
@@ -137,36 +143,67 @@ def shown(file, caption, what):
         f"<evaluation>/{file}",
         caption=f"../report/{caption}.rst",
         category="Evaluation",
-        subcategory="{model}",
+        subcategory="{evaluation}",
         labels={"what": what},
     )
 
 
-def every_part(template):
-    """Make an input function: a release's file of each partition, once they are known."""
+def every_part(template, survey, **known):
+    """Give a survey's file of each partition, once they are known."""
+    checkpoints.partition_catalog.get(survey=survey)
+    table = path("<catalog>/partitions.csv", survey=survey)
+    return [path(template, survey=survey, part=part, **known) for part in part_names(table)]
 
-    def files(wildcards):
-        chosen = CFG.releases[wildcards.release]
-        checkpoints.partition_catalog.get(survey=chosen.survey)
-        table = path("<catalog>/partitions.csv", survey=chosen.survey)
-        known = {"survey": chosen.survey, "model": chosen.model}
-        return [path(template, part=part, **known) for part in part_names(table)]
 
-    return files
+def every_prediction(names):
+    """Give every file of some predictions."""
+    template, chosen = "<predictions>/{part}.parquet", [(n, CFG.predictions[n]) for n in names]
+    return [f for n, one in chosen for f in every_part(template, one.survey, prediction=n)]
+
+
+def predicted_images(wildcards):
+    """Images of the partition that is predicted."""
+    survey = CFG.predictions[wildcards.prediction].survey
+    return path("<images>/{part}.parquet", survey=survey, part=wildcards.part)
+
+
+def predicting_model(wildcards):
+    """The model of a prediction."""
+    return path("<model>/model.yaml", model=CFG.predictions[wildcards.prediction].model)
+
+
+def release_parts(template):
+    """Make an input function: a release's file of each partition."""
+    return lambda wildcards: every_part(template, CFG.release_survey(wildcards.release))
+
+
+def release_predictions(wildcards):
+    """Every file of the predictions of a release."""
+    return every_prediction(CFG.releases[wildcards.release].predictions)
+
+
+def release_models(wildcards):
+    """The models that a release's predictions are made with."""
+    names = [CFG.predictions[p].model for p in CFG.releases[wildcards.release].predictions]
+    return paths("<model>/model.yaml", model=dict.fromkeys(names))
 
 
 def release_metrics(wildcards):
-    """Metrics of a release's model; none when its labels keep no test galaxies."""
-    model = CFG.releases[wildcards.release].model
-    return path("<evaluation>/metrics.json", model=model) if tested(model) else []
+    """Metrics of the models of a release; none of those whose labels keep no test galaxies."""
+    names = map(CFG.evaluation_name, CFG.releases[wildcards.release].predictions)
+    kept = [name for name in dict.fromkeys(names) if name in EVALUATED]
+    return paths("<evaluation>/metrics.json", evaluation=kept)
 
 
 def release_folders(wildcards):
-    """Spell the folders of a release's products for the command line."""
-    chosen = CFG.releases[wildcards.release]
-    known = {"survey": chosen.survey, "model": chosen.model}
-    words = []
-    for option in ("cutouts", "images", "predictions"):
-        words += [f"--{option}", path(f"<{option}>", **known)]
-    metrics = release_metrics(wildcards)
-    return shlex.join(words + (["--metrics", metrics] if metrics else []))
+    """Spell the products of a release for the command line."""
+    survey = CFG.release_survey(wildcards.release)
+    words = [w for o in ("cutouts", "images") for w in (f"--{o}", path(f"<{o}>", survey=survey))]
+    for name in CFG.releases[wildcards.release].predictions:
+        words += ["--predictions", path("<predictions>", prediction=name)]
+    for option, files in (
+        ("model", release_models(wildcards)),
+        ("metrics", release_metrics(wildcards)),
+    ):
+        words += [word for file in files for word in (f"--{option}", file)]
+    return shlex.join(words)

@@ -41,7 +41,7 @@ rule evaluate_model:
         votes=votes_of,
         images=labelled_images,
         descriptions=image_descriptions,
-        model="<model>/model.yaml",
+        model=lambda wc: path("<model>/model.yaml", model=EVALUATED[wc.evaluation].model),
         catalogs=labelled_catalogs,
         truth=simulated_truth,
     output:
@@ -59,15 +59,19 @@ rule evaluate_model:
         coverages="<evaluation>/calibration.csv",
         errors_by_table="<evaluation>/errors_by.csv",
     log:
-        "<logs>/evaluate/{model}.log",
+        "<logs>/evaluate/{evaluation}.log",
     benchmark:
-        "<benchmarks>/evaluate/{model}.tsv"
+        "<benchmarks>/evaluate/{evaluation}.tsv"
+    threads: 16
     resources:
         **needs(NEEDS["evaluate"], labelled_galaxies),
+        gres=evaluate_gpu,
+        operational=lambda wc: EVALUATED[wc.evaluation].settings.operational_flags(),
     params:
         stage_version=STAGE_VERSIONS["evaluate"],
         learned_from=learned_from,
         known=what_is_known,
+        settings=lambda wc: EVALUATED[wc.evaluation].settings.to_flags(),
     shell:
         "galaxymill evaluate {output.metrics:q} {params.learned_from} --model {input.model:q} "
-        "{params.known} > {log:q} 2>&1"
+        "{params.known} {params.settings} {resources.operational} --threads {threads} > {log:q} 2>&1"

@@ -4,23 +4,23 @@
 rule predict_partition:
     """Predict the posterior morphology of every galaxy of one partition."""
     input:
-        images="<images>/{part}.parquet",
-        model="<model>/model.yaml",
+        images=predicted_images,
+        model=predicting_model,
     output:
         predictions="<predictions>/{part}.parquet",
         embeddings="<embeddings>/{part}.parquet",
     log:
-        "<logs>/predict/{survey}/{model}/{part}.log",
+        "<logs>/predict/{prediction}/{part}.log",
     benchmark:
-        "<benchmarks>/predict/{survey}/{model}/{part}.tsv"
+        "<benchmarks>/predict/{prediction}/{part}.tsv"
     threads: 16
     resources:
-        **needs(NEEDS["predict"], partition_galaxies),
+        **needs(NEEDS["predict"], predicted_galaxies),
         gres=predict_gpu,
-        operational=lambda wc: CFG.predict_settings(wc.survey, wc.model).operational_flags(),
+        operational=lambda wc: CFG.predictions[wc.prediction].settings().operational_flags(),
     params:
         stage_version=STAGE_VERSIONS["predict"],
-        settings=lambda wc: CFG.predict_settings(wc.survey, wc.model).to_flags(),
+        settings=lambda wc: CFG.predictions[wc.prediction].settings().to_flags(),
     shell:
         "galaxymill predict {input.images:q} --model {input.model:q} "
         "--out {output.predictions:q} --embeddings {output.embeddings:q} {params.settings} "
@@ -31,7 +31,7 @@ rule record_run:
     """Write down what a release is made from; the config itself changes no table."""
     input:
         partitions=lambda wc: ancient(
-            path("<catalog>/partitions.csv", survey=CFG.releases[wc.release].survey)
+            path("<catalog>/partitions.csv", survey=CFG.release_survey(wc.release))
         ),
         files=lambda wc: list(map(str, RUNS[wc.release].files)),
     output:
@@ -54,13 +54,13 @@ rule merge_release:
     """Merge a survey's products into a release; its checksums are written last."""
     input:
         partitions=lambda wc: path(
-            "<catalog>/partitions.csv", survey=CFG.releases[wc.release].survey
+            "<catalog>/partitions.csv", survey=CFG.release_survey(wc.release)
         ),
-        objects=lambda wc: path("<catalog>/objects.parquet", survey=CFG.releases[wc.release].survey),
-        cutouts=every_part("<cutouts>/{part}.parquet"),
-        images=every_part("<images>/{part}.parquet"),
-        predictions=every_part("<predictions>/{part}.parquet"),
-        model=lambda wc: path("<model>/model.yaml", model=CFG.releases[wc.release].model),
+        objects=lambda wc: path("<catalog>/objects.parquet", survey=CFG.release_survey(wc.release)),
+        cutouts=release_parts("<cutouts>/{part}.parquet"),
+        images=release_parts("<images>/{part}.parquet"),
+        predictions=release_predictions,
+        models=release_models,
         metrics=release_metrics,
         run="<run>/config.yaml",
     output:
@@ -79,5 +79,5 @@ rule merge_release:
         benchmarks=path("<benchmarks>"),
     shell:
         "galaxymill release {input.partitions:q} {output.sums:q} --name {wildcards.release} "
-        "--model {input.model:q} {params.folders} --run {input.run:q} "
+        "{params.folders} --run {input.run:q} "
         "--benchmarks {params.benchmarks:q} {params.settings} --threads {threads} > {log:q} 2>&1"

@@ -75,14 +75,15 @@ rule plan_survey:
         runtime=10,
     # Rates and limits too: who changes them wants another plan.
     params:
+        stage_version=STAGE_VERSIONS["plan"],
         cutouts=lambda wc: CFG.surveys[wc.survey].cutouts.to_flags(),
         limits=lambda wc: CFG.operational_flags(wc.survey),
         images=lambda wc: CFG.surveys[wc.survey].images.plan_flags(),
-        models=lambda wc: model_flags(CFG, wc.survey, TREES),
+        predictions=lambda wc: model_flags(CFG, wc.survey, TREES),
         rates=CFG.rates.to_flags("--rate"),
     shell:
         "galaxymill plan {input.partitions:q} {params.cutouts} {params.limits} {params.images} "
-        "{params.models} {params.rates} 2> {log:q} | tee {output.plan:q}"
+        "{params.predictions} {params.rates} 2> {log:q} | tee {output.plan:q}"
 
 
 rule fetch_cutouts:

@@ -41,9 +41,13 @@ def release(
     name: Annotated[str, typer.Option(help="name of the release")],
     cutouts: Annotated[Path, typer.Option(help="folder, one file a partition")],
     images: Annotated[Path, typer.Option(help="folder, one file a partition")],
-    predictions: Annotated[Path, typer.Option(help="folder, one file a partition")],
-    model: Annotated[Path, typer.Option(help="model.yaml")],
-    metrics: Annotated[Path | None, typer.Option(help="metrics.json of the model")] = None,
+    predictions: Annotated[
+        list[Path], typer.Option(help="folder, one file a partition; its name is the prediction's")
+    ],
+    models: Annotated[
+        list[Path], typer.Option("--model", help="model.yaml of each that predicted")
+    ],
+    metrics: Annotated[list[Path], typer.Option(help="metrics.json of the models")] = [],  # noqa: B006
     run: Annotated[Path | None, typer.Option(help="config.yaml of record-run")] = None,
     benchmarks: Annotated[Path | None, typer.Option(help="folder of Snakemake's")] = None,
     settings: Sets = [],  # noqa: B006
@@ -51,7 +55,9 @@ def release(
 ) -> None:
     """Merge a survey's products into a release; OUT is its SHA256SUMS, written last.
 
-    Refuses when a galaxy is missing, twice or unknown, or products are not of one making.
+    --predictions, --model and --metrics may be repeated: which model and which evaluation a
+    prediction has is found by what the files say. Refuses when a galaxy is missing, twice or
+    unknown, or products are not of one making.
     Settings: galaxies_per_tile, margin_arcsec, friendly_cut, selections, title, description,
     version, date, creators, license, url, doi.
     """
@@ -65,11 +71,11 @@ def release(
         tiles=partitions.parent / "tiles",
         cutouts=cutouts,
         images=images,
-        predictions=predictions,
-        model=model,
+        predictions=tuple(predictions),
+        models=tuple(models),
         out=out,
         settings=ReleaseSettings.from_flags(settings, "release"),
-        metrics=metrics,
+        metrics=tuple(metrics),
         run=run,
         benchmarks=benchmarks,
         threads=threads,

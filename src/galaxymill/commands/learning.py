@@ -99,7 +99,7 @@ def evaluate(
     votes: VotesFiles,
     images: ImagesFiles,
     model: Annotated[Path, typer.Option(help="model.yaml")],
-    samples: Annotated[int, typer.Option(min=1, help="Monte-Carlo dropout samples")] = 5,
+    settings: Sets = [],  # noqa: B006
     catalog: Annotated[list[Path], typer.Option(help="objects.parquet; repeatable")] = [],  # noqa: B006
     truth: Annotated[Path | None, typer.Option(help="truth.parquet of a simulated sky")] = None,
     split: Annotated[
@@ -110,11 +110,16 @@ def evaluate(
         list[Path], typer.Option(help="with --split all: votes.parquet for the baselines")
     ] = [],  # noqa: B006
     device: Device = "auto",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 is torch's default")] = 0,
 ) -> None:
     """Compare a model with labels of galaxies it has not learned from; OUT is metrics.json.
 
     Tables, plots and the page report.html lie beside it; docs/evaluation.md explains each number.
+    Settings: those of predict. The figures hold for predictions with the same samples, views and
+    keep_views.
     """
     from galaxymill.evaluation.evaluate import evaluate as run
+    from galaxymill.inference.settings import PredictSettings
 
-    run(votes, images, model, out, samples, catalog, truth, split, train, device)
+    chosen = PredictSettings.from_flags([f"device={device}", *settings], "evaluate")
+    run(votes, images, model, out, chosen, catalog, truth, split, train, threads)

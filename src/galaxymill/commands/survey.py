@@ -88,12 +88,12 @@ def plan(
     settings: Sets = [],  # noqa: B006
     network: Annotated[list[str], _pairs("limits that requests are counted at")] = [],  # noqa: B006
     image: Annotated[list[str], _pairs("size and format of the images")] = [],  # noqa: B006
-    models: Annotated[
+    predictions: Annotated[
         list[str],
         typer.Option(
-            "--model",
+            "--prediction",
             metavar="'NAME KEY=VALUE ...'",
-            help="a model that predicts: passes, summary_bytes, embedding_bytes, releases",
+            help="a prediction: passes, summary_bytes, embedding_bytes, releases",
         ),
     ] = [],  # noqa: B006
     rate: Annotated[list[str], _pairs("done in a second here: render, predict, merge")] = [],  # noqa: B006
@@ -111,8 +111,8 @@ def plan(
 
     chosen = chosen_settings(SERVICES, "service", service).from_flags(settings, "plan")
     uses = {}
-    for name, *values in filter(None, map(shlex.split, models)):
-        uses[name] = ModelUse.from_flags(values, f"--model {name}")
+    for name, *values in filter(None, map(shlex.split, predictions)):
+        uses[name] = ModelUse.from_flags(values, f"--prediction {name}")
     told = run(
         partitions,
         service,

@@ -19,6 +19,7 @@ from galaxymill.evaluation.sample import (
     choose,
 )
 from galaxymill.images.pixels import ImageSource, RowGroup
+from galaxymill.inference.settings import PredictSettings
 from galaxymill.reporting.page import write_report
 from galaxymill.reporting.plots import own_style
 from galaxymill.reporting.report import Report, Section
@@ -41,12 +42,12 @@ def evaluate(
     images: Sequence[Path],
     model: Path,
     out: Path,
-    samples: int,
+    settings: PredictSettings,
     catalogs: Sequence[Path] = (),
     truth: Path | None = None,
     split: str = "",
     train: Sequence[Path] = (),
-    device: str = "auto",
+    threads: int = 0,
 ) -> None:
     """Compare a model's predictions with labels of galaxies that it has not learned from.
 
@@ -60,8 +61,8 @@ def evaluate(
         ``model.yaml``; the name of its folder is the model's.
     out : Path
         ``metrics.json``, written last; beside it the tables, the plots and ``report.html``.
-    samples : int
-        Monte-Carlo samples of each posterior.
+    settings : PredictSettings
+        How the model predicts.
     catalogs : sequence of Path
         ``objects.parquet``, whose numeric columns errors are set against.
     truth : Path, optional
@@ -72,25 +73,27 @@ def evaluate(
         Empty: ``folds`` for such a model, else ``test``.
     train : sequence of Path
         For ``all``: the labels that the baselines are to learn from.
-    device : str
-        ``auto``, ``cpu`` or ``cuda``.
+    threads : int
+        Of the CPU; 0: torch's default.
 
     Raises
     ------
     UserError
         When nothing is left to evaluate on, or ``all`` asks for labels that were learned from.
     """
-    from galaxymill.inference.predictor import Predictor
-    from galaxymill.inference.settings import PredictSettings
+    import torch
 
-    asked = PredictSettings.from_flags([f"samples={samples}", f"device={device}"], "evaluate")
-    predictor = Predictor.load(model, asked)
+    from galaxymill.inference.predictor import Predictor
+
+    if threads:
+        torch.set_num_threads(threads)
+    predictor = Predictor.load(model, settings)
     card = predictor.card
     folds = card.settings.folds
     split = split or ("folds" if folds else "test")
     sample = choose(votes, train, split, card.task, card.origin["inputs"], folds)
     source = ImageSource.open(images)
-    origin = _origin(sample, source, predictor, catalogs, truth, split)
+    origin = _origin(sample, source, predictor.digest, settings, catalogs, truth, split)
     with exclusive(out) as waited:
         if waited and _is_made(out, origin):
             return
@@ -113,16 +116,17 @@ def evaluate(
 def _origin(
     sample: Sample,
     source: ImageSource,
-    predictor: "Predictor",
+    model: str,
+    settings: PredictSettings,
     catalogs: Sequence[Path],
     truth: Path | None,
     split: str,
 ) -> Origin:
-    inputs = {**sample.digests, "images": source.digest, "model": predictor.digest}
+    inputs = {**sample.digests, "images": source.digest, "model": model}
     inputs |= {f"catalog_{n}": content_digest(path) for n, path in enumerate(catalogs, 1)}
     if truth is not None:
         inputs["truth"] = content_digest(truth)
-    return Origin("evaluate", {"samples": predictor.samples, "split": split}, inputs)
+    return Origin("evaluate", {"posterior": settings.posterior(), "split": split}, inputs)
 
 
 def _is_made(out: Path, origin: Origin) -> bool:

@@ -74,6 +74,11 @@ class PredictSettings(Settings):
     def _number(cls, value: Any) -> Any:
         return int(value) if isinstance(value, str) and value.isdigit() else value
 
+    def posterior(self) -> dict[str, Any]:
+        """Give what of the choices changes the posterior: a calibration holds for these alone."""
+        chosen = {"samples", "views", "keep_views"}
+        return self.model_dump(mode="json", include=chosen, exclude_defaults=True)
+
     def seen_views(self, model: TrainSettings) -> int:
         """Views of each image."""
         return model.views if self.views == "model" else self.views

@@ -88,14 +88,22 @@ def read_classes(paths: Sequence[Path], settings: ClassSettings) -> tuple[Task, 
             f"; allowed: 2 to {MAX_CLASSES}"
         )
     _tell_alike(settings.column, {name: counts[name] for name in classes})
-    tree = Tree(settings.column, (Question(settings.column, classes, (), 0),))
     place = {name: index for index, name in enumerate(classes)}
     files = []
     for path, (table, places), names in zip(paths, tables, named, strict=True):
         index = np.array([place.get(name, -1) for name in names], dtype=np.int64)
         values = np.eye(len(classes))[np.maximum(index, 0)]
         files.append(_rows(path, table, places, settings, values, index >= 0))
-    return ClassTask(tree), files
+    return _task(settings.column, classes), files
+
+
+def known_classes(settings: ClassSettings) -> Task | None:
+    """Give the task, where the settings name the classes."""
+    return _task(settings.column, settings.classes) if settings.classes else None
+
+
+def _task(column: str, classes: tuple[str, ...]) -> Task:
+    return ClassTask(Tree(column, (Question(column, classes, (), 0),)))
 
 
 def read_numbers(paths: Sequence[Path], settings: NumberSettings) -> tuple[Task, list[Rows]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from galaxymill.errors import UserError
+from galaxymill.migrations import MODEL, migrate
 from galaxymill.models.settings import TrainSettings
 from galaxymill.storage.digest import sha256_file, sha256_json
 from galaxymill.tasks.task import Task, parse_task
@@ -125,6 +126,7 @@ def read_card(path: Path) -> ModelCard:
         raise UserError(f"{path}: too large for a model card")
     try:
         plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+        plain = migrate(plain, MODEL, str(path))
         if not isinstance(plain["origin"]["domain"], dict) or not isinstance(plain["splits"], dict):
             raise ValueError("origin.domain and splits must be tables")
         return ModelCard(

@@ -1,59 +1,51 @@
-"""What a config's models will make of a survey, as far as a plan needs to know."""
+"""What the predictions of a config cost, as far as a plan needs to know."""
 
 import shlex
 from pathlib import Path
 
 from galaxymill.config import Config
+from galaxymill.config.releases import known_task
 from galaxymill.rates import ModelUse
-from galaxymill.trees.tree import load_tree
 
 _FLOAT_BYTES = 4
-_COLUMNS_AN_ANSWER, _COLUMNS_A_QUESTION = 3, 3
+_UNKNOWN_VALUES = 8
+"""Columns of classes whose number only the file of labels tells: few."""
 
 
 def model_flags(config: Config, survey: str, trees: Path) -> str:
-    """Spell for the command line which models predict a survey, and what each one leaves."""
-    models = dict.fromkeys(
-        release.model for release in config.releases.values() if release.survey == survey
-    )
-    return " ".join(_flags(name, model_use(config, survey, name, trees)) for name in models)
+    """Spell for the command line the predictions of a survey, and what each one leaves."""
+    names = [name for name, one in config.predictions.items() if one.survey == survey]
+    return " ".join(_flags(name, model_use(config, name, trees)) for name in names)
 
 
 def _flags(name: str, use: ModelUse) -> str:
     values = (f"{key}={value}" for key, value in use.model_dump().items())
-    return f"--model {shlex.quote(' '.join([name, *values]))}"
+    return f"--prediction {shlex.quote(' '.join([name, *values]))}"
 
 
-def model_use(config: Config, survey: str, model: str, trees: Path) -> ModelUse:
-    """Tell how a model of the config predicts a survey.
+def model_use(config: Config, prediction: str, trees: Path) -> ModelUse:
+    """Tell what a prediction of the config costs.
 
     Parameters
     ----------
     config : Config
-    survey, model : str
-        Names in it.
+    prediction : str
+        Its name there.
     trees : Path
         Folder of the trees known by name.
     """
-    train = config.models[model].train
-    settings = config.predict_settings(survey, model)
-    sizes = [_columns(config, labels, trees) for labels in config.models[model].labels]
-    answers, columns = max(sizes, key=lambda size: size[1])
-    kept = settings.draws(train) * answers if "samples" in settings.keep else 0
-    wanted = [(r.survey, r.model) for r in config.releases.values()]
+    chosen = config.predictions[prediction]
+    train = config.models[chosen.model].train
+    # A tree that several labelled sets share is learned once.
+    tasks = {name: known_task(config, name, trees) for name in config.models[chosen.model].labels}
+    known = {str(task and task.to_dict()): task for task in tasks.values()}.values()
+    columns = sum(len(task.summary_fields()) if task else _UNKNOWN_VALUES for task in known)
+    width = sum(task.sample_width()[0] if task else _UNKNOWN_VALUES for task in known)
+    kept = chosen.draws(train) * width if "samples" in chosen.keep else 0
+    releases = [name for name, one in config.releases.items() if prediction in one.predictions]
     return ModelUse(
-        passes=settings.seen_views(train) * train.networks,
+        passes=chosen.seen_views(train) * train.networks,
         summary_bytes=_FLOAT_BYTES * (columns + kept),
-        embedding_bytes=ModelUse().embedding_bytes if "embeddings" in settings.keep else 0,
-        releases=wanted.count((survey, model)),
+        embedding_bytes=ModelUse().embedding_bytes if "embeddings" in chosen.keep else 0,
+        releases=len(releases),
     )
-
-
-def _columns(config: Config, labels: str, trees: Path) -> tuple[int, int]:
-    """Answers of a labelled set, and columns that sum them up; of classes and numbers, few."""
-    path = config.tree_path(labels, trees)
-    if path is None:
-        return 2, 4
-    questions = load_tree(path).questions
-    answers = sum(len(question.answers) for question in questions)
-    return answers, _COLUMNS_AN_ANSWER * answers + _COLUMNS_A_QUESTION * len(questions)

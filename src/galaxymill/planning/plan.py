@@ -63,7 +63,7 @@ def plan(
     settings: ServiceSettings,
     network: Network,
     images: RecipeSettings,
-    models: Mapping[str, ModelUse],
+    predictions: Mapping[str, ModelUse],
     rates: Rates,
 ) -> Plan:
     """Count a survey's partitions, jobs, requests, images, hours and bytes.
@@ -80,7 +80,7 @@ def plan(
         The rate that the hours of fetching are counted at; those of all jobs together.
     images : RecipeSettings
         What is rendered.
-    models : mapping of str to ModelUse
+    predictions : mapping of str to ModelUse
         Those that predict the survey.
     rates : Rates
         What the other hours are counted at.
@@ -99,7 +99,7 @@ def plan(
     off = f"{outside:,} galaxies are off the footprint: they are rows, and not asked for"
     steps = [_fetching(len(tiles), asked, service, settings, network)]
     steps += [_rendering(len(tiles), asked, images, rates)]
-    for name, use in models.items():
+    for name, use in predictions.items():
         steps += _predicting(len(tiles), asked.galaxies, name, use, rates)
     free = shutil.disk_usage(partitions.parent).free
     told = (f"{partitions}:", counts, *([off] if settings.footprint else []))
@@ -127,15 +127,15 @@ def _rendering(jobs: int, asked: Asked, images: RecipeSettings, rates: Rates) ->
 
 
 def _predicting(jobs: int, galaxies: int, name: str, use: ModelUse, rates: Rates) -> list[Step]:
-    """Plan one model's predictions, and the releases that are made of them."""
+    """Plan one prediction, and the releases that are made of it."""
     rate = rates.predict / use.passes
     on = "two cores" if rates.predict == Rates().predict else "one GPU"
     time = f"{duration(galaxies / rate)} of {on} at {number(rate)} galaxies/s"
     disk = galaxies * (use.summary_bytes + use.embedding_bytes)
-    steps = [Step("predict", f"{jobs:,}", f"{galaxies:,} galaxies by {name}", time, disk)]
+    steps = [Step("predict", f"{jobs:,}", f"{galaxies:,} galaxies for {name}", time, disk)]
     if use.releases:
         rows = galaxies * use.releases
         time = f"{duration(rows / rates.merge)} at {number(rates.merge)} galaxies/s"
         disk = rows * (use.summary_bytes * _TABLES_OF_A_RELEASE + use.embedding_bytes)
-        steps.append(Step("release", f"{use.releases:,}", f"{rows:,} rows by {name}", time, disk))
+        steps.append(Step("release", f"{use.releases:,}", f"{rows:,} rows of {name}", time, disk))
     return steps

@@ -33,11 +33,11 @@ class Audit:
 
 @dataclass(frozen=True)
 class Census:
-    """Number of galaxies by cutout status and by flag, and those without any fraction."""
+    """Number of galaxies by cutout status, by flag, and by prediction that lacks them."""
 
     status: dict[str, int]
     flags: dict[str, int]
-    unfit: int
+    unfit: dict[str, int]
 
 
 @contextmanager
@@ -150,18 +150,25 @@ def _compare(database: Any, tiles: Sequence[Path], table: Sequence[Path]) -> Aud
     return Audit(*database.execute(query, paths).fetchone())
 
 
-def census(advanced: Path, unfit_bits: int, scratch: Path) -> Census:
-    """Count the galaxies of the advanced table by status and by flag."""
+def census(advanced: Path, unfit_bits: Mapping[str, int], scratch: Path) -> Census:
+    """Count the galaxies of the advanced table by status and by flag.
+
+    Parameters
+    ----------
+    advanced : Path
+    unfit_bits : mapping of str to int
+        By prediction: the flags of images that it leaves out.
+    scratch : Path
+        Folder to spill into.
+    """
     table = {"table": str(advanced)}
     with open_database(scratch) as database:
         by_status = database.execute(
             "SELECT status, count(*) FROM read_parquet($table) GROUP BY status", table
         ).fetchall()
-        bits = ", ".join(
-            f"count(*) FILTER (flags & {bit} != 0)" for bit in [*flags.BITS.values(), unfit_bits]
-        )
-        *flagged, unfit = database.execute(
-            f"SELECT {bits} FROM read_parquet($table)", table
-        ).fetchone()
-    by_flag = dict(zip(flags.BITS, flagged, strict=True))
+        masks = [*flags.BITS.values(), *unfit_bits.values()]
+        bits = ", ".join(f"count(*) FILTER (flags & {mask} != 0)" for mask in masks)
+        counts = database.execute(f"SELECT {bits} FROM read_parquet($table)", table).fetchone()
+    by_flag = dict(zip(flags.BITS, counts, strict=False))
+    unfit = dict(zip(unfit_bits, counts[len(by_flag) :], strict=True))
     return Census(dict(sorted(by_status)), by_flag, unfit)

@@ -11,9 +11,10 @@ import pyarrow as pa
 from galaxymill import products
 from galaxymill.catalog.kept import same_names
 from galaxymill.errors import UserError
+from galaxymill.release.predictions import Prediction
 from galaxymill.release.settings import Selection
 from galaxymill.storage.columns import field
-from galaxymill.tasks.task import Task
+from galaxymill.tasks.released import ColumnGroup
 
 PARQUET = ("friendly", "advanced")
 """Tables that are one Parquet file."""
@@ -21,27 +22,14 @@ PARQUET = ("friendly", "advanced")
 TABLES = (*PARQUET, "hats")
 _FULL = ("advanced", "hats")
 
-GROUPS = {
-    "identity and position": "which galaxy, and where it is",
-    "catalogue": "further columns of the input catalogue",
-    "vote fractions": "expected fraction of volunteers who would give the answer",
-    "credible intervals": "5th and 95th percentile of that fraction",
-    "proportions asked": "fraction of volunteers who would be asked the question",
-    "uncertainty": "entropy of one vote; mutual information of votes and model (BALD)",
-    "concentrations": "Dirichlet concentrations, sample after sample, answers in the tree's order",
-    "quality": "what became of the cutout, and the quality flags",
-    "selections": "galaxies that meet some cuts; false where a value is null",
-}
-
-# What follows the last underscore of a summary column → its group and its tables.
-_SUMMARIES = {
-    "fraction": ("vote fractions", TABLES),
-    "90pc-lower": ("credible intervals", _FULL),
-    "90pc-upper": ("credible intervals", _FULL),
-    "proportion-asked": ("proportions asked", _FULL),
-    "entropy": ("uncertainty", _FULL),
-    "mutual-information": ("uncertainty", _FULL),
-}
+IDENTITY = ColumnGroup("identity and position", "which galaxy, and where it is", "")
+CATALOGUE = ColumnGroup("catalogue", "further columns of the input catalogue", "")
+QUALITY = ColumnGroup(
+    "quality", "what became of the cutout, and the quality flags", "meta.code.qual"
+)
+SELECTIONS = ColumnGroup(
+    "selections", "galaxies that meet some cuts; false where a value is null", "meta.code"
+)
 _UCDS = {
     "_healpix_29": "pos.healpix",
     "object_id": "meta.id;meta.main",
@@ -55,23 +43,7 @@ _UCDS = {
     "status": "meta.code",
     "flags": "meta.code.qual",
 }
-_GROUP_UCDS = {
-    "vote fractions": "stat.probability;src.morph.type",
-    "credible intervals": "stat.param;src.morph.type",
-    "proportions asked": "stat.probability",
-    "uncertainty": "stat.param",
-    "concentrations": "stat.param",
-    "quality": "meta.code.qual",
-    "selections": "meta.code",
-}
-_RANGES: dict[str, tuple[float | None, float | None]] = {
-    "ra": (0, 360),
-    "dec": (-90, 90),
-    "vote fractions": (0, 1),
-    "credible intervals": (0, 1),
-    "proportions asked": (0, 1),
-    "concentrations": (0, None),
-}
+_RANGES: dict[str, tuple[float | None, float | None]] = {"ra": (0, 360), "dec": (-90, 90)}
 _ALWAYS = {"_healpix_29", "object_id", "ra", "dec", "status", "flags"}
 _PLACE = {"_healpix_29", "ra", "dec"}
 # A place on the disk of those who made the release says nothing to those who read it.
@@ -86,14 +58,13 @@ class Column:
     ----------
     field : pyarrow.Field
         Name and type; unit and description in its metadata.
-    group : str
-        A name of ``GROUPS``.
+    group : ColumnGroup
     tables : tuple of str
         Those of ``TABLES`` that have it.
     """
 
     field: pa.Field
-    group: str
+    group: ColumnGroup
     tables: tuple[str, ...]
 
     @property
@@ -109,12 +80,12 @@ class Column:
     @property
     def ucd(self) -> str:
         """What the values are, in the IVOA's words (UCD1+); empty for a column of the user's."""
-        return _UCDS.get(self.name) or _GROUP_UCDS.get(self.group, "")
+        return _UCDS.get(self.name) or self.group.ucd
 
     @property
     def range(self) -> tuple[float | None, float | None]:
         """Lowest and highest value there can be; None for no bound."""
-        return _RANGES.get(self.name) or _RANGES.get(self.group, (None, None))
+        return _RANGES.get(self.name) or self.group.range
 
     @property
     def is_list(self) -> bool:
@@ -124,7 +95,7 @@ class Column:
     @property
     def nullable(self) -> bool:
         """Whether there are galaxies without it."""
-        return self.name not in _ALWAYS and self.group != "selections"
+        return self.name not in _ALWAYS and self.group is not SELECTIONS
 
     @property
     def description(self) -> str:
@@ -137,8 +108,7 @@ class Column:
 
 def release_columns(
     catalog: pa.Schema,
-    task: Task,
-    draws: int,
+    predictions: Sequence[Prediction],
     selections: Mapping[str, Selection],
     has_positions: bool = True,
 ) -> list[Column]:
@@ -148,10 +118,7 @@ def release_columns(
     ----------
     catalog : pyarrow.Schema
         Of ``objects.parquet``, as read from the file.
-    task : Task
-        Of the model.
-    draws : int
-        Posterior samples a galaxy that were kept; 0: none were.
+    predictions : sequence of Prediction
     selections : mapping of str to Selection
         Of the release, by name.
     has_positions : bool
@@ -160,31 +127,39 @@ def release_columns(
     Raises
     ------
     UserError
-        When a kept column of the catalogue, or a selection, has the name of another column.
+        When two columns would have one name.
     """
-    columns = [Column(products.HEALPIX_29, "identity and position", ("hats",))]
+    columns = [Column(products.HEALPIX_29, IDENTITY, ("hats",))]
     columns += [_catalogue_column(one) for one in catalog if _is_released(one)]
-    for summary in task.summary_fields():
-        group, tables = _SUMMARIES[summary.name.rsplit("_", 1)[1]]
-        columns.append(Column(summary, group, tables))
-    if draws:
-        samples = task.sample_field(draws)
-        columns.append(Column(samples, "concentrations", ("advanced",)))
+    for prediction in predictions:
+        columns += _predicted_columns(prediction)
     columns += [
-        *(Column(each, "quality", _FULL) for each in products.IMAGE_QUALITY),
-        Column(products.CUTOUTS.field("status"), "quality", TABLES),
-        Column(products.FLAGS, "quality", TABLES),
+        *(Column(each, QUALITY, _FULL) for each in products.IMAGE_QUALITY),
+        Column(products.CUTOUTS.field("status"), QUALITY, TABLES),
+        Column(products.FLAGS, QUALITY, TABLES),
     ]
     for name, selection in selections.items():
         flag = field(name, pa.bool_(), selection.meaning)
-        columns.append(Column(flag, "selections", TABLES))
+        columns.append(Column(flag, SELECTIONS, TABLES))
     twice = same_names(column.name for column in columns)
     if twice:
         raise UserError(
             f"release: two columns would be called {', '.join(twice)}; rename the catalogue's or "
-            "leave it out of keep, or rename the selection"
+            "leave it out of keep, rename the selection, or release the predictions apart"
         )
     return columns if has_positions else [_placeless(c) for c in columns if c.name not in _PLACE]
+
+
+def _predicted_columns(prediction: Prediction) -> list[Column]:
+    task = prediction.task
+    columns = []
+    for summary in task.summary_fields():
+        group = task.groups[summary.name.rsplit("_", 1)[1]]
+        columns.append(Column(summary, group, TABLES if group.friendly else _FULL))
+    if prediction.draws:
+        samples = task.sample_field(prediction.draws).with_name(prediction.sample_column)
+        columns.append(Column(samples, task.sample_group, ("advanced",)))
+    return columns
 
 
 def _placeless(column: Column) -> Column:
@@ -200,8 +175,7 @@ def _catalogue_column(field: pa.Field) -> Column:
     known = {b"description", b"unit"}
     metadata = {key: value for key, value in (field.metadata or {}).items() if key in known}
     own = field.name in {"object_id", "ra", "dec"}
-    group = "identity and position" if own else "catalogue"
-    return Column(field.with_metadata(metadata), group, TABLES)
+    return Column(field.with_metadata(metadata), IDENTITY if own else CATALOGUE, TABLES)
 
 
 def schema_of(columns: Sequence[Column], table: str | None = None) -> pa.Schema:
@@ -216,6 +190,6 @@ def write_columns(columns: Sequence[Column], path: Path) -> None:
     writer.writerow(("name", "dtype", "unit", "ucd", "description", "group", "tables"))
     for column in columns:
         dtype, tables = str(column.field.type), " ".join(column.tables)
-        told = column.unit, column.ucd, column.description, column.group
+        told = column.unit, column.ucd, column.description, column.group.name
         writer.writerow((column.name, dtype, *told, tables))
     path.write_text(text.getvalue(), encoding="utf-8")

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from galaxymill.errors import UserError
 from galaxymill.progress import progress
 from galaxymill.release.columns import Column
-from galaxymill.release.sources import MAKERS, Part, prove
+from galaxymill.release.sources import Part, maker, prove
 from galaxymill.release.tables.fits_table import is_text
 from galaxymill.sky.healpix import HIGHEST_ORDER, INDEX_ORDER, Pixel
 from galaxymill.storage.digest import TableDigest
@@ -89,7 +89,7 @@ def _inspect(part: Part, schemas: Mapping[str, pa.Schema], texts: Set[str]) -> _
     tile = _read(part, "tile", schemas["tile"], {*schemas["tile"].names})
     prove(tile, part.files["tile"], part.records["tile"], "partition", TableDigest(tile.schema))
     tables = {"cutouts": _read(part, "cutouts", schemas["cutouts"], texts)}
-    for role in ("images", "predictions"):
+    for role in part.files.keys() - tables.keys() - {"tile"}:
         tables[role] = _read(part, role, schemas[role], {"object_id"})
     wanted = tile["object_id"]
     for role, table in tables.items():
@@ -97,7 +97,7 @@ def _inspect(part: Part, schemas: Mapping[str, pa.Schema], texts: Set[str]) -> _
             what = _id_differences(wanted.to_pylist(), table["object_id"].to_pylist())
             raise UserError(
                 f"{part.files[role]}: not the galaxies of {part.files['tile']}: {what}; "
-                f"run {MAKERS[role]} again"
+                f"run {maker(role)} again"
             )
     return *_count(part, tile["_healpix_29"].to_numpy()), _widths(tables["cutouts"])
 
@@ -125,8 +125,8 @@ def _read(part: Part, role: str, wanted: pa.Schema, columns: Set[str]) -> pa.Tab
     with open_parquet(path) as file:
         if not file.schema_arrow.equals(wanted):
             raise UserError(
-                f"{path}: columns are not those of the other partitions and the model: "
-                f"{_schema_differences(file.schema_arrow, wanted)}; run {MAKERS[role]} again"
+                f"{path}: columns are not those of the other partitions and of the model: "
+                f"{_schema_differences(file.schema_arrow, wanted)}; run {maker(role)} again"
             )
         return file.read([n for n in wanted.names if n in columns], use_threads=False)
 

@@ -3,7 +3,7 @@
 import csv
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -36,20 +36,21 @@ def _commit() -> str | None:
     return f"{commit.stdout.strip()}{changes}" if commit.returncode == 0 else None
 
 
-def write_costs(benchmarks: Path, names: Mapping[str, str], out: Path) -> None:
+def write_costs(benchmarks: Path, names: Mapping[str, Sequence[str]], out: Path) -> None:
     """Write ``costs.csv``: jobs, wall and CPU time and memory of each stage.
 
     Parameters
     ----------
     benchmarks : Path
         Folder of Snakemake's benchmarks.
-    names : mapping of str to str
-        Files of each stage below it, as a pattern, in the order of the stages.
+    names : mapping of str to sequence of str
+        Files of each stage below it, as patterns, in the order of the stages.
     out : Path
     """
     rows = []
-    for stage, pattern in names.items():
-        runs = [run for path in sorted(benchmarks.glob(pattern)) for run in _runs(path)]
+    for stage, patterns in names.items():
+        files = sorted(path for pattern in patterns for path in benchmarks.glob(pattern))
+        runs = [run for path in files for run in _runs(path)]
         if runs:
             wall, cpu = (sum(run[key] for run in runs) for key in ("s", "cpu_time"))
             memory = max(run["max_rss"] for run in runs)

@@ -1,18 +1,16 @@
 """Stage ``release``: merge the partitions into the tables that an astronomer opens."""
 
-import json
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 
+from galaxymill import flags
 from galaxymill.catalog.positions import has_positions
-from galaxymill.errors import UserError
 from galaxymill.release.audit import audit, census, refuse_duplicates
 from galaxymill.release.columns import PARQUET, Column, release_columns, write_columns
 from galaxymill.release.documents.checksums import (
@@ -28,18 +26,18 @@ from galaxymill.release.documents.croissant import write_croissant
 from galaxymill.release.documents.pictures import draw_pictures
 from galaxymill.release.documents.readme import Facts, write_readme
 from galaxymill.release.inspection import Inspection, inspect_parts
+from galaxymill.release.predictions import Prediction, read_predictions
 from galaxymill.release.provenance import is_released, release_origin, write_provenance
 from galaxymill.release.settings import ReleaseSettings
-from galaxymill.release.sources import Model, Part, read_model, read_parts
+from galaxymill.release.sources import Part, read_parts, role_of
 from galaxymill.release.tables.catalog import Catalog
 from galaxymill.release.tables.hats_catalog import Collection
-from galaxymill.release.tables.rows import kept_draws, part_schemas
+from galaxymill.release.tables.rows import part_schemas
 from galaxymill.release.tables.selections import check_selections
 from galaxymill.release.tables.tiles import Merge
 from galaxymill.sky.healpix import cut_sky
 from galaxymill.storage.atomic import atomic_tree, exclusive
 from galaxymill.storage.origin import Origin, read_record
-from galaxymill.tasks.task import Task
 
 logger = logging.getLogger("galaxymill")
 
@@ -56,16 +54,18 @@ class Request:
         ``partitions.csv``.
     objects : Path
         ``objects.parquet``, which was cut into them.
-    tiles, cutouts, images, predictions : Path
+    tiles, cutouts, images : Path
         Folders with ``{part}.parquet`` for each row of it.
-    model : Path
-        ``model.yaml`` of the model that predicted.
+    predictions : tuple of Path
+        The same of each prediction; a folder's name is the prediction's.
+    models : tuple of Path
+        ``model.yaml`` of each model that predicted.
     out : Path
         ``SHA256SUMS``, written last; the release is its folder.
     settings : ReleaseSettings
         Memory grows with ``galaxies_per_tile``: one tile at a time is merged.
-    metrics : Path or None
-        ``metrics.json`` of the model's evaluation, for the README.
+    metrics : tuple of Path
+        ``metrics.json`` of the models, evaluated as they predicted; for the README.
     run : Path or None
         ``config.yaml`` of `galaxymill.reproduction.run.record_run`; without it the
         release cannot be reproduced from itself.
@@ -80,11 +80,11 @@ class Request:
     tiles: Path
     cutouts: Path
     images: Path
-    predictions: Path
-    model: Path
+    predictions: tuple[Path, ...]
+    models: tuple[Path, ...]
     out: Path
     settings: ReleaseSettings = field(default_factory=ReleaseSettings)
-    metrics: Path | None = None
+    metrics: tuple[Path, ...] = ()
     run: Path | None = None
     benchmarks: Path | None = None
     threads: int = 2
@@ -101,7 +101,7 @@ class Request:
             "tile": self.tiles,
             "cutouts": self.cutouts,
             "images": self.images,
-            "predictions": self.predictions,
+            **{role_of(folder.name): folder for folder in self.predictions},
         }
 
 
@@ -114,48 +114,33 @@ def merge_release(request: Request) -> None:
         When a galaxy is missing, there twice or of no tile, or when the files do not belong
         together (a stale one, two models, two recipes). Nothing is written then.
     """
-    model = read_model(request.model)
-    parts = read_parts(request.partitions, request.folders, model)
-    evaluation = _read_metrics(request.metrics, model)
+    parts = read_parts(request.partitions, request.folders)
+    names = [folder.name for folder in request.predictions]
+    predictions = read_predictions(names, parts, request.models, request.metrics)
     parameters = {"name": request.name, **request.settings.product_settings()}
     catalog = read_record(request.objects, "ingest").digest
-    origin = release_origin(catalog, parts, model, request.metrics, parameters)
+    origin = release_origin(catalog, parts, predictions, parameters)
     out = request.out
     with exclusive(out) as waited:
         if waited and is_released(out, origin):
             return
-        columns, inspection = _check(parts, model.task, request)
+        columns, inspection = _check(parts, predictions, request)
         with atomic_tree(out.parent, out.name) as folder:
-            facts, sums = _write_data(folder, request, parts, model, columns, inspection, origin)
-            _write_documents(folder, request, facts, model, columns, origin, evaluation, sums)
+            facts, sums = _write_data(
+                folder, request, parts, predictions, columns, inspection, origin
+            )
+            _write_documents(folder, request, facts, predictions, columns, origin, sums)
     logger.info("release %s: %d galaxies in %d tiles", request.name, facts.galaxies, facts.tiles)
 
 
-def _read_metrics(path: Path | None, model: Model) -> dict[str, Any]:
-    """Read an evaluation, which must be of the model that predicted; empty when there is none."""
-    if path is None:
-        return {}
-    try:
-        metrics: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
-        inputs = metrics.get("origin", {}).get("inputs", {})
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}; run evaluate again") from error
-    evaluated = inputs.get("model", model.digest)
-    if evaluated != model.digest:
-        raise UserError(
-            f"{path}: evaluates model {evaluated}, but {model.path} is {model.digest}; "
-            "run evaluate again"
-        )
-    return metrics
-
-
-def _check(parts: Sequence[Part], task: Task, request: Request) -> tuple[list[Column], Inspection]:
+def _check(
+    parts: Sequence[Part], predictions: Sequence[Prediction], request: Request
+) -> tuple[list[Column], Inspection]:
     """Prove that every galaxy is there once, before anything is written; list the columns."""
-    schemas = part_schemas(parts[0], task)
+    schemas = part_schemas(parts[0], predictions)
     selections = request.settings.selections
     catalog = pq.read_schema(request.objects)
-    draws = kept_draws(parts[0], task)
-    columns = release_columns(catalog, task, draws, selections, request.has_positions)
+    columns = release_columns(catalog, predictions, selections, request.has_positions)
     check_selections(selections, columns)
     inspection = inspect_parts(request.objects, parts, schemas, columns, request.threads)
     refuse_duplicates([part.files["tile"] for part in parts], request.out.parent)
@@ -166,7 +151,7 @@ def _write_data(
     folder: Path,
     request: Request,
     parts: Sequence[Part],
-    model: Model,
+    predictions: Sequence[Prediction],
     columns: Sequence[Column],
     inspection: Inspection,
     origin: Origin,
@@ -180,7 +165,7 @@ def _write_data(
         collection = Collection(folder / "hats", name, tiles, settings.margin_arcsec)
     catalog = Catalog(request.objects)
     merge = Merge(
-        catalog, parts, tiles, columns, model.tree, settings, inspection.widths, request.threads
+        catalog, parts, tiles, columns, predictions, settings, inspection.widths, request.threads
     )
     merge.write(folder, collection, origin, name)
     with ThreadPoolExecutor(1) as pool:
@@ -193,10 +178,13 @@ def _write_data(
             write_coverage(folder, counts)
             tables["hats"] = sorted((folder / "hats" / name / "dataset").rglob("Npix=*.parquet"))
         seen = None if collection is None else counts
-        draw_pictures(folder, parts, model.tree, seen, merge.highlights)
+        draw_pictures(folder, parts, seen, merge.highlights)
         audits = audit([part.files["tile"] for part in parts], tables, folder)
-        write_provenance(folder, parts, model, origin, audits, request.run, request.benchmarks)
-        found = census(folder / "advanced.parquet", parts[0].unfit, folder)
+        write_provenance(
+            folder, parts, predictions, origin, audits, request.run, request.benchmarks
+        )
+        unfit = {one.name: flags.unfit_bits(one.settings.unfit) for one in predictions}
+        found = census(folder / "advanced.parquet", unfit, folder)
         rows, on_sky = audits["advanced"].released_rows, collection is not None
         facts = Facts(name, rows, len(tiles), found, on_sky)
         return facts, sums.result()
@@ -206,10 +194,9 @@ def _write_documents(
     folder: Path,
     request: Request,
     facts: Facts,
-    model: Model,
+    predictions: Sequence[Prediction],
     columns: Sequence[Column],
     origin: Origin,
-    evaluation: dict[str, Any],
     sums: dict[str, str],
 ) -> None:
     """Write what explains the tables; checksums last."""
@@ -219,7 +206,7 @@ def _write_documents(
     write_columns(columns, folder / "columns.csv")
     write_license(folder / "LICENSE", title, settings)
     write_citation(folder / "CITATION.cff", title, settings)
-    write_readme(folder / "README.md", facts, model, origin, columns, settings, evaluation)
+    write_readme(folder / "README.md", facts, predictions, origin, columns, settings)
     sums = all_checksums(folder, sums)
     write_croissant(folder / "croissant.json", title, settings, columns, sums)
     told = {name: digest for name, digest in sums.items() if not name.startswith("hats/")}

@@ -11,7 +11,8 @@ from typing import Any
 from galaxymill.release.audit import Audit
 from galaxymill.release.columns import PARQUET
 from galaxymill.release.machine import environment, write_costs
-from galaxymill.release.sources import MADE_FROM, MAKERS, ROLES, Model, Part
+from galaxymill.release.predictions import Prediction
+from galaxymill.release.sources import Part, made_from, maker
 from galaxymill.storage.digest import sha256_file, sha256_json
 from galaxymill.storage.origin import Origin, read_record
 
@@ -24,8 +25,8 @@ COSTS = {
     "render": "render/{survey}/*.tsv",
     "labels": "labels/*.tsv",
     "train": "train/{model}.tsv",
-    "evaluate": "evaluate/{model}.tsv",
-    "predict": "predict/{survey}/{model}/*.tsv",
+    "evaluate": "evaluate/{evaluation}.tsv",
+    "predict": "predict/{prediction}/*.tsv",
 }
 """Snakemake's benchmarks of what a release is made by."""
 
@@ -33,16 +34,17 @@ COSTS = {
 def release_origin(
     catalog: str,
     parts: Sequence[Part],
-    model: Model,
-    metrics: Path | None,
+    predictions: Sequence[Prediction],
     parameters: Mapping[str, Any],
 ) -> Origin:
     """Origin of a release: the catalogue's digest, and one over those of each role's files."""
     inputs = {
-        role: sha256_json([part.records[role].digest for part in parts]) for role in ROLES
-    } | {"catalog": catalog, "model": model.digest}
-    if metrics is not None:
-        inputs["metrics"] = sha256_file(metrics)
+        role: sha256_json([part.records[role].digest for part in parts]) for role in parts[0].files
+    } | {"catalog": catalog}
+    for one in predictions:
+        inputs[f"model of {one.name}"] = one.card.digest
+        if one.metrics_file is not None:
+            inputs[f"metrics of {one.name}"] = sha256_file(one.metrics_file)
     domain = parts[0].records["images"].origin["domain"]
     return Origin("release", parameters, inputs, domain)
 
@@ -59,7 +61,7 @@ def is_released(out: Path, origin: Origin) -> bool:
 def write_provenance(
     folder: Path,
     parts: Sequence[Part],
-    model: Model,
+    predictions: Sequence[Prediction],
     origin: Origin,
     audits: Mapping[str, Audit],
     run: Path | None,
@@ -76,7 +78,7 @@ def write_provenance(
     folder : Path
         The release.
     parts : sequence of Part
-    model : Model
+    predictions : sequence of Prediction
     origin : Origin
         Of the release.
     audits : mapping of str to Audit
@@ -98,10 +100,15 @@ def write_provenance(
         "origin": origin.to_dict(),
         "tables": {table: read_record(folder / f"{table}.parquet").digest for table in PARQUET},
         "audit": {table: asdict(found) for table, found in audits.items()},
-        "model": {"digest": model.digest, "origin": model.origin},
-        "stages": {MAKERS[role]: _requests(parts, role) for role in ROLES},
+        "models": {
+            one.name: {"digest": one.card.digest, "origin": one.card.origin} for one in predictions
+        },
+        "stages": {
+            "/".join([maker(role), *role.split("/")[1:]]): _requests(parts, role)
+            for role in parts[0].files
+        },
         "partitions": [
-            {"part": part.partition.part} | {role: part.records[role].digest for role in ROLES}
+            {"part": part.partition.part} | {r: part.records[r].digest for r in part.files}
             for part in parts
         ],
     }
@@ -109,9 +116,25 @@ def write_provenance(
     _write_json(place / "environment.json", environment())
     if benchmarks is not None:
         # The domain names where the pixels are from, which may be another name than the survey's.
-        survey, trained = parts[0].files["cutouts"].parent.parent.name, model.path.parent.name
-        patterns = {stage: p.format(survey=survey, model=trained) for stage, p in COSTS.items()}
-        write_costs(benchmarks, patterns, place / "costs.csv")
+        survey = parts[0].files["cutouts"].parent.parent.name
+        write_costs(benchmarks, _cost_files(survey, predictions), place / "costs.csv")
+
+
+def _cost_files(survey: str, predictions: Sequence[Prediction]) -> dict[str, list[str]]:
+    """Patterns of each stage's files, once for each prediction that it was run for."""
+    found: dict[str, list[str]] = {}
+    for stage, pattern in COSTS.items():
+        files = [
+            pattern.format(
+                survey=survey,
+                prediction=one.name,
+                model=one.model.parent.name,
+                evaluation=one.metrics_file.parent.name if one.metrics_file else "-",
+            )
+            for one in predictions
+        ]
+        found[stage] = list(dict.fromkeys(files))
+    return found
 
 
 def _write_json(path: Path, value: Any) -> None:
@@ -126,7 +149,7 @@ def _requests(parts: Sequence[Part], role: str) -> list[dict[str, Any]]:
     requests: dict[str, dict[str, Any]] = {}
     for part in parts:
         origin = part.records[role].origin
-        own = MADE_FROM.get(role)
+        own = (made_from(role) or "").partition("/")[0]
         shared = {key: digest for key, digest in origin["inputs"].items() if key != own}
         request = {**origin, "inputs": shared}
         known = requests.setdefault(sha256_json(request), {**request, "partitions": 0})

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from galaxymill.config import Config, input_files, input_folders, is_made, model_file
+from galaxymill.migrations import CONFIG, migrate
 from galaxymill.settings import Settings
 
 Plain = dict[str, Any]
@@ -44,7 +45,7 @@ def describe_run(plain: Mapping[str, Any], config: Config, release: str) -> Run:
 
 
 def closure(plain: Mapping[str, Any], config: Config, release: str) -> Plain:
-    """Take from a config what one release needs: itself, its survey, its model, their labels.
+    """Take from a config what one release needs: itself, its predictions and all they need.
 
     Parameters
     ----------
@@ -60,15 +61,18 @@ def closure(plain: Mapping[str, Any], config: Config, release: str) -> Plain:
     dict
         A config of its own, in the words of the first. Contacts are left out.
     """
-    models = _models(config, config.releases[release].model)
+    plain = migrate(plain, CONFIG, "")
+    predictions = config.releases[release].predictions
+    models = set().union(*(_models(config, config.predictions[p].model) for p in predictions))
     labels = {name for model in models for name in config.models[model].labels}
-    surveys = {config.releases[release].survey}
-    surveys |= {config.labels[name].images.survey for name in labels} - {None}  # type: ignore[arg-type]
+    seen = {config.labels[name].images.survey for name in labels}
+    surveys = {config.release_survey(release), *filter(None, seen)}
     services = {config.surveys[name].cutouts.service for name in surveys}
     wanted = {
         "surveys": surveys,
         "labels": labels,
         "models": models,
+        "predictions": set(predictions),
         "releases": {release},
         "network": services,
     }

@@ -90,7 +90,7 @@ def _opened(
     newest = [product for _, product in sorted(faulty, reverse=True)[:_READ]]
     reasons = Reasons()
     for product in newest:
-        with _as_it_is(product):
+        with as_it_is(product):
             for key, reason in read(product):
                 reasons.add(reason, key)
     return Galaxies(counts, reasons, len(newest), len(faulty))
@@ -107,14 +107,14 @@ def _told(log: Path, part: str, written: float) -> dict[str, int] | None:
 
 def _statuses(product: Path) -> dict[str, int]:
     counts: dict[str, int] = {}
-    with _as_it_is(product):
+    with as_it_is(product):
         column = pq.read_table(product, columns=["status"])["status"]
         counts |= {row["values"]: row["counts"] for row in pc.value_counts(column).to_pylist()}
     return counts
 
 
 @contextmanager
-def _as_it_is(product: Path) -> Iterator[None]:
+def as_it_is(product: Path) -> Iterator[None]:
     """Pass over a product that has just been taken away to be made anew."""
     try:
         yield

@@ -10,15 +10,16 @@ from galaxymill.errors import UserError
 from galaxymill.paths import fill
 from galaxymill.reasons import Reasons
 from galaxymill.reporting.words import duration, in_columns
-from galaxymill.status.galaxies import Galaxies, count_cutouts, count_images
+from galaxymill.status.galaxies import Galaxies, as_it_is, count_cutouts, count_images
 from galaxymill.status.locks import is_written
 from galaxymill.status.logs import read_failure, tail
 from galaxymill.status.stage import Stage, State, read_state
+from galaxymill.storage.origin import read_record
 
 _SINGLE = {
     "labels": ("labels", "labels", "votes.parquet"),
     "model": ("train", "model", "model.yaml"),
-    "evaluation": ("evaluate", "model", "metrics.json"),
+    "evaluation": ("evaluate", "evaluation", "metrics.json"),
     "release": ("release", "release", "SHA256SUMS"),
 }
 """Pathvars of what there is one job each: its stage, its wildcard, and the file it makes."""
@@ -81,11 +82,35 @@ def _survey(results: Path, survey: str) -> str:
 def _stages(results: Path, survey: str) -> Iterator[Stage]:
     for name, products in (("fetch", "<cutouts>"), ("render", "<images>")):
         yield _stage(results, name, name, products, survey=survey)
-    parents = ("<results>/predictions/{survey}", "<logs>/predict/{survey}")
-    known = {path.name for p in parents for path in _folders(fill(p, results, survey=survey))}
-    for model in sorted(known):
-        names = {"survey": survey, "model": model}
-        yield _stage(results, f"predict {model}", "predict", "<predictions>", **names)
+    for name in _predictions(results, survey):
+        yield _stage(results, f"predict {name}", "predict", "<predictions>", prediction=name)
+
+
+def _predictions(results: Path, survey: str) -> list[str]:
+    """Names of the predictions of a survey."""
+    folders = [fill(place, results) for place in ("<results>/predictions", "<logs>/predict")]
+    known = {path.name for folder in folders for path in _folders(folder)}
+    return sorted(name for name in known if _is_of(results, name, survey))
+
+
+def _is_of(results: Path, prediction: str, survey: str) -> bool:
+    """Tell whether a prediction is of a survey: it was made from images that lie there.
+
+    As long as no partition is done, the names of the partitions must tell.
+    """
+    images = fill("<images>", results, survey=survey)
+    products = fill("<predictions>", results, prediction=prediction)
+    for product in sorted(products.glob("*.parquet")):
+        source = images / product.name
+        if not source.is_file():
+            return False
+        with as_it_is(product):
+            made_from = read_record(product).origin["inputs"].get("images")
+            return bool(made_from == read_record(source).digest)
+    logs = fill("<logs>/predict", results) / prediction
+    names = {log.stem for log in logs.glob("*.log")}
+    tiles = {path.stem for path in fill("<tiles>", results, survey=survey).glob("*.parquet")}
+    return names <= tiles
 
 
 def _stage(results: Path, name: str, stage: str, products: str, **names: str) -> Stage:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from galaxymill.errors import UserError, unknown_name
 from galaxymill.storage.columns import field
+from galaxymill.tasks.released import SAMPLES, ColumnGroup, Panel, ReleaseText
 
 if TYPE_CHECKING:
     from galaxymill.tasks.checks import CheckSettings, Dropped
@@ -46,12 +47,18 @@ class Task(ABC):
         Whether the labels of a galaxy in several files add up; else they must agree.
     sample_column : str
         Column that holds every sample of the posterior.
+    sample_group : ColumnGroup
+        What a release says of that column.
+    groups : mapping of str to ColumnGroup
+        What a release says of the summary columns, by what follows their last underscore.
     """
 
     kind: ClassVar[str]
     kinds: ClassVar[dict[str, type["Task"]]] = {}
     adds_up: ClassVar[bool] = False
     sample_column: ClassVar[str]
+    sample_group: ClassVar[ColumnGroup] = SAMPLES
+    groups: ClassVar[Mapping[str, ColumnGroup]]
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Make a kind known by its name."""
@@ -79,6 +86,14 @@ class Task(ABC):
     @abstractmethod
     def summarise(self, samples: Values) -> dict[str, Floats]:
         """Compute every column of ``summary_fields`` for samples (n, s, …) of the posterior."""
+
+    def panels(self) -> list[Panel]:
+        """List what the pictures of a release show, and what of it adds up; by default nothing."""
+        return []
+
+    @abstractmethod
+    def release_text(self) -> ReleaseText:
+        """Say what is predicted, for the README of a release."""
 
     @abstractmethod
     def head(self, features: int, settings: "HeadSettings") -> "Head":

@@ -1,65 +1,105 @@
 """What the pictures of a release show, gathered while its tiles are merged."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from galaxymill.trees.tree import Question, Tree
+from galaxymill.release.predictions import Prediction
+from galaxymill.tasks.released import Answer, Panel
 
 EXAMPLES, BINS = 6, 20
+_VALUES_A_TILE = 2000
+"""Of numbers, whose range nobody knows beforehand: so many of each tile make the histogram."""
 
+Floats = npt.NDArray[np.float32]
 Example = tuple[str, float]
-"""A galaxy's id, and the fraction of votes for an answer."""
+"""A galaxy's id, and its value."""
+
+
+@dataclass
+class Shown:
+    """An answer of a panel, as far as it is gathered.
+
+    Attributes
+    ----------
+    panel : Panel
+    answer : Answer
+    counts : ndarray of int64, shape (BINS,)
+        Galaxies by share, from 0 to 1.
+    values : list of ndarray
+        Of numbers: some of each tile.
+    """
+
+    panel: Panel
+    answer: Answer
+    counts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
+    values: list[Floats] = field(default_factory=list)
+    _surest: list[tuple[float, str, float]] = field(default_factory=list)
+
+    @property
+    def examples(self) -> list[Example]:
+        """The surest galaxies, the surest first."""
+        return [(galaxy, value) for _, galaxy, value in self._surest]
+
+    def add(self, rows: pa.Table, asked: npt.NDArray[np.int64]) -> None:
+        """Add those of some rows whose places are given."""
+        values = rows[self.answer.column].to_numpy()[asked]
+        if self.panel.adds_up:
+            bins = np.minimum((values * BINS).astype(np.int8), BINS - 1)
+            self.counts += np.bincount(bins, minlength=BINS)
+        else:
+            self.values.append(values[:: max(len(values) // _VALUES_A_TILE, 1)])
+        sign = -1 if self.answer.lowest else 1
+        certain = sign * rows[self.answer.certainty].to_numpy()[asked]
+        known = self._surest
+        least = known[-1][0] if len(known) == EXAMPLES else -np.inf
+        for place in _best(certain, least).tolist():
+            galaxy = rows["object_id"][asked[place]].as_py()
+            known.append((float(certain[place]), galaxy, float(values[place])))
+        # The id settles who comes first among equals.
+        self._surest = sorted(known, key=lambda it: (-it[0], it[1]))[:EXAMPLES]
 
 
 class Highlights:
-    """Histograms of the fractions, and the galaxies that most surely get each answer.
+    """Histograms of what is predicted, and the galaxies that most surely get each answer.
 
-    Only galaxies count that the friendly table has, of which enough volunteers would be asked.
+    Only galaxies count of which the friendly table has the value: enough volunteers would be
+    asked.
 
     Parameters
     ----------
-    tree : Tree
-        The model's questions.
+    predictions : sequence of Prediction
     cut : float
         Least proportion of the volunteers.
     """
 
-    def __init__(self, tree: Tree, cut: float) -> None:
-        self._tree, self._cut = tree, cut
-        self.histograms = {column: np.zeros(BINS, np.int64) for column in tree.columns}
-        self._surest: dict[str, list[tuple[float, str, float]]] = {c: [] for c in tree.columns}
+    def __init__(self, predictions: Sequence[Prediction], cut: float) -> None:
+        self._cut = cut
+        self.panels = [
+            (panel, [Shown(panel, answer) for answer in panel.answers])
+            for one in predictions
+            for panel in one.task.panels()
+        ]
 
     def add(self, rows: pa.Table) -> None:
         """Add rows with all columns of the release."""
-        for question in self._tree.questions:
-            self._add(rows, question)
-
-    def _add(self, rows: pa.Table, question: Question) -> None:
-        proportions = rows[f"{question.name}_proportion-asked"].to_numpy()
-        asked = np.flatnonzero(proportions >= np.float32(self._cut))
-        for column in question.columns:
-            fractions = rows[f"{column}_fraction"].to_numpy()[asked]
-            bins = np.minimum((fractions * BINS).astype(np.int8), BINS - 1)
-            self.histograms[column] += np.bincount(bins, minlength=BINS)
-            lower = rows[f"{column}_90pc-lower"].to_numpy()[asked]
-            known = self._surest[column]
-            for place in _best(lower, known[-1][0] if len(known) == EXAMPLES else 0).tolist():
-                galaxy = rows["object_id"][asked[place]].as_py()
-                known.append((float(lower[place]), galaxy, float(fractions[place])))
-            # The id settles who comes first among equals.
-            self._surest[column] = sorted(known, key=lambda it: (-it[0], it[1]))[:EXAMPLES]
+        for panel, answers in self.panels:
+            known = ~np.isnan(rows[panel.answers[0].column].to_numpy())
+            if panel.asked:
+                known &= rows[panel.asked].to_numpy() >= np.float32(self._cut)
+            for shown in answers:
+                shown.add(rows, np.flatnonzero(known))
 
     @property
-    def examples(self) -> dict[str, list[Example]]:
-        """The surest galaxies of each answer, by the answer's column; the surest first."""
-        return {
-            column: [(galaxy, fraction) for _, galaxy, fraction in known]
-            for column, known in self._surest.items()
-        }
+    def answers(self) -> list[Shown]:
+        """Every answer of every panel."""
+        return [shown for _, answers in self.panels for shown in answers]
 
 
-def _best(values: npt.NDArray[np.float32], least: float) -> npt.NDArray[np.int64]:
+def _best(values: Floats, least: float) -> npt.NDArray[np.int64]:
     """Places of the ``EXAMPLES`` highest values of at least ``least``, and of their equals."""
     if len(values) > EXAMPLES:
         least = max(least, float(np.partition(values, -EXAMPLES)[-EXAMPLES]))

@@ -8,11 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from galaxymill.release.audit import open_database
-from galaxymill.release.documents.highlights import BINS, EXAMPLES, Example, Highlights
+from galaxymill.release.documents.highlights import BINS, EXAMPLES, Highlights, Shown
 from galaxymill.release.sources import Part
 from galaxymill.sky.healpix import HIGHEST_ORDER
 from galaxymill.storage.parquet import open_parquet
-from galaxymill.trees.tree import Tree
 
 _WIDE_DEG = 60
 _MOST_POINTS = 40_000
@@ -20,7 +19,7 @@ Counts = npt.NDArray[np.int64]
 
 
 def draw_pictures(
-    folder: Path, parts: Sequence[Part], tree: Tree, counts: Counts | None, highlights: Highlights
+    folder: Path, parts: Sequence[Part], counts: Counts | None, highlights: Highlights
 ) -> None:
     """Draw ``pictures/sky.png``, ``fractions.png`` and ``examples.png`` of a release.
 
@@ -30,8 +29,6 @@ def draw_pictures(
         The release.
     parts : sequence of Part
         The images are theirs; those of the few that are shown are read.
-    tree : Tree
-        The model's questions.
     counts : ndarray of int64, shape (12 · 4^HIGHEST_ORDER,), or None
         Galaxies in each pixel of the sky; None: that is not known, and not drawn.
     highlights : Highlights
@@ -44,9 +41,10 @@ def draw_pictures(
     with own_style():
         if counts is not None:
             _save(_sky(counts), out / "sky.png")
-        _save(_fractions(highlights.histograms, tree), out / "fractions.png")
-        images = _images(folder, parts, highlights.examples)
-        _save(_examples(highlights.examples, tree, images), out / "examples.png")
+        if highlights.panels:
+            _save(_histograms(highlights), out / "fractions.png")
+            images = _images(folder, parts, highlights.answers)
+            _save(_examples(highlights.answers, images), out / "examples.png")
 
 
 def _save(figure: Any, path: Path) -> None:
@@ -100,34 +98,37 @@ def _coarse_enough(counts: Counts) -> tuple[int, Counts]:
     return order, counts
 
 
-def _fractions(histograms: Mapping[str, Counts], tree: Tree) -> Any:
-    """How the fractions of each question are distributed, where it would be asked."""
+def _histograms(highlights: Highlights) -> Any:
+    """How the values of each panel are distributed, where the question would be asked."""
     from matplotlib.figure import Figure
 
     edges = np.linspace(0, 1, BINS + 1)
-    lines = -(-len(tree.questions) // 3)
+    lines = -(-len(highlights.panels) // 3)
     figure = Figure(figsize=(12, 2.6 * lines), layout="constrained")
-    for number, question in enumerate(tree.questions, 1):
+    for number, (panel, answers) in enumerate(highlights.panels, 1):
         axes = figure.add_subplot(lines, 3, number)
-        for column, answer in zip(question.columns, question.answers, strict=True):
-            axes.stairs(histograms[column], edges, label=answer)
-        axes.set_title(question.name, fontsize=9)
-        axes.set_xlim(0, 1)
+        if panel.adds_up:
+            for shown in answers:
+                axes.stairs(shown.counts, edges, label=shown.answer.name)
+            axes.set_xlim(0, 1)
+            axes.legend(fontsize=6, frameon=False)
+        else:
+            axes.hist(np.concatenate([[], *answers[0].values]), 2 * BINS, histtype="step")
+        axes.set_title(panel.title, fontsize=9)
         axes.set_ylim(bottom=0)
         axes.tick_params(labelsize=7)
-        axes.legend(fontsize=6, frameon=False)
-    figure.supxlabel("expected fraction of the votes", fontsize=9)
-    figure.supylabel("galaxies that would be asked", fontsize=9)
+    figure.supxlabel("expected fraction, probability or number", fontsize=9)
+    figure.supylabel("galaxies, where they would be asked", fontsize=9)
     return figure
 
 
 def _images(
-    folder: Path, parts: Sequence[Part], examples: Mapping[str, list[Example]]
+    folder: Path, parts: Sequence[Part], answers: Sequence[Shown]
 ) -> dict[str, npt.NDArray[np.uint8]]:
     """Read the images of some galaxies; those that cannot be decoded are left out."""
     from galaxymill.decoding.decode import PayloadError, read_raster
 
-    wanted = {object_id for chosen in examples.values() for object_id, _ in chosen}
+    wanted = {object_id for shown in answers for object_id, _ in shown.examples}
     tiles = {str(part.files["tile"]): part for part in parts}
     query = """
         SELECT DISTINCT filename
@@ -160,26 +161,21 @@ def _payloads(images: Path, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
                         yield ids[place], image["bytes"]
 
 
-def _examples(
-    examples: Mapping[str, list[Example]], tree: Tree, images: Mapping[str, npt.NDArray[np.uint8]]
-) -> Any:
+def _examples(answers: Sequence[Shown], images: Mapping[str, npt.NDArray[np.uint8]]) -> Any:
     """One line an answer; in one axes, for to lay out hundreds of them would take seconds."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(1.25 * (EXAMPLES + 1.4), 1.25 * len(tree.columns)))
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(-1.4, EXAMPLES), ylim=(len(tree.columns), 0))
+    figure = Figure(figsize=(1.25 * (EXAMPLES + 1.4), 1.25 * len(answers)))
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(-1.4, EXAMPLES), ylim=(len(answers), 0))
     axes.axis("off")
-    answers = [
-        (q, *pair) for q in tree.questions for pair in zip(q.columns, q.answers, strict=True)
-    ]
-    for line, (question, column, answer) in enumerate(answers):
-        axes.text(
-            -0.08, line + 0.55, f"{question.name}:\n{answer}", size=7, ha="right", va="center"
-        )
-        for place, (object_id, fraction) in enumerate(examples[column]):
-            axes.text(place + 0.5, line + 0.1, f"{fraction:.0%}", size=7, ha="center", va="center")
+    for line, shown in enumerate(answers):
+        title = f"{shown.panel.title}:\n{shown.answer.name}"
+        axes.text(-0.08, line + 0.55, title, size=7, ha="right", va="center")
+        for place, (object_id, value) in enumerate(shown.examples):
+            text = f"{value:.0%}" if shown.panel.adds_up else f"{value:.3g}"
+            axes.text(place + 0.5, line + 0.1, text, size=7, ha="center", va="center")
             if object_id in images:
                 inside = (place + 0.08, place + 0.92, line + 1, line + 0.16)
                 axes.imshow(images[object_id], extent=inside, aspect="auto")
-    axes.set(xlim=(-1.4, EXAMPLES), ylim=(len(tree.columns), 0))
+    axes.set(xlim=(-1.4, EXAMPLES), ylim=(len(answers), 0))
     return figure

@@ -1,16 +1,18 @@
 """The README of a release, for the astronomer who opens it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from galaxymill import flags
 from galaxymill.release.audit import Census
-from galaxymill.release.columns import GROUPS, Column
+from galaxymill.release.columns import Column
+from galaxymill.release.predictions import Prediction
 from galaxymill.release.settings import ReleaseSettings, Selection
-from galaxymill.release.sources import Model
+from galaxymill.reporting.tables import markdown_table
 from galaxymill.storage.origin import Origin
+from galaxymill.tasks.released import ColumnGroup
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,10 @@ class Facts:
 def write_readme(
     path: Path,
     facts: Facts,
-    model: Model,
+    predictions: Sequence[Prediction],
     origin: Origin,
     columns: Sequence[Column],
     settings: ReleaseSettings,
-    metrics: Mapping[str, Any],
 ) -> None:
     """Write ``README.md``.
 
@@ -55,24 +56,21 @@ def write_readme(
         The file.
     facts : Facts
         Counts.
-    model : Model
-        Who predicted.
+    predictions : sequence of Prediction
     origin : Origin
         Of the release.
     columns : sequence of Column
         The registry.
     settings : ReleaseSettings
         What the release says of itself; with a date.
-    metrics : mapping
-        The model's evaluation; empty when there is none.
     """
     sections = [
-        _introduction(facts, origin, settings),
-        _warning(facts, model, origin),
+        _introduction(facts, predictions, origin, settings),
+        _warning(facts, predictions, origin),
         _selection(facts),
         _flagged(settings.selections),
-        _model(model, metrics),
-        _LIMITS,
+        *(_model(one) for one in predictions),
+        _limits(predictions),
         _columns(columns),
         _OPENING.format(lsdb=_LSDB if facts.has_positions else ""),
         _reproducing(origin),
@@ -81,13 +79,13 @@ def write_readme(
     path.write_text("\n\n".join(filter(None, sections)) + "\n", encoding="utf-8")
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
-
-
-def _introduction(facts: Facts, origin: Origin, settings: ReleaseSettings) -> str:
-    domain = origin.domain
+def _introduction(
+    facts: Facts, predictions: Sequence[Prediction], origin: Origin, settings: ReleaseSettings
+) -> str:
+    domain, masked = origin.domain, ""
+    if any(panel.asked for one in predictions for panel in one.task.panels()):
+        cut = f"{settings.friendly_cut:.0%}"
+        masked = f", or where fewer than {cut} of the volunteers would be asked the question"
     told = f"\n\n{settings.description}" if settings.description else ""
     files = _on_sky(facts, settings) if facts.has_positions else ""
     sky = "![where the galaxies are](pictures/sky.png)" if facts.has_positions else _NOT_ON_SKY
@@ -96,14 +94,14 @@ def _introduction(facts: Facts, origin: Origin, settings: ReleaseSettings) -> st
 Version {settings.version}, {settings.date}.{told}
 
 Visual morphology of {facts.galaxies:,} galaxies of the survey `{domain.get("survey", "?")}`, as \
-predicted by a neural network that learned from volunteers' votes: for every question, the \
-fraction of volunteers who would give each answer, with its uncertainty.
+predicted by neural networks that learned from labelled images:
 
-- `friendly.parquet`: vote fractions, null where fewer than {settings.friendly_cut:.0%} of the \
-volunteers would be asked the question, or where there is no usable image. Start here.
-- `advanced.parquet`: all fractions unmasked, 90 % credible intervals, the proportion asked, \
-uncertainties, and the concentrations of the Dirichlet posterior.
-- `catalog.fits`: the advanced columns without concentrations as a FITS binary table; above \
+{_summaries(predictions)}
+
+- `friendly.parquet`: what is predicted, null where there is no usable image{masked}. Start here.
+- `advanced.parquet`: all of it unmasked, with intervals, uncertainties, and the samples of the \
+posterior where they were kept.
+- `catalog.fits`: the advanced columns without samples as a FITS binary table; above \
 ten million galaxies `catalog/`, a table a tile.
 {files}- `columns.csv`: every column's type, unit, UCD and meaning.
 - `provenance/`: what made this release; `galaxymill reproduce` makes it again.
@@ -112,13 +110,17 @@ ten million galaxies `catalog/`, a table a tile.
 {sky}"""
 
 
+def _summaries(predictions: Sequence[Prediction]) -> str:
+    return "\n".join(f"- `{one.name}`: {one.task.release_text().summary}." for one in predictions)
+
+
 _NOT_ON_SKY = """The catalogue gave no positions of the galaxies: there are no coordinates here, \
 no sky map and no HATS collection, and `object_id` alone tells which galaxy is which."""
 
 
 def _on_sky(facts: Facts, settings: ReleaseSettings) -> str:
     """Tell which files there are because the galaxies' positions are known."""
-    return f"""- `hats/`: the advanced columns without concentrations as a HATS collection of \
+    return f"""- `hats/`: the advanced columns without samples as a HATS collection of \
 {facts.tiles} tiles with a margin of {settings.margin_arcsec:g}", for cone searches and \
 cross-matches.
 - `coverage.moc.fits`, `coverage.moc.json`: where on the sky they are, as a \
@@ -126,33 +128,38 @@ multi-order coverage map.
 """
 
 
-def _warning(facts: Facts, model: Model, origin: Origin) -> str:
+def _warning(facts: Facts, predictions: Sequence[Prediction], origin: Origin) -> str:
     shifted = facts.census.flags["domain_shift"]
     if not shifted:
         return ""
-    theirs, ours = model.domain, origin.domain
-    differing = sorted(key for key in {**theirs, **ours} if theirs.get(key) != ours.get(key))
-    table = _table(
-        ("images", "the model learned from", "this survey"),
-        [(key, theirs.get(key, "unknown"), ours.get(key, "unknown")) for key in differing],
-    )
+    elsewhere = [one for one in predictions if origin.domain not in one.card.domains]
+    tables = "\n\n".join(_compare_domains(one, origin.domain) for one in elsewhere)
     return f"""## Warning: domain shift
 
 {shifted:,} galaxies (flag `domain_shift`) were predicted by a model that learned from other \
-images than these. How far its fractions and intervals can be trusted here has not been \
-measured: check them against votes on this survey's own images before use.
+images than these. How far its values and intervals can be trusted here has not been \
+measured: check them against labels on this survey's own images before use.
 
-{table}"""
+{tables}"""
+
+
+def _compare_domains(prediction: Prediction, ours: Mapping[str, Any]) -> str:
+    theirs = prediction.card.domains[0]
+    differing = sorted(key for key in {**theirs, **ours} if theirs.get(key) != ours.get(key))
+    return markdown_table(
+        (f"images of `{prediction.name}`", "the model learned from", "this survey"),
+        [(key, theirs.get(key, "unknown"), ours.get(key, "unknown")) for key in differing],
+    )
 
 
 def _selection(facts: Facts) -> str:
     census = facts.census
     share = 1 / facts.galaxies
-    states = _table(
+    states = markdown_table(
         ("cutout status", "galaxies", "share"),
         [(state, f"{n:,}", f"{n * share:.2%}") for state, n in census.status.items()],
     )
-    flagged = _table(
+    flagged = markdown_table(
         ("flag", "bit", "galaxies", "meaning"),
         [(f.name, f.bit, f"{census.flags[f.name]:,}", f.description) for f in flags.FLAGS],
     )
@@ -160,12 +167,23 @@ def _selection(facts: Facts) -> str:
 
 Every galaxy of the input catalogue has exactly one row in each table, whatever became of it; \
 no other selection was made. \
-{facts.galaxies - census.unfit:,} have predictions; {census.unfit:,} have no usable image and \
-keep their row with null fractions. `flags` says what is known of each image (bits add up):
+{_predicted(facts)} `flags` says what is known of each image (bits add up):
 
 {flagged}
 
 {states}"""
+
+
+def _predicted(facts: Facts) -> str:
+    """Say how many galaxies have predictions, once where all predictions have the same."""
+    unfit = facts.census.unfit
+    same = len(set(unfit.values())) == 1
+    told = {"": next(iter(unfit.values()))} if same else {f" of `{k}`": n for k, n in unfit.items()}
+    return " ".join(
+        f"{facts.galaxies - n:,} have predictions{of}; {n:,} have no usable image and keep their "
+        "row with nulls."
+        for of, n in told.items()
+    )
 
 
 def _flagged(selections: Mapping[str, Selection]) -> str:
@@ -193,107 +211,64 @@ more at low redshift, fewer at high. Use such a column as a starting point."""
 Boolean columns of every table, false where a value is null; the cuts are in the unmasked \
 fractions of the advanced table.
 
-{_table(("column", "galaxies", "all of", "source", "made for"), rows)}{warning}"""
+{markdown_table(("column", "galaxies", "all of", "source", "made for"), rows)}{warning}"""
 
 
-def _model(model: Model, metrics: Mapping[str, Any]) -> str:
-    card, domain = model.card, model.domain
+def _model(prediction: Prediction) -> str:
+    """Describe the model of a prediction, with the figures of its evaluation."""
+    card, text = prediction.card, prediction.task.release_text()
+    learned = [", ".join(f"{key} {d[key]}" for key in sorted(d)) for d in card.domains]
     told = {
-        "encoder": _mapping(card.get("settings")).get("encoder"),
-        "decision tree": f"{model.tree.name}, {len(model.tree.questions)} questions",
-        "learned from": ", ".join(f"{key} {domain[key]}" for key in sorted(domain)),
-        "galaxies with votes": _spell_counts(card.get("splits")),
-        "content digest": f"`{model.digest}`",
+        "encoder": card.settings.encoder,
+        **text.model,
+        "learned from": "; ".join(learned),
+        "labelled galaxies": ", ".join(f"{n} {split}" for split, n in card.counts.items()),
+        "posterior": _posterior(prediction),
+        "content digest": f"`{card.digest}`",
     }
     lines = "\n".join(f"- {key}: {value}" for key, value in told.items() if value)
-    return "\n\n".join(filter(None, ["## Model", lines, _metrics(metrics)]))
+    figures = text.figures(prediction.metrics)
+    return "\n\n".join(filter(None, [f"## Model of `{prediction.name}`", lines, figures]))
 
 
-def _spell_counts(splits: object) -> str:
-    if not isinstance(splits, Mapping):
-        return ""
-    return ", ".join(f"{n} {split}" for split, n in splits.items() if isinstance(n, int))
-
-
-def _metrics(metrics: Mapping[str, Any]) -> str:
-    """Table with one line a question, on galaxies kept for testing."""
-    rows = []
-    for name, entry in _mapping(metrics.get("questions")).items():
-        found = _mapping(entry)
-        baselines = _mapping(found.get("baselines"))
-        errors = [_mapping(baselines.get(kind)).get("rmse") for kind in ("constant", "ridge")]
-        values = [found.get("rmse"), *errors, found.get("noise_floor_rmse")]
-        rows.append((name, found.get("n") or 0, *map(_number, values), _share(found)))
-    if not rows:
-        return ""
-    header = ("question", "galaxies", "RMSE", "constant", "ridge", "vote noise", "90 % coverage")
-    return f"""Errors of the vote fractions on galaxies the model has not learned from. Beside \
-them: the same for a constant prediction (the training galaxies' mean) and for a ridge regression \
-on hand-made features of the image; the error that the noise of the votes alone would give a \
-perfect model; and the share of observed counts inside the 90 % predictive intervals, which ought \
-to be 90 %:
-
-{_table(header, rows)}{_caution(metrics)}"""
-
-
-def _caution(metrics: Mapping[str, Any]) -> str:
-    """Name the questions on which the model says nothing that a constant would not."""
-    weak = []
-    for name, entry in _mapping(metrics.get("questions")).items():
-        own, constant = (_mapping(entry).get(key) for key in ("nll", "nll_constant"))
-        if isinstance(own, int | float) and isinstance(constant, int | float) and own >= constant:
-            weak.append(name)
-    if not weak:
-        return ""
-    named = ", ".join(weak)
-    return f"\n\nBy likelihood the model does no better than a constant on: {named}. Take care."
-
-
-def _share(found: Mapping[str, Any]) -> str:
-    covered = found.get("coverage_90")
-    return f"{covered:.0%}" if isinstance(covered, int | float) else "–"
-
-
-def _number(value: object) -> str:
-    return f"{value:.3f}" if isinstance(value, int | float) else "–"
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+def _posterior(prediction: Prediction) -> str:
+    settings, train = prediction.settings, prediction.card.settings
+    views = settings.seen_views(train)
+    return (
+        f"{settings.draws(train)} samples ({settings.samples} of Monte-Carlo dropout, networks: "
+        f"{train.networks}, views of each image: {views})"
+    )
 
 
 def _columns(columns: Sequence[Column]) -> str:
-    groups: dict[str, list[Column]] = {}
+    groups: dict[ColumnGroup, list[Column]] = {}
     for column in columns:
         groups.setdefault(column.group, []).append(column)
     rows = []
     for group, members in groups.items():
         tables = ", ".join(dict.fromkeys(table for column in members for table in column.tables))
         name = f"`{members[0].name}`" + (", …" if members[1:] else "")
-        rows.append((group, GROUPS[group], len(members), name, tables))
+        rows.append((group.name, group.meaning, len(members), name, tables))
     return f"""## Columns
 
 Names are `{{question}}_{{answer}}_…`, as in the Galaxy Zoo catalogues. Null says "not \
 applicable"; there are no NaNs.
 
-![fractions of each question](pictures/fractions.png)
+![what is predicted of how many galaxies](pictures/fractions.png)
 
 The galaxies that most surely get each answer: [pictures/examples.png](pictures/examples.png).
 
-{_table(("group", "meaning", "columns", "name", "tables"), rows)}"""
+{markdown_table(("group", "meaning", "columns", "name", "tables"), rows)}"""
 
 
-_LIMITS = """## Known limits
+def _limits(predictions: Sequence[Prediction]) -> str:
+    limits = [
+        "The models learned from sets whose balance differs from the survey's: rare classes are "
+        "known less well than their errors say, and a survey's mean is not a measured rate."
+    ]
+    limits += [limit for one in predictions for limit in one.task.release_text().limits]
+    return "## Known limits\n\n" + "\n".join(f"- {limit}" for limit in dict.fromkeys(limits))
 
-- The fractions are **not debiased for redshift**: the same galaxy farther away shows less \
-detail, and looks smoother. Compare samples at like redshift and apparent size.
-- The model learned from a training set whose balance differs from the survey's: rare classes \
-are known less well than their training errors say, and a survey's mean fraction is not a \
-measured rate.
-- A fraction predicts what volunteers would say of this image, which seeing, depth and the \
-colour recipe shape; it is not the truth about the galaxy.
-- The unmasked fractions of a question that few would be asked say little: the friendly table \
-masks them, in the advanced table use `_proportion-asked`."""
 
 _LSDB = """
 import lsdb
@@ -313,7 +288,7 @@ duckdb.sql("SELECT status, count(*) FROM 'friendly.parquet' GROUP BY status")
 
 
 def _reproducing(origin: Origin) -> str:
-    digests = _table(
+    digests = markdown_table(
         ("input", "content digest (sha256)"),
         [(role, f"`{digest}`") for role, digest in sorted(origin.inputs.items())],
     )

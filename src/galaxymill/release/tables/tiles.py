@@ -11,18 +11,18 @@ import pyarrow as pa
 from galaxymill.progress import progress
 from galaxymill.release.columns import PARQUET, Column, schema_of
 from galaxymill.release.documents.highlights import Highlights
+from galaxymill.release.predictions import Prediction, mask_unasked
 from galaxymill.release.settings import ReleaseSettings
 from galaxymill.release.sources import Part
 from galaxymill.release.tables.catalog import Catalog
 from galaxymill.release.tables.fits_table import MOST_ROWS, FitsTable, open_fits
 from galaxymill.release.tables.hats_catalog import Collection
-from galaxymill.release.tables.rows import mask_unasked, read_rows
+from galaxymill.release.tables.rows import read_rows
 from galaxymill.release.tables.validation import Validator
 from galaxymill.release.tables.votable import described_schema
 from galaxymill.sky.healpix import Pixel
 from galaxymill.storage.origin import Origin
 from galaxymill.storage.parquet import ProductWriter, open_product
-from galaxymill.trees.tree import Tree
 
 
 class Merge:
@@ -38,8 +38,7 @@ class Merge:
         Of the HATS catalog, in the order of the sky: one at a time is merged.
     columns : sequence of Column
         The registry.
-    tree : Tree
-        The model's questions.
+    predictions : sequence of Prediction
     settings : ReleaseSettings
     widths : mapping of str to int
         Most bytes of each column of texts.
@@ -52,18 +51,18 @@ class Merge:
         parts: Sequence[Part],
         tiles: Sequence[Pixel],
         columns: Sequence[Column],
-        tree: Tree,
+        predictions: Sequence[Prediction],
         settings: ReleaseSettings,
         widths: Mapping[str, int],
         threads: int,
     ) -> None:
         self._catalog = catalog
-        self._parts, self._tiles, self._tree = parts, tiles, tree
+        self._parts, self._tiles, self._predictions = parts, tiles, predictions
         self._widths = widths
         self._columns, self._settings, self._threads = columns, settings, threads
         self._schema = schema_of(columns)
         self._validator = Validator(columns)
-        self.highlights = Highlights(tree, settings.friendly_cut)
+        self.highlights = Highlights(predictions, settings.friendly_cut)
         places = [Pixel(p.partition.order, p.partition.pixel, 0).range for p in parts]
         self._first, self._end = np.array(places, np.int64).reshape(-1, 2).T
 
@@ -106,7 +105,7 @@ class Merge:
             self._catalog.finish()
 
     def _write_friendly(self, writer: ProductWriter, rows: pa.Table, schema: pa.Schema) -> None:
-        writer.write(mask_unasked(rows, self._tree, schema, self._settings.friendly_cut))
+        writer.write(mask_unasked(rows, self._predictions, schema, self._settings.friendly_cut))
 
     def _read_ahead(self, pool: ThreadPoolExecutor) -> Iterator[tuple[Pixel, pa.Table]]:
         """Read the rows of each tile; the next is read while one is written."""
@@ -122,7 +121,7 @@ class Merge:
         places = np.flatnonzero((self._first < high) & (self._end > low)).tolist()
         parts = [self._parts[place] for place in places]
         catalog = self._catalog.read(tile)
-        return read_rows(catalog, parts, self._schema, self._tree, self._settings.selections)
+        return read_rows(catalog, parts, self._schema, self._predictions, self._settings.selections)
 
     @contextmanager
     def _fits(

@@ -23,7 +23,7 @@ class Validator:
         import pandera.pandas as pandera
 
         self._columns = {column.name: column for column in columns}
-        self._lists = [column.name for column in columns if column.is_list]
+        self._lists = [c.name for c in columns if c.is_list and c.range[0] is not None]
         checked = {
             column.name: pandera.Column(checks=_checks(column), nullable=column.nullable)
             for column in columns

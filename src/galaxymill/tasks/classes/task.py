@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -10,6 +11,8 @@ import pyarrow.compute as pc
 
 from galaxymill.splits import SPLITS
 from galaxymill.storage.columns import field
+from galaxymill.tasks.classes import release
+from galaxymill.tasks.released import ColumnGroup, Panel, ReleaseText
 from galaxymill.tasks.task import Floats, HeadSettings, Values
 from galaxymill.tasks.votes.task import TreeTask, uncertainties, uncertainty_fields
 from galaxymill.trees.tree import Question
@@ -27,6 +30,8 @@ class ClassTask(TreeTask):
 
     kind: ClassVar[str] = "class"
     sample_column: ClassVar[str] = "probabilities"
+    sample_group: ClassVar[ColumnGroup] = release.PROBABILITIES
+    groups: ClassVar[Mapping[str, ColumnGroup]] = release.GROUPS
 
     @property
     def question(self) -> Question:
@@ -79,6 +84,14 @@ class ClassTask(TreeTask):
                 "correct the name, or take the class out",
                 ", ".join(few),
             )
+
+    def panels(self) -> list[Panel]:
+        """Probabilities of the classes."""
+        return release.panels(self.question)
+
+    def release_text(self) -> ReleaseText:
+        """Describe the classes."""
+        return release.release_text(self.question)
 
     def head(self, features: int, settings: "HeadSettings") -> "Head":
         """Make a softmax head."""

@@ -10,6 +10,8 @@ from scipy.special import ndtr
 
 from galaxymill.errors import UserError
 from galaxymill.storage.columns import field
+from galaxymill.tasks.numbers import release
+from galaxymill.tasks.released import ColumnGroup, Panel, ReleaseText
 from galaxymill.tasks.task import Floats, HeadSettings, Task, Values
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ class NumberTask(Task):
 
     kind: ClassVar[str] = "number"
     sample_column: ClassVar[str] = "gaussians"
+    sample_group: ClassVar[ColumnGroup] = release.GAUSSIANS
+    groups: ClassVar[Mapping[str, ColumnGroup]] = release.GROUPS
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -67,6 +71,14 @@ class NumberTask(Task):
         lower, upper = (mixture_quantile(mean, deviation, level) for level in (0.05, 0.95))
         values = {"mean": centre, "std": spread, "90pc-lower": lower, "90pc-upper": upper}
         return {f"{self.name}_{key}": value for key, value in values.items()}
+
+    def panels(self) -> list[Panel]:
+        """The means."""
+        return release.panels(self.name)
+
+    def release_text(self) -> ReleaseText:
+        """Describe the number."""
+        return release.release_text(self.name)
 
     def head(self, features: int, settings: "HeadSettings") -> "Head":
         """Make a Gaussian head."""

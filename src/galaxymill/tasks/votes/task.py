@@ -10,7 +10,9 @@ import pyarrow as pa
 
 from galaxymill.errors import UserError
 from galaxymill.storage.columns import field
+from galaxymill.tasks.released import ColumnGroup, Panel, ReleaseText
 from galaxymill.tasks.task import Floats, HeadSettings, Task, Values
+from galaxymill.tasks.votes import release
 from galaxymill.trees.tree import Question, Tree, parse_tree
 
 if TYPE_CHECKING:
@@ -71,6 +73,8 @@ class VoteTask(TreeTask):
     kind: ClassVar[str] = "votes"
     adds_up: ClassVar[bool] = True
     sample_column: ClassVar[str] = "concentrations"
+    sample_group: ClassVar[ColumnGroup] = release.CONCENTRATIONS
+    groups: ClassVar[Mapping[str, ColumnGroup]] = release.GROUPS
 
     def sample_width(self) -> tuple[int, str]:
         """One concentration an answer."""
@@ -108,6 +112,14 @@ class VoteTask(TreeTask):
             columns[f"{question.name}_proportion-asked"] = asked[question.name]
             columns |= uncertainties(samples, question)
         return columns
+
+    def panels(self) -> list[Panel]:
+        """One a question."""
+        return release.panels(self.tree)
+
+    def release_text(self) -> ReleaseText:
+        """Describe trees, fractions and errors."""
+        return release.release_text(self.tree)
 
     def head(self, features: int, settings: "HeadSettings") -> "Head":
         """Make a Dirichlet head."""

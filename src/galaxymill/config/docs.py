@@ -1,6 +1,6 @@
 """Write ``config/schema.json`` and ``config/README.md`` from the config's own models.
 
-Run as ``python -m galaxymill.config_docs FOLDER``; a test fails when they have drifted.
+Run as ``python -m galaxymill.config.docs FOLDER``; a test fails when they have drifted.
 """
 
 import json
@@ -15,7 +15,6 @@ from pydantic import BaseModel
 from galaxymill import config
 from galaxymill.downloads.settings import DownloadSettings
 from galaxymill.images.recipes import RECIPES
-from galaxymill.inference.settings import PredictSettings
 from galaxymill.labels.formats import FORMATS
 from galaxymill.labels.settings import LabelImages, Labels
 from galaxymill.models.settings import TrainSettings
@@ -49,11 +48,13 @@ labels:
     images: {folder: gz2}
 models:
   gz2: {labels: gz2, train: {encoder: efficientnet_lite0, epochs: 30}}
-releases:
-  dwarfs-v1:
+predictions:
+  dwarfs:
     survey: dwarfs
     model: gz2
-    predict: {allow_domain_shift: true}   # gz2's images are another survey's
+    allow_domain_shift: true      # gz2's images are another survey's
+releases:
+  dwarfs-v1: {predictions: dwarfs}
 network:
   legacy: {contact: me@example.org}
 ```
@@ -135,8 +136,8 @@ def page() -> str:
         ("labels.NAME.checks", "What has too many votes is left out and told.", CheckSettings),
         ("models.NAME", "What is learned, and from what.", config.Model),
         ("models.NAME.train", "How it learns.", TrainSettings),
+        ("predictions.NAME", "What a model says of a survey's galaxies.", config.Prediction),
         ("releases.NAME", "A catalogue to publish.", config.Release),
-        ("releases.NAME.predict", "What predictions hold.", PredictSettings),
         ("network.SERVICE", "How hard a service may be asked; changes no product.", Network),
         ("rates", "How fast your machines are, two cores by default; only a plan asks.", Rates),
     ]

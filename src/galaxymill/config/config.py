@@ -1,0 +1,226 @@
+"""The config: frozen models that say what may stand in it, and refuse the rest."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from galaxymill.config.survey import Survey
+from galaxymill.downloads.settings import DownloadSettings, FileName
+from galaxymill.errors import unknown_name
+from galaxymill.images.recipes import WAYS_OUT, differences, domain
+from galaxymill.inference.settings import PredictSettings
+from galaxymill.labels.settings import Labels
+from galaxymill.models.settings import TrainSettings
+from galaxymill.rates import Rates
+from galaxymill.release.settings import ReleaseSettings
+from galaxymill.settings import Name, Strict
+from galaxymill.simulation.settings import SimulationSettings
+from galaxymill.surveys.base import Network
+from galaxymill.surveys.registry import SERVICES
+from galaxymill.trees.tree import tree_path
+
+
+def _several(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+class Model(Strict):
+    """A model: what it learns from and how."""
+
+    labels: Annotated[tuple[Name, ...], BeforeValidator(_several)] = Field(
+        description="labels of this config; several are learned jointly", min_length=1
+    )
+    train: TrainSettings
+
+
+class Prediction(PredictSettings):
+    """What a model says of every galaxy of a survey, with the settings of prediction."""
+
+    survey: Name = Field(description="a survey of this config")
+    model: Name = Field(description="a model of this config")
+
+    def settings(self) -> PredictSettings:
+        """How it is predicted."""
+        return PredictSettings(**self.model_dump(exclude={"survey", "model"}))
+
+
+class Release(ReleaseSettings):
+    """A catalogue to publish: one or several predictions of one survey."""
+
+    predictions: Annotated[tuple[Name, ...], BeforeValidator(_several)] = Field(
+        description="one or several predictions of this config, all of one survey", min_length=1
+    )
+
+    def settings(self) -> ReleaseSettings:
+        """All that is the release's own."""
+        return ReleaseSettings(**self.model_dump(exclude={"predictions"}))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A model as it predicts, to be compared with labels."""
+
+    model: str
+    settings: PredictSettings
+
+
+class Config(Strict):
+    """Everything that a run needs to know."""
+
+    downloads: dict[FileName, DownloadSettings] = Field(
+        {}, description="files to download, by name; others name them as results/downloads/NAME"
+    )
+    simulations: dict[Name, SimulationSettings] = Field({}, description="skies to make")
+    surveys: dict[Name, Survey] = Field({}, description="surveys by name")
+    labels: dict[Name, Labels] = Field({}, description="labelled sets by name")
+    models: dict[Name, Model] = Field({}, description="models by name")
+    predictions: dict[Name, Prediction] = Field({}, description="predictions by name")
+    releases: dict[Name, Release] = Field({}, description="releases by name")
+    network: dict[str, Network] = Field(
+        {}, description="limits by service; changing them runs nothing again"
+    )
+    rates: Rates = Field(Rates(), description="how fast your machines are; only a plan asks")
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Self:
+        for place, name, among in self._references():
+            if name not in among:
+                kind = "service" if among is SERVICES else place.rsplit(".", 1)[-1]
+                raise ValueError(str(unknown_name(place, name, among, kind)))
+        return self
+
+    @model_validator(mode="after")
+    def _predictions_see_known_images(self) -> Self:
+        for name, prediction in self.predictions.items():
+            ours = self.survey_domain(prediction.survey)
+            theirs = [self.label_domain(one) for one in self.models[prediction.model].labels]
+            if ours not in theirs and not prediction.allow_domain_shift:
+                told = differences(theirs[0], ours, "{}: model {!r}, survey {!r}")
+                raise ValueError(
+                    f"predictions.{name}: model {prediction.model} learned from other images than "
+                    f"those of {prediction.survey}: {told}. {WAYS_OUT}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _releases_are_of_one_survey(self) -> Self:
+        for name, release in self.releases.items():
+            surveys = {one: self.predictions[one].survey for one in release.predictions}
+            if len(set(surveys.values())) > 1:
+                told = ", ".join(f"{one} of {survey}" for one, survey in surveys.items())
+                raise ValueError(
+                    f"releases.{name}.predictions: {told}; a release is of one survey: make one "
+                    "release a survey"
+                )
+            if len(surveys) < len(release.predictions):
+                raise ValueError(f"releases.{name}.predictions: one is named twice")
+        return self
+
+    @model_validator(mode="after")
+    def _evaluations_have_names_of_their_own(self) -> Self:
+        for name, prediction in self.predictions.items():
+            called = self.evaluation_name(name)
+            if called in self.models and called != prediction.model:
+                raise ValueError(
+                    f"predictions.{name}: has the name of another model, and its model "
+                    f"{prediction.model} predicts with several samples or views, so that both "
+                    "evaluations would have that name; rename the prediction"
+                )
+        return self
+
+    def _references(self) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+        for name, labels in self.labels.items():
+            if labels.images.survey is not None:
+                yield f"labels.{name}.images.survey", labels.images.survey, self.surveys
+        for name, model in self.models.items():
+            for one in model.labels:
+                yield f"models.{name}.labels", one, self.labels
+        for name, prediction in self.predictions.items():
+            yield f"predictions.{name}.survey", prediction.survey, self.surveys
+            yield f"predictions.{name}.model", prediction.model, self.models
+        for name, release in self.releases.items():
+            for one in release.predictions:
+                yield f"releases.{name}.predictions", one, self.predictions
+        for service in self.network:
+            yield f"network.{service}", service, SERVICES
+
+    def release_survey(self, release: str) -> str:
+        """Survey that a release is of."""
+        return self.predictions[self.releases[release].predictions[0]].survey
+
+    def is_tested(self, model: str) -> bool:
+        """Tell whether a model's labels keep galaxies for a test, or it is cross-validated."""
+        kept = any(self.labels[name].splits.test > 0 for name in self.models[model].labels)
+        return kept or self.models[model].train.folds > 0
+
+    def evaluation_name(self, prediction: str) -> str:
+        """Name of the evaluation of a model as a prediction uses it.
+
+        It is the model's, or the prediction's where another prediction of the model has another
+        posterior.
+        """
+        chosen = self.predictions[prediction]
+        same = [one for one in self.predictions.values() if one.model == chosen.model]
+        alike = all(one.posterior() == chosen.posterior() for one in same)
+        return chosen.model if alike else prediction
+
+    def evaluations(self) -> dict[str, Evaluation]:
+        """Name the evaluations: of each model that is tested, as each of its predictions is made.
+
+        A model that predicts nothing is evaluated with the default settings.
+        """
+        found = {
+            self.evaluation_name(name): Evaluation(one.model, one.settings())
+            for name, one in self.predictions.items()
+        }
+        seen = {one.model for one in found.values()}
+        found |= {name: Evaluation(name, PredictSettings()) for name in self.models.keys() - seen}
+        return {name: one for name, one in sorted(found.items()) if self.is_tested(one.model)}
+
+    def operational_flags(self, survey: str) -> str:
+        """Spell for the command line how a survey is fetched: what changes no product."""
+        settings = self.surveys[survey].cutouts.settings
+        return f"{settings.operational_flags()} {self.limits(survey).limit_flags()}"
+
+    def limits(self, survey: str) -> Network:
+        """Limits of the service that a survey's cutouts come from, for all jobs together."""
+        return self.network.get(self.surveys[survey].cutouts.service, Network())
+
+    def image_surveys(self, model: str) -> list[str | None]:
+        """Surveys whose images a model learns from, by its labels; None for a folder of files."""
+        return [self.labels[name].images.survey for name in self.models[model].labels]
+
+    def survey_domain(self, survey: str) -> dict[str, Any]:
+        """What kind of images a survey has."""
+        images = self.surveys[survey].images
+        return domain(survey, images.recipe, images.settings)
+
+    def label_domain(self, labels: str) -> dict[str, Any]:
+        """What kind of images a model learns from by a labelled set."""
+        images = self.labels[labels].images
+        if images.survey is not None:
+            return self.survey_domain(images.survey)
+        return domain(labels, "passthrough", images)
+
+    def hosts(self) -> dict[str, int]:
+        """Hosts that are asked, and how many jobs may ask each of them at once."""
+        jobs: dict[str, int] = {}
+        for name, survey in self.surveys.items():
+            host = survey.cutouts.settings.host
+            limit = self.limits(name).jobs
+            if host:
+                jobs[host] = min(limit, jobs.get(host, limit))
+        return jobs
+
+    def tree_path(self, labels: str, trees: Path) -> Path | None:
+        """Path of the tree file of a labelled set; ``trees`` holds those known by name.
+
+        None for classes and numbers.
+        """
+        tree = self.labels[labels].tree
+        if tree is None:
+            return None
+        return tree_path(tree, trees)

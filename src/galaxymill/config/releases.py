@@ -1,0 +1,84 @@
+"""What of a config cannot be released, found before anything is fetched."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from galaxymill import products
+from galaxymill.config.config import Config
+from galaxymill.errors import UserError, unknown_name
+from galaxymill.labels.formats import FORMATS
+from galaxymill.tasks import VoteTask
+from galaxymill.tasks.task import Task
+from galaxymill.trees.tree import find_tree, load_tree
+
+_OF_CLASSES = "*"
+"""Ends the name of columns whose classes only the file of labels knows."""
+
+
+def check_releases(config: Config, place: str, trees: Path) -> None:
+    """Refuse releases with two columns of one name, and cuts in columns that there will not be.
+
+    Parameters
+    ----------
+    config : Config
+    place : str
+        The config file, to name in errors.
+    trees : Path
+        Folder of the trees known by name.
+
+    Raises
+    ------
+    UserError
+        With the column, and whose it is.
+    """
+    for name, release in config.releases.items():
+        owners: dict[str, str] = {}
+        for column, owner in _columns(config, name, trees):
+            taken = owners.setdefault(column.lower(), owner)
+            if taken != owner:
+                raise UserError(
+                    f"{place}: releases.{name}: {taken} and {owner} would both give column "
+                    f"{column}; release them apart, or rename a question or column"
+                )
+        known = [column for column, _ in _columns(config, name, trees)]
+        begins = tuple(c.removesuffix(_OF_CLASSES) for c in known if c.endswith(_OF_CLASSES))
+        for selection, chosen in release.selections.items():
+            for cut in chosen.cuts:
+                if cut.column not in known and not cut.column.startswith(begins):
+                    key = f"{place}: releases.{name}.selections.{selection}.cuts"
+                    raise unknown_name(key, cut.column, known, "column")
+
+
+def _columns(config: Config, release: str, trees: Path) -> Iterator[tuple[str, str]]:
+    """Columns of a release, each with whose it is."""
+    catalog = config.surveys[config.release_survey(release)].catalog
+    own = [
+        *products.OPTIONAL_OBJECT_COLUMNS,
+        *(measure.name for measure in products.IMAGE_QUALITY),
+        *("object_id", "ra", "dec", "status", "flags"),
+    ]
+    yield from ((column, "every release") for column in own)
+    yield from ((column, "catalog.keep") for column in catalog.keep)
+    for selection in config.releases[release].selections:
+        yield selection, f"selection {selection}"
+    for prediction in config.releases[release].predictions:
+        for labels in config.models[config.predictions[prediction].model].labels:
+            for column in _predicted(config, labels, trees):
+                yield column, f"prediction {prediction}"
+
+
+def _predicted(config: Config, labels: str, trees: Path) -> list[str]:
+    """Columns that a model of some labels gives."""
+    task = known_task(config, labels, trees)
+    if task is None:
+        return [f"{getattr(config.labels[labels].settings, 'column', labels)}_{_OF_CLASSES}"]
+    return [field.name for field in task.summary_fields()]
+
+
+def known_task(config: Config, labels: str, trees: Path) -> Task | None:
+    """Task of a labelled set, as far as the config tells; None where only its files do."""
+    chosen = config.labels[labels]
+    if chosen.tree is not None:
+        return VoteTask(load_tree(find_tree(chosen.tree, trees, f"labels.{labels}.tree")))
+    known = FORMATS[chosen.format].known_task
+    return None if known is None else known(chosen.settings)

@@ -1,0 +1,104 @@
+"""What a release shows of a task: groups of columns, panels of pictures, words of the README."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ColumnGroup:
+    """Columns of one kind.
+
+    Attributes
+    ----------
+    name, meaning : str
+    ucd : str
+        What the values are, in the IVOA's words (UCD1+).
+    range : tuple of float or None
+        Lowest and highest value there can be; None for no bound.
+    friendly : bool
+        Whether the friendly table has them too.
+    """
+
+    name: str
+    meaning: str
+    ucd: str
+    range: tuple[float | None, float | None] = (None, None)
+    friendly: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A column of values, and the galaxies that are the surest examples of it.
+
+    Attributes
+    ----------
+    column, name : str
+    certainty : str
+        Column by whose values the surest examples are chosen, the highest first.
+    lowest : bool
+        Whether the lowest come first.
+    """
+
+    column: str
+    name: str
+    certainty: str
+    lowest: bool = False
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Values that are shown together.
+
+    Attributes
+    ----------
+    title : str
+    answers : tuple of Answer
+    asked : str
+        Column of the share of volunteers who would be asked; where that is low, the friendly table
+        and the pictures leave the answers out. Empty: everybody is asked.
+    adds_up : bool
+        Whether the answers of a galaxy are shares that add up to 1.
+    """
+
+    title: str
+    answers: tuple[Answer, ...]
+    asked: str = ""
+    adds_up: bool = True
+
+
+def _no_figures(metrics: Mapping[str, Any]) -> str:
+    return ""
+
+
+@dataclass(frozen=True)
+class ReleaseText:
+    """What the README of a release says of a task.
+
+    Attributes
+    ----------
+    summary : str
+        What is predicted, the end of a sentence.
+    model : mapping of str to str
+        Lines of the list that describes the model.
+    limits : tuple of str
+        What users must know: Markdown, a paragraph each.
+    figures : callable
+        Gives a paragraph and a table from ``metrics.json``; empty when they hold nothing.
+    """
+
+    summary: str
+    model: Mapping[str, str] = field(default_factory=dict)
+    limits: tuple[str, ...] = ()
+    figures: Callable[[Mapping[str, Any]], str] = _no_figures
+
+
+SAMPLES = ColumnGroup(
+    "posterior samples", "every sample of the posterior, sample after sample", "stat.param"
+)
+"""What the column of samples is in, unless a task says more."""
+UNCERTAINTY = ColumnGroup(
+    "uncertainty",
+    "entropy of one answer; mutual information of answers and model (BALD)",
+    "stat.param",
+)
