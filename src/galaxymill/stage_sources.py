@@ -13,28 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from galaxymill.stages import STAGE_VERSIONS
+from galaxymill.stages import STAGES
 
 PACKAGE = Path(__file__).resolve().parent
 RECORD = Path("tests/unit/stage_sources.json")
 
-ENTRANCES = {
-    "download": ("downloads.download",),
-    "simulate": ("simulation.stage",),
-    "ingest": ("catalog.ingest",),
-    "partition": ("catalog.partition",),
-    "plan": ("planning.plan",),
-    "fetch": ("surveys.fetch", "surveys.retry"),
-    "render": ("images.render", "images.index"),
-    "labels": ("labels.collect", "labels.images"),
-    "train": ("training.train",),
-    "evaluate": ("evaluation.evaluate",),
-    "predict": ("inference.predict",),
-    "release": ("release.merge",),
-}
-"""By stage: the modules that its commands call; what they import, and so on, is its source."""
-
-NO_PART = {"config", "errors", "progress", "stages"}
+NO_PART = {"errors", "needs", "progress", "stages"}
 """Modules that check what is asked for, or tell of the work, and make nothing of what comes out."""
 
 
@@ -72,7 +56,7 @@ class Change:
 def changes(record: Mapping[str, Any]) -> list[Change]:
     """Compare every stage's source and version with those on record."""
     found = []
-    for stage, version in STAGE_VERSIONS.items():
+    for stage, version in _versions().items():
         known = record.get(stage, {"version": 0, "sources": {}})
         today, old = sources(stage), known["sources"]
         modules = tuple(sorted(m for m in {*today, *old} if today.get(m) != old.get(m)))
@@ -81,9 +65,13 @@ def changes(record: Mapping[str, Any]) -> list[Change]:
     return found
 
 
+def _versions() -> dict[str, int]:
+    return {name: stage.version for name, stage in STAGES.items()}
+
+
 def sources(stage: str) -> dict[str, str]:
     """Digest each module of a stage's source, by its path within the package."""
-    left, seen = [_path(name) for name in ENTRANCES[stage]], dict[Path, str]()
+    left, seen = [_path(name) for name in STAGES[stage].entry_modules], dict[Path, str]()
     while left:
         path = left.pop()
         if path in seen:
@@ -148,7 +136,7 @@ def write_record(path: Path) -> None:
     """Put every stage's source on record as it is."""
     record = {
         stage: {"version": version, "sources": sources(stage)}
-        for stage, version in STAGE_VERSIONS.items()
+        for stage, version in _versions().items()
     }
     path.write_text(json.dumps(record, indent=1) + "\n")
 

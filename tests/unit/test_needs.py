@@ -2,8 +2,7 @@
 
 import pytest
 
-from galaxymill.cluster.needs import (
-    NEEDS,
+from galaxymill.needs import (
     SNAKEMAKE_MB,
     Linear,
     Need,
@@ -11,7 +10,7 @@ from galaxymill.cluster.needs import (
     size_mb,
     training,
 )
-from galaxymill.stages import STAGE_VERSIONS
+from galaxymill.stages import NEEDS, STAGES
 
 
 @pytest.fixture
@@ -41,7 +40,7 @@ def test_each_attempt_asks_for_twice_as_much(attempt):
 
 
 def test_every_stage_has_its_need():
-    assert set(NEEDS) | {"fetch", "train"} == set(STAGE_VERSIONS)
+    assert set(NEEDS) | {"fetch", "train"} == set(STAGES)
 
 
 def test_fetching_takes_longer_than_its_rate_says():

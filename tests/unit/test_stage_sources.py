@@ -2,12 +2,15 @@
 
 import ast
 import json
+from dataclasses import replace
 
 import pytest
 
 from galaxymill import stage_sources
-from galaxymill.stage_sources import ENTRANCES, Change, changes, read_record, sources, write_record
-from galaxymill.stages import STAGE_VERSIONS
+from galaxymill.stage_sources import Change, changes, read_record, sources, write_record
+from galaxymill.stages import STAGES, Stage
+
+FETCH = Stage("fetch", 3, ("surveys.fetch",), "", "")
 
 
 def test_every_stage_is_on_record(root):
@@ -16,8 +19,8 @@ def test_every_stage_is_on_record(root):
     assert not found, "\n".join(map(str, found))
 
 
-def test_every_stage_has_an_entrance():
-    assert set(ENTRANCES) == set(STAGE_VERSIONS)
+def test_every_stage_has_entry_modules():
+    assert all(sources(stage) for stage in STAGES)
 
 
 def test_a_source_is_what_a_stage_imports():
@@ -38,8 +41,7 @@ def package(tmp_path, monkeypatch):
     (folder / "surveys/ask.py").write_text('"""Ask."""\n\ndef ask():\n    return 1\n')
     (folder / "surveys/other.py").write_text("Y = 1\n")
     monkeypatch.setattr(stage_sources, "PACKAGE", folder)
-    monkeypatch.setattr(stage_sources, "ENTRANCES", {"fetch": ("surveys.fetch",)})
-    monkeypatch.setattr(stage_sources, "STAGE_VERSIONS", {"fetch": 3})
+    monkeypatch.setattr(stage_sources, "STAGES", {"fetch": FETCH})
     write_record(tmp_path / "record.json")
     return folder
 
@@ -73,7 +75,7 @@ def test_a_change_asks_for_a_version(package):
 
 
 def test_a_new_version_asks_for_the_record(package, monkeypatch):
-    monkeypatch.setattr(stage_sources, "STAGE_VERSIONS", {"fetch": 4})
+    monkeypatch.setattr(stage_sources, "STAGES", {"fetch": replace(FETCH, version=4)})
     (change,) = found(package)
     assert change == Change("fetch", 3, 4, ())
     assert "version 4 is not on record yet" in str(change)

@@ -71,8 +71,7 @@ rule plan_survey:
     log:
         "<logs>/plan/{survey}.log",
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **needs(NEEDS["plan"]),
     # Rates and limits too: who changes them wants another plan.
     params:
         stage_version=STAGE_VERSIONS["plan"],

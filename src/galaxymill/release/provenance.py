@@ -13,22 +13,12 @@ from galaxymill.release.columns import PARQUET
 from galaxymill.release.machine import environment, write_costs
 from galaxymill.release.predictions import Prediction
 from galaxymill.release.sources import Part, made_from, maker
+from galaxymill.stages import STAGES
 from galaxymill.storage.digest import sha256_file, sha256_json
 from galaxymill.storage.origin import Origin, read_record
 
 RELEASE = "provenance/release.json"
-COSTS = {
-    "simulate": "simulate/*.tsv",
-    "ingest": "ingest/{survey}.tsv",
-    "partition": "partition/{survey}.tsv",
-    "fetch": "fetch/{survey}/*.tsv",
-    "render": "render/{survey}/*.tsv",
-    "labels": "labels/*.tsv",
-    "train": "train/{model}.tsv",
-    "evaluate": "evaluate/{evaluation}.tsv",
-    "predict": "predict/{prediction}/*.tsv",
-}
-"""Snakemake's benchmarks of what a release is made by."""
+_NOT_OF_A_RELEASE = ("plan", "release")
 
 
 def release_origin(
@@ -123,9 +113,10 @@ def write_provenance(
 def _cost_files(survey: str, predictions: Sequence[Prediction]) -> dict[str, list[str]]:
     """Patterns of each stage's files, once for each prediction that it was run for."""
     found: dict[str, list[str]] = {}
-    for stage, pattern in COSTS.items():
+    made_by = (stage for stage in STAGES.values() if stage.name not in _NOT_OF_A_RELEASE)
+    for stage in made_by:
         files = [
-            pattern.format(
+            stage.benchmarks.format(
                 survey=survey,
                 prediction=one.name,
                 model=one.model.parent.name,
@@ -133,7 +124,7 @@ def _cost_files(survey: str, predictions: Sequence[Prediction]) -> dict[str, lis
             )
             for one in predictions
         ]
-        found[stage] = list(dict.fromkeys(files))
+        found[stage.name] = list(dict.fromkeys(files))
     return found
 
 

@@ -9,13 +9,14 @@ import pyarrow as pa
 from galaxymill.catalog.partition import Partition, read_partitions
 from galaxymill.errors import UserError
 from galaxymill.images.recipes import differences
+from galaxymill.stages import STAGES
 from galaxymill.storage.digest import TableDigest
 from galaxymill.storage.origin import Record, read_record
 
 ROLES = ("tile", "cutouts", "images")
 """Files that a partition has, beside those of each prediction; see `role_of`."""
 
-_MAKERS = {"tile": "partition", "cutouts": "fetch", "images": "render", "predictions": "predict"}
+_MAKERS = {stage.role: stage.name for stage in STAGES.values() if stage.role}
 _MADE_FROM = {"cutouts": "tile", "images": "cutouts", "predictions": "images"}
 
 

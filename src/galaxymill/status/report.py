@@ -10,19 +10,15 @@ from galaxymill.errors import UserError
 from galaxymill.paths import fill
 from galaxymill.reasons import Reasons
 from galaxymill.reporting.words import duration, in_columns
+from galaxymill.stages import STAGES
 from galaxymill.status.galaxies import Galaxies, as_it_is, count_cutouts, count_images
 from galaxymill.status.locks import is_written
 from galaxymill.status.logs import read_failure, tail
 from galaxymill.status.stage import Stage, State, read_state
 from galaxymill.storage.origin import read_record
 
-_SINGLE = {
-    "labels": ("labels", "labels", "votes.parquet"),
-    "model": ("train", "model", "model.yaml"),
-    "evaluation": ("evaluate", "evaluation", "metrics.json"),
-    "release": ("release", "release", "SHA256SUMS"),
-}
-"""Pathvars of what there is one job each: its stage, its wildcard, and the file it makes."""
+_SINGLE = ("labels", "train", "evaluate", "release")
+"""Stages that are one job for each labelled set, model, evaluation and release."""
 
 
 def status(results: Path) -> str:
@@ -153,14 +149,14 @@ def _failures(state: State) -> Iterator[str]:
         yield f"    {state.failed[one.examples[0]]}"
 
 
-def _singles(results: Path, kind: str) -> Iterator[str]:
-    """A line for each product of a kind that was begun."""
-    stage, wildcard, file = _SINGLE[kind]
+def _singles(results: Path, stage: str) -> Iterator[str]:
+    """A line for each product of a stage that was begun."""
+    kind, file = STAGES[stage].product.strip("<").split(">/")
     logs = fill(f"<logs>/{stage}", results)
     names = {path.stem for path in logs.glob("*.log")}
-    names |= {path.name for path in _folders(fill(f"<{kind}>", results, **{wildcard: "_"}).parent)}
+    names |= {path.name for path in _folders(fill(f"<{kind}>", results, **{kind: "_"}).parent)}
     for name in sorted(names):
-        product = fill(f"<{kind}>/{file}", results, **{wildcard: name})
+        product = fill(f"<{kind}>/{file}", results, **{kind: name})
         yield f"{kind} {name}: {_state(product, logs / f'{name}.log')}"
 
 

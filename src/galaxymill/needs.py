@@ -6,11 +6,10 @@ two gigabytes of memory beside it.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil
-from types import MappingProxyType
 
 SNAKEMAKE_MB = 400
 """Of two Snakemake processes, which start the command inside a job."""
@@ -76,22 +75,6 @@ class Need:
 
 def _grown(first: float, attempt: int) -> int:
     return ceil(first * 2.0 ** (attempt - 1))
-
-
-NEEDS: Mapping[str, Need] = MappingProxyType(
-    {
-        "download": Need(Linear(600), Linear(480)),
-        "simulate": Need(Linear(1600, per_thousand=1), Linear(10, per_thousand=1)),
-        "ingest": Need(Linear(1600, per_mb=4), Linear(15, per_mb=0.05)),
-        "partition": Need(Linear(1600, per_mb=4), Linear(15, per_mb=0.05)),
-        "render": Need(Linear(700, per_mb=0.1), Linear(15, per_thousand=5)),
-        "labels": Need(Linear(1600, per_mb=6), Linear(30, per_mb=0.1)),
-        "evaluate": Need(Linear(3600), Linear(60, per_thousand=1)),
-        "predict": Need(Linear(3600, per_mb=0.1), Linear(15, per_thousand=15)),
-        "release": Need(Linear(2600, per_thousand=0.2), Linear(30, per_thousand=0.1)),
-    }
-)
-"""By stage, but for those whose settings tell more."""
 
 
 def fetching(requests_per_second: float) -> Need:
