@@ -174,16 +174,16 @@ def _material(
         for name, found in (("ridge", seen.features), ("ridge_encoder", seen.encoder))
         if fitted and found
     }
-    width = len(task.columns)
     labels = np.stack([sample.test[key] for key in tested])
-    train = np.array(list(sample.train.values()), dtype=np.float64).reshape(-1, width)
+    shape = (-1, *labels.shape[1:])
+    train = np.array(list(sample.train.values()), dtype=np.float64).reshape(shape)
     return Material(
         task=task,
         object_ids=tested,
         labels=labels,
         samples=np.stack([seen.samples[key] for key in tested]).astype(np.float64),
         train_labels=train if len(train) else labels,
-        fitted_labels=np.array([sample.train[key] for key in fitted]).reshape(-1, width),
+        fitted_labels=np.array([sample.train[key] for key in fitted]).reshape(shape),
         features=features,
         covariates=read_covariates(catalogs, tested),
         truth=truth,

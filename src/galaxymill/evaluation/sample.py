@@ -203,6 +203,8 @@ def _align(votes: Votes, task: Task, paths: Sequence[Path]) -> Values:
             f"{place}: labels {what}, but the model predicts {task.kind}: {known}; evaluate it on "
             "labels of the kind it learned from"
         )
+    if votes.task == task:
+        return votes.values
     values = np.zeros((len(votes.object_ids), len(task.columns)))
     values[:, [task.columns.index(column) for column in votes.task.columns]] = votes.values
     return values

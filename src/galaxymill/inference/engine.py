@@ -176,7 +176,7 @@ class Engine:
         with self._autocast():
             found = list(self._batches(encoder, network, pixels))
         if not found:
-            return torch.empty((0, network.head.linear.in_features), device=self.device)
+            return torch.empty((0, network.channels), device=self.device)
         return torch.cat(found)
 
     def _batches(

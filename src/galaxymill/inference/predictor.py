@@ -9,12 +9,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from galaxymill.errors import UserError
 from galaxymill.images.pixels import central_pixels
 from galaxymill.inference.engine import Engine
 from galaxymill.inference.rows import check_finite
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.models.devices import choose_device
-from galaxymill.models.network import Network
+from galaxymill.models.network import Network, pooled
 from galaxymill.models.settings import TrainSettings
 from galaxymill.models.store import ModelCard, load_networks
 from galaxymill.models.views import dihedral_views
@@ -48,6 +49,11 @@ class Predictor:
         self.samples, self.draws = settings.samples, settings.draws(card.settings)
         self._views = settings.seen_views(card.settings)
         self._kept = self._views if settings.keep_views else 1
+        if self._views > 1 and not card.task.pooled:
+            raise UserError(
+                f"views: {self._views}: a model of {card.task.kind} says where in the image "
+                "something is: turned views cannot be averaged; give views: 1"
+            )
         size = card.settings.image_size
         encoders = [engine.prepare(network, size) for network in networks]
         for network, encoder in zip(networks, encoders, strict=True):
@@ -81,14 +87,14 @@ class Predictor:
     @property
     def features(self) -> int:
         """Length of the embeddings."""
-        return int(self.networks[0].head.linear.in_features)
+        return self.networks[0].channels
 
     def predict(self, object_ids: Sequence[str], images: Sequence[bytes]) -> tuple[Floats, Floats]:
         """Predict galaxies from rendered images; see `predict_pixels`.
 
         Returns
         -------
-        outputs : ndarray, shape (n, draws, width), float32
+        outputs : ndarray, shape (n, draws, …), float32
         embeddings : ndarray, shape (n, features), float32
         """
         pixels = seen_pixels(images, self.card.settings)
@@ -110,7 +116,7 @@ class Predictor:
 
         Returns
         -------
-        outputs : Tensor, shape (n, draws, width), float32
+        outputs : Tensor, shape (n, draws, …), float32
             On the device, which may still be at it. What the head gives: concentrations of
             votes; probabilities of classes; mean and standard deviation of a number. Samples
             of a view of a member stand together.
@@ -127,7 +133,7 @@ class Predictor:
                 self.engine.features(network, encoder, view)
                 for view in dihedral_views(seen, self._views)
             ]
-            embeddings += found
+            embeddings += [pooled(features) for features in found]
             asked = found if self._kept > 1 else [torch.stack(found).mean(0)]
             for view, features in enumerate(asked):
                 place = (member * self._kept + view) * self.samples
@@ -155,7 +161,8 @@ def seen_pixels(images: Sequence[bytes], settings: TrainSettings) -> Pixels:
 
 def view_features(network: Network, pixels: Tensor, count: int) -> Tensor:
     """Pool a network's features over some of the dihedral views; shape (n, features)."""
-    return torch.stack([network.features(view) for view in dihedral_views(pixels, count)]).mean(0)
+    views = dihedral_views(pixels, count)
+    return torch.stack([pooled(network.features(view)) for view in views]).mean(0)
 
 
 def dropout_masks(

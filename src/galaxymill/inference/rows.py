@@ -119,6 +119,8 @@ def summarise(samples: npt.NDArray[np.floating], task: Task) -> dict[str, pa.Arr
     filled[absent] = 1
     return {
         name: pa.array(values.astype(np.float32), mask=absent)
+        if values.ndim == 1
+        else _vectors(values.reshape(len(values), -1), absent, pa.float32())
         for name, values in task.summarise(filled).items()
     }
 

@@ -21,8 +21,8 @@ class Votes:
     Attributes
     ----------
     object_ids : list of str, length n
-    values : ndarray, shape (n, n_columns), float64
-        In the order of the task's columns: counts for votes and classes, or the number.
+    values : ndarray, shape (n, …), float64
+        As the task reads them: counts for votes and classes, or the number, shape (n, n_columns).
     splits : ndarray of str, shape (n,)
         ``train``, ``val`` or ``test``.
     positions : ndarray, shape (n, 2), float64, or None
@@ -60,9 +60,7 @@ def read_votes(path: Path) -> Votes:
     task = parse_task(plain, str(path))
     with open_parquet(path) as file:
         table = file.read()
-    values = np.column_stack(
-        [table[column].to_numpy().astype(np.float64) for column in task.columns]
-    )
+    values = task.read_labels(table)
     splits = np.array(table["split"].to_pylist(), dtype=np.str_)
     positions = None
     if {"ra", "dec"} <= set(table.column_names):

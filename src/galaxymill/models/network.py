@@ -95,23 +95,31 @@ class Network(nn.Module):
             )
         # Not every architecture knows stochastic depth: it is named only when it is asked for.
         depth = {"drop_path_rate": settings.drop_path} if settings.drop_path else {}
-        self.card = encoder
+        self.card, self.is_pooled = encoder, task.pooled
         size = settings.image_size
         try:
+            pool = {} if task.pooled else {"global_pool": ""}
             self.encoder = timm.create_model(
-                encoder.architecture, num_classes=0, in_chans=3, **encoder.arguments, **depth
+                encoder.architecture,
+                num_classes=0,
+                in_chans=3,
+                **encoder.arguments,
+                **depth,
+                **pool,
             )
             # Some pool other features than timm's num_features says; some take no small image.
             with torch.no_grad():
-                pooled = self.encoder.eval()(torch.zeros(1, 3, size, size))
+                found = self.encoder.eval()(torch.zeros(1, 3, size, size))
             self.encoder.train()
-            (features,) = pooled.shape[1:]
+            if found.ndim != (2 if task.pooled else 4):
+                raise ValueError(f"its features have shape {tuple(found.shape)}")
+            self.channels = int(found.shape[1])
         except Exception as error:
             raise UserError(
                 f"encoder {settings.encoder} cannot be built for image_size {size} and drop_path "
                 f"{settings.drop_path:g}: {error}; change these, or take another encoder"
             ) from error
-        self.head = task.head(features, settings)
+        self.head = task.head(self.channels, settings)
         self.register_buffer("mean", torch.tensor(encoder.mean).view(1, 3, 1, 1), False)
         self.register_buffer("std", torch.tensor(encoder.std).view(1, 3, 1, 1), False)
 
@@ -121,11 +129,16 @@ class Network(nn.Module):
         return scaled.contiguous(memory_format=torch.channels_last)
 
     def features(self, pixels: Tensor) -> Tensor:
-        """Pool the encoder's features of images (n, 3, h, w), uint8 or float in 0–255."""
-        pooled: Tensor = self.encoder(self.normalised(pixels))
-        return pooled
+        """Give what the head takes of images (n, 3, h, w), uint8 or float in 0–255."""
+        found: Tensor = self.encoder(self.normalised(pixels))
+        return found
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Outputs (n, width) of the head for images (n, 3, h, w)."""
+        """Outputs (n, …) of the head for images (n, 3, h, w)."""
         outputs: Tensor = self.head(self.features(pixels))
         return outputs
+
+
+def pooled(features: Tensor) -> Tensor:
+    """Take the mean of a map of features (n, f, h, w); pooled ones (n, f) are as they are."""
+    return features.flatten(2).mean(2) if features.ndim > 2 else features

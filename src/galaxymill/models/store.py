@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MODEL_FILE = "model.yaml"
 WEIGHTS_FILE = "weights.safetensors"
+_FEATURES = "features"
 _MAX_YAML_BYTES = 5_000_000
 
 
@@ -104,7 +105,7 @@ def write_weights(folder: Path, networks: "list[Network]") -> str:
         for name, value in network.state_dict().items()
     }
     file = folder / WEIGHTS_FILE
-    save_file(tensors, file)
+    save_file(tensors, file, {_FEATURES: str(networks[0].channels)})
     # safetensors lets only the owner read it; a model is for others too, as far as umask says.
     umask = os.umask(0)
     os.umask(umask)
@@ -154,8 +155,10 @@ def read_features(path: Path) -> int:
     weights = path.parent / WEIGHTS_FILE
     try:
         with safe_open(weights, framework="numpy") as file:
-            return int(file.get_slice("0.head.linear.weight").get_shape()[1])
-    except (OSError, SafetensorError) as error:
+            told = (file.metadata() or {}).get(_FEATURES)
+            # Models of before 2026-12 do not say it.
+            return int(told or file.get_slice("0.head.linear.weight").get_shape()[1])
+    except (OSError, ValueError, SafetensorError) as error:
         raise UserError(f"{weights}: not the weights of {path} ({error})") from error
 
 

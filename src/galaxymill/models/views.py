@@ -38,6 +38,7 @@ def random_view(
     zoom: tuple[float, ...],
     shift: float,
     generator: torch.Generator,
+    turned: bool = True,
 ) -> Tensor:
     """Rotate, flip, zoom and shift each image at random.
 
@@ -53,6 +54,9 @@ def random_view(
         Largest shift along each axis, as a share of the width.
     generator : torch.Generator
         Source of the draws, on the CPU.
+    turned : bool
+        Whether images are rotated, flipped and shifted; else zoomed alone, for labels that say
+        where in the image something is.
 
     Returns
     -------
@@ -68,6 +72,8 @@ def random_view(
     width = 1 / draw(zoom[0], zoom[1])
     flip = torch.where(draw(0, 1) < 0.5, -1.0, 1.0)
     shift_x, shift_y = draw(-2 * shift, 2 * shift), draw(-2 * shift, 2 * shift)
+    if not turned:
+        angle, flip, shift_x, shift_y = angle * 0, flip.abs(), shift_x * 0, shift_y * 0
     cos, sin = width * torch.cos(angle), width * torch.sin(angle)
     rows = [
         torch.stack([flip * cos, -sin, shift_x], dim=1),

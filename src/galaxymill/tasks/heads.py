@@ -11,14 +11,10 @@ from torch import Tensor, nn
 
 
 class Head(nn.Module, ABC):
-    """Dropout and a linear map; what its outputs mean is for the task's own head to say.
+    """From features to outputs; what they mean is for the task's own head to say.
 
     Parameters
     ----------
-    features : int
-        Length of the encoder's pooled features.
-    outputs : int
-        Number of outputs.
     scales : int
         Length of ``log_scale``, which calibration fits after training (zero before).
     dropout : float
@@ -33,24 +29,56 @@ class Head(nn.Module, ABC):
     confidence_sign: ClassVar[int] = 1
     log_scale: Tensor
 
-    def __init__(self, features: int, outputs: int, scales: int, dropout: float) -> None:
+    def __init__(self, scales: int, dropout: float) -> None:
         super().__init__()
         self.dropout = dropout
-        self.linear = nn.Linear(features, outputs)
-        nn.init.normal_(self.linear.weight, std=0.01)
-        nn.init.zeros_(self.linear.bias)
         self.register_buffer("log_scale", torch.zeros(scales))
 
+    @abstractmethod
     def forward(self, features: Tensor, masks: Tensor | None = None) -> Tensor:
-        """Map features (n, f) to outputs (n, width), or (n, s, width) with masks.
+        """Map features to outputs (n, …), or (n, s, …) with masks.
 
         Parameters
         ----------
-        features : Tensor, shape (n, f)
+        features : Tensor, shape (n, f), or (n, f, h, w) for a task that is not pooled
         masks : Tensor of bool, shape (n, s, f), optional
             Which features each Monte-Carlo sample keeps. Without them features are dropped at
             random in training, and not at all in evaluation.
         """
+
+    @abstractmethod
+    def rescaled(self, outputs: Tensor, log_scale: Tensor) -> Tensor:
+        """Scale the confidence of outputs (n, …): what calibration fits ``log_scale`` to."""
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Negative log likelihood of labels (n, …) in nats, shape (n, parts); they add up."""
+
+    def start_at(self, labels: Tensor) -> None:
+        """Begin at what the training labels (n, …) are on average; by default anywhere."""
+
+
+class LinearHead(Head):
+    """Dropout and a linear map of pooled features.
+
+    Parameters
+    ----------
+    features : int
+        Length of the encoder's pooled features.
+    outputs : int
+        Number of outputs.
+    scales, dropout
+        See `Head`.
+    """
+
+    def __init__(self, features: int, outputs: int, scales: int, dropout: float) -> None:
+        super().__init__(scales, dropout)
+        self.linear = nn.Linear(features, outputs)
+        nn.init.normal_(self.linear.weight, std=0.01)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, features: Tensor, masks: Tensor | None = None) -> Tensor:
+        """Map features (n, f) to outputs (n, width), or (n, s, width) with masks."""
         # Autocast would round what the loss takes logarithms of.
         with torch.autocast(features.device.type, enabled=False):
             features = features.float()
@@ -63,19 +91,3 @@ class Head(nn.Module, ABC):
     @abstractmethod
     def outputs(self, logits: Tensor) -> Tensor:
         """Turn the linear map's values into outputs, before calibration."""
-
-    @abstractmethod
-    def rescaled(self, outputs: Tensor, log_scale: Tensor) -> Tensor:
-        """Scale the confidence of outputs (…, width): what calibration fits ``log_scale`` to."""
-
-    @abstractmethod
-    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Negative log likelihood of labels (n, n_columns) in nats, shape (n, n_questions)."""
-
-    def start_at(self, labels: Tensor) -> None:
-        """Begin at what the training labels (n, n_columns) are on average; by default anywhere."""
-
-    @property
-    def width(self) -> int:
-        """Number of outputs a galaxy."""
-        return self.linear.out_features

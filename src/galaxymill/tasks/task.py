@@ -43,6 +43,9 @@ class Task(ABC):
     ----------
     kind : str
         Its name in ``model.yaml`` and in the labels product.
+    pooled : bool
+        Whether its head takes the encoder's pooled features (n, f); else their map (n, f, h, w),
+        of one view of each image.
     adds_up : bool
         Whether the labels of a galaxy in several files add up; else they must agree.
     sample_column : str
@@ -55,6 +58,7 @@ class Task(ABC):
 
     kind: ClassVar[str]
     kinds: ClassVar[dict[str, type["Task"]]] = {}
+    pooled: ClassVar[bool] = True
     adds_up: ClassVar[bool] = False
     sample_column: ClassVar[str]
     sample_group: ClassVar[ColumnGroup] = SAMPLES
@@ -75,17 +79,25 @@ class Task(ABC):
     def label_fields(self) -> list[pa.Field]:
         """Label columns of the product of labels, in the order of ``columns``."""
 
+    def read_labels(self, table: pa.Table) -> Floats:
+        """Take the labels (n, …) from a product of labels; by default a column each."""
+        columns = [table[name].to_numpy().astype(np.float64) for name in self.columns]
+        return np.column_stack(columns)
+
     @abstractmethod
     def sample_width(self) -> tuple[int, str]:
         """Length of one sample of a galaxy's posterior, and what its values are."""
 
     @abstractmethod
     def summary_fields(self) -> list[pa.Field]:
-        """Columns that sum up a posterior."""
+        """Columns that sum up a posterior: numbers, or lists of a fixed number of them."""
 
     @abstractmethod
     def summarise(self, samples: Values) -> dict[str, Floats]:
-        """Compute every column of ``summary_fields`` for samples (n, s, …) of the posterior."""
+        """Compute every column of ``summary_fields`` for samples (n, s, …) of the posterior.
+
+        Arrays of shape (n,), or (n, …) for a column of lists.
+        """
 
     def panels(self) -> list[Panel]:
         """List what the pictures of a release show, and what of it adds up; by default nothing."""

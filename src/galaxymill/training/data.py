@@ -28,7 +28,7 @@ class Batch(NamedTuple):
     Attributes
     ----------
     pixels : Tensor, shape (n, 3, side, side), uint8
-    labels : Tensor, shape (n, n_columns), float32
+    labels : Tensor, shape (n, …), float32
     whole : int
         Galaxies of the step, over all processes.
     """
@@ -56,7 +56,7 @@ class Split:
     ----------
     groups : list of RowGroup
         Where their images are.
-    labels : dict of str to Tensor, shape (n_columns,)
+    labels : dict of str to Tensor
     side : int
         Width of the decoded images.
     """
@@ -77,7 +77,7 @@ class Split:
     def range_of_labels(self) -> str:
         """Say between which values the labels lie, and whose those are."""
         keys, values = list(self.labels), torch.stack(list(self.labels.values()))
-        low, high = values.amin(1), values.amax(1)
+        low, high = values.flatten(1).amin(1), values.flatten(1).amax(1)
         first, last = int(low.argmin()), int(high.argmax())
         return (
             f"Labels go from {low[first]:g} (galaxy {keys[first]}) to {high[last]:g} (galaxy "

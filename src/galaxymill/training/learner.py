@@ -157,7 +157,8 @@ class Learner(lightning.LightningModule):  # type: ignore[misc]
         settings = self._settings
         if not len(pixels):
             return central_view(pixels.float(), settings.image_size)
-        views = random_view(pixels, settings.image_size, settings.zoom, settings.shift, self._draws)
+        size, zoom, turned = settings.image_size, settings.zoom, bool(self.network.is_pooled)
+        views = random_view(pixels, size, zoom, settings.shift, self._draws, turned)
         return erase(views, settings.erase, self._draws) if settings.erase else views
 
     def _stop_unless_finite(self, what: str, value: float) -> None:

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from galaxymill.tasks.heads import Head
+from galaxymill.tasks.heads import LinearHead
 
 
-class SoftmaxHead(Head):
+class SoftmaxHead(LinearHead):
     """Probabilities of classes."""
 
     def __init__(self, features: int, classes: int, dropout: float) -> None:

@@ -6,20 +6,20 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from galaxymill.tasks.heads import Head
+from galaxymill.tasks.heads import LinearHead
 
 MIN_DEVIATION = 1e-3
 SOFTPLUS_OF_1 = math.log(math.e - 1)
 """Whose softplus is 1: a Gaussian starts as wide as the labels are."""
 
 
-class GaussianHead(Head):
+class GaussianHead(LinearHead):
     """Mean and standard deviation of a number.
 
     Parameters
     ----------
     features, dropout
-        See `Head`.
+        See `LinearHead`.
     """
 
     confidence_sign: ClassVar[int] = -1

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from galaxymill.tasks.heads import Head
+from galaxymill.tasks.heads import LinearHead
 from galaxymill.tasks.votes.dirichlet import dirichlet_multinomial_nll
 from galaxymill.trees.tree import Tree
 
@@ -11,13 +11,13 @@ START_LOGIT = -2.0
 """Heads start unsure: from the middle of the range, learning would first unlearn certainty."""
 
 
-class DirichletHead(Head):
+class DirichletHead(LinearHead):
     """Concentrations of votes: a sigmoid over a fixed range, times each question's strength.
 
     Parameters
     ----------
     features, dropout
-        See `Head`.
+        See `LinearHead`.
     tree : Tree
     low, high : float
         Range of the concentrations before calibration; 1 to 101 is Zoobot's, which forbids
