@@ -164,8 +164,8 @@ def as_text(path: Path, values: pa.ChunkedArray, column: str) -> pa.ChunkedArray
 
 
 _DECIMALS = (
-    "holds decimal numbers, such as {}, which are no names: they cannot tell large identifiers "
-    "apart; give it as text or as whole numbers"
+    "holds decimal numbers, such as {}: long identifiers lose their last digits in them, so that "
+    "different galaxies become one; give the column as text or as whole numbers"
 )
 _EACH = "each galaxy needs one"
 _FIT = (

@@ -260,7 +260,7 @@ def test_galaxies_without_a_class_are_told(collect, dropped, write_table, empty,
 
 def test_most_galaxies_without_a_label_are_an_error(collect, write_table):
     source = write_table({"object_id": list("abcde"), "z": [0.1, 0.2, None, None, None]})
-    with pytest.raises(UserError, match=r"3 of 5 votes are left out.*no label; fill the column"):
+    with pytest.raises(UserError, match=r"3 of 5 galaxies are left out.*no label; fill the column"):
         collect("number", source, column="z")
 
 

@@ -37,7 +37,7 @@ def test_identifiers_that_only_look_like_numbers_pass(fit):
     "bad", ["123.0", "123.", "1237648720693755900.000", "1.23E+18", "1e+18", "-1.5e-3", "1,2E+18"]
 )
 def test_decimal_numbers_are_no_identifiers(bad):
-    with pytest.raises(UserError, match=r"holds decimal numbers, such as '.*' in row 2, which"):
+    with pytest.raises(UserError, match=r"holds decimal numbers, such as '.*' in row 2: long"):
         check("a", bad)
 
 
