@@ -5,6 +5,7 @@ file that a stage reads is damaged, foreign, empty, a folder or gone.
 """
 
 import io
+import re
 import shutil
 import sys
 from itertools import zip_longest
@@ -158,6 +159,21 @@ def test_what_a_plan_is_reckoned_with(tiny, tmp_path, option, model):
         return [*plan, *options(option, [" ".join(["n", *run])] if option == "model" else run)]
 
     assert walk(model, {}, tmp_path / "out", build) == []
+
+
+@pytest.mark.parametrize("end", [("1e-06", "1", "0"), ("1e+12", "1000000", "1000000000000")])
+def test_the_least_and_the_greatest_rates_at_once_are_hours_to_read(tiny, capfd, end):
+    rate, count, size = end
+    rates = options("rate", [f"{name}={rate}" for name in Rates.model_fields])
+    use = f"m passes={count} releases={count} summary_bytes={size} embedding_bytes={size}"
+    network = f"requests_per_second={'1e-4' if float(rate) < 1 else '1e4'}"
+    command = ["plan", tiny.partitions, "--service", "legacy", *rates, "--model", use]
+    capfd.readouterr()
+    assert call(*command, "--network", network, "--image", "size=3000") is None
+    told = capfd.readouterr().out
+    assert "release" in told
+    assert max(map(len, told.splitlines())) < 200
+    assert not re.search(r"\b(inf|nan)\b", told)
 
 
 def test_training(tiny, tmp_path):

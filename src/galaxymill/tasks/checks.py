@@ -149,8 +149,8 @@ def check_loss(
     if lost.total() > settings.lost * (kept + lost.total()):
         reason, most = lost.most_common(1)[0]
         raise UserError(
-            f"{place}: {lost.total()} of {kept + lost.total():.0f} {counted} are left out, {most} of "
-            f"them for: {reason}; {_WAYS_OUT.get(reason, 'look at these')}; or allow a larger "
+            f"{place}: {lost.total()} of {kept + lost.total():.0f} {counted} are left out, {most} "
+            f"of them for: {reason}; {_WAYS_OUT.get(reason, 'look at these')}; or allow a larger "
             f"share than {settings.lost:g} by checks: {{lost: …}}"
         )
 
