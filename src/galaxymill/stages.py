@@ -15,5 +15,5 @@ STAGE_VERSIONS = {
     "train": 4,
     "evaluate": 3,
     "predict": 3,
-    "release": 5,
+    "release": 6,
 }

@@ -67,6 +67,13 @@ def test_whole_numbers_are_identifiers_to_the_last_digit(numbers):
     check(*texts.to_pylist())
 
 
+@pytest.mark.parametrize("unseen", ["g\u200b1", "g1\ufeff", "\u202eg1", "g\n1"])
+def test_identifiers_hold_nothing_that_nobody_sees(unseen):
+    with pytest.raises(UserError, match=r"row 2: object_id '.*' is not allowed; .* invisible"):
+        check("g1", unseen)
+    check("g1", "NGC\u00a0224", "é")
+
+
 # Kinds of files
 
 
