@@ -20,7 +20,7 @@ from galaxymill.table_kinds import Source, open_source
 logger = logging.getLogger("galaxymill")
 
 MAX_ID_LENGTH = 128
-_BAD_ID = r"/|\.\.|\p{Cc}|^[\s\p{Z}]|[\s\p{Z}]$"
+_BAD_ID = r"/|\.\.|\p{Cc}|\p{Cf}|^[\s\p{Z}]|[\s\p{Z}]$"
 # What spreadsheets, pandas and astropy write where there is nothing.
 _NOTHING = r"(?i)^\s*(|nan|null|none|<na>|n/a|#n/a|na|nat|--)\s*$"
 # 1.23E+18 and 1e+18, as of a number that has lost digits; not 12e4, which may be hexadecimal.
@@ -164,13 +164,13 @@ def as_text(path: Path, values: pa.ChunkedArray, column: str) -> pa.ChunkedArray
 
 
 _DECIMALS = (
-    "holds decimal numbers, such as {}, which are no names: they cannot tell large identifiers "
-    "apart; give it as text or as whole numbers"
+    "holds decimal numbers, such as {}: long identifiers lose their last digits in them, so that "
+    "different galaxies become one; give the column as text or as whole numbers"
 )
 _EACH = "each galaxy needs one"
 _FIT = (
     f"is not allowed; an identifier has 1 to {MAX_ID_LENGTH} characters, without '/', '..', "
-    "control characters or spaces at its ends"
+    "control or invisible characters or spaces at its ends"
 )
 
 

@@ -5,6 +5,7 @@ file that a stage reads is damaged, foreign, empty, a folder or gone.
 """
 
 import io
+import re
 import shutil
 import sys
 from itertools import zip_longest
@@ -15,12 +16,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from galaxymill.catalog.settings import CatalogSettings
+from galaxymill.downloads.settings import DownloadSettings
 from galaxymill.images.recipes import RECIPES
+from galaxymill.images.settings import RecipeSettings
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.labels.formats import FORMATS
 from galaxymill.models.settings import TrainSettings
+from galaxymill.rates import ModelUse, Rates
 from galaxymill.release.settings import ReleaseSettings
+from galaxymill.simulation.settings import SimulationSettings
 from galaxymill.splits import SplitSettings
+from galaxymill.surveys.base import Network
 from galaxymill.surveys.registry import SERVICES
 from galaxymill.tasks.checks import CheckSettings
 
@@ -29,12 +35,18 @@ from absurd import TRAIN, TRAIN_WORDS, Tiny, absurd, allowed, call, sets
 
 DEAD = "http://127.0.0.1:9"
 HOURS = ("epochs=10000", "members=32", "folds=32", "compile=on", "size=3000", "image_size=1024")
+HOURS += ("n_galaxies=1000000",)
 """What is right and only takes long; one of 3,000 pixels is drawn."""
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     return Tiny(tmp_path_factory.mktemp("tiny"))
+
+
+def options(name, words):
+    """Spell an option once for each word."""
+    return [part for word in words for part in (f"--{name}", word)]
 
 
 def walk(model, given, out, build):
@@ -86,8 +98,7 @@ def test_splits_and_checks(tiny, tmp_path, option, model):
     out = tmp_path / "out"
 
     def build(run):
-        words = [part for word in run for part in (f"--{option}", word)]
-        return [*tiny.labels("counts", [], out / "o.parquet"), *words]
+        return [*tiny.labels("counts", [], out / "o.parquet"), *options(option, run)]
 
     assert walk(model, {}, out, build) == []
 
@@ -103,6 +114,66 @@ def test_services_and_what_is_planned(tiny, tmp_path, service):
     assert walk(model, given, out, lambda run: tiny.fetch(service, run, out / "o.parquet")) == []
     plan = ["plan", tiny.partitions, "--service", service]
     assert walk(model, given, out, lambda run: [*plan, *sets(run)]) == []
+
+
+@pytest.mark.usefixtures("short_waits")
+@pytest.mark.parametrize("answers", [True, False])
+def test_downloads(tmp_path, server, answers):
+    """A server may send ten bytes, or nothing at all."""
+    server.expect_request("/x").respond_with_data(b"0123456789")
+    given = {"url": server.url_for("/x") if answers else f"{DEAD}/x"}
+
+    def build(run):
+        words = dict(word.split("=", 1) for word in run)
+        options = [part for key in words.keys() - {"url"} for part in (f"--{key}", words[key])]
+        return ["download", words["url"], tmp_path / "out" / "x", *options]
+
+    assert walk(DownloadSettings, given, tmp_path / "out", build) == []
+
+
+def test_simulation(tmp_path):
+    out, given = tmp_path / "out", {"n_galaxies": "10"}
+    command = ["simulate", out, "decals_dr5"]
+    assert walk(SimulationSettings, given, out, lambda run: [*command, *sets(run)]) == []
+
+
+@pytest.mark.usefixtures("short_waits")
+def test_limits_of_the_network(tiny, tmp_path, server):
+    """Of a service that answers nobody well: the first failure ends the job."""
+    server.expect_request("/viewer/fits-cutout").respond_with_data("busy", 503)
+    out = tmp_path / "out"
+    ask = ["fetch", tiny.tile, out / "o.parquet", "--service", "legacy"]
+    ask += sets([f"server={server.url_for('')}", "size=32"])
+    given = {"stop_after": "1", "attempts": "1", "connections": "1"}
+    assert walk(Network, given, out, lambda run: [*ask, *options("network", run)]) == []
+
+
+@pytest.mark.parametrize(
+    ("option", "model"),
+    [("network", Network), ("rate", Rates), ("image", RecipeSettings), ("model", ModelUse)],
+)
+def test_what_a_plan_is_reckoned_with(tiny, tmp_path, option, model):
+    plan = ["plan", tiny.partitions, "--service", "legacy", "--model", "m releases=1"]
+
+    def build(run):
+        return [*plan, *options(option, [" ".join(["n", *run])] if option == "model" else run)]
+
+    assert walk(model, {}, tmp_path / "out", build) == []
+
+
+@pytest.mark.parametrize("end", [("1e-06", "1", "0"), ("1e+12", "1000000", "1000000000000")])
+def test_the_least_and_the_greatest_rates_at_once_are_hours_to_read(tiny, capfd, end):
+    rate, count, size = end
+    rates = options("rate", [f"{name}={rate}" for name in Rates.model_fields])
+    use = f"m passes={count} releases={count} summary_bytes={size} embedding_bytes={size}"
+    network = f"requests_per_second={'1e-4' if float(rate) < 1 else '1e4'}"
+    command = ["plan", tiny.partitions, "--service", "legacy", *rates, "--model", use]
+    capfd.readouterr()
+    assert call(*command, "--network", network, "--image", "size=3000") is None
+    told = capfd.readouterr().out
+    assert "release" in told
+    assert max(map(len, told.splitlines())) < 200
+    assert not re.search(r"\b(inf|nan)\b", told)
 
 
 def test_training(tiny, tmp_path):

@@ -197,6 +197,12 @@ def test_classes_of_two_files(collect, write_table):
     ("kinds", "options", "message"),
     [
         (["clump", "x" * 200], {}, "row 2: kind is 'xx.*allowed: names of 100 characters"),
+        (
+            ["clump", "clu\u200bmp"],
+            {},
+            "row 2: kind is 'clu.u200bmp'; .* a line break or invisible",
+        ),
+        (["clump", "an\narm"], {}, r"row 2: kind is 'an\\narm'; .* a line break or invisible"),
         (["", "nan"], {}, "no galaxy has a class in kind"),
         (["clump", "arm"], {"classes": ("clump", "bar")}, "row 2: kind is 'arm'; allowed: clump"),
         (["clump", "clump"], {}, "kind has 1 classes"),
@@ -260,7 +266,7 @@ def test_galaxies_without_a_class_are_told(collect, dropped, write_table, empty,
 
 def test_most_galaxies_without_a_label_are_an_error(collect, write_table):
     source = write_table({"object_id": list("abcde"), "z": [0.1, 0.2, None, None, None]})
-    with pytest.raises(UserError, match=r"3 of 5 votes are left out.*no label; fill the column"):
+    with pytest.raises(UserError, match=r"3 of 5 galaxies are left out.*no label; fill the column"):
         collect("number", source, column="z")
 
 
@@ -289,6 +295,8 @@ def test_class_names_lose_what_nobody_sees(collect, write_table, caplog, given, 
         ("0", "False"),
         ("True", "true"),
         ("1", "01"),
+        ("1", "+1"),
+        ("0.5", "0.50"),
         ("ring", "RING"),
     ],
 )

@@ -116,8 +116,7 @@ def test_a_rerun_asks_again_for_what_was_lost(make_sky, out):
         (10, 10, 0.99, True),
         (10, 10, 1, False),
         (6, 7, 0.5, False),
-        (7, 7, 0.5, True),
-        (1, 1, 0.5, True),
+        (8, 8, 0.5, True),
         (1, 1, 1, False),
     ],
 )
@@ -143,7 +142,12 @@ def test_the_share_that_may_be_lost(
     [
         (["blank"] * 50 + ["busy"] * 10, True),
         (["blank"] * 50 + ["busy"] * 5 + ["ok"] * 5, False),
-        (["blank"] + ["small"] * 3, True),
+        (["blank"] + ["small"] * 3, False),
+        (["blank"] + ["small"] * 3 + ["busy"], True),
+        (["small"] * 7, False),
+        (["small"], False),
+        (["busy"] * 7, True),
+        (["busy"], True),
         (["blank"] * 9 + ["busy"], False),
         (["blank"] * 9 + ["busy"] * 6 + ["ok"], False),
     ],

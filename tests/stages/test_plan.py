@@ -154,7 +154,7 @@ def test_command_line(galaxymill, partitions):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--rate", "predict=0"], "predict: Input should be greater than 0"),
+        (["--rate", "predict=0"], "predict: Input should be greater than or equal to 0.000001"),
         (["--rate", "train=1"], "train: unknown key; allowed: merge, predict, render"),
         (["--model", "spirals passes=none"], "--model spirals: passes: "),
         (["--model", "spirals 8"], "'8' is not of the form key=value"),

@@ -116,7 +116,7 @@ def lost(reason, votes, question=""):
 def test_most_votes_lost_is_an_error(dropped, kept, share, told):
     settings = CheckSettings(lost=share)
     if not told:
-        check_loss(dropped, kept, settings, "votes.csv")
+        check_loss(dropped, kept, settings, "votes.csv", "votes")
         return
     with pytest.raises(UserError, match=f"votes.csv: {told}"):
-        check_loss(dropped, kept, settings, "votes.csv")
+        check_loss(dropped, kept, settings, "votes.csv", "votes")

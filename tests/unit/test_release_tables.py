@@ -148,6 +148,7 @@ def test_fits_holds_what_the_parquet_holds(table, tmp_path, monkeypatch, at_once
 def test_texts_in_ascii_are_no_longer_than_in_utf_8(text):
     plain = ascii_only(text)
     assert plain.isascii()
+    assert plain.isprintable()
     assert len(plain) <= len(text.encode())
 
 
@@ -155,6 +156,13 @@ def test_accents_are_left_out():
     assert ascii_only("Ångström — “café” Łódź Straße 2×3 µm") == (
         'Angstrom - "cafe" Lodz Strasse 2x3 um'
     )
+
+
+def test_fits_text_ends_at_no_zero_and_breaks_no_line():
+    """Astropy verifies that cards and texts are of the standard's letters."""
+    text = ascii_only("bar\0ring\nseen\ttwice\x7f")
+    fits.Header([("TCOMM1", text)]).tostring()
+    assert text == "bar?ring?seen?twice?"
 
 
 def test_names_that_differ_by_capitals_alone_are_refused():

@@ -37,7 +37,7 @@ def test_identifiers_that_only_look_like_numbers_pass(fit):
     "bad", ["123.0", "123.", "1237648720693755900.000", "1.23E+18", "1e+18", "-1.5e-3", "1,2E+18"]
 )
 def test_decimal_numbers_are_no_identifiers(bad):
-    with pytest.raises(UserError, match=r"holds decimal numbers, such as '.*' in row 2, which"):
+    with pytest.raises(UserError, match=r"holds decimal numbers, such as '.*' in row 2: long"):
         check("a", bad)
 
 
@@ -65,6 +65,13 @@ def test_whole_numbers_are_identifiers_to_the_last_digit(numbers):
     texts = as_text(PATH, pa.chunked_array([pa.array(numbers, pa.int64())]), "object_id")
     assert texts.to_pylist() == [str(number) for number in numbers]
     check(*texts.to_pylist())
+
+
+@pytest.mark.parametrize("unseen", ["g\u200b1", "g1\ufeff", "\u202eg1", "g\n1"])
+def test_identifiers_hold_nothing_that_nobody_sees(unseen):
+    with pytest.raises(UserError, match=r"row 2: object_id '.*' is not allowed; .* invisible"):
+        check("g1", unseen)
+    check("g1", "NGC\u00a0224", "é")
 
 
 # Kinds of files

@@ -143,10 +143,10 @@ def _combine(
     rows = add_up(task, files)
     values, excess = task.check(rows.object_ids, rows.values, settings.checks)
     dropped = [*rows.dropped, *excess]
-    kept = float(values.sum()) if task.adds_up else len(values)
-    check_loss(dropped, kept, settings.checks, place)
+    kept, counted = (values.sum(), "votes") if task.adds_up else (len(values), "galaxies")
+    check_loss(dropped, float(kept), settings.checks, place, counted)
     if not rows.object_ids:
-        raise UserError(f"{place}: there are no votes")
+        raise UserError(f"{place}: there are no {counted}")
     columns = {"object_id": pa.array(rows.object_ids, pa.string())}
     radec = None
     if rows.positions is not None:

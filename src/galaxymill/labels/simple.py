@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +140,11 @@ def class_name(text: str) -> str:
     return match[1] if match else plain
 
 
+def _has_unseen(name: str) -> bool:
+    """Tell whether a name holds line breaks, or letters that nobody sees: it is another class."""
+    return any(unicodedata.category(letter) in ("Cc", "Cf") for letter in name)
+
+
 def _table(
     path: Path, settings: ClassSettings | NumberSettings, *texts: str
 ) -> tuple[pa.Table, list[str]]:
@@ -172,8 +178,10 @@ def _classes(path: Path, values: pa.ChunkedArray, settings: ClassSettings) -> li
             continue
         if name.casefold() in NO_VALUE:
             names[row] = ""
-        elif settings.classes or len(name) > MAX_CLASS_LENGTH:
-            allowed = ", ".join(settings.classes) or f"names of {MAX_CLASS_LENGTH} characters"
+        elif settings.classes or len(name) > MAX_CLASS_LENGTH or _has_unseen(name):
+            allowed = ", ".join(settings.classes) or (
+                f"names of {MAX_CLASS_LENGTH} characters, none of them a line break or invisible"
+            )
             raise UserError(
                 f"{path}: row {row + 1}: {settings.column} is {name[:MAX_CLASS_LENGTH]!r}; "
                 f"allowed: {allowed}"
@@ -208,6 +216,9 @@ def _tell_alike(column: str, counts: Mapping[str, int]) -> None:
     for name in counts:
         key = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
         key = {"true": "1", "false": "0"}.get(key, whole_number(key) or key)
+        with suppress(ValueError):
+            # 0.5 and 0.50, 1 and +1.
+            key = repr(float(key))
         groups.setdefault(key, []).append(name)
     for names in groups.values():
         if len(names) > 1:

@@ -11,7 +11,7 @@ from galaxymill.surveys.footprint import OUTSIDE
 from galaxymill.surveys.part_file import PartFile
 
 _FEW = 8
-"""Of fewer galaxies a share says little, unless all are lost."""
+"""Of fewer galaxies a share says little, unless no word came of any of them."""
 _NO_FILE = re.compile(r"no file ('[^']|\")")
 """Of the service ``files``: the catalogue names a file that is not there."""
 
@@ -29,8 +29,9 @@ def refuse_losses(part: PartFile, what: str, max_failed: float) -> None:
         Who was asked for what, for the messages.
     max_failed : float
         Share of galaxies that may be ``failed`` or ``invalid``, or whose own file is missing;
-        others that are ``no_coverage`` are left out. Where fewer than eight remain, it must also
-        be more than this share of all, and none may have been had.
+        others that are ``no_coverage`` are left out. Where fewer than eight remain, they must also
+        be more than this share of all, none may have been had, and one at least is not
+        ``invalid``: a service that sends pictures, if no good ones, is at work.
 
     Raises
     ------
@@ -42,7 +43,8 @@ def refuse_losses(part: PartFile, what: str, max_failed: float) -> None:
     had = counts["ok"] + counts["partial"]
     there = len(lost) + had
     message = f"{what}: {len(lost)} of {total} galaxies could not be had: {_why(part, _is_lost)}"
-    few = there < _FEW and (had or len(lost) <= max_failed * total)
+    answered = had or counts["invalid"] == len(lost)
+    few = there < _FEW and (answered or len(lost) <= max_failed * total)
     if len(lost) > max_failed * there and not few:
         part.forget(lost)
         raise ServiceError(

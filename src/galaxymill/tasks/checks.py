@@ -122,7 +122,7 @@ def write_dropped(path: Path, dropped: Sequence[Dropped]) -> None:
 
 
 def check_loss(
-    dropped: Sequence[Dropped], kept: float, settings: CheckSettings, place: str
+    dropped: Sequence[Dropped], kept: float, settings: CheckSettings, place: str, counted: str
 ) -> None:
     """Refuse labels of which too many were left out.
 
@@ -130,11 +130,13 @@ def check_loss(
     ----------
     dropped : sequence of Dropped
     kept : float
-        How many votes are left; of classes and numbers, how many galaxies.
+        How many are left of what is counted.
     settings : CheckSettings
         Their share ``lost``.
     place : str
         The files, to name in errors.
+    counted : str
+        What `dropped` and `kept` count: votes, or galaxies.
 
     Raises
     ------
@@ -145,10 +147,10 @@ def check_loss(
     for row in dropped:
         lost[row.reason] += int(row.votes)
     if lost.total() > settings.lost * (kept + lost.total()):
-        reason, votes = lost.most_common(1)[0]
+        reason, most = lost.most_common(1)[0]
         raise UserError(
-            f"{place}: {lost.total()} of {kept + lost.total():.0f} votes are left out, {votes} of "
-            f"them for: {reason}; {_WAYS_OUT.get(reason, 'look at these')}; or allow a larger "
+            f"{place}: {lost.total()} of {kept + lost.total():.0f} {counted} are left out, {most} "
+            f"of them for: {reason}; {_WAYS_OUT.get(reason, 'look at these')}; or allow a larger "
             f"share than {settings.lost:g} by checks: {{lost: …}}"
         )
 

@@ -1,5 +1,6 @@
 """The release as FITS binary tables, for tools that read nothing else."""
 
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -189,15 +190,16 @@ def _header(columns: Sequence[Column], codes: Sequence[str], rows: int, name: st
 
 
 def ascii_only(text: str) -> str:
-    """Spell a text in the letters that FITS may hold: without accents, ``?`` for what remains.
+    """Spell a text in the letters that FITS may hold: without accents, ``?`` for what remains,
+    line breaks among them (FITS standard 4.0, section 4.2.1: ASCII from 32 to 126).
 
     Never longer than the text in UTF-8.
     """
-    if text.isascii():
+    if text.isascii() and text.isprintable():
         return text
     apart = unicodedata.normalize("NFD", text.translate(_SPELT))
     plain = "".join(letter for letter in apart if not unicodedata.combining(letter))
-    return plain.encode("ascii", "replace").decode()
+    return re.sub("[^ -~]", "?", plain)
 
 
 def _values(column: pa.Array, code: str) -> npt.NDArray[Any]:
