@@ -51,53 +51,13 @@ def open_database(scratch: Path) -> Iterator[Any]:
             yield database
 
 
-def refuse_duplicates(tiles: Sequence[Path], scratch: Path) -> None:
-    """Refuse a catalogue with a galaxy in more than one row.
-
-    Parameters
-    ----------
-    tiles : sequence of Path
-        Every tile.
-    scratch : Path
-        Folder to spill into.
-
-    Raises
-    ------
-    UserError
-        With the tiles, the number of such galaxies and the first of them.
-    """
-    count = """
-        SELECT count(*) - count(DISTINCT hash(object_id))
-        FROM read_parquet($tiles, hive_partitioning = false)
-    """
-    query = """
-        SELECT object_id, list(DISTINCT filename ORDER BY filename) AS files,
-               count(*) OVER () AS galaxies
-        FROM read_parquet($tiles, filename = true, hive_partitioning = false)
-        GROUP BY object_id HAVING count(*) > 1 ORDER BY object_id LIMIT 1
-    """
-    given = {"tiles": [str(tile) for tile in tiles]}
-    with open_database(scratch) as database:
-        # Numbers are counted several times as fast as texts.
-        (alike,) = database.execute(count, given).fetchone()
-        twice = database.execute(query, given).fetchone() if alike else None
-    if twice:
-        object_id, files, galaxies = twice
-        raise UserError(
-            f"{', '.join(files)}: {galaxies} galaxies in more than one row, e.g. {object_id!r}; "
-            "keep one row per galaxy in the catalogue and run partition again"
-        )
-
-
-def audit(
-    tiles: Sequence[Path], tables: Mapping[str, Sequence[Path]], scratch: Path
-) -> dict[str, Audit]:
+def audit(objects: Path, tables: Mapping[str, Sequence[Path]], scratch: Path) -> dict[str, Audit]:
     """Compare the ids of the catalogue with those of every table of the release.
 
     Parameters
     ----------
-    tiles : sequence of Path
-        Every tile of the catalogue.
+    objects : Path
+        The catalogue, ``objects.parquet``.
     tables : mapping of str to sequence of Path
         Files of each table.
     scratch : Path
@@ -105,28 +65,47 @@ def audit(
 
     Raises
     ------
+    UserError
+        When the catalogue has a galaxy in more than one row.
     RuntimeError
         When a table is not the catalogue, each galaxy once; gives the counts.
     """
     audits = {}
     with open_database(scratch) as database:
-        catalogue = _fingerprint(database, tiles)
+        _refuse_duplicates(database, objects)
+        catalogue = _fingerprint(database, [objects])
         for name, files in tables.items():
             if _fingerprint(database, files) == catalogue:
                 audits[name] = Audit(catalogue[0], catalogue[0], catalogue[0], 0, 0)
             else:
-                audits[name] = _compare(database, tiles, files)
+                audits[name] = _compare(database, objects, files)
     wrong = {name: found for name, found in audits.items() if not found.is_complete}
     if wrong:
         raise RuntimeError(f"the release is not the catalogue, each galaxy once: {wrong}")
     return audits
 
 
+def _refuse_duplicates(database: Any, objects: Path) -> None:
+    given = {"objects": str(objects)}
+    # Numbers are counted several times as fast as texts.
+    count = "SELECT count(*) - count(DISTINCT hash(object_id)) FROM read_parquet($objects)"
+    (alike,) = database.execute(count, given).fetchone()
+    query = """
+        SELECT object_id, count(*) OVER () FROM read_parquet($objects)
+        GROUP BY object_id HAVING count(*) > 1 ORDER BY object_id LIMIT 1
+    """
+    twice = database.execute(query, given).fetchone() if alike else None
+    if twice:
+        raise UserError(
+            f"{objects}: {twice[1]} galaxies in more than one row, e.g. {twice[0]!r}; keep one row "
+            "per galaxy in the catalogue and run partition again"
+        )
+
+
 def _fingerprint(database: Any, files: Sequence[Path]) -> tuple[int, ...]:
     """Number of ids, and sums of their hashes, which no order changes.
 
-    Where the catalogue has each id once (`refuse_duplicates`), a table with the same sums has the
-    same ids.
+    As the catalogue has each id once, a table with the same sums has the same ids.
     """
     query = """
         SELECT count(*), sum(hash(object_id)::HUGEINT), bit_xor(hash(object_id))
@@ -135,10 +114,10 @@ def _fingerprint(database: Any, files: Sequence[Path]) -> tuple[int, ...]:
     return tuple(database.execute(query, {"files": [str(file) for file in files]}).fetchone())
 
 
-def _compare(database: Any, tiles: Sequence[Path], table: Sequence[Path]) -> Audit:
+def _compare(database: Any, objects: Path, table: Sequence[Path]) -> Audit:
     """Count what a table lacks, and what it has too much."""
     query = """
-        WITH catalogue AS (SELECT object_id FROM read_parquet($tiles, hive_partitioning = false)),
+        WITH catalogue AS (SELECT object_id FROM read_parquet($objects)),
              released AS (SELECT object_id FROM read_parquet($table, hive_partitioning = false))
         SELECT (SELECT count(*) FROM catalogue),
                (SELECT count(*) FROM released),
@@ -146,7 +125,7 @@ def _compare(database: Any, tiles: Sequence[Path], table: Sequence[Path]) -> Aud
                (SELECT count(*) FROM catalogue ANTI JOIN released USING (object_id)),
                (SELECT count(*) FROM released ANTI JOIN catalogue USING (object_id))
     """
-    paths = {"tiles": [str(path) for path in tiles], "table": [str(path) for path in table]}
+    paths = {"objects": str(objects), "table": [str(path) for path in table]}
     return Audit(*database.execute(query, paths).fetchone())
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from galaxymill import flags
 from galaxymill.catalog.positions import has_positions
-from galaxymill.release.audit import audit, census, refuse_duplicates
+from galaxymill.release.audit import audit, census
 from galaxymill.release.columns import PARQUET, Column, release_columns, write_columns
 from galaxymill.release.documents.checksums import (
     all_checksums,
@@ -25,14 +25,13 @@ from galaxymill.release.documents.crate import write_crate
 from galaxymill.release.documents.croissant import write_croissant
 from galaxymill.release.documents.pictures import draw_pictures
 from galaxymill.release.documents.readme import Facts, write_readme
-from galaxymill.release.inspection import Inspection, inspect_parts
+from galaxymill.release.inspection import Inspection, inspect_catalog
 from galaxymill.release.predictions import Prediction, read_predictions
 from galaxymill.release.provenance import is_released, release_origin, write_provenance
 from galaxymill.release.settings import ReleaseSettings
 from galaxymill.release.sources import Part, read_parts, role_of
-from galaxymill.release.tables.catalog import Catalog
+from galaxymill.release.tables.catalog import Catalog, not_of_the_tiles
 from galaxymill.release.tables.hats_catalog import Collection
-from galaxymill.release.tables.rows import part_schemas
 from galaxymill.release.tables.selections import check_selections
 from galaxymill.release.tables.tiles import Merge
 from galaxymill.sky.healpix import cut_sky
@@ -136,15 +135,20 @@ def merge_release(request: Request) -> None:
 def _check(
     parts: Sequence[Part], predictions: Sequence[Prediction], request: Request
 ) -> tuple[list[Column], Inspection]:
-    """Prove that every galaxy is there once, before anything is written; list the columns."""
-    schemas = part_schemas(parts[0], predictions)
+    """List the columns and count the galaxies, before anything is written.
+
+    That every galaxy is there once is proved twice: each partition's files hold the galaxies of
+    its tile (`galaxymill.release.tables.parts`), and each table those of the catalogue
+    (`galaxymill.release.audit`).
+    """
     selections = request.settings.selections
     catalog = pq.read_schema(request.objects)
     columns = release_columns(catalog, predictions, selections, request.has_positions)
     check_selections(selections, columns)
-    inspection = inspect_parts(request.objects, parts, schemas, columns, request.threads)
-    refuse_duplicates([part.files["tile"] for part in parts], request.out.parent)
-    return columns, inspection
+    listed, there = sum(part.partition.n_rows for part in parts), pq.read_metadata(request.objects)
+    if listed != there.num_rows:
+        raise not_of_the_tiles(request.objects)
+    return columns, inspect_catalog(request.objects, columns)
 
 
 def _write_data(
@@ -179,7 +183,7 @@ def _write_data(
             tables["hats"] = sorted((folder / "hats" / name / "dataset").rglob("Npix=*.parquet"))
         seen = None if collection is None else counts
         draw_pictures(folder, parts, seen, merge.highlights)
-        audits = audit([part.files["tile"] for part in parts], tables, folder)
+        audits = audit(request.objects, tables, folder)
         write_provenance(
             folder, parts, predictions, origin, audits, request.run, request.benchmarks
         )

@@ -1,6 +1,7 @@
 """What a release is made of: the files of every partition, and proof that they belong together."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,7 +110,8 @@ def read_parts(partitions: Path, folders: Mapping[str, Path]) -> list[Part]:
         When a file is absent or stale, when the tiles do not have the rows that
         ``partitions.csv`` says, or when the images' domains are mixed.
     """
-    parts = [_part(partition, folders) for partition in read_partitions(partitions)]
+    with ThreadPoolExecutor() as pool:
+        parts = list(pool.map(lambda one: _part(one, folders), read_partitions(partitions)))
     if not parts:
         raise UserError(f"{partitions}: no partitions; there is nothing to release")
     for part in parts:

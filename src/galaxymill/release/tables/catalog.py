@@ -31,7 +31,7 @@ class Catalog:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path, self._record = path, read_record(path, "ingest")
+        self.path, self._record = path, read_record(path, "ingest")
         with open_parquet(path) as file:
             self._index = file.read(["_healpix_29"])["_healpix_29"].to_numpy()
             groups = [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
@@ -49,10 +49,10 @@ class Catalog:
         """
         start, stop = np.searchsorted(self._index, tile.range).tolist()
         if start != self._next or stop - start != tile.rows:
-            raise self._strange()
+            raise not_of_the_tiles(self.path)
         self._next = stop
         first, last = np.searchsorted(self._ends, [start, stop - 1], side="right").tolist()
-        with open_parquet(self._path) as file:
+        with open_parquet(self.path) as file:
             rows = file.read_row_groups(range(first, last + 1), use_threads=False)
         before = int(self._ends[first - 1]) if first else 0
         rows = rows.slice(start - before, stop - start).combine_chunks()
@@ -67,10 +67,10 @@ class Catalog:
         UserError
         """
         if self._next != len(self._index):
-            raise self._strange()
-        require_digest(self._digest, self._path, self._record, "ingest")
+            raise not_of_the_tiles(self.path)
+        require_digest(self._digest, self.path, self._record, "ingest")
 
-    def _strange(self) -> UserError:
-        return UserError(
-            f"{self._path}: its galaxies are not those of the tiles; run partition again"
-        )
+
+def not_of_the_tiles(path: Path) -> UserError:
+    """Say that the tiles were cut from another catalogue."""
+    return UserError(f"{path}: its galaxies are not those of the tiles; run partition again")

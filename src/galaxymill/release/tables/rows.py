@@ -1,6 +1,6 @@
 """The rows of a release: the catalogue's, and what was made of each galaxy, side by side."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,39 +8,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from galaxymill import products
 from galaxymill.errors import UserError
 from galaxymill.release.predictions import Prediction
 from galaxymill.release.settings import Selection
-from galaxymill.release.sources import Part, prove
+from galaxymill.release.sources import Part
+from galaxymill.release.tables.parts import PartReader
 from galaxymill.release.tables.selections import select
-from galaxymill.storage.digest import TableDigest
-from galaxymill.storage.parquet import open_parquet
 
 SUM_TOLERANCE = 1e-4
-
-
-def part_schemas(part: Part, predictions: Sequence[Prediction]) -> dict[str, pa.Schema]:
-    """Schema that each file of every partition must have, by role.
-
-    Parameters
-    ----------
-    part : Part
-        Any partition: it tells the catalogue's columns.
-    predictions : sequence of Prediction
-    """
-    return {
-        "tile": pq.read_schema(part.files["tile"]),
-        "cutouts": products.CUTOUTS,
-        "images": products.IMAGES,
-        **{one.role: one.schema for one in predictions},
-    }
 
 
 def read_rows(
     catalog: pa.Table,
     parts: Sequence[Part],
     schema: pa.Schema,
+    reader: PartReader,
     predictions: Sequence[Prediction],
     selections: Mapping[str, Selection],
 ) -> pa.Table:
@@ -51,9 +33,10 @@ def read_rows(
     catalog : pyarrow.Table
         Rows of ``objects.parquet``.
     parts : sequence of Part
-        That `galaxymill.release.inspection` has passed; they may hold other galaxies too.
+        They may hold other galaxies too.
     schema : pyarrow.Schema
         All columns of the release.
+    reader : PartReader
     predictions : sequence of Prediction
     selections : mapping of str to Selection
         Boolean columns of the release.
@@ -67,19 +50,15 @@ def read_rows(
     Raises
     ------
     UserError
-        When a galaxy is in none of the partitions, when rows are not those that were written, a
-        fit galaxy's shares do not add up to 1, or an unfit galaxy has any.
+        When a galaxy is in none of the partitions, when the files of a partition do not belong
+        together, a fit galaxy's shares do not add up to 1, or an unfit galaxy has any.
     """
-    measured = [field.name for field in products.IMAGE_QUALITY]
-    images = _join(_read(part.files["images"], ["flags", *measured]) for part in parts)
-    cutouts = _join(_read(part.files["cutouts"], ["status"]) for part in parts)
-    made = {
-        **{name: images[name] for name in measured},
-        "status": cutouts["status"],
-        "flags": images["flags"],
-    }
+    read = [reader.read(part) for part in parts]
+    roles = {role: _join(tables[role] for tables in read) for role in read[0]}
+    images = _columns(roles["images"])
+    made = {**images, "status": roles["cutouts"]["status"]}
     for one in predictions:
-        predicted = _columns(_join(_read_predictions(parts, one.role)))
+        predicted = _columns(roles[one.role])
         made["flags"] = pc.bit_wise_or(made["flags"], predicted.pop("flags"))
         if one.draws:
             made[one.sample_column] = predicted.pop(one.task.sample_column)
@@ -107,26 +86,6 @@ def _in_order(
             )
         made = made.take(places).combine_chunks()
     return _columns(made)
-
-
-def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
-    # ParquetFile, not read_table: a folder called ``a=b`` must not become a column.
-    with open_parquet(path) as file:
-        return file.read(columns, use_threads=False)
-
-
-def _read_predictions(parts: Sequence[Part], role: str) -> Iterator[pa.Table]:
-    """Read one prediction, and see that their rows are those that were written.
-
-    Of cutouts and images that is not seen: it would be to read every picture of the survey again.
-    """
-    digest: TableDigest | None = None
-    for part in parts:
-        path = part.files[role]
-        table = _read(path)
-        digest = digest or TableDigest(table.schema)
-        prove(table, path, part.records[role], "predict", digest)
-        yield table
 
 
 def _join(tables: Iterable[pa.Table]) -> pa.Table:
@@ -167,4 +126,8 @@ def _check_shares(rows: pa.Table, prediction: Prediction, parts: Sequence[Part])
 def _holder(parts: Sequence[Part], role: str, galaxy: str) -> Path:
     """Find the predictions of one galaxy."""
     files = [part.files[role] for part in parts]
-    return next(f for f in files if galaxy in _read(f, ["object_id"])["object_id"].to_pylist())
+    return next(
+        f
+        for f in files
+        if galaxy in pq.read_table(f, columns=["object_id"])["object_id"].to_pylist()
+    )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from galaxymill.progress import progress
 from galaxymill.release.columns import PARQUET, Column, schema_of
@@ -17,6 +18,7 @@ from galaxymill.release.sources import Part
 from galaxymill.release.tables.catalog import Catalog
 from galaxymill.release.tables.fits_table import MOST_ROWS, FitsTable, open_fits
 from galaxymill.release.tables.hats_catalog import Collection
+from galaxymill.release.tables.parts import PartReader
 from galaxymill.release.tables.rows import read_rows
 from galaxymill.release.tables.validation import Validator
 from galaxymill.release.tables.votable import described_schema
@@ -33,7 +35,7 @@ class Merge:
     catalog : Catalog
         All galaxies.
     parts : sequence of Part
-        That `galaxymill.release.inspection.inspect_parts` has passed.
+        From `galaxymill.release.sources.read_parts`.
     tiles : sequence of Pixel
         Of the HATS catalog, in the order of the sky: one at a time is merged.
     columns : sequence of Column
@@ -61,6 +63,7 @@ class Merge:
         self._widths = widths
         self._columns, self._settings, self._threads = columns, settings, threads
         self._schema = schema_of(columns)
+        self._reader = PartReader(pq.read_schema(parts[0].files["tile"]), predictions)
         self._validator = Validator(columns)
         self.highlights = Highlights(predictions, settings.friendly_cut)
         places = [Pixel(p.partition.order, p.partition.pixel, 0).range for p in parts]
@@ -121,7 +124,9 @@ class Merge:
         places = np.flatnonzero((self._first < high) & (self._end > low)).tolist()
         parts = [self._parts[place] for place in places]
         catalog = self._catalog.read(tile)
-        return read_rows(catalog, parts, self._schema, self._predictions, self._settings.selections)
+        return read_rows(
+            catalog, parts, self._schema, self._reader, self._predictions, self._settings.selections
+        )
 
     @contextmanager
     def _fits(
