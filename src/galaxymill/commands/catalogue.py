@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from galaxymill.commands.options import Device, Sets
+from galaxymill.commands.options import Device, Sets, taking
 
 app = typer.Typer()
 
 
-@app.command()
+@app.command(cls=taking("inference.settings:PredictSettings"))
 def predict(
     images: Path,
     model: Annotated[Path, typer.Option(help="model.yaml, or the folder that holds it")],
@@ -24,8 +24,7 @@ def predict(
     """Predict the posterior morphology of every galaxy of one partition.
 
     One row an image, in the same order, whatever became of it. A job that was killed goes on
-    where it was. Settings: samples (Monte-Carlo dropout), views, keep_views, keep (samples,
-    embeddings), unfit, allow_domain_shift, batch_size, compile.
+    where it was.
     """
     from galaxymill.inference.predict import predict as run
     from galaxymill.inference.settings import PredictSettings
@@ -34,7 +33,7 @@ def predict(
     run(images, model, out, embeddings, PredictSettings.from_flags(flags, "predict"), threads)
 
 
-@app.command()
+@app.command(cls=taking("release.settings:ReleaseSettings"))
 def release(
     partitions: Path,
     out: Path,
@@ -58,8 +57,6 @@ def release(
     --predictions, --model and --metrics may be repeated: which model and which evaluation a
     prediction has is found by what the files say. Refuses when a galaxy is missing, twice or
     unknown, or products are not of one making.
-    Settings: galaxies_per_tile, margin_arcsec, friendly_cut, selections, title, description,
-    version, date, creators, license, url, doi.
     """
     from galaxymill.release.merge import Request, merge_release
     from galaxymill.release.settings import ReleaseSettings

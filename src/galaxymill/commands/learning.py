@@ -5,12 +5,19 @@ from typing import Annotated
 
 import typer
 
-from galaxymill.commands.options import Device, ImagesFiles, Sets, VotesFiles, chosen_settings
+from galaxymill.commands.options import (
+    Device,
+    ImagesFiles,
+    Sets,
+    VotesFiles,
+    chosen_settings,
+    taking,
+)
 
 app = typer.Typer()
 
 
-@app.command()
+@app.command(cls=taking("labels.formats:FORMATS"))
 def labels(
     out: Path,
     sources: Annotated[list[Path], typer.Argument(help="files of one format; they add up")],
@@ -30,9 +37,6 @@ def labels(
     """Check labels and split them; OUT is votes.parquet.
 
     Beside it, sources.parquet tells what each file says and dropped.csv what was left out.
-    Formats: counts, fractions, gz2, gz_decals, panoptes, classes, number. Settings of all:
-    object_id, ra, dec. counts, fractions, gz_decals: columns. classes, number: column. classes:
-    classes. panoptes: tasks, retired, already_seen.
     """
     from galaxymill.labels.collect import LabelSettings, collect_labels
     from galaxymill.labels.formats import FORMATS
@@ -48,7 +52,7 @@ def labels(
     collect_labels(sources, path, out, LabelSettings(kind, own, splits, checks), catalog)
 
 
-@app.command()
+@app.command(cls=taking("images.settings:PassthroughSettings"))
 def label_images(
     out: Path,
     folder: Path,
@@ -57,10 +61,7 @@ def label_images(
     object_id: Annotated[str, typer.Option(help="column of the identifier")] = "object_id",
     settings: Sets = [],  # noqa: B006
 ) -> None:
-    """Gather the images that the column file_loc of SOURCES names, from FOLDER, into one product.
-
-    Settings: size, format (jpeg, png, webp), quality, shape, depth, origin.
-    """
+    """Gather the images that column file_loc of SOURCES names, from FOLDER, into one product."""
     from galaxymill.images.settings import PassthroughSettings
     from galaxymill.labels.images import collect_images as run
 
@@ -68,7 +69,7 @@ def label_images(
     run(sources, folder, out, name, object_id, model)
 
 
-@app.command()
+@app.command(cls=taking("models.settings:TrainSettings"))
 def train(
     out: Path,
     votes: VotesFiles,
@@ -80,9 +81,7 @@ def train(
 ) -> None:
     """Train a model; OUT is model.yaml, the weights and history.csv lie beside it.
 
-    A training that was killed goes on after its last epoch. Settings: encoder (any timm name),
-    weights, trainable, image_size, zoom, views, epochs, batch_size, learning_rate, dropout,
-    members, seed, devices, nodes and more: config/README.md explains each.
+    A training that was killed goes on after its last epoch.
     """
     from galaxymill.models.settings import TrainSettings
     from galaxymill.training.train import Resources
@@ -93,7 +92,7 @@ def train(
     run(votes, images, out, chosen, resources)
 
 
-@app.command()
+@app.command(cls=taking("inference.settings:PredictSettings"))
 def evaluate(
     out: Path,
     votes: VotesFiles,
@@ -115,7 +114,7 @@ def evaluate(
     """Compare a model with labels of galaxies it has not learned from; OUT is metrics.json.
 
     Tables, plots and the page report.html lie beside it; docs/evaluation.md explains each number.
-    Settings: those of predict. The figures hold for predictions with the same samples, views and
+    The figures hold for predictions with the same samples, views and
     keep_views.
     """
     from galaxymill.evaluation.evaluate import evaluate as run

@@ -1,15 +1,18 @@
 """Options that several commands have, and settings by name."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from galaxymill.errors import unknown_name
+from galaxymill.settings import Settings
 
 Sets = Annotated[
     list[str],
-    typer.Option("--set", metavar="KEY=VALUE", help="a setting named above; repeat --set for each"),
+    typer.Option("--set", metavar="KEY=VALUE", help="a setting named below; repeat --set for each"),
 ]
 Device = Annotated[str, typer.Option(help="auto (cuda where there is one), cpu or cuda")]
 VotesFiles = Annotated[
@@ -21,6 +24,37 @@ ImagesFiles = Annotated[
         "--images", help="images.csv of a survey, or images.parquet of a folder; repeatable"
     ),
 ]
+
+
+def taking(place: str) -> type[TyperCommand]:
+    """Make the class of a command whose help ends with the settings that it takes.
+
+    Parameters
+    ----------
+    place : str
+        ``module:NAME`` of a class of settings, or of a registry of entries with ``settings``. It is
+        imported when the help is asked for.
+    """
+
+    class Taking(TyperCommand):
+        def format_help(self, ctx: Any, formatter: Any) -> None:
+            module, name = place.split(":")
+            self.epilog = describe_settings(getattr(import_module(f"galaxymill.{module}"), name))
+            super().format_help(ctx, formatter)
+
+    return Taking
+
+
+def describe_settings(source: Any) -> str:
+    """List the settings of a class, or those of every entry of a registry."""
+    if isinstance(source, type) and issubclass(source, Settings):
+        return f"Settings: {', '.join(source.model_fields)}. config/README.md explains each."
+    fields = {name: list(entry.settings.model_fields) for name, entry in source.items()}
+    shared = set.intersection(*map(set, fields.values()))
+    told = [f"Settings of all: {', '.join(k for k in next(iter(fields.values())) if k in shared)}"]
+    for name, keys in fields.items():
+        told.append(f"{name}: {', '.join(key for key in keys if key not in shared) or 'no others'}")
+    return "; ".join(told) + ". config/README.md explains each."
 
 
 def chosen_settings(registry: Any, kind: str, name: str) -> Any:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from galaxymill.commands.options import Sets, chosen_settings
+from galaxymill.commands.options import Sets, chosen_settings, taking
 
 app = typer.Typer()
 
@@ -36,13 +36,12 @@ def download(
     run(DownloadSettings.from_flags(flags, "download"), out)
 
 
-@app.command()
+@app.command(cls=taking("simulation.settings:SimulationSettings"))
 def simulate(folder: Path, tree: str, settings: Sets = []) -> None:  # noqa: B006
     """Make a sky with known truth and simulated volunteers.
 
     FOLDER receives catalog.parquet, truth.parquet and votes.parquet; TREE is the DECaLS tree:
     decals_dr5, or its path.
-    Settings: n_galaxies, seed, votes_per_galaxy, labelled.
     """
     from galaxymill.paths import TREES
     from galaxymill.simulation.settings import SimulationSettings
@@ -52,7 +51,7 @@ def simulate(folder: Path, tree: str, settings: Sets = []) -> None:  # noqa: B00
     run(folder, find_tree(tree, TREES, "TREE"), SimulationSettings.from_flags(settings, "simulate"))
 
 
-@app.command()
+@app.command(cls=taking("catalog.settings:CatalogSettings"))
 def ingest(source: Path, out: Path, settings: Sets = []) -> None:  # noqa: B006
     """Check a catalogue (CSV, Parquet, FITS) and write it as objects.parquet.
 
@@ -81,7 +80,7 @@ def partition(
     run(objects, out, galaxies_per_partition)
 
 
-@app.command()
+@app.command(cls=taking("surveys.registry:SERVICES"))
 def plan(
     partitions: Path,
     service: Annotated[str, typer.Option(help="a service, as for fetch")],
@@ -125,11 +124,11 @@ def plan(
     typer.echo(str(told))
 
 
-@app.command()
+@app.command(cls=taking("surveys.registry:SERVICES"))
 def fetch(
     tile: Path,
     out: Path,
-    service: Annotated[str, typer.Option(help="config/README.md lists services and settings")],
+    service: Annotated[str, typer.Option(help="a service named below")],
     settings: Sets = [],  # noqa: B006
     network: Annotated[list[str], _pairs("limits; they change no product")] = [],  # noqa: B006
     retry_failed: Annotated[
@@ -148,8 +147,6 @@ def fetch(
     A job that was killed goes on where it was. With --retry-failed, OUT is a finished product
     (or TILE and OUT are the folders of all of them): only its failed galaxies are asked for;
     with --retry STATUS, once or several times, those of other statuses too.
-    Common settings: pixel_scale (arcsec/pixel, or gz_decals), size, bands, footprint. Limits:
-    requests_per_second, connections, timeout_s, attempts, stop_after, max_failed, contact.
     """
     from galaxymill.surveys.base import Network
     from galaxymill.surveys.registry import SERVICES
@@ -191,21 +188,16 @@ def index_tiles(
     run(folder, out, pattern, hdu, skip_broken)
 
 
-@app.command()
+@app.command(cls=taking("images.recipes:RECIPES"))
 def render(
     cutouts: Path,
     out: Path,
     survey: Annotated[str, typer.Option(help="name of the survey, kept with the images")],
-    recipe: Annotated[str, typer.Option(help="asinh, decals, euclid, hsc, lupton or passthrough")],
+    recipe: Annotated[str, typer.Option(help="a recipe named below")],
     settings: Sets = [],  # noqa: B006
     threads: Annotated[int, typer.Option(min=1, help="galaxies drawn at a time")] = 1,
 ) -> None:
-    """Render the images of one partition's cutouts, with quality flags.
-
-    Common settings: size, format (jpeg, png, webp), quality, origin; but for passthrough also
-    reproject and fill. decals and lupton: red, green, blue (names of bands). lupton: stretch, q,
-    minimum. asinh, euclid, hsc: bands (blue to red), scales, percentile.
-    """
+    """Render the images of one partition's cutouts, with quality flags."""
     from galaxymill.images.recipes import RECIPES
     from galaxymill.images.render import render as run
 

@@ -119,7 +119,7 @@ class Survey(Strict):
         if self.images.recipe == "passthrough":
             raise ValueError(
                 f"images.recipe: passthrough shows images as served, but {self.cutouts.service} "
-                "sends FITS; choose asinh, decals, euclid, hsc or lupton"
+                f"sends FITS; choose one of {', '.join(sorted({*RECIPES} - {'passthrough'}))}"
             )
         if self.cutouts.settings.zero_point is None:
             raise ValueError(
