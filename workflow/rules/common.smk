@@ -73,7 +73,7 @@ for host, jobs in CFG.hosts().items():
     workflow.register_resource(HOSTS[host], jobs)
 
 
-def asks(host):
+def host_slots(host):
     """Give the slots of one host: 1 for the surveys that ask it."""
     asking = {name for name, one in CFG.surveys.items() if one.cutouts.settings.host == host}
     # Nothing is called for each of ten thousand jobs when all surveys ask the same one.

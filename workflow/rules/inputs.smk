@@ -107,7 +107,7 @@ def initial_model(wildcards):
     return [] if file is None else str(file)
 
 
-def learned_from(wildcards):
+def training_flags(wildcards):
     """Spell the votes and images of a model for the command line."""
     words = [word for votes in votes_of(wildcards) for word in ("--votes", votes)]
     return shlex.join(
@@ -131,13 +131,13 @@ def simulated_truth(wildcards):
     return [] if truth is None else ancient(str(truth))
 
 
-def what_is_known(wildcards, input):
+def evaluation_flags(wildcards, input):
     """Spell for the command line what else is known of a model's galaxies."""
     words = [word for name in input.catalogs for word in ("--catalog", name)]
     return shlex.join(words + (["--truth", str(input.truth)] if input.truth else []))
 
 
-def shown(file, caption, what):
+def report_item(file, caption, what):
     """Make a file of an evaluation a part of Snakemake's report."""
     return report(
         f"<evaluation>/{file}",

@@ -26,11 +26,11 @@ rule train_model:
         operational=lambda wc: CFG.models[wc.model].train.operational_flags(),
     params:
         stage_version=STAGE_VERSIONS["train"],
-        learned_from=learned_from,
+        training_flags=training_flags,
         settings=lambda wc: CFG.models[wc.model].train.to_flags(),
         tensorboard=lambda wc: path("<logs>/train/{model}", model=wc.model),
     shell:
-        "{resources.mpi} galaxymill train {output.model:q} {params.learned_from} "
+        "{resources.mpi} galaxymill train {output.model:q} {params.training_flags} "
         "{params.settings} {resources.operational} "
         "--threads {threads} --tensorboard {params.tensorboard:q} > {log:q} 2>&1"
 
@@ -46,16 +46,16 @@ rule evaluate_model:
         truth=simulated_truth,
     output:
         metrics="<evaluation>/metrics.json",
-        page=shown("report.html", "evaluation", "1. the whole page"),
-        table=shown("metrics.csv", "metrics", "2. table of errors"),
-        errors=shown("errors.png", "errors", "3. errors and baselines"),
-        predictions=shown("predictions.png", "predictions", "4. predicted and observed"),
-        calibration=shown("calibration.png", "calibration", "5. calibration"),
-        errors_by=shown("errors_by.png", "errors_by", "6. errors by magnitude, size, votes"),
-        gallery=shown("gallery.png", "gallery", "7. galaxies at random"),
-        best=shown("gallery_best.png", "gallery", "8. galaxies predicted best"),
-        worst=shown("gallery_worst.png", "gallery", "9. galaxies predicted worst"),
-        uncertain=shown("gallery_uncertain.png", "gallery", "10. most uncertain galaxies"),
+        page=report_item("report.html", "evaluation", "1. the whole page"),
+        table=report_item("metrics.csv", "metrics", "2. table of errors"),
+        errors=report_item("errors.png", "errors", "3. errors and baselines"),
+        predictions=report_item("predictions.png", "predictions", "4. predicted and observed"),
+        calibration=report_item("calibration.png", "calibration", "5. calibration"),
+        errors_by=report_item("errors_by.png", "errors_by", "6. errors by magnitude, size, votes"),
+        gallery=report_item("gallery.png", "gallery", "7. galaxies at random"),
+        best=report_item("gallery_best.png", "gallery", "8. galaxies predicted best"),
+        worst=report_item("gallery_worst.png", "gallery", "9. galaxies predicted worst"),
+        uncertain=report_item("gallery_uncertain.png", "gallery", "10. most uncertain galaxies"),
         coverages="<evaluation>/calibration.csv",
         errors_by_table="<evaluation>/errors_by.csv",
     log:
@@ -69,9 +69,9 @@ rule evaluate_model:
         operational=lambda wc: EVALUATED[wc.evaluation].settings.operational_flags(),
     params:
         stage_version=STAGE_VERSIONS["evaluate"],
-        learned_from=learned_from,
-        known=what_is_known,
+        training_flags=training_flags,
+        known=evaluation_flags,
         settings=lambda wc: EVALUATED[wc.evaluation].settings.to_flags(),
     shell:
-        "galaxymill evaluate {output.metrics:q} {params.learned_from} --model {input.model:q} "
+        "galaxymill evaluate {output.metrics:q} {params.training_flags} --model {input.model:q} "
         "{params.known} {params.settings} {resources.operational} --threads {threads} > {log:q} 2>&1"

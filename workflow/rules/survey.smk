@@ -97,7 +97,7 @@ rule fetch_cutouts:
     benchmark:
         "<benchmarks>/fetch/{survey}/{part}.tsv"
     resources:
-        **{resource: asks(host) for host, resource in HOSTS.items()},
+        **{resource: host_slots(host) for host, resource in HOSTS.items()},
         **needs(fetch_need, partition_galaxies),
         operational=lambda wc: CFG.operational_flags(wc.survey),
     params:

@@ -34,8 +34,10 @@ class CheckSettings(Settings):
         description="whether a question's votes are compared with those of the answers that lead "
         "to it; never done for a tree that says simplified",
     )
-    absolute: float = Field(2.0, ge=0, description="so many more are allowed, or")
-    relative: float = Field(0.05, ge=0, description="such a share of the parents', if more")
+    absolute: float = Field(2.0, ge=0, description="extra votes that are always tolerated, or")
+    relative: float = Field(
+        0.05, ge=0, description="this share of the parents' votes, if that is more"
+    )
     lost: float = Field(
         0.5, ge=0, le=1, description="share of all votes that may be left out; more is an error"
     )
