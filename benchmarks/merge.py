@@ -15,12 +15,13 @@ from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
-import yaml
 from figures import SHORT, figure
 from processes import apart, measure
 
 from galaxymill import flags, products
 from galaxymill.catalog.partition import Partition, partition, read_partitions
+from galaxymill.models.settings import TrainSettings
+from galaxymill.models.store import ModelCard, write_model
 from galaxymill.sky.healpix import INDEX_ORDER, healpix_pixels
 from galaxymill.storage.columns import field
 from galaxymill.storage.digest import sha256_file
@@ -35,7 +36,15 @@ FEW, MANY, PER_PARTITION, PER_TILE = (
 TREE = load_tree(Path(__file__).resolve().parents[1] / "config" / "trees" / "decals_dr5.yaml")
 TASK = VoteTask(TREE)
 DOMAIN = {"survey": "bench", "recipe": "decals", "render_version": 1}
-MODEL = "m" * 64
+CARD = ModelCard(
+    TASK,
+    TrainSettings(encoder="resnet18"),
+    {},
+    "w" * 64,
+    Origin("train", domain=DOMAIN).to_dict(),
+    {"train": 1},
+)
+"""Of a model that nobody has trained."""
 
 
 def write_survey(folder: Path, count: int) -> None:
@@ -57,9 +66,7 @@ def write_survey(folder: Path, count: int) -> None:
     partition(path, folder / "catalog" / "partitions.csv", PER_PARTITION)
     for part in read_partitions(folder / "catalog" / "partitions.csv"):
         write_part(folder, part, rng)
-    origin = Origin("train", domain=DOMAIN).to_dict()
-    card = {"task": TASK.to_dict(), "digest": MODEL, "origin": origin}
-    (folder / "model.yaml").write_text(yaml.safe_dump(card, sort_keys=False))
+    write_model(folder, CARD)
 
 
 def write_part(folder: Path, part: Partition, rng: np.random.Generator) -> None:
@@ -80,7 +87,7 @@ def write_part(folder: Path, part: Partition, rng: np.random.Generator) -> None:
             known[field.name] if field.name in known else pa.nulls(n, field.type)
             for field in schema
         ]
-        more = {"model": MODEL} if role == "predictions" else {}
+        more = {"model": CARD.digest} if role == "predictions" else {}
         unfit = {"unfit": list(flags.UNFIT)} if role == "predictions" else {}
         domain = {} if role == "cutouts" else DOMAIN
         origin = Origin(stages[role], unfit, {inputs[role]: source} | more, domain)

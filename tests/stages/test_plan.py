@@ -145,7 +145,7 @@ def test_without_a_rate_hours_are_those_of_cores(partitions):
 
 def test_command_line(galaxymill, partitions):
     words = ["plan", partitions, "--service", "legacy", "--image", "size=100"]
-    words += ["--model", "spirals passes=8", "--rate", "predict=1000", "--network", "jobs=2"]
+    words += ["--prediction", "spirals passes=8", "--rate", "predict=1000", "--network", "jobs=2"]
     done = galaxymill(*words)
     assert done.returncode == 0, done.stderr
     assert rows(done.stdout)["predict"][2] == "0 s of one GPU at 125 galaxies/s"
@@ -156,8 +156,8 @@ def test_command_line(galaxymill, partitions):
     [
         (["--rate", "predict=0"], "predict: Input should be greater than 0"),
         (["--rate", "train=1"], "train: unknown key; allowed: merge, predict, render"),
-        (["--model", "spirals passes=none"], "--model spirals: passes: "),
-        (["--model", "spirals 8"], "'8' is not of the form key=value"),
+        (["--prediction", "spirals passes=none"], "--prediction spirals: passes: "),
+        (["--prediction", "spirals 8"], "'8' is not of the form key=value"),
     ],
 )
 def test_command_line_refuses(galaxymill, partitions, words, told):

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import yaml
 
+from galaxymill import flags
 from galaxymill.config import docs as config_docs
-from galaxymill.config import flags, load_config
+from galaxymill.config import load_config
 from galaxymill.images.recipes import RECIPES
 from galaxymill.stages import STAGE_VERSIONS
 
