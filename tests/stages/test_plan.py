@@ -74,11 +74,11 @@ def test_every_stage_has_a_row(partitions):
     ]
     assert told["predict"] == [
         jobs,
-        "40 galaxies by spirals",
+        "40 galaxies for spirals",
         "5 min of one GPU at 0.125 galaxies/s",
         "4.4 kB",
     ]
-    assert told["release"] == ["2", "80 rows by spirals", "4 s at 20 galaxies/s", "24.8 kB"]
+    assert told["release"] == ["2", "80 rows of spirals", "4 s at 20 galaxies/s", "24.8 kB"]
 
 
 def test_the_first_line_counts_galaxies_and_the_last_one_disk(partitions):
