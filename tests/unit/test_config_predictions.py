@@ -181,6 +181,8 @@ def test_a_model_is_evaluated_as_its_predictions_are_made(load):
     same = {"survey": "field", "model": "votes", "keep": ["embeddings"], "device": "cpu"}
     found = load(changed(predictions={"same": same})).evaluations()
     assert set(found) == {"votes", "ring", "kind", "z"}
+    assert found["votes"].settings.to_flags() == ""
+    assert found["votes"].settings.device == "cpu"
     other = {"survey": "field", "model": "votes", "samples": 20}
     found = load(changed(predictions={"other": other})).evaluations()
     assert set(found) == {"votes", "other", "ring", "kind", "z"}

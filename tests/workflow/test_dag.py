@@ -109,13 +109,22 @@ def test_nothing_to_do_when_finished(finished):
 
 
 def test_every_partition_has_its_jobs(finished):
-    """After the checkpoint there is one job a partition and stage."""
-    forced = finished.dry("--forceall")
+    """Once the catalogue is cut, there is one job a partition and stage."""
     parts = len(finished.files("surveys/mini/catalog/tiles/*.parquet"))
     assert parts == 2
-    for rule in ("fetch_cutouts", "render_images", "predict_partition"):
-        assert forced[rule] == parts, rule
+    stages = ("fetch_cutouts", "render_images", "predict_partition")
+    gathered = {"list_images": 1, "merge_release": 1}
+    assert finished.dry("--forcerun", "fetch_cutouts") == {
+        **dict.fromkeys(stages, parts),
+        **gathered,
+    }
+
+
+def test_a_catalogue_that_is_cut_anew_hides_its_partitions(finished):
+    """What they will be is not known before."""
+    forced = finished.dry("--forceall")
     assert forced["partition_catalog"] == 1
+    assert not {"fetch_cutouts", "render_images", "predict_partition"} & set(forced)
 
 
 def test_the_plan_is_printed_and_kept(working_copy):
