@@ -52,8 +52,14 @@ BAD = {
     ),
     "a cut in no column": (
         "releases.mini.selections",
-        {"some": {"description": "d", "source": "s", "cuts": [{"column": "bar", "at_least": 1}]}},
-        ["releases.mini.selections.some.cuts", "unknown column 'bar'", "bar-dr5_strong_fraction"],
+        {
+            "some": {
+                "description": "d",
+                "source": "s",
+                "cuts": [{"column": "bar-dr5_fraction", "at_least": 1}],
+            }
+        },
+        ["releases.mini.selections.some.cuts", "unknown column 'bar-dr5_fraction'"],
     ),
     "a column twice": (
         "releases.mini.predictions",
