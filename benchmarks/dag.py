@@ -31,7 +31,8 @@ SURVEY = {
         "big": {"votes": "votes.parquet", "tree": "decals_dr5", "images": {"survey": "big"}}
     },
     "models": {"big": {"labels": "big", "train": {"encoder": "convnext_nano"}}},
-    "releases": {"big": {"survey": "big", "model": "big"}},
+    "predictions": {"big": {"survey": "big", "model": "big"}},
+    "releases": {"big": {"predictions": "big"}},
 }
 
 

@@ -18,19 +18,22 @@ logger = logging.getLogger("galaxymill")
 
 def name_predictions(config: Plain) -> Iterable[str]:
     """Give the predictions of releases a section of their own (before 2026-12)."""
-    releases = config.get("releases")
-    if not isinstance(releases, dict):
+    releases, section = config.get("releases"), config.get("predictions") or {}
+    if not isinstance(releases, dict) or not isinstance(section, dict):
         return
-    section = config.get("predictions")
     for name, release in releases.items():
-        if not isinstance(release, dict) or not {"survey", "model", "predict"} & set(release):
+        if not isinstance(release, dict) or "predictions" in release:
             continue
-        wanted = {key: release.pop(key) for key in ("survey", "model") if key in release}
-        wanted |= release.pop("predict", None) or {}
-        section = config["predictions"] = section or {}
+        chosen = release.get("predict") or {}
+        if not {"survey", "model"} & set(release) or not isinstance(chosen, dict):
+            continue
+        wanted = {key: release.pop(key) for key in ("survey", "model") if key in release} | chosen
+        release.pop("predict", None)
         known = next((key for key, value in section.items() if value == wanted), str(name))
-        section.setdefault(known, wanted)
-        release.setdefault("predictions", known)
+        while section.setdefault(known, wanted) != wanted:
+            known += "_"
+        config["predictions"] = section
+        release["predictions"] = known
         yield (
             f"releases.{name}: survey, model and predict stand under predictions today: write "
             f"predictions: {{{known}: {wanted}}} and releases: {{{name}: {{predictions: {known}}}}}"
@@ -41,18 +44,20 @@ CONFIG: tuple[Migration, ...] = (name_predictions,)
 MODEL: tuple[Migration, ...] = ()
 
 
-def migrate(plain: Mapping[str, Any], migrations: Iterable[Migration], place: str) -> Plain:
+def migrate(plain: Any, migrations: Iterable[Migration], place: str) -> Any:
     """Put a config or a model card of an earlier version in today's words, and tell how.
 
     Parameters
     ----------
-    plain : mapping
-        As read from YAML; it is left as it is.
+    plain : anything that YAML holds
+        It is left as it is; what is no mapping is for others to refuse.
     migrations : iterable of Migration
         ``CONFIG`` or ``MODEL``.
     place : str
         The file, to name in messages; empty: nothing is told.
     """
+    if not isinstance(plain, Mapping):
+        return plain
     result = deepcopy(dict(plain))
     for number, migration in enumerate(migrations, 1):
         for message in migration(result):

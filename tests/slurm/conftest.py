@@ -77,7 +77,7 @@ def demo(root: Path, base: Path, profile: Path) -> Place:
     survey["cutouts"]["size"] = survey["images"]["size"] = 64
     smaller = {"image_size": 32, "views": 1, "epochs": 2, "precision": "fp32"}
     config["models"]["demo"]["train"] |= smaller
-    config["releases"]["demo"]["predict"] = {"precision": "fp32"}
+    config["predictions"]["demo"]["precision"] = "fp32"
     (base / "config.yaml").write_text(yaml.safe_dump(config))
     return new(Place(root / "Snakefile", profile, base / "demo", base / "config.yaml"))
 

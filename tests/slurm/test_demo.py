@@ -9,6 +9,8 @@ import yaml
 from safetensors.numpy import load_file
 from submission import jobs_of, run_id
 
+ON_GPUS = ("train_model", "evaluate_model", "predict_partition")
+
 
 @pytest.fixture(scope="module")
 def jobs(finished):
@@ -25,9 +27,9 @@ def test_every_job_ended_well_at_its_first_attempt(finished, jobs):
     assert {job.state for job in jobs} == {"COMPLETED"}
 
 
-def test_training_and_predicting_ask_for_gpus_and_the_others_do_not(jobs):
+def test_what_uses_a_model_asks_for_gpus_and_the_others_do_not(jobs):
     for job in jobs:
-        on_gpus = "train_model" in job.rule or "predict_partition" in job.rule
+        on_gpus = any(rule in job.rule for rule in ON_GPUS)
         assert job.partition == ("gpu" if on_gpus else "cpu"), job
         assert ("gres/gpu=1" in job.resources) == on_gpus, job
 

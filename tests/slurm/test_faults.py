@@ -18,7 +18,7 @@ from submission import (
     wait_for,
 )
 
-PART = "results/predictions/demo/demo/g0-k2-p106.parquet"
+PART = "results/predictions/demo/g0-k2-p106.parquet"
 
 
 def test_jobs_over_memory_or_time_are_tried_again_with_more(profile, tmp_path):

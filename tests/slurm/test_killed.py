@@ -5,7 +5,7 @@ import signal
 
 from submission import ended, in_queue, wait_for
 
-PART = "results/predictions/demo/demo/g0-k2-p106.parquet"
+PART = "results/predictions/demo/g0-k2-p106.parquet"
 
 
 def test_an_interrupted_run_takes_its_jobs_with_it_and_goes_on_later(unpredicted, finished):
@@ -30,7 +30,7 @@ def test_orphans_of_a_killed_run_are_found_and_cancelled(unpredicted, finished):
     told = unpredicted.galaxymill("cluster", "orphans")
     assert "is dead" in told
     assert str(unpredicted.folder) in told
-    assert f"{job} running predict_partition demo_demo_g0-k2-p106" in told
+    assert f"{job} running predict_partition demo_g0-k2-p106" in told
     assert "1 orphaned job" in told
     os.kill(orphan, 0)
     assert "cancelled 1 orphaned job" in unpredicted.galaxymill("cluster", "orphans", "--cancel")

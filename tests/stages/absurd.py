@@ -170,7 +170,7 @@ class Tiny:
                 "cutouts": "cutouts/g0-k0-p6.parquet",
                 "fluxes": "fluxes.parquet",
                 "images": "images/g0-k0-p6.parquet",
-                "predictions": "predictions/g0-k0-p6.parquet",
+                "predictions": "predictions/said/g0-k0-p6.parquet",
                 "tile": "tiles/g0-k0-p6.parquet",
                 "votes": "votes.parquet",
                 "model": "models/m/model.yaml",

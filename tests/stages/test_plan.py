@@ -74,11 +74,11 @@ def test_every_stage_has_a_row(partitions):
     ]
     assert told["predict"] == [
         jobs,
-        "40 galaxies by spirals",
+        "40 galaxies for spirals",
         "5 min of one GPU at 0.125 galaxies/s",
         "4.4 kB",
     ]
-    assert told["release"] == ["2", "80 rows by spirals", "4 s at 20 galaxies/s", "24.8 kB"]
+    assert told["release"] == ["2", "80 rows of spirals", "4 s at 20 galaxies/s", "24.8 kB"]
 
 
 def test_the_first_line_counts_galaxies_and_the_last_one_disk(partitions):
@@ -145,7 +145,7 @@ def test_without_a_rate_hours_are_those_of_cores(partitions):
 
 def test_command_line(galaxymill, partitions):
     words = ["plan", partitions, "--service", "legacy", "--image", "size=100"]
-    words += ["--model", "spirals passes=8", "--rate", "predict=1000", "--network", "jobs=2"]
+    words += ["--prediction", "spirals passes=8", "--rate", "predict=1000", "--network", "jobs=2"]
     done = galaxymill(*words)
     assert done.returncode == 0, done.stderr
     assert rows(done.stdout)["predict"][2] == "0 s of one GPU at 125 galaxies/s"
@@ -156,8 +156,8 @@ def test_command_line(galaxymill, partitions):
     [
         (["--rate", "predict=0"], "predict: Input should be greater than or equal to 0.000001"),
         (["--rate", "train=1"], "train: unknown key; allowed: merge, predict, render"),
-        (["--model", "spirals passes=none"], "--model spirals: passes: "),
-        (["--model", "spirals 8"], "'8' is not of the form key=value"),
+        (["--prediction", "spirals passes=none"], "--prediction spirals: passes: "),
+        (["--prediction", "spirals 8"], "'8' is not of the form key=value"),
     ],
 )
 def test_command_line_refuses(galaxymill, partitions, words, told):

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,190 +25,22 @@ from galaxymill.catalog.partition import part_files, partition, read_partitions
 from galaxymill.catalog.positions import hash_places
 from galaxymill.comparison.compare import compare
 from galaxymill.errors import UserError
-from galaxymill.models.settings import TrainSettings
-from galaxymill.models.store import ModelCard, write_model
 from galaxymill.release import merge
-from galaxymill.release.merge import Request, merge_release
-from galaxymill.release.settings import ReleaseSettings
-from galaxymill.release.sources import read_model
 from galaxymill.reproduction.differences import compare_releases
 from galaxymill.storage.origin import Origin, read_record
 from galaxymill.storage.parquet import write_product
-from galaxymill.tasks import VoteTask
-from galaxymill.trees.tree import parse_tree
 
-TREE = parse_tree(
-    {
-        "name": "toy",
-        "questions": {
-            "smooth-or-featured": {"answers": ["smooth", "featured", "artifact"]},
-            "bar": {
-                "answers": ["yes", "no"],
-                "asked_after": ["smooth-or-featured_featured"],
-            },
-        },
-    },
-    "toy",
+sys.path.append(str(Path(__file__).parent))  # helpers beside the tests
+from made_survey import (
+    DOMAIN,
+    PAYLOAD_BYTES,
+    TASK,
+    TREE,
+    Survey,
+    draw_objects,
+    is_unfit,
+    predictions,
 )
-TASK = VoteTask(TREE)
-SAMPLES = 3
-DOMAIN = {"survey": "toy_survey", "recipe": "decals", "render_version": 1}
-UNFIT_EVERY = 17
-PAYLOAD_BYTES = 20_000
-
-
-def draw_objects(start, stop, ra, dec):
-    from hats.pixel_math.spatial_index import compute_spatial_index
-
-    generator = np.random.default_rng(start)
-    n = stop - start
-    ras = (ra + generator.uniform(-8, 8, n)) % 360
-    decs = dec + generator.uniform(-8, 8, n)
-    radii = np.where(np.arange(n) % 5 == 0, np.nan, generator.uniform(1, 5, n))
-    kept = pa.field("mag_r", pa.float32(), metadata={"description": "r band", "unit": "mag"})
-    return pa.table(
-        [
-            [f"g{index:05d}" for index in range(start, stop)],
-            ras,
-            decs,
-            compute_spatial_index(ras, decs).astype(np.int64),
-            radii,
-            [f"/somewhere/{index}.fits" for index in range(start, stop)],
-            generator.uniform(14, 20, n).astype(np.float32),
-        ],
-        schema=products.objects(["petro_r50", "file_loc"], [kept]),
-    ).sort_by("_healpix_29")
-
-
-class Survey:
-    """A survey on disk, written with the products' own schemas; made to be tampered with."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.catalog = root / "catalog"
-        self.partitions = self.catalog / "partitions.csv"
-        self.folders = {
-            "tiles": self.catalog / "tiles",
-            "cutouts": root / "cutouts",
-            "images": root / "images",
-            "predictions": root / "predictions",
-        }
-        self.model = root / "models" / "toy" / "model.yaml"
-        self.model.parent.mkdir(parents=True)
-        self.write_model()
-
-    def write_model(self, digest="m" * 64, domain=DOMAIN):
-        origin = Origin("train", {"encoder": "resnet18"}, {"votes": "v" * 64}, domain)
-        card = {
-            "task": TASK.to_dict(),
-            "digest": digest,
-            "origin": origin.to_dict(),
-            "encoder": {"architecture": "resnet18"},
-            "settings": {"encoder": "resnet18.a1_in1k"},
-            "splits": {"train": 700, "val": 100, "test": 200},
-        }
-        self.model.write_text(yaml.safe_dump(card, sort_keys=False))
-
-    def add(self, objects, per_partition=80):
-        path = self.catalog / "objects.parquet"
-        if path.exists():
-            objects = pa.concat_tables([pq.read_table(path), objects]).sort_by("_healpix_29")
-        write_product(path, objects, Origin("ingest"), objects.schema)
-        partition(path, self.partitions, per_partition)
-        for part in read_partitions(self.partitions):
-            self.make(part.part)
-
-    def path(self, folder, part):
-        return self.folders[folder] / f"{part}.parquet"
-
-    def make(self, part):
-        """Write the cutouts, images and predictions of one partition."""
-        ids = pq.read_table(self.path("tiles", part))["object_id"].to_pylist()
-        self.write(
-            "cutouts", part, pa.Table.from_pylist([cutout(i) for i in ids], products.CUTOUTS)
-        )
-        self.write("images", part, pa.Table.from_pylist([image(i) for i in ids], products.IMAGES))
-        self.write("predictions", part, predictions(ids))
-
-    def write(self, folder, part, table, model="m" * 64, domain=DOMAIN, **inputs):
-        stage, source = {
-            "cutouts": ("fetch", "tiles"),
-            "images": ("render", "cutouts"),
-            "predictions": ("predict", "images"),
-        }[folder]
-        role = "tile" if source == "tiles" else source
-        found = {role: read_record(self.path(source, part)).digest}
-        if folder == "predictions":
-            found["model"] = model
-        parameters = {"unfit": list(flags.UNFIT)} if folder == "predictions" else {}
-        origin = Origin(stage, parameters, found | inputs, {} if folder == "cutouts" else domain)
-        write_product(self.path(folder, part), table, origin, table.schema)
-
-    def release(self, out=None, metrics=None, **settings):
-        out = out or self.root / "releases" / "dr1" / "SHA256SUMS"
-        settings = {"galaxies_per_tile": 150, "date": "2026-01-01", **settings}
-        request = Request(
-            name="toy_dr1",
-            partitions=self.partitions,
-            objects=self.catalog / "objects.parquet",
-            **self.folders,
-            model=self.model,
-            metrics=metrics,
-            out=out,
-            settings=ReleaseSettings(**settings),
-        )
-        merge_release(request)
-        return out.parent
-
-
-def number(object_id):
-    return int(object_id[1:])
-
-
-def is_unfit(object_id):
-    return number(object_id) % UNFIT_EVERY == 0
-
-
-def cutout(object_id):
-    payload = np.random.default_rng(number(object_id)).bytes(PAYLOAD_BYTES)
-    status = "no_coverage" if is_unfit(object_id) else "ok"
-    return {"object_id": object_id, "status": status, "payload": payload}
-
-
-def image(object_id):
-    payload = np.random.default_rng(number(object_id)).bytes(PAYLOAD_BYTES)
-    if is_unfit(object_id):
-        return {"object_id": object_id, "image": None, "flags": flags.BITS["no_coverage"]}
-    picture = {"bytes": payload, "path": None}
-    return {"object_id": object_id, "image": picture, "flags": 0, "bad_pixel_fraction": 0.01}
-
-
-def predictions(ids, shifted=False):
-    schema = products.predictions(TASK, SAMPLES)
-    return pa.Table.from_pylist([prediction(object_id, shifted) for object_id in ids], schema)
-
-
-def prediction(object_id, shifted):
-    bits = flags.BITS["domain_shift"] if shifted else 0
-    if is_unfit(object_id):
-        return {"object_id": object_id, "flags": flags.BITS["no_coverage"] | bits}
-    generator = np.random.default_rng(number(object_id))
-    alpha = generator.uniform(1, 100, (SAMPLES, len(TREE.columns))).astype(np.float32)
-    row = {"object_id": object_id, "flags": bits, "concentrations": alpha.ravel().tolist()}
-    asked = {}
-    for question in TREE.questions:
-        own = alpha[:, question.slice]
-        means = (own / own.sum(axis=1, keepdims=True)).mean(axis=0)
-        asked |= dict(zip(question.columns, means, strict=True))
-        for column, mean in zip(question.columns, means, strict=True):
-            row[f"{column}_fraction"] = float(mean)
-            row[f"{column}_90pc-lower"] = float(mean) / 2
-            row[f"{column}_90pc-upper"] = (1 + float(mean)) / 2
-        parents = [asked[column] for column in question.asked_after]
-        row[f"{question.name}_proportion-asked"] = float(sum(parents)) if parents else 1.0
-        row[f"{question.name}_entropy"] = 0.5
-        row[f"{question.name}_mutual-information"] = 0.1
-    return row
 
 
 @pytest.fixture
@@ -224,11 +57,10 @@ def released(tmp_path_factory):
     survey = Survey(root / "a_private_place")
     survey.add(draw_objects(0, 300, 180.0, 10.0))
     survey.add(draw_objects(300, 400, 182.0, 11.0))
-    metrics = root / "metrics.json"
     baselines = {"constant": {"rmse": 0.3}, "ridge": {"rmse": 0.25}}
     entry = {"n": 200, "rmse": 0.2, "baselines": baselines, "noise_floor_rmse": 0.1}
     entry |= {"coverage_90": 0.88, "nll": 3.0, "nll_constant": 2.5}
-    metrics.write_text(json.dumps({"questions": {"smooth-or-featured": entry, "odd": None}}))
+    metrics = [survey.evaluate("toy", {"questions": {"smooth-or-featured": entry}})]
     return survey, survey.release(metrics=metrics), metrics
 
 
@@ -368,7 +200,7 @@ def test_a_release_without_positions_has_neither_sky_nor_hats(placeless):
     assert "](pictures/sky.png)" not in text
     told = re.findall(r"^- (`.*?):", text, re.MULTILINE)
     named = {name for line in told for name in re.findall(r"`([^`]+)`", line)}
-    assert {name.rstrip("/") for name in named} <= {name.split("/")[0] for name in files}
+    assert {name.rstrip("/") for name in named} - {"toy"} <= {name.split("/")[0] for name in files}
 
 
 def test_a_release_without_positions_opens_everywhere(placeless):
@@ -610,8 +442,9 @@ def test_provenance_holds_the_whole_chain(released):
     for part in read_partitions(survey.partitions):
         for folder_name in ("cutouts", "images", "predictions"):
             record = read_record(survey.path(folder_name, part.part))
-            assert listed[part.part][folder_name] == record.digest
-    assert provenance["model"]["digest"] == "m" * 64
+            role = "predictions/toy" if folder_name == "predictions" else folder_name
+            assert listed[part.part][role] == record.digest
+    assert provenance["models"]["toy"]["digest"] == survey.card.digest
     assert provenance["audit"]["hats"]["distinct_ids"] == 400
     assert [request["partitions"] for request in provenance["stages"]["render"]] == [len(listed)]
     digest = read_record(folder / "advanced.parquet").digest
@@ -641,15 +474,6 @@ def test_a_release_that_another_process_has_just_made_serves(released, monkeypat
     before = (folder / "SHA256SUMS").stat().st_mtime_ns
     survey.release(folder / "SHA256SUMS", metrics=metrics)
     assert (folder / "SHA256SUMS").stat().st_mtime_ns == before
-
-
-def test_the_card_that_training_writes_is_read(tmp_path):
-    settings = TrainSettings(encoder="resnet18")
-    origin = Origin("train", domain=DOMAIN).to_dict()
-    card = ModelCard(VoteTask(TREE), settings, {}, "w" * 64, origin, {"train": 7})
-    write_model(tmp_path, card)
-    model = read_model(tmp_path / "model.yaml")
-    assert (model.tree, model.digest, model.domain) == (TREE, card.digest, DOMAIN)
 
 
 def test_a_domain_shift_is_warned_of(survey):
@@ -805,13 +629,16 @@ def test_a_galaxy_in_two_partitions_is_refused(survey):
 
 def test_another_model_is_refused(survey):
     tamper(survey, "predictions", lambda table: table, model="x" * 64)
-    with pytest.raises(UserError, match=r"predicted by different models: m+ and x+; run predict"):
+    told = f"predicted by different models: {survey.card.digest} and x+; run predict"
+    with pytest.raises(UserError, match=told):
         survey.release()
 
 
 def test_predictions_of_another_model_than_the_one_named_are_refused(survey):
-    survey.write_model(digest="y" * 64)
-    with pytest.raises(UserError, match=r"was predicted by model m+, but .*model.yaml is y+"):
+    before = survey.card.digest
+    survey.write_model(weights="y" * 64)
+    told = f"was predicted by model {before}, but .*model.yaml is {survey.card.digest}"
+    with pytest.raises(UserError, match=told):
         survey.release()
 
 
@@ -820,14 +647,15 @@ def test_predictions_of_another_model_than_the_one_named_are_refused(survey):
     [
         ("[", "cannot be read"),
         ("3", "cannot be read"),
-        ('{"origin": {"inputs": {"model": "z"}}}', "evaluates model z, but"),
+        ('{"origin": {"parameters": 7}}', "cannot be read"),
+        ('{"origin": {"inputs": {"model": "z"}}}', "evaluates a model, or samples and views, that"),
     ],
 )
 def test_metrics_that_are_not_the_models_are_refused(survey, text, message):
     metrics = survey.root / "metrics.json"
     metrics.write_text(text)
     with pytest.raises(UserError, match=message):
-        survey.release(metrics=metrics)
+        survey.release(metrics=[metrics])
 
 
 def test_stale_predictions_are_refused(survey):

@@ -25,6 +25,7 @@ sys.path.append(str(Path(__file__).parent))  # helpers beside the tests
 from training_sets import TASKS, history, run, write_images, write_votes
 
 N, FOLDS = 40, 3
+PREDICTING = PredictSettings(samples=5, device="cpu")
 LEARN = {"encoder": "test_efficientnet_gn", "epochs": 2, "folds": FOLDS}
 
 
@@ -82,7 +83,7 @@ def test_it_is_evaluated_out_of_fold(sets, model, labelled, tmp_path):
     head = load_networks(model / "model.yaml")[0][0].head
     nll = mixture_nll(head, torch.from_numpy(own).double(), labels)[:, 0].mean().item()
     place = tmp_path / "metrics.json"
-    evaluate([sets[0]], [sets[1]], model / "model.yaml", place, 5, device="cpu")
+    evaluate([sets[0]], [sets[1]], model / "model.yaml", place, PREDICTING)
     found = json.loads(place.read_text())
     assert (found["split"], found["n_test"], found["n_train"]) == ("folds", N - 1, 0)
     assert found["questions"]["shape-toy"]["nll"] == pytest.approx(nll, rel=1e-4)
@@ -130,4 +131,4 @@ def test_too_many_folds_for_the_galaxies_are_refused(tmp_path):
 def test_other_splits_of_a_cross_validated_model(sets, model, tmp_path, split, told):
     votes, images = sets
     with pytest.raises(UserError, match=told):
-        evaluate([votes], [images], model, tmp_path / "metrics.json", 5, split=split, device="cpu")
+        evaluate([votes], [images], model, tmp_path / "metrics.json", PREDICTING, split=split)

@@ -23,7 +23,8 @@ CONFIG = {
         }
     },
     "models": {"m": {"labels": "v", "train": {"encoder": "resnet18"}}},
-    "releases": {"r": {"survey": "pics", "model": "m"}},
+    "predictions": {"pics": {"survey": "pics", "model": "m"}},
+    "releases": {"r": {"predictions": "pics"}},
 }
 
 
@@ -47,7 +48,8 @@ def test_paths_are_renamed_where_they_are_paths(recorded):
     assert "ra" in survey["catalog"]
     assert survey["cutouts"]["folder"] == labels["images"]["folder"] == "inputs/pics"
     assert survey["images"]["origin"] == labels["images"]["origin"] == "pics"
-    assert config["releases"]["r"]["survey"] == "pics"
+    assert config["predictions"] == {"pics": {"survey": "pics", "model": "m"}}
+    assert config["releases"]["r"]["predictions"] == "pics"
     assert labels["votes"][0] == "inputs/one.csv"
     assert len(set(labels["votes"])) == 2
 

@@ -24,9 +24,8 @@ PLAIN = {
         "votes": {"votes": "votes.csv", "tree": "decals_dr5", "images": {"survey": "field"}}
     },
     "models": {"net": {"labels": "votes", "train": {"encoder": "resnet18"}}},
-    "releases": {
-        "dr1": {"survey": "field", "model": "net", "predict": {"allow_domain_shift": True}}
-    },
+    "predictions": {"said": {"survey": "field", "model": "net", "allow_domain_shift": True}},
+    "releases": {"dr1": {"predictions": "said"}},
     "network": {"legacy": {"connections": 2}},
 }
 
@@ -67,7 +66,7 @@ def test_the_demo_config_loads(root, trees, tmp_path, monkeypatch):
     plain = yaml.safe_load((root / "config" / "config.yaml").read_text(encoding="utf-8"))
     config = load_config(plain, "config.yaml", trees)
     assert config.releases
-    assert all(release.survey in config.surveys for release in config.releases.values())
+    assert all(config.release_survey(name) in config.surveys for name in config.releases)
 
 
 def test_a_good_config_loads(files, trees):
@@ -75,11 +74,11 @@ def test_a_good_config_loads(files, trees):
     assert "--network connections=2" in config.operational_flags("field")
     assert config.hosts() == {"www.legacysurvey.org": 1}
     assert config.tree_path("votes", trees) == trees / "decals_dr5.yaml"
-    assert config.predict_settings("field", "net").samples == 5
+    assert config.predictions["said"].settings().samples == 5
 
 
 MISSPELT = [
-    ("survey", {}, "downloads, labels, models, network, rates, releases, simulations, surveys"),
+    ("survey", {}, "downloads, labels, models, network, predictions, rates, releases, "),
     ("surveys/field/catalogue", {}, "catalog, cutouts, images, partitions"),
     ("surveys/field/catalog/radec", "x", "dec, file_loc, hdu, keep, object_id, path"),
     ("surveys/field/partitions", {"galaxies": 5}, "galaxies_per_partition"),
@@ -99,7 +98,8 @@ MISSPELT = [
         "x",
         "creators, date, description, doi, friendly_cut",
     ),
-    ("releases/dr1/predict", {"sample": 2}, "allow_domain_shift, batch_size, compile"),
+    ("releases/dr1/model", "net", "creators, date, description, doi, friendly_cut"),
+    ("predictions/said", {"sample": 2}, "allow_domain_shift, batch_size, compile"),
     (
         "network/legacy/rate",
         1,
@@ -161,14 +161,12 @@ WRONG = [
     ("models/net/train/encoder", "resnet81", "unknown encoder 'resnet81'; nearest:"),
     ("models/net/train", None, "models.net.train: this key is required"),
     ("models/net/train/epochs", "many", "models.net.train.epochs: Input should be a valid integer"),
-    ("releases/dr1/survey", "fild", "unknown survey 'fild'; allowed: field"),
-    ("releases/dr1/model", "nett", "unknown model 'nett'; allowed: net"),
-    ("releases/dr1/predict", {"samples": 0}, "releases.dr1.predict.samples: Input should be"),
-    (
-        "releases/dr2",
-        {"survey": "field", "model": "net", "predict": {"samples": 9}},
-        "releases.dr2.predict: must equal that of dr1",
-    ),
+    ("predictions/said/survey", "fild", "unknown survey 'fild'; allowed: field"),
+    ("predictions/said/model", "nett", "unknown model 'nett'; allowed: net"),
+    ("predictions/said/samples", 0, "predictions.said.samples: Input should be"),
+    ("releases/dr1/predictions", "sad", "unknown predictions 'sad'; allowed: said"),
+    ("releases/dr1/predictions", [], "releases.dr1.predictions: Tuple should have at least 1"),
+    ("releases/dr1/predictions", ["said", "said"], "releases.dr1.predictions: one is named twice"),
     ("network/legasy", {}, "unknown service 'legasy'; allowed: euclid, files,"),
     ("surveys/..", {}, "surveys."),
     ("surveys/a b", {}, "surveys.a b"),
@@ -231,7 +229,7 @@ def test_importing_the_config_is_light():
             {"service": "sdss"},
             "decals draws from FITS, but sdss sends pictures; choose passthrough",
         ),
-        ("releases/dr1/predict", {}, None),
+        ("predictions/said/allow_domain_shift", False, None),
         (
             "surveys/field/cutouts",
             {"service": "files", "folder": "nowhere"},
@@ -251,7 +249,7 @@ def test_a_model_of_other_images_needs_leave(files, trees):
     (files / "gz2").mkdir()
     plain = changed("labels/votes/images", {"folder": "gz2"})
     load_config(plain, "mine.yaml", trees)
-    plain["releases"]["dr1"]["predict"] = {}
+    del plain["predictions"]["said"]["allow_domain_shift"]
     assert "allow_domain_shift: true" in refusal(plain, trees)
 
 
@@ -365,7 +363,8 @@ PICTURES = {
         }
     },
     "models": {"net": {"labels": "votes", "train": {"encoder": "resnet18"}}},
-    "releases": {"dr1": {"survey": "mine", "model": "net"}},
+    "predictions": {"said": {"survey": "mine", "model": "net"}},
+    "releases": {"dr1": {"predictions": "said"}},
 }
 
 

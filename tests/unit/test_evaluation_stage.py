@@ -20,6 +20,7 @@ from galaxymill import flags, products
 from galaxymill.errors import UserError
 from galaxymill.evaluation import encoder
 from galaxymill.evaluation.evaluate import evaluate
+from galaxymill.inference.settings import PredictSettings
 from galaxymill.models.settings import TrainSettings
 from galaxymill.reporting.plots import short_names
 from galaxymill.storage.origin import Origin, read_record
@@ -161,7 +162,7 @@ def run(folder, out="evaluations", images=("a", "b"), votes=("votes",), **option
     paths = [folder / f"{name}.parquet" for name in images]
     labels = [folder / f"{name}.parquet" for name in votes]
     model = folder / "models" / "first & best" / "model.yaml"
-    evaluate(labels, paths, model, target, 3, **options)
+    evaluate(labels, paths, model, target, PredictSettings(samples=3), **options)
     return target
 
 
@@ -191,7 +192,7 @@ def test_stage_writes_all_it_promises(inputs):
         assert {"n", "rmse", "noise_floor_rmse", "coverage_90", "nll", "nll_constant"} <= set(
             scores
         )
-    assert metrics["origin"]["parameters"] == {"samples": 3, "split": "test"}
+    assert metrics["origin"]["parameters"] == {"posterior": {"samples": 3}, "split": "test"}
     assert set(metrics["origin"]["inputs"]) == {"votes_1", "images", "model"}
     with (out.parent / "answers.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

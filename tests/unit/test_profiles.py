@@ -6,7 +6,7 @@ import yte
 
 from galaxymill.cluster.orphans import PREFIX
 
-ON_GPUS = ("train_model", "predict_partition")
+ON_GPUS = ("train_model", "evaluate_model", "predict_partition")
 FROM_AFAR = ("fetch_cutouts", "download_file")
 
 

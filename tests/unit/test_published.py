@@ -179,9 +179,10 @@ def test_the_friendly_columns_have_the_published_names(recipe, trees):
     """A release can be set beside the published table without renaming."""
     config = Config.model_validate(recipe[1])
     (release,) = config.releases.values()
-    first, *_ = config.models[release.model].labels
+    (prediction,) = (config.predictions[name] for name in release.predictions)
+    first, *_ = config.models[prediction.model].labels
     ours = {f"{c}_fraction" for c in load_tree(config.tree_path(first, trees)).columns}
-    table = config.surveys[release.survey].catalog.path.name
+    table = config.surveys[prediction.survey].catalog.path.name
     theirs = {name for name in published(trees)[table] if name.endswith("_fraction")}
     assert ours == theirs
 

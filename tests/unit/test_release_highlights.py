@@ -1,5 +1,8 @@
 """What the pictures of a release show, whatever tiles it came in."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -7,7 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galaxymill.release.documents.highlights import BINS, EXAMPLES, Highlights
+from galaxymill.tasks import NumberTask, VoteTask
 from galaxymill.trees.tree import parse_tree
+
+sys.path.append(str(Path(__file__).parent))  # helpers beside the tests
+from made_predictions import a_prediction
 
 QUESTIONS = {"bar": {"answers": ["yes", "no"]}, "arms": {"answers": ["one", "two", "many"]}}
 TREE = parse_tree({"name": "t", "questions": QUESTIONS}, "t")
@@ -32,15 +39,40 @@ def draw_rows(count, seed):
 @given(count=st.integers(0, 60), cut=st.integers(1, 60), seed=st.integers(0, 99))
 def test_highlights_are_those_of_the_whole_table(count, cut, seed):
     table = draw_rows(count, seed)
-    found = Highlights(TREE, 0.5)
+    found = Highlights([a_prediction(VoteTask(TREE))], 0.5)
     for start in range(0, count, cut):
         found.add(pa.Table.from_pandas(table[start : start + cut], preserve_index=False))
+    answers = {shown.answer.column: shown for shown in found.answers}
     for question in TREE.questions:
         asked = table[table[f"{question.name}_proportion-asked"] >= 0.5]
         for column in question.columns:
             lower, fraction = f"{column}_90pc-lower", f"{column}_fraction"
             best = asked.sort_values([lower, "object_id"], ascending=[False, True])[:EXAMPLES]
             expected = list(zip(best["object_id"], best[fraction], strict=True))
-            assert found.examples[column] == expected
+            assert answers[fraction].examples == expected
             bins = np.histogram(asked[fraction], np.linspace(0, 1, BINS + 1, dtype=np.float32))
-            np.testing.assert_array_equal(found.histograms[column], bins[0])
+            np.testing.assert_array_equal(answers[fraction].counts, bins[0])
+
+
+@given(count=st.integers(0, 60), cut=st.integers(1, 60), seed=st.integers(0, 99))
+def test_numbers_are_shown_by_their_surest_ends(count, cut, seed):
+    """The lowest are those whose upper bound is lowest: they are surely low."""
+    rng = np.random.default_rng(seed)
+    middle, half = rng.normal(0, 3, count), rng.uniform(0, 2, count)
+    table = pd.DataFrame({"object_id": rng.permutation([f"g{n:04d}" for n in range(count)])})
+    for name, values in (
+        ("mean", middle),
+        ("90pc-lower", middle - half),
+        ("90pc-upper", middle + half),
+    ):
+        table[f"z_{name}"] = np.where(np.arange(count) % 7 == 0, np.nan, values).astype(np.float32)
+    found = Highlights([a_prediction(NumberTask("z"))], 0.5)
+    for start in range(0, count, cut):
+        found.add(pa.Table.from_pandas(table[start : start + cut], preserve_index=False))
+    lowest, highest = (shown.examples for shown in found.answers)
+    known = table.dropna()
+    for shown, column, rising in ((lowest, "z_90pc-upper", True), (highest, "z_90pc-lower", False)):
+        best = known.sort_values([column, "object_id"], ascending=[rising, True])[:EXAMPLES]
+        assert shown == list(zip(best["object_id"], best["z_mean"], strict=True))
+    drawn = np.concatenate([[], *found.answers[0].values])
+    np.testing.assert_array_equal(np.sort(drawn), np.sort(known["z_mean"]))

@@ -1,7 +1,9 @@
 """FITS and VOTable forms of a release, read by those who define them."""
 
 import io
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +30,9 @@ from galaxymill.storage.columns import field
 from galaxymill.tasks import VoteTask
 from galaxymill.trees.tree import parse_tree
 
+sys.path.append(str(Path(__file__).parent))  # helpers beside the tests
+from made_predictions import a_prediction
+
 TREE = parse_tree({"name": "t", "questions": {"bar": {"answers": ["yes", "no"]}}}, "t")
 KEPT = {
     "mag": pa.float32(),
@@ -41,8 +46,9 @@ TILE = products.objects(
     ["petro_r50"],
     [field(*kept, "kept", UNITS.get(kept[0], "")) for kept in KEPT.items()],
 )
-COLUMNS = release_columns(TILE, VoteTask(TREE), 2, {})
-FLAT = [c for c in COLUMNS if "advanced" in c.tables and c.group != "concentrations"]
+SAID = [a_prediction(VoteTask(TREE))]
+COLUMNS = release_columns(TILE, SAID, {})
+FLAT = [c for c in COLUMNS if "advanced" in c.tables and not c.is_list]
 WIDTHS = {column.name: 14 for column in COLUMNS if column.field.type == pa.string()}
 VALUES = {
     pa.float32(): [0.25, None, -1e30, 3.5],
@@ -168,7 +174,7 @@ def test_fits_text_ends_at_no_zero_and_breaks_no_line():
 def test_names_that_differ_by_capitals_alone_are_refused():
     kept = products.objects([], [field("BAR_yes_fraction", pa.float32(), "kept")])
     with pytest.raises(UserError, match="two columns would be called BAR_yes_fraction, bar_yes_"):
-        release_columns(kept, VoteTask(TREE), 2, {})
+        release_columns(kept, SAID, {})
 
 
 def test_fits_written_again_is_the_same(table, tmp_path):

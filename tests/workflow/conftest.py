@@ -72,7 +72,8 @@ SIMULATED: dict[str, Any] = {
             },
         }
     },
-    "releases": {"mini": {"survey": "mini", "model": "mini"}},
+    "predictions": {"said": {"survey": "mini", "model": "mini"}},
+    "releases": {"mini": {"predictions": "said"}},
     "network": {"simulated": {"requests_per_second": 1000, "connections": 4}},
 }
 

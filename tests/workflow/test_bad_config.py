@@ -45,7 +45,27 @@ BAD = {
         "panstars",
         ["surveys.mini.cutouts", "panstars", "panstarrs", "legacy", "simulated"],
     ),
-    "unknown survey": ("releases.mini.survey", "maxi", ["releases.mini.survey", "maxi", "mini"]),
+    "unknown survey": (
+        "predictions.said.survey",
+        "maxi",
+        ["predictions.said.survey", "maxi", "mini"],
+    ),
+    "a cut in no column": (
+        "releases.mini.selections",
+        {
+            "some": {
+                "description": "d",
+                "source": "s",
+                "cuts": [{"column": "bar-dr5_fraction", "at_least": 1}],
+            }
+        },
+        ["releases.mini.selections.some.cuts", "unknown column 'bar-dr5_fraction'"],
+    ),
+    "a column twice": (
+        "releases.mini.predictions",
+        ["said", "again"],
+        ["releases.mini", "prediction said and prediction again", "release them apart"],
+    ),
     "unknown network": ("network.legcay", {}, ["network.legcay", "legcay", "legacy"]),
     "value out of range": (
         "models.mini.train.epochs",
@@ -67,18 +87,33 @@ BAD = {
 }
 
 
+def spoilt(change, config, place, value):
+    """The config with one value set; a second prediction is there to be named."""
+    again = {**config["predictions"]["said"], "samples": 9}
+    return change(change(config, "predictions.again", again), place, value)
+
+
 @pytest.mark.parametrize(("place", "value", "told"), BAD.values(), ids=BAD)
 def test_a_bad_config_is_refused(change, simulated_config, trees, place, value, told):
     with pytest.raises(UserError) as refused:
-        load_config(change(simulated_config, place, value), "config.yaml", trees)
+        load_config(spoilt(change, simulated_config, place, value), "config.yaml", trees)
     for words in ["config.yaml", *told]:
         assert words in str(refused.value)
 
 
-@pytest.mark.parametrize("name", ["misspelt key", "missing catalogue", "unknown service"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "misspelt key",
+        "missing catalogue",
+        "unknown service",
+        "a column twice",
+        "a cut in no column",
+    ],
+)
 def test_snakemake_ends_with_one_message(new_mill, change, simulated_config, name):
     place, value, told = BAD[name]
-    done = new_mill.snakemake("-n", config=change(simulated_config, place, value))
+    done = new_mill.snakemake("-n", config=spoilt(change, simulated_config, place, value))
     assert done.returncode == 2, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     messages = [line for line in done.stderr.splitlines() if line.startswith("galaxymill: ")]
@@ -98,7 +133,7 @@ def test_a_config_without_a_key_names_it(new_mill, simulated_config):
 
 @pytest.mark.parametrize(("target", "told"), [("all", True), ("images", False)])
 def test_a_config_of_images_alone_names_the_target(new_mill, simulated_config, target, told):
-    config = {**deepcopy(simulated_config), "models": {}, "releases": {}}
+    config = {**deepcopy(simulated_config), "models": {}, "predictions": {}, "releases": {}}
     done = new_mill.snakemake("-n", target, config=config)
     assert done.returncode == 0, done.stderr
     assert ("so that target all makes nothing; target images fetches" in done.stderr) == told

@@ -14,12 +14,13 @@ import pytest
 
 from galaxymill.stages import STAGE_VERSIONS
 
-TARGETS = {"all", "release", "evaluate", "images", "plan"}
+TARGETS = {"all", "release", "evaluate", "predictions", "images", "plan"}
 STAGE_OF = {
     "download_file": "download",
     "simulate_sky": "simulate",
     "ingest_catalog": "ingest",
     "partition_catalog": "partition",
+    "plan_survey": "plan",
     "fetch_cutouts": "fetch",
     "render_images": "render",
     "collect_labels": "labels",
@@ -29,7 +30,7 @@ STAGE_OF = {
     "predict_partition": "predict",
     "merge_release": "release",
 }
-SMALL = {"plan_survey", "list_images", "describe_images", "record_run"}
+SMALL = {"list_images", "describe_images", "record_run"}
 BEFORE_CHECKPOINT = {
     "simulate_sky": 1,
     "ingest_catalog": 1,
@@ -108,13 +109,22 @@ def test_nothing_to_do_when_finished(finished):
 
 
 def test_every_partition_has_its_jobs(finished):
-    """After the checkpoint there is one job a partition and stage."""
-    forced = finished.dry("--forceall")
+    """Once the catalogue is cut, there is one job a partition and stage."""
     parts = len(finished.files("surveys/mini/catalog/tiles/*.parquet"))
     assert parts == 2
-    for rule in ("fetch_cutouts", "render_images", "predict_partition"):
-        assert forced.get(rule, parts) == parts
+    stages = ("fetch_cutouts", "render_images", "predict_partition")
+    gathered = {"list_images": 1, "merge_release": 1}
+    assert finished.dry("--forcerun", "fetch_cutouts") == {
+        **dict.fromkeys(stages, parts),
+        **gathered,
+    }
+
+
+def test_a_catalogue_that_is_cut_anew_hides_its_partitions(finished):
+    """What they will be is not known before."""
+    forced = finished.dry("--forceall")
     assert forced["partition_catalog"] == 1
+    assert not {"fetch_cutouts", "render_images", "predict_partition"} & set(forced)
 
 
 def test_the_plan_is_printed_and_kept(working_copy):
@@ -161,7 +171,7 @@ def test_rules_only_call_the_command_line(rules):
 def test_rules_carry_the_version_of_their_stage(rules):
     for name, stage in STAGE_OF.items():
         assert rules[name]["stage_version"] == STAGE_VERSIONS[stage], name
-        assert rules[name]["benchmark"], name
+        assert rules[name]["benchmark"] or name == "plan_survey", name
 
 
 def test_one_checkpoint(rules):

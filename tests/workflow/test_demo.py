@@ -82,8 +82,8 @@ def test_the_servers_faults_are_rows_with_flags(results: Path) -> None:
 def test_every_stage_keeps_every_galaxy_in_order(results: Path) -> None:
     survey = results / "surveys/demo"
     table = survey / "catalog/partitions.csv"
-    folders = [survey / "cutouts", survey / "images", results / "predictions/demo/demo"]
-    folders.append(results / "embeddings/demo/demo")
+    folders = [survey / "cutouts", survey / "images", results / "predictions/demo"]
+    folders.append(results / "embeddings/demo")
     for tile in part_files(table, survey / "catalog/tiles"):
         ids = pq.read_table(tile, columns=["object_id"])["object_id"]
         for folder in folders:

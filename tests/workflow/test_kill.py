@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="needs /proc to look at orphans"
 )
 
-PREDICTED = ["predictions/mini", "embeddings/mini", "releases/mini"]
+PREDICTED = ["predictions/said", "embeddings/said", "releases/mini"]
 # What is taken away so that the stage runs, where its lock is, and what is asked for.
 STAGES = {
     "fetch": (
@@ -30,7 +30,7 @@ STAGES = {
         "images",
     ),
     "train": (["models/mini", "evaluations/mini"], "models/mini", "results/models/mini/model.yaml"),
-    "predict": (PREDICTED, "predictions/mini/mini", "release"),
+    "predict": (PREDICTED, "predictions/said", "release"),
 }
 PATIENCE_S = 300
 
@@ -131,7 +131,7 @@ def _assert_same(mill, finished, stage):
         _assert_same_tables(mill, finished, "surveys/mini/cutouts/*.parquet", ["fetched_at"])
         _assert_same_tables(mill, finished, "surveys/mini/images/*.parquet")
     else:
-        _assert_same_tables(mill, finished, "predictions/mini/mini/*.parquet")
+        _assert_same_tables(mill, finished, "predictions/said/*.parquet")
         _assert_same_tables(mill, finished, "releases/mini/*.parquet")
 
 

@@ -42,7 +42,7 @@ print(json.dumps({
     "domain": domain("mini", "decals", survey.images.settings),
     "labels": labels.to_flags(),
     "train": config.models["mini"].train.to_flags(),
-    "predict": config.predict_settings("mini", "mini").to_flags(),
+    "predict": config.predictions["said"].settings().to_flags(),
     "release": config.releases["mini"].settings().to_flags(),
     "run": describe_run(plain, config, "mini").settings,
     "model": card.digest,

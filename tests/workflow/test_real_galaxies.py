@@ -131,10 +131,11 @@ def results(
                 },
             }
         },
-        "releases": {
-            "rings": {"survey": "rings", "model": "gz2", "predict": predict},
-            "decals": {"survey": "decals", "model": "gz2", "predict": predict},
+        "predictions": {
+            "rings": {"survey": "rings", "model": "gz2", **predict},
+            "decals": {"survey": "decals", "model": "gz2", **predict},
         },
+        "releases": {"rings": {"predictions": "rings"}, "decals": {"predictions": "decals"}},
         "network": {
             # A partition here is one galaxy, and some of these are broken.
             "legacy": {"requests_per_second": 100, "contact": "tests", "max_failed": 1}

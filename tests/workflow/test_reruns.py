@@ -48,7 +48,12 @@ SETTINGS = {
         5,
         {"collect_labels": 1, **TRAIN, **RECORD},
     ),
-    "samples of a prediction": ("releases.mini.predict", {"samples": 3}, PREDICT | RECORD),
+    "samples of a prediction": (
+        "predictions.said.samples",
+        3,
+        {"evaluate_model": 1, **PREDICT, **RECORD},
+    ),
+    "what a prediction keeps": ("predictions.said.keep", ["samples"], PREDICT | RECORD),
     "tiles of a release": ("releases.mini.galaxies_per_tile", 50, MERGE | RECORD),
     "selections of a release": (
         "releases.mini.selections",
@@ -126,7 +131,8 @@ def test_a_second_model_trains_beside_the_first(finished, change, mini_config):
     second = {"labels": "volunteers", "train": {**mini_config["models"]["mini"]["train"]}}
     second["train"]["seed"] = 2
     config = change(mini_config, "models.second", second)
-    config = change(config, "releases.second", {"survey": "mini", "model": "second"})
+    config = change(config, "predictions.second", {"survey": "mini", "model": "second"})
+    config = change(config, "releases.second", {"predictions": "second"})
     assert finished.dry(config=config) == TRAIN | RECORD
 
 
@@ -185,8 +191,8 @@ def test_new_galaxies_run_only_their_own_partition(working_copy, grow):
         "surveys/mini/catalog/tiles/*.parquet",
         "surveys/mini/cutouts/*.parquet",
         "surveys/mini/images/*.parquet",
-        "predictions/mini/mini/*.parquet",
-        "embeddings/mini/mini/*.parquet",
+        "predictions/said/*.parquet",
+        "embeddings/said/*.parquet",
         "labels/volunteers/*.parquet",
         "models/mini/*",
         "evaluations/mini/*",

@@ -15,8 +15,8 @@ from galaxymill.storage.origin import read_record
 STAGES = {
     "cutouts": "surveys/mini/cutouts",
     "images": "surveys/mini/images",
-    "predictions": "predictions/mini/mini",
-    "embeddings": "embeddings/mini/mini",
+    "predictions": "predictions/said",
+    "embeddings": "embeddings/said",
 }
 
 

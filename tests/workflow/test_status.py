@@ -34,8 +34,8 @@ def test_a_finished_run(finished):
     done = finished.galaxymill("status")
     assert done.returncode == 0, done.stderr
     told = table(done.stdout)
-    assert list(told) == ["stage", "fetch", "render", "predict mini"]
-    for stage in ("fetch", "render", "predict mini"):
+    assert list(told) == ["stage", "fetch", "render", "predict said"]
+    for stage in ("fetch", "render", "predict said"):
         assert told[stage][:5] == ["2", "0", "0", "0", "60 (100 %)"]
         assert float(told[stage][5]) > 0
         assert told[stage][6] == "done"

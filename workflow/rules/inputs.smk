@@ -9,10 +9,7 @@ def versions_of_images(survey):
 
 def survey_images(wildcards):
     """Images of every partition of a survey."""
-    checkpoints.partition_catalog.get(survey=wildcards.survey)
-    table = path("<catalog>/partitions.csv", survey=wildcards.survey)
-    template = "<images>/{part}.parquet"
-    return [path(template, survey=wildcards.survey, part=part) for part in part_names(table)]
+    return every_part("<images>/{part}.parquet", wildcards.survey)
 
 
 def tile(wildcards):
@@ -177,11 +174,6 @@ def release_parts(template):
     return lambda wildcards: every_part(template, CFG.release_survey(wildcards.release))
 
 
-def release_predictions(wildcards):
-    """Every file of the predictions of a release."""
-    return every_prediction(CFG.releases[wildcards.release].predictions)
-
-
 def release_models(wildcards):
     """The models that a release's predictions are made with."""
     names = [CFG.predictions[p].model for p in CFG.releases[wildcards.release].predictions]
@@ -201,9 +193,6 @@ def release_folders(wildcards):
     words = [w for o in ("cutouts", "images") for w in (f"--{o}", path(f"<{o}>", survey=survey))]
     for name in CFG.releases[wildcards.release].predictions:
         words += ["--predictions", path("<predictions>", prediction=name)]
-    for option, files in (
-        ("model", release_models(wildcards)),
-        ("metrics", release_metrics(wildcards)),
-    ):
-        words += [word for file in files for word in (f"--{option}", file)]
+    files = {"model": release_models(wildcards), "metrics": release_metrics(wildcards)}
+    words += [w for o, given in files.items() for file in given for w in (f"--{o}", file)]
     return shlex.join(words)

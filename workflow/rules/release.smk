@@ -59,7 +59,7 @@ rule merge_release:
         objects=lambda wc: path("<catalog>/objects.parquet", survey=CFG.release_survey(wc.release)),
         cutouts=release_parts("<cutouts>/{part}.parquet"),
         images=release_parts("<images>/{part}.parquet"),
-        predictions=release_predictions,
+        predictions=lambda wc: every_prediction(CFG.releases[wc.release].predictions),
         models=release_models,
         metrics=release_metrics,
         run="<run>/config.yaml",

@@ -173,7 +173,7 @@ class Config(Strict):
         A model that predicts nothing is evaluated with the default settings.
         """
         found = {
-            self.evaluation_name(name): Evaluation(one.model, one.settings())
+            self.evaluation_name(name): Evaluation(one.model, one.settings().as_evaluated())
             for name, one in self.predictions.items()
         }
         seen = {one.model for one in found.values()}

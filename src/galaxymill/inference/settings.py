@@ -1,6 +1,6 @@
 """Settings of prediction."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator
 
@@ -9,6 +9,7 @@ from galaxymill.models.settings import TrainSettings
 from galaxymill.settings import Names, Settings
 
 OPTIONAL = ("samples", "embeddings")
+_POSTERIOR = frozenset({"samples", "views", "keep_views"})
 
 
 def _known(given: tuple[str, ...]) -> tuple[str, ...]:
@@ -76,8 +77,12 @@ class PredictSettings(Settings):
 
     def posterior(self) -> dict[str, Any]:
         """Give what of the choices changes the posterior: a calibration holds for these alone."""
-        chosen = {"samples", "views", "keep_views"}
-        return self.model_dump(mode="json", include=chosen, exclude_defaults=True)
+        return self.model_dump(mode="json", include=set(_POSTERIOR), exclude_defaults=True)
+
+    def as_evaluated(self) -> Self:
+        """Give the choices that an evaluation heeds: what else is kept or left out is no matter."""
+        heeded = _POSTERIOR | self.operational
+        return type(self)(**self.model_dump(include=set(heeded), exclude_defaults=True))
 
     def seen_views(self, model: TrainSettings) -> int:
         """Views of each image."""

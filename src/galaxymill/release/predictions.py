@@ -114,6 +114,8 @@ def read_predictions(
     for one, column in zip(given, columns, strict=True):
         path = _model_file(one, cards)
         own = next((file for file, found in evaluations.items() if _is_of(found, one)), None)
+        if own is not None:
+            _refuse_strange(own, evaluations[own], cards[path].task)
         result.append(
             Prediction(
                 one.name,
@@ -183,10 +185,19 @@ def _task(given: _Given, cards: Mapping[Path, ModelCard]) -> Task:
 def _read_metrics(path: Path) -> dict[str, Any]:
     try:
         metrics: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
-        dict(metrics.get("origin", {}).get("inputs", {}))
+        for key in ("inputs", "parameters"):
+            dict(metrics.get("origin", {}).get(key, {}))
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: cannot be read: {error}; run evaluate again") from error
     return metrics
+
+
+def _refuse_strange(path: Path, metrics: Mapping[str, Any], task: Task) -> None:
+    """Refuse figures that a README cannot quote, before hours go into the tables."""
+    try:
+        task.release_text().figures(metrics)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: not the figures of {task.kind}; run evaluate again") from error
 
 
 def _is_of(metrics: Mapping[str, Any], given: _Given) -> bool:

@@ -61,7 +61,8 @@ class Validator:
 
     def _refused(self, rows: pa.Table, name: str, row: int) -> UserError:
         low, high = self._columns[name].range
-        bounds = [f"at least {low}"] * (low is not None) + [f"at most {high}"] * (high is not None)
+        bounds = [f"at least {low:g}"] if low is not None else []
+        bounds += [f"at most {high:g}"] if high is not None else []
         values = " and ".join(bounds) or "any value"
         null = ", or null" if self._columns[name].nullable else ", not null"
         return UserError(
