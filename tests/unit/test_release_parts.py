@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from galaxymill import flags, products
 from galaxymill.errors import UserError
-from galaxymill.release.audit import Audit, Census, audit, census, refuse_duplicates
+from galaxymill.release.audit import Audit, Census, audit, census
 from galaxymill.release.columns import TABLES, release_columns, schema_of
 from galaxymill.release.documents.readme import Facts, write_readme
 from galaxymill.release.predictions import mask_unasked
@@ -113,14 +113,14 @@ def ids(path, names):
 
 
 def test_the_audit_counts_what_is_missing_and_what_is_foreign(tmp_path):
-    tiles = [ids(tmp_path / "1.parquet", ["a", "b"]), ids(tmp_path / "2.parquet", ["c"])]
+    objects = ids(tmp_path / "objects.parquet", ["a", "b", "c"])
     good = ids(tmp_path / "good.parquet", ["c", "a", "b"])
-    assert audit(tiles, {"good": [good]}, tmp_path) == {"good": Audit(3, 3, 3, 0, 0)}
+    assert audit(objects, {"good": [good]}, tmp_path) == {"good": Audit(3, 3, 3, 0, 0)}
     bad = ids(tmp_path / "bad.parquet", ["a", "a", "x"])
     with pytest.raises(RuntimeError, match="distinct_ids=2, missing=2, orphan=1"):
-        audit(tiles, {"bad": [bad]}, tmp_path)
+        audit(objects, {"bad": [bad]}, tmp_path)
     with pytest.raises(UserError, match=r"bad.parquet: 1 galaxies .* e.g. 'a'"):
-        refuse_duplicates([bad], tmp_path)
+        audit(bad, {"good": [good]}, tmp_path)
     assert {path.suffix for path in tmp_path.iterdir()} == {".parquet"}
 
 
