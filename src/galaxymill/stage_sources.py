@@ -81,7 +81,7 @@ def changes(record: Mapping[str, Any]) -> list[Change]:
 
 
 def sources(stage: str) -> dict[str, str]:
-    """Digest each module of a stage's source, by its path within the package."""
+    """Digest each module of a stage's source, and the pages beside them, by path in the package."""
     left, seen = [_path(name) for name in ENTRANCES[stage]], dict[Path, str]()
     while left:
         path = left.pop()
@@ -90,6 +90,8 @@ def sources(stage: str) -> dict[str, str]:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         seen[path] = hashlib.sha256(json.dumps(_plain(tree)).encode()).hexdigest()[:12]
         left += _imported(tree)
+    for page in [page for room in {path.parent for path in seen} for page in room.glob("*.html")]:
+        seen[page] = hashlib.sha256(page.read_bytes()).hexdigest()[:12]
     return {str(path.relative_to(PACKAGE)): seen[path] for path in sorted(seen)}
 
 

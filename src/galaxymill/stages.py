@@ -13,7 +13,7 @@ STAGE_VERSIONS = {
     "render": 4,
     "labels": 5,
     "train": 4,
-    "evaluate": 3,
+    "evaluate": 4,
     "predict": 3,
     "release": 5,
 }

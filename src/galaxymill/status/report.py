@@ -9,7 +9,8 @@ from galaxymill.catalog.partition import read_partitions
 from galaxymill.errors import UserError
 from galaxymill.paths import fill
 from galaxymill.reasons import Reasons
-from galaxymill.reporting.words import duration, in_columns
+from galaxymill.reporting.tables import text_table
+from galaxymill.reporting.words import duration
 from galaxymill.status.galaxies import Galaxies, count_cutouts, count_images
 from galaxymill.status.locks import is_written
 from galaxymill.status.logs import read_failure, tail
@@ -71,7 +72,7 @@ def _survey(results: Path, survey: str) -> str:
     rows += [_row(state, galaxies) for state in states]
     fetched, rendered, *_ = states
     lines = [f"survey {survey}: {len(partitions):,} partitions, {galaxies:,} galaxies"]
-    lines += [f"  {line}" for line in in_columns(rows)]
+    lines += [f"  {line}" for line in text_table(rows)]
     lines += _told("cutouts", count_cutouts(fetched))
     lines += _told("images", count_images(rendered))
     lines += [line for state in states for line in _failures(state)]

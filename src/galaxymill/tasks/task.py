@@ -17,7 +17,7 @@ from galaxymill.storage.columns import field
 if TYPE_CHECKING:
     from galaxymill.tasks.checks import CheckSettings, Dropped
     from galaxymill.tasks.heads import Head
-    from galaxymill.tasks.material import Findings, Material
+    from galaxymill.tasks.report import EvaluationData, ReportContent
 
 Floats = npt.NDArray[np.float64]
 Values = npt.NDArray[Any]
@@ -85,7 +85,7 @@ class Task(ABC):
         """Make the part of the network that predicts, for an encoder of so many features."""
 
     @abstractmethod
-    def report(self, material: "Material") -> "Findings":
+    def report(self, data: "EvaluationData") -> "ReportContent":
         """Compare predictions with labels, for the page of an evaluation."""
 
     @abstractmethod

@@ -16,7 +16,7 @@ from galaxymill.trees.tree import Question
 
 if TYPE_CHECKING:
     from galaxymill.tasks.heads import Head
-    from galaxymill.tasks.material import Findings, Material
+    from galaxymill.tasks.report import EvaluationData, ReportContent
 
 logger = logging.getLogger("galaxymill")
 
@@ -86,8 +86,8 @@ class ClassTask(TreeTask):
 
         return SoftmaxHead(features, len(self.columns), settings.dropout)
 
-    def report(self, material: "Material") -> "Findings":
+    def report(self, data: "EvaluationData") -> "ReportContent":
         """Compare the classes."""
         from galaxymill.tasks.classes.report import report_classes
 
-        return report_classes(material, self.question)
+        return report_classes(data, self.question)

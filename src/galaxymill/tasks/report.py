@@ -1,23 +1,30 @@
-"""What a report is made from, and what it finds, whatever the model predicts."""
+"""What a report is made from, what it holds, and the sections that all tasks share."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from matplotlib.figure import Figure
 
 from galaxymill.reporting.gallery import Line, choose_galleries, draw_gallery
+from galaxymill.reporting.plots import draw_calibration, short_names
 from galaxymill.reporting.plots_by import draw_errors_by
 from galaxymill.reporting.report import Plot, Section, Table
+from galaxymill.reporting.tables import flatten
 from galaxymill.statistics.baselines import Features
 from galaxymill.statistics.bootstrap import Values
+from galaxymill.statistics.calibration import calibration_sentence, verdict
 from galaxymill.statistics.covariates import Errors, errors_by
 from galaxymill.tasks.task import Task
 
+ALL = "all questions"
+
+Metrics = Mapping[str, Any]
+
 
 @dataclass(frozen=True)
-class Material:
+class EvaluationData:
     """Predictions and labels of the n test galaxies, and what the baselines learn from.
 
     Attributes
@@ -56,7 +63,7 @@ class Material:
 
 
 @dataclass(frozen=True)
-class Findings:
+class ReportContent:
     """Numbers for ``metrics.json`` and sections for the page."""
 
     metrics: dict[str, Any]
@@ -73,11 +80,77 @@ _GALLERIES = {
 }
 
 
+def scores_by_prediction(overall: Metrics) -> list[dict[str, Any]]:
+    """A row of scores for the model, and one for each baseline."""
+    everyone = {"model": overall, **overall["baselines"]}
+    unlike = ("baselines", "coverage", "majority")
+    return [{"prediction": name, **flatten(each, *unlike)} for name, each in everyone.items()]
+
+
+def calibration_parts(
+    name: str,
+    pooled: Metrics,
+    parts: Mapping[str, Metrics],
+    what: str,
+    captions: tuple[str, str],
+    kind: str = "posterior predictive",
+    whole: str = ALL,
+) -> tuple[str, Table, Plot]:
+    """Show whether predicted intervals hold as much as they promise.
+
+    Parameters
+    ----------
+    name : str
+        Of table and plot.
+    pooled : mapping
+        Scores of everything together, from `galaxymill.statistics.calibration.calibration`, with
+        ``n`` and ``coverage_90``.
+    parts : mapping of str to mapping
+        The same by question.
+    what : str
+        What lies in the intervals, e.g. ``"observed counts"``.
+    captions : tuple of str
+        Of the table, and of the plot.
+    kind : str
+        Of the intervals.
+    whole : str
+        What the row of ``pooled`` is called.
+
+    Returns
+    -------
+    sentence : str
+    table : Table
+    plot : Plot
+    """
+    rows = [
+        {
+            "question": part,
+            "n": scores["n"],
+            **flatten({"coverage": scores["coverage"]}),
+            "verdict": verdict(scores),
+        }
+        for part, scores in {**parts, whole: pooled}.items()
+    ]
+    columns = {
+        "question": "{question}",
+        "galaxies": "{n}",
+        **{f"{level} %": f"{{coverage_{level}:.1%}}" for level in (10, 50, 80, 90, 95)},
+        "verdict": "{verdict}",
+    }
+    names = short_names(parts)
+    shown = {names[part]: scores for part, scores in parts.items()}
+    return (
+        calibration_sentence(pooled, parts, what, kind),
+        Table(name, captions[0], rows, columns, names, whole if parts else ""),
+        Plot(name, captions[1], draw_calibration(pooled, shown, what)),
+    )
+
+
 def galleries(
-    material: Material,
+    data: EvaluationData,
     errors: Values,
     uncertainties: Values,
-    lines: Callable[[str], Sequence[Line | str]],
+    lines: Callable[[int], Sequence[Line | str]],
     note: str,
     legend: str,
 ) -> Section:
@@ -85,34 +158,36 @@ def galleries(
 
     Parameters
     ----------
-    material : Material
+    data : EvaluationData
     errors, uncertainties : ndarray, shape (n,)
         What "best", "worst" and "uncertain" mean.
     lines : callable
-        What stands under a galaxy.
+        What stands under the galaxy of a row.
     note : str
         Says in words how galaxies are ranked.
     legend : str
         Of each figure.
     """
-    chosen = choose_galleries(material.object_ids, errors, uncertainties)
-    pictures = material.pictures(key for keys in chosen.values() for key in keys)
-    plots = [
-        Plot(name, _GALLERIES[name], draw_gallery(keys, pictures, lines, legend), vector=False)
-        for name, keys in chosen.items()
-    ]
+    rows = {key: row for row, key in enumerate(data.object_ids)}
+    chosen = choose_galleries(data.object_ids, errors, uncertainties)
+    pictures = data.pictures(key for keys in chosen.values() for key in keys)
+
+    def draw(keys: Sequence[str]) -> Figure:
+        return draw_gallery(keys, pictures, lambda key: lines(rows[key]), legend)
+
+    plots = [Plot(name, _GALLERIES[name], draw(keys), False) for name, keys in chosen.items()]
     return Section("Galaxies", [note], plots=plots)
 
 
 def dependence(
-    material: Material,
+    data: EvaluationData,
     errors: Sequence[Errors],
     votes: Mapping[str, Values],
     names: Mapping[str, str],
     label: str,
 ) -> Section:
     """Show errors against the catalogue's columns and the number of votes."""
-    rows = errors_by(errors, material.covariates, votes)
+    rows = errors_by(errors, data.covariates, votes)
     what = list(dict.fromkeys(row["covariate"] for row in rows))
     text = f"Columns that errors are binned by: {', '.join(what)}." if what else ""
     caption = (
@@ -123,8 +198,3 @@ def dependence(
     table = Table("errors_by", "Errors by covariate.", rows, shown="file")
     plot = Plot("errors_by", caption, draw_errors_by(rows, names, label))
     return Section("Errors by magnitude, size and votes", [text] if text else [], [table], [plot])
-
-
-def argmax(labels: Values) -> Any:
-    """Index of the class of each galaxy; shape (n,)."""
-    return np.asarray(labels.argmax(axis=1), dtype=np.int64)
