@@ -14,7 +14,6 @@ from galaxymill.statistics.baselines import Baselines
 from galaxymill.statistics.calibration import coverage
 from galaxymill.statistics.distributions import (
     beta_binomial_cdf,
-    log_dirichlet_multinomial,
     mixture_nll,
     randomised_pit,
 )
@@ -60,20 +59,8 @@ def compare_shapes(alpha, votes):
     return compare(TREE, names(n), all_votes, concentrations, flat_baselines(n))
 
 
-@settings(max_examples=50, deadline=None)
-@given(
-    st.lists(st.floats(0.05, 200), min_size=2, max_size=6),
-    st.integers(1, 60),
-    st.integers(0, 2**32 - 1),
-)
-def test_dirichlet_multinomial_agrees_with_scipy(alpha, total, seed):
-    votes = np.random.default_rng(seed).multinomial(total, np.full(len(alpha), 1 / len(alpha)))
-    expected = dirichlet_multinomial(alpha, total).logpmf(votes)
-    assert log_dirichlet_multinomial(np.array(alpha), votes) == pytest.approx(expected, abs=1e-8)
-
-
 def test_no_votes_cost_nothing():
-    assert log_dirichlet_multinomial(np.array([2.0, 3.0]), np.array([0, 0])) == 0
+    assert mixture_nll(np.array([[[2.0, 3.0]]]), np.array([[0, 0]])) == 0
 
 
 def test_likelihood_of_a_mixture_is_the_mean_over_samples():

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import dirichlet_multinomial
 
 from galaxymill.splits import uniform
 from galaxymill.statistics.baselines import Baselines
@@ -27,7 +28,6 @@ from galaxymill.statistics.classification import classify, most_likely
 from galaxymill.statistics.distributions import (
     Counts,
     Values,
-    log_dirichlet_multinomial,
     mixture_nll,
     randomised_pit,
 )
@@ -124,7 +124,9 @@ def compare(
         draws = _draws([object_ids[row] for row in rows.tolist()], question)
         pit[rows, columns] = randomised_pit(alpha, n, draws)
         nll[rows, index] = mixture_nll(alpha, n)
-        nll_constant[rows, index] = -log_dirichlet_multinomial(baselines.dirichlet[columns], n)
+        nll_constant[rows, index] = -dirichlet_multinomial.logpmf(
+            n, baselines.dirichlet[columns], total[rows]
+        )
     return Comparison(
         tree=tree,
         object_ids=object_ids,
