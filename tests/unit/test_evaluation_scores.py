@@ -31,10 +31,6 @@ from galaxymill.tasks.votes.truth import compare_with_truth, latent_pit
 from galaxymill.trees.tree import load_tree
 
 
-def ids(n):
-    return [f"galaxy-{index:04d}" for index in range(n)]
-
-
 @pytest.mark.parametrize("n", [40, 300, 5000])
 def test_the_bootstrap_agrees_with_scipy(n):
     values = np.random.default_rng(n).exponential(size=n)
@@ -147,7 +143,7 @@ def class_comparison(n=200, sharpness=1.0):
     shown = true**sharpness
     shown /= shown.sum(axis=1, keepdims=True)
     predicted = {"model": shown, "constant": np.full((n, 3), 1 / 3)}
-    return ClassComparison(("a", "b", "c"), ids(n), truth, shown[:, None], predicted)
+    return ClassComparison(("a", "b", "c"), truth, predicted)
 
 
 def test_scores_of_classes_agree_with_sklearn():
@@ -169,13 +165,7 @@ def test_scores_of_classes_agree_with_sklearn():
 
 def test_one_class_alone_has_no_roc_curve():
     comparison = class_comparison()
-    only = ClassComparison(
-        comparison.classes,
-        comparison.object_ids,
-        np.zeros(200, int),
-        comparison.samples,
-        comparison.predicted,
-    )
+    only = ClassComparison(comparison.classes, np.zeros(200, int), comparison.predicted)
     found = summarise_classes(only)
     assert {scores["roc_auc"] for scores in found["classes"].values()} == {None}
     assert found["overall"]["roc_auc_macro"] is None
@@ -196,7 +186,7 @@ def number_comparison(n=1500, stretch=1.0):
     truth = rng.normal(mean[np.arange(n), member], deviation[np.arange(n), member])
     samples = np.stack([mean, stretch * deviation], axis=-1)
     predicted = {"model": mean.mean(axis=1), "constant": np.zeros(n)}
-    return NumberComparison("mass", ids(n), truth, samples, predicted)
+    return NumberComparison("mass", truth, samples, predicted)
 
 
 def test_scores_of_numbers_agree_with_numpy_and_scipy():

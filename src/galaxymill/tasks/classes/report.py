@@ -72,8 +72,7 @@ def _compare(data: EvaluationData, question: Question) -> ClassComparison:
         "constant": np.tile(frequencies, (len(data.object_ids), 1)),
         **{kind: predict_logistic(learned, k, *pair) for kind, pair in data.features.items()},
     }
-    truth = most_likely(data.labels)
-    return ClassComparison(question.answers, data.object_ids, truth, data.samples, predicted)
+    return ClassComparison(question.answers, most_likely(data.labels), predicted)
 
 
 def _headline(overall: Metrics) -> str:

@@ -55,7 +55,7 @@ def _compare(data: EvaluationData, name: str) -> NumberComparison:
         "constant": np.full(len(data.object_ids), constant),
         **{kind: predict_number(learned, *pair) for kind, pair in data.features.items()},
     }
-    return NumberComparison(name, data.object_ids, data.labels[:, 0], data.samples, predicted)
+    return NumberComparison(name, data.labels[:, 0], data.samples, predicted)
 
 
 def _headline(name: str, overall: Metrics) -> str:

@@ -1,6 +1,6 @@
 """Scores of a model that predicts a number."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,6 @@ class NumberComparison:
     ----------
     name : str
         Of the quantity.
-    object_ids : sequence of str, length n
     truth : ndarray, shape (n,)
     samples : ndarray, shape (n, n_samples, 2)
         Mean and standard deviation: the prediction is the even mixture of these Gaussians.
@@ -37,7 +36,6 @@ class NumberComparison:
     """
 
     name: str
-    object_ids: Sequence[str]
     truth: Values
     samples: Values
     predicted: Mapping[str, Values]
