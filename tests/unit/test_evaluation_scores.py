@@ -26,7 +26,7 @@ from galaxymill.tasks.classes.scores import (
     summarise_classes,
 )
 from galaxymill.tasks.numbers.scores import NumberComparison, summarise_numbers
-from galaxymill.tasks.votes.scores import compare, summarise
+from galaxymill.tasks.votes.scores import Comparison, summarise
 from galaxymill.tasks.votes.truth import compare_with_truth, latent_pit
 from galaxymill.trees.tree import load_tree
 
@@ -297,12 +297,12 @@ def test_a_model_that_knows_the_truth_is_nearer_to_it_than_the_votes(sky):
     fractions = true_fractions(truth, tree)
     keys = truth["object_id"].to_pylist()
     flat = Baselines({"constant": np.full(fractions.shape, 0.5)}, np.ones(len(tree.columns)))
-    comparison = compare(tree, keys, votes, 1000 * fractions[:, None], flat)
+    comparison = Comparison(tree, keys, votes, 1000 * fractions[:, None], flat)
     found = compare_with_truth(comparison, path)["overall"]
     assert found["rmse"] == pytest.approx(0, abs=1e-6)
     floor = summarise(comparison)["overall"]["noise_floor_rmse"]
     assert found["rmse_votes"] == pytest.approx(floor, rel=0.05)
-    shuffled = compare(tree, keys, votes, 1000 * np.roll(fractions, 1, axis=0)[:, None], flat)
+    shuffled = Comparison(tree, keys, votes, 1000 * np.roll(fractions, 1, axis=0)[:, None], flat)
     scores = compare_with_truth(shuffled, path)["overall"]
     assert scores["rmse"] > 0.1
     assert scores["coverage_90"] < 0.5
@@ -311,6 +311,8 @@ def test_a_model_that_knows_the_truth_is_nearer_to_it_than_the_votes(sky):
 def test_a_galaxy_of_another_sky_is_refused(sky):
     tree, _, votes, path = sky
     flat = Baselines({}, np.ones(len(tree.columns)))
-    comparison = compare(tree, ["elsewhere"], votes[:1], np.ones((1, 1, len(tree.columns))), flat)
+    comparison = Comparison(
+        tree, ["elsewhere"], votes[:1], np.ones((1, 1, len(tree.columns))), flat
+    )
     with pytest.raises(UserError, match=r"truth\.parquet: 'elsewhere' is not in this sky"):
         compare_with_truth(comparison, path)

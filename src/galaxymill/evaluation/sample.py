@@ -1,6 +1,7 @@
 """Who is evaluated, and who the baselines learn from."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -115,9 +116,9 @@ def choose(
         raise UserError(
             f"--split {split}: the model {told}; use --split {'folds' if folds else 'test'}"
         )
-    labels, known = read_joint_votes(votes), set(_texts(learned))
+    labels, known = read_joint_votes(votes), json.dumps(learned)
     digests = {f"votes_{n}": read_record(path).digest for n, path in enumerate(votes, 1)}
-    same = not known.isdisjoint({labels.record.digest, *digests.values()})
+    same = any(digest in known for digest in (labels.record.digest, *digests.values()))
     place = ", ".join(map(str, votes))
     if split == "all" and same:
         raise UserError(
@@ -178,18 +179,6 @@ def _galaxies(
         galaxies = _Galaxies(list(labels.object_ids), values, sides, labels.positions)
     galaxies.sides[~task.has_label(galaxies.values)] = "other"
     return galaxies
-
-
-def _texts(plain: Any) -> Iterator[str]:
-    """Every string in nested mappings and lists."""
-    if isinstance(plain, str):
-        yield plain
-    elif isinstance(plain, Mapping):
-        for value in plain.values():
-            yield from _texts(value)
-    elif isinstance(plain, Sequence):
-        for value in plain:
-            yield from _texts(value)
 
 
 def _align(votes: Votes, task: Task, paths: Sequence[Path]) -> Values:

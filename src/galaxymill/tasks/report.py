@@ -5,16 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
-from galaxymill.reporting.gallery import Line, choose_galleries, draw_gallery
+from galaxymill.reporting.gallery import Line, draw_galleries
 from galaxymill.reporting.plots import draw_calibration, short_names
 from galaxymill.reporting.plots_by import draw_errors_by
 from galaxymill.reporting.report import Plot, Section, Table
 from galaxymill.reporting.tables import flatten
 from galaxymill.statistics.baselines import Features
 from galaxymill.statistics.bootstrap import Values
-from galaxymill.statistics.calibration import calibration_sentence, verdict
+from galaxymill.statistics.calibration import verdict
 from galaxymill.statistics.covariates import Errors, errors_by
 from galaxymill.tasks.task import Task
 
@@ -61,6 +59,18 @@ class EvaluationData:
     truth: Path | None
     pictures: Callable[[Iterable[str]], dict[str, bytes]]
 
+    def galleries(
+        self,
+        errors: Values,
+        uncertainties: Values,
+        lines: Callable[[int], Sequence[Line | str]],
+        note: str,
+        legend: str,
+    ) -> Section:
+        """Show galaxies, see `draw_galleries`; ``note`` says how they are ranked."""
+        plots = draw_galleries(self.object_ids, errors, uncertainties, self.pictures, lines, legend)
+        return Section("Galaxies", [note], plots=plots)
+
 
 @dataclass(frozen=True)
 class ReportContent:
@@ -69,15 +79,6 @@ class ReportContent:
     metrics: dict[str, Any]
     headline: str
     sections: list[Section]
-
-
-_GALLERIES = {
-    "gallery": "Test galaxies drawn at random.",
-    "gallery_best": "The test galaxies predicted best.",
-    "gallery_worst": "The test galaxies predicted worst: look here for wrong images, odd labels, "
-    "and what the model cannot see.",
-    "gallery_uncertain": "The test galaxies that the model itself is least sure of.",
-}
 
 
 def scores_by_prediction(overall: Metrics) -> list[dict[str, Any]]:
@@ -140,43 +141,36 @@ def calibration_parts(
     names = short_names(parts)
     shown = {names[part]: scores for part, scores in parts.items()}
     return (
-        calibration_sentence(pooled, parts, what, kind),
+        _calibration_sentence(pooled, parts, what, kind),
         Table(name, captions[0], rows, columns, names, whole if parts else ""),
         Plot(name, captions[1], draw_calibration(pooled, shown, what)),
     )
 
 
-def galleries(
-    data: EvaluationData,
-    errors: Values,
-    uncertainties: Values,
-    lines: Callable[[int], Sequence[Line | str]],
-    note: str,
-    legend: str,
-) -> Section:
-    """Draw the four galleries.
-
-    Parameters
-    ----------
-    data : EvaluationData
-    errors, uncertainties : ndarray, shape (n,)
-        What "best", "worst" and "uncertain" mean.
-    lines : callable
-        What stands under the galaxy of a row.
-    note : str
-        Says in words how galaxies are ranked.
-    legend : str
-        Of each figure.
-    """
-    rows = {key: row for row, key in enumerate(data.object_ids)}
-    chosen = choose_galleries(data.object_ids, errors, uncertainties)
-    pictures = data.pictures(key for keys in chosen.values() for key in keys)
-
-    def draw(keys: Sequence[str]) -> Figure:
-        return draw_gallery(keys, pictures, lambda key: lines(rows[key]), legend)
-
-    plots = [Plot(name, _GALLERIES[name], draw(keys), False) for name, keys in chosen.items()]
-    return Section("Galaxies", [note], plots=plots)
+def _calibration_sentence(
+    pooled: Metrics,
+    parts: Mapping[str, Metrics],
+    what: str,
+    kind: str,
+) -> str:
+    """Say whether the predictive intervals hold as much as they promise; plain text."""
+    if pooled["coverage_90"] is None:
+        return f"The {kind} intervals could not be tested."
+    low, high = (100 * bound for bound in pooled["coverage"]["90"]["interval"])
+    text = (
+        f"The 90 % {kind} intervals hold {100 * pooled['coverage_90']:.1f} % of the "
+        f"{what} (95 % interval {low:.1f} to {high:.1f} %): {verdict(pooled)}."
+    )
+    judged: dict[str, list[str]] = {}
+    for name, scores in parts.items():
+        shown = f"{name} ({100 * (scores['coverage_90'] or 0):.0f} %)"
+        judged.setdefault(verdict(scores), []).append(shown)
+    for word in ("over-confident", "under-confident"):
+        if word in judged:
+            text += f" {word.capitalize()} on {', '.join(judged[word])}."
+    if set(judged) == {"calibrated"} and len(parts) > 1:
+        text += " So is every question by itself."
+    return text
 
 
 def dependence(

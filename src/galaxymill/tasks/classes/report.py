@@ -26,7 +26,6 @@ from galaxymill.tasks.report import (
     Metrics,
     ReportContent,
     dependence,
-    galleries,
     scores_by_prediction,
 )
 from galaxymill.tasks.votes.posterior import entropy
@@ -240,4 +239,4 @@ def _galleries(data: EvaluationData, comparison: ClassComparison) -> Section:
     legend = (
         "bar and number: probability of the labelled class, and of the model's where it differs"
     )
-    return galleries(data, errors, entropy(probabilities), lines, note, legend)
+    return data.galleries(errors, entropy(probabilities), lines, note, legend)

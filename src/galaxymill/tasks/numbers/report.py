@@ -18,7 +18,6 @@ from galaxymill.tasks.report import (
     ReportContent,
     calibration_parts,
     dependence,
-    galleries,
     scores_by_prediction,
 )
 
@@ -153,4 +152,4 @@ def _galleries(data: EvaluationData, comparison: NumberComparison) -> Section:
         "Best and worst by the absolute error; most uncertain by the standard deviation of the "
         "predicted distribution."
     )
-    return galleries(data, np.abs(predicted - truth), spread, lines, note, comparison.name)
+    return data.galleries(np.abs(predicted - truth), spread, lines, note, comparison.name)

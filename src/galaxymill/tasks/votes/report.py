@@ -19,11 +19,10 @@ from galaxymill.tasks.report import (
     ReportContent,
     calibration_parts,
     dependence,
-    galleries,
 )
 from galaxymill.tasks.votes import plots, tables
 from galaxymill.tasks.votes.posterior import mutual_information, proportion_asked
-from galaxymill.tasks.votes.scores import MIN_VOTES, Comparison, compare, galaxy_errors, summarise
+from galaxymill.tasks.votes.scores import MIN_VOTES, Comparison, galaxy_errors, summarise
 from galaxymill.tasks.votes.truth import compare_with_truth
 from galaxymill.trees.tree import Tree
 
@@ -49,7 +48,7 @@ def report_votes(data: EvaluationData, tree: Tree) -> ReportContent:
         len(data.object_ids),
     )
     votes = data.labels.astype(np.int64)
-    comparison = compare(tree, data.object_ids, votes, data.samples, baselines)
+    comparison = Comparison(tree, data.object_ids, votes, data.samples, baselines)
     metrics = {"min_votes": MIN_VOTES, **summarise(comparison)}
     names = short_names([question.name for question in tree.questions])
     sections = [
@@ -245,4 +244,4 @@ def _galleries(data: EvaluationData, comparison: Comparison, names: Mapping[str,
         "numbers: model | volunteers"
     )
     errors, uncertainty = galaxy_errors(comparison), _uncertainty(comparison)
-    return galleries(data, errors, uncertainty, lines, note, legend)
+    return data.galleries(errors, uncertainty, lines, note, legend)

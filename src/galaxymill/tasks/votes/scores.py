@@ -4,14 +4,12 @@ Everything is over test galaxies with at least ``MIN_VOTES`` votes on the questi
 fractions scatter by themselves, so each error stands beside the floor that vote noise sets.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import dirichlet_multinomial
 
 from galaxymill.splits import uniform
 from galaxymill.statistics.baselines import Baselines
@@ -41,16 +39,22 @@ CONFIDENT_FRACTION, CONFIDENT_VOTES = 0.8, 20
 """Galaxies that volunteers agree on, as in Walmsley+22 (MNRAS 509, 3966), table 3."""
 
 
-@dataclass(frozen=True)
 class Comparison:
     """Predicted and observed votes of n test galaxies, side by side.
 
-    Attributes
+    Parameters
     ----------
     tree : Tree
     object_ids : sequence of str, length n
+        They seed the random part of the PIT, so that it is the same in any order.
     votes : ndarray, shape (n, n_answers)
     concentrations : ndarray, shape (n, n_samples, n_answers)
+        Posterior samples of the model.
+    baselines : Baselines
+        For the same galaxies.
+
+    Attributes
+    ----------
     observed : ndarray, shape (n, n_answers)
         Vote fractions; NaN where the question has fewer than ``MIN_VOTES`` votes.
     variance : ndarray, shape (n, n_answers)
@@ -64,16 +68,33 @@ class Comparison:
         all galaxies; NaN where ``observed`` is.
     """
 
-    tree: Tree
-    object_ids: Sequence[str]
-    votes: Counts
-    concentrations: Values
-    observed: Values
-    variance: Values
-    predicted: Mapping[str, Values]
-    pit: Values
-    nll: Values
-    nll_constant: Values
+    def __init__(
+        self,
+        tree: Tree,
+        object_ids: Sequence[str],
+        votes: Counts,
+        concentrations: Values,
+        baselines: Baselines,
+    ) -> None:
+        self.tree, self.object_ids = tree, object_ids
+        self.votes = votes = votes.astype(np.int64)
+        self.concentrations = concentrations.astype(np.float64)
+        fractions = {"model": mean_fractions(self.concentrations, tree), **baselines.fractions}
+        self.predicted: dict[str, Values] = fractions
+        self.observed, self.variance, self.pit = np.full((3, *votes.shape), np.nan)
+        self.nll, self.nll_constant = np.full((2, len(votes), len(tree.questions)), np.nan)
+        for index, question in enumerate(tree.questions):
+            columns = question.slice
+            total = votes[:, columns].sum(axis=1)
+            rows = np.flatnonzero(total >= MIN_VOTES)
+            n, total = votes[rows, columns], total[rows, None]
+            alpha, constant = self.concentrations[rows, :, columns], baselines.dirichlet[columns]
+            observed = self.observed[rows, columns] = n / total
+            self.variance[rows, columns] = observed * (1 - observed) / (total - 1)
+            draws = _draws([object_ids[row] for row in rows.tolist()], question)
+            self.pit[rows, columns] = randomised_pit(alpha, n, draws)
+            self.nll[rows, index] = mixture_nll(alpha, n)
+            self.nll_constant[rows, index] = mixture_nll(constant[None, None], n)
 
     @cached_property
     def asked(self) -> dict[str, Values]:
@@ -84,61 +105,6 @@ class Comparison:
     def rows(self, question: Question) -> npt.NDArray[np.int64]:
         """Galaxies with enough votes on a question."""
         return np.flatnonzero(np.isfinite(self.observed[:, question.start]))
-
-
-def compare(
-    tree: Tree,
-    object_ids: Sequence[str],
-    votes: Counts,
-    concentrations: Values,
-    baselines: Baselines,
-) -> Comparison:
-    """Put predictions beside votes.
-
-    Parameters
-    ----------
-    tree : Tree
-    object_ids : sequence of str, length n
-        They seed the random part of the PIT, so that it is the same in any order.
-    votes : ndarray, shape (n, n_answers)
-    concentrations : ndarray, shape (n, n_samples, n_answers)
-        Posterior samples of the model.
-    baselines : Baselines
-        For the same galaxies.
-
-    Returns
-    -------
-    Comparison
-    """
-    votes, concentrations = votes.astype(np.int64), concentrations.astype(np.float64)
-    observed, variance, pit = np.full((3, *votes.shape), np.nan)
-    nll, nll_constant = np.full((2, len(votes), len(tree.questions)), np.nan)
-    for index, question in enumerate(tree.questions):
-        columns = question.slice
-        total = votes[:, columns].sum(axis=1)
-        rows = np.flatnonzero(total >= MIN_VOTES)
-        n, alpha = votes[rows, columns], concentrations[rows, :, columns]
-        fractions = n / total[rows, None]
-        observed[rows, columns] = fractions
-        variance[rows, columns] = fractions * (1 - fractions) / (total[rows, None] - 1)
-        draws = _draws([object_ids[row] for row in rows.tolist()], question)
-        pit[rows, columns] = randomised_pit(alpha, n, draws)
-        nll[rows, index] = mixture_nll(alpha, n)
-        nll_constant[rows, index] = -dirichlet_multinomial.logpmf(
-            n, baselines.dirichlet[columns], total[rows]
-        )
-    return Comparison(
-        tree=tree,
-        object_ids=object_ids,
-        votes=votes,
-        concentrations=concentrations,
-        observed=observed,
-        variance=variance,
-        predicted={"model": mean_fractions(concentrations, tree), **baselines.fractions},
-        pit=pit,
-        nll=nll,
-        nll_constant=nll_constant,
-    )
 
 
 def _draws(object_ids: Sequence[str], question: Question) -> Values:
