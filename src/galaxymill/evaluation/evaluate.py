@@ -134,7 +134,7 @@ def _is_made(out: Path, origin: Origin) -> bool:
 
 
 def _initial_encoder(predictor: "Predictor", sample: Sample) -> tuple["InitialEncoder | None", str]:
-    """Build the encoder as it was before training, or say why that cannot be."""
+    """Build the encoder as it was before training, or say why it is not available."""
     if not sample.train:
         return None, ""
     from galaxymill.evaluation.encoder import InitialEncoder
@@ -227,11 +227,13 @@ def _sample_sentence(counts: dict[str, Any]) -> str:
     """Say which galaxies were compared; plain text."""
     origins = {
         "test": "galaxies of the test split, which it has not learned from",
-        "val": "galaxies of the validation split, which chose its best epoch: they flatter it",
+        "val": "galaxies of the validation split, which chose its best epoch: these errors are "
+        "too low",
         "all": "galaxies of labels that were kept apart from training",
         "folds": "galaxies, each by the one member that has not learned from it "
-        "(cross-validation). That galaxy's fold chose the member's best epoch, which flatters the "
-        "model slightly; that one member of several is judged slights it",
+        "(cross-validation). The fold of a galaxy also chose the best epoch of that member, so "
+        "errors are slightly too low; the mean of all members, which a catalogue has, usually has "
+        "lower ones than one member",
     }
     skipped = counts["skipped"]
     text = (
@@ -241,8 +243,8 @@ def _sample_sentence(counts: dict[str, Any]) -> str:
     )
     if counts["split"] != "all" and not counts["known_votes"]:
         text += (
-            " These are not the very labels that the model learned from; that it has not seen "
-            "these galaxies rests on the rule of the splits being the same."
+            " The model learned from another file of labels: these galaxies are new to it only if "
+            "both files were split by the same rule."
         )
     return text
 

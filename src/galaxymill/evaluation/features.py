@@ -1,4 +1,4 @@
-"""Hand-made features of a picture: what a network has to beat.
+"""Hand-made features of a picture, for a baseline that uses no network.
 
 Light in rings around the middle, and how it is spread along each of them: colours and profile,
 then elongation, bars, arms and lopsidedness as moduli of the Fourier modes in the angle, which

@@ -1,4 +1,4 @@
-"""Who is evaluated, and who the baselines learn from."""
+"""The galaxies to evaluate, and those that the baselines learn from."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ MAX_FITTED = 10_000
 
 @dataclass(frozen=True)
 class Sample:
-    """Labelled galaxies on both sides.
+    """Labelled galaxies to evaluate, and to fit baselines to.
 
     Attributes
     ----------
@@ -150,7 +150,7 @@ def choose(
 def _near_other_folds(
     galaxies: _Galaxies, home: npt.NDArray[np.intp], folds: int
 ) -> npt.NDArray[np.bool_]:
-    """Find the galaxies near one that the member which judges them has learned from."""
+    """Find the galaxies near a training galaxy of the member that predicts them."""
     near = np.zeros(len(home), dtype=bool)
     for fold in range(folds):
         sides = np.where(home == fold, "test", "train")
@@ -182,7 +182,7 @@ def _galaxies(
 
 
 def _align(votes: Votes, task: Task, paths: Sequence[Path]) -> Values:
-    """Put the labels under the model's columns; a joint model has more than one set's."""
+    """Put labels into the model's columns; a joint model has those of several sets."""
     place = ", ".join(map(str, paths))
     lost = [column for column in votes.task.columns if column not in task.columns]
     if votes.task.kind != task.kind or lost:

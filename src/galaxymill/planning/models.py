@@ -1,4 +1,4 @@
-"""What a config's models will make of a survey, as far as a plan needs to know."""
+"""What the models of a config predict for a survey, as a plan needs it."""
 
 import shlex
 from pathlib import Path
@@ -12,7 +12,7 @@ _COLUMNS_AN_ANSWER, _COLUMNS_A_QUESTION = 3, 3
 
 
 def model_flags(config: Config, survey: str, trees: Path) -> str:
-    """Spell for the command line which models predict a survey, and what each one leaves."""
+    """Give the command-line flags of the models that predict a survey."""
     models = dict.fromkeys(
         release.model for release in config.releases.values() if release.survey == survey
     )

@@ -41,7 +41,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a survey will cost; ``str()`` is a table for people."""
+    """Estimated cost of a survey; ``str()`` gives a table."""
 
     survey: tuple[str, ...]
     steps: tuple[Step, ...]

@@ -1,4 +1,4 @@
-"""Galleries: galaxies drawn at random, the best and worst predicted, the most uncertain."""
+"""Galleries of galaxies: drawn at random, predicted best, worst, and most uncertain."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""The evaluation as files: numbers, tables, plots, and one web page that needs nothing else."""
+"""Write an evaluation: numbers, tables, plots, and one self-contained web page."""
 
 import json
 from base64 import b64encode

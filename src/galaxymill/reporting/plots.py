@@ -1,4 +1,4 @@
-"""How plots look and are written: the same, byte for byte, for the same numbers."""
+"""Plots that several reports share; the same numbers give the same files, byte for byte."""
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -58,7 +58,7 @@ def clip(label: str, length: int = MAX_LABEL) -> str:
 
 
 def plain_axes(axes: Axes) -> None:
-    """Two thin axes, small labels."""
+    """Give axes two thin lines and small labels."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(FAINT)
     axes.tick_params(colors=INK, labelsize=8, length=3)

@@ -1,4 +1,4 @@
-"""What an evaluation consists of, whatever the model predicts: sections of text, tables, plots."""
+"""The parts of a report, for any task: sections of text, tables and plots."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

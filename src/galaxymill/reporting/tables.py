@@ -1,4 +1,4 @@
-"""Tables as people and programs read them: one way to spell values, as text, Markdown and CSV."""
+"""Tables as text, Markdown and CSV, and the formatting of their values."""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence

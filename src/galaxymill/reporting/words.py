@@ -1,4 +1,4 @@
-"""Amounts as people read them: bytes, rates, durations, differences."""
+"""Bytes, rates, durations and relative differences in words."""
 
 
 def bytes_in_words(count: float) -> str:

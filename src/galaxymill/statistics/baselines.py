@@ -1,4 +1,4 @@
-"""What a network has to beat: the same answer for all galaxies, and a linear fit to features."""
+"""Baselines: constant predictions, and linear fits to features of the images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Do predicted distributions hold what they promise? Coverage from PIT values."""
+"""Calibration of predicted distributions: coverage of their intervals, from PIT values."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""How errors change with what else is known of a galaxy: its magnitude, size, redshift, votes."""
+"""Errors as a function of magnitude, size, redshift or number of votes."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -33,7 +33,7 @@ class RootMeanSquares:
 
     @classmethod
     def of(cls, residuals: Mapping[str, Values], resampled: Bootstrap) -> "RootMeanSquares":
-        """Compute them.
+        """Compute the RMSE of each prediction.
 
         Parameters
         ----------
@@ -50,7 +50,7 @@ class RootMeanSquares:
 
     @classmethod
     def mean(cls, parts: "Sequence[RootMeanSquares]") -> "RootMeanSquares":
-        """Average those of several questions, each weighing the same."""
+        """Average the RMSE of several questions with equal weights."""
         return cls(
             {k: float(np.mean([part.points[k] for part in parts])) for k in parts[0].points},
             {k: np.mean([part.draws[k] for part in parts], axis=0) for k in parts[0].draws},

@@ -1,4 +1,4 @@
-"""The status of a run as people read it."""
+"""The status of a run, as text."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ _SINGLE = {
 
 
 def status(results: Path) -> str:
-    """Say how far a run has come.
+    """Report the progress of a run.
 
     Parameters
     ----------
@@ -73,8 +73,8 @@ def _survey(results: Path, survey: str) -> str:
     fetched, rendered, *_ = states
     lines = [f"survey {survey}: {len(partitions):,} partitions, {galaxies:,} galaxies"]
     lines += [f"  {line}" for line in text_table(rows)]
-    lines += _told("cutouts", count_cutouts(fetched))
-    lines += _told("images", count_images(rendered))
+    lines += _outcomes("cutouts", count_cutouts(fetched))
+    lines += _outcomes("images", count_images(rendered))
     lines += [line for state in states for line in _failures(state)]
     return "\n".join(lines)
 
@@ -108,8 +108,8 @@ def _row(state: State, galaxies: int) -> tuple[str, ...]:
     )
 
 
-def _told(what: str, found: Galaxies) -> Iterator[str]:
-    """Lines on what became of the galaxies in a stage, the commonest reasons below."""
+def _outcomes(what: str, found: Galaxies) -> Iterator[str]:
+    """Lines on the galaxies of a stage by status, and the commonest reasons."""
     if found.counts:
         yield f"  {what}: {_counted(found.counts)}"
     some = "" if found.opened == found.faulty else f" of the newest {found.opened} partitions"

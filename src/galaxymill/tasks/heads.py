@@ -1,4 +1,4 @@
-"""The part of a network that predicts: from an encoder's features to outputs, with the loss.
+"""Heads: from an encoder's features to predictions, with the loss.
 
 Each task has its own, see `galaxymill.tasks`.
 """
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class Head(nn.Module, ABC):
-    """Dropout and a linear map; what its outputs mean is for the task's own head to say.
+    """Dropout and a linear map; each task's own head defines its outputs.
 
     Parameters
     ----------

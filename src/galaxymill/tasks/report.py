@@ -1,4 +1,4 @@
-"""What a report is made from, what it holds, and the sections that all tasks share."""
+"""Input and content of a report, and the sections that all tasks share."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -97,7 +97,7 @@ def calibration_parts(
     kind: str = "posterior predictive",
     whole: str = ALL,
 ) -> tuple[str, Table, Plot]:
-    """Show whether predicted intervals hold as much as they promise.
+    """Compare the coverage of predicted intervals with their nominal probability.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def _calibration_sentence(
     what: str,
     kind: str,
 ) -> str:
-    """Say whether the predictive intervals hold as much as they promise; plain text."""
+    """Summarise the coverage in words; plain text."""
     if pooled["coverage_90"] is None:
         return f"The {kind} intervals could not be tested."
     low, high = (100 * bound for bound in pooled["coverage"]["90"]["interval"])
@@ -185,9 +185,9 @@ def dependence(
     what = list(dict.fromkeys(row["covariate"] for row in rows))
     text = f"Columns that errors are binned by: {', '.join(what)}." if what else ""
     caption = (
-        "Errors in bins of equal number, at the median of each bin. An error that grows where "
-        "images get worse (faint, small, far) is as expected; one that is large where they are "
-        "good is a fault. Errors against the number of votes should follow the noise of the votes."
+        "Errors in bins of equal number, at the median of each bin. Errors are expected to grow "
+        "where images get worse (faint, small, far); large errors on good images point to a fault. "
+        "Errors against the number of votes should follow the noise of the votes."
     )
     table = Table("errors_by", "Errors by covariate.", rows, shown="file")
     plot = Plot("errors_by", caption, draw_errors_by(rows, names, label))

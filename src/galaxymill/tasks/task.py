@@ -1,6 +1,6 @@
-"""What a labelled set says of its galaxies and a model predicts of others: the interface of tasks.
+"""The interface of tasks: kinds of labels that a model learns and predicts.
 
-A new kind is a class of its own, in a file that is imported; nothing else names the kinds.
+A new kind is a subclass in an imported module; it is registered by its name.
 """
 
 from abc import ABC, abstractmethod

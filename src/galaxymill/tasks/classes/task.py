@@ -39,7 +39,7 @@ class ClassTask(TreeTask):
         return len(self.columns), "probabilities of the classes"
 
     def summary_fields(self) -> list[pa.Field]:
-        """List probabilities of the classes, then how sure they are."""
+        """List probabilities of the classes, then their uncertainty."""
         question = self.question
         return [
             *(

@@ -1,4 +1,4 @@
-"""How far predicted vote fractions are from observed ones, and whether the intervals hold.
+"""Errors of predicted vote fractions, and coverage of their intervals.
 
 Everything is over test galaxies with at least ``MIN_VOTES`` votes on the question. Observed
 fractions scatter by themselves, so each error stands beside the floor that vote noise sets.

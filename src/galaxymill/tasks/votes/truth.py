@@ -1,4 +1,4 @@
-"""Predictions against the truth of a simulated sky: what real votes can never tell.
+"""Predictions against the true vote fractions of a simulated sky.
 
 The Beta intervals of a catalogue are for the latent fraction, what infinitely many volunteers
 would answer. Observed fractions scatter beyond them, so only known fractions can test them.
