@@ -23,8 +23,8 @@ from galaxymill.storage.columns import field
 from galaxymill.storage.origin import Origin
 from galaxymill.storage.parquet import write_product
 from galaxymill.tasks.heads import Head
-from galaxymill.tasks.material import Findings
 from galaxymill.tasks.released import Answer, ColumnGroup, Panel, ReleaseText
+from galaxymill.tasks.report import ReportContent
 from galaxymill.tasks.task import Task
 
 N, SIDE = 48, 64
@@ -80,7 +80,7 @@ class QuadrantTask(Task):
 
     def report(self, material):
         error = np.abs(material.samples.mean(axis=1) - material.labels).mean()
-        return Findings({"error": float(error)}, f"The mean error is {error:.2f}.", [])
+        return ReportContent({"error": float(error)}, f"The mean error is {error:.2f}.", [])
 
     def difference(self, one, other):
         return float(np.abs(one - other).max())

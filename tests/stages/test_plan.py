@@ -13,7 +13,7 @@ from galaxymill.errors import UserError
 from galaxymill.images.settings import RecipeSettings
 from galaxymill.planning.plan import plan
 from galaxymill.rates import ModelUse, Rates
-from galaxymill.reporting.words import bytes_in_words, duration, in_columns
+from galaxymill.reporting.words import bytes_in_words, duration
 from galaxymill.surveys.base import Network
 from galaxymill.surveys.fetch import fetch
 from galaxymill.surveys.pixel_scale import cutout_sizes, pixel_scale_and_size
@@ -181,12 +181,4 @@ def test_bytes():
         "999 B",
         "4.8 MB",
         "7,200.0 TB",
-    ]
-
-
-def test_columns():
-    assert in_columns([("what", "n"), ("a", "10"), ("long", "1,000")]) == [
-        "what  n",
-        "a        10",
-        "long  1,000",
     ]

@@ -26,13 +26,9 @@ from galaxymill.tasks.classes.scores import (
     summarise_classes,
 )
 from galaxymill.tasks.numbers.scores import NumberComparison, summarise_numbers
-from galaxymill.tasks.votes.scores import compare, summarise
+from galaxymill.tasks.votes.scores import Comparison, summarise
 from galaxymill.tasks.votes.truth import compare_with_truth, latent_pit
 from galaxymill.trees.tree import load_tree
-
-
-def ids(n):
-    return [f"galaxy-{index:04d}" for index in range(n)]
 
 
 @pytest.mark.parametrize("n", [40, 300, 5000])
@@ -147,7 +143,7 @@ def class_comparison(n=200, sharpness=1.0):
     shown = true**sharpness
     shown /= shown.sum(axis=1, keepdims=True)
     predicted = {"model": shown, "constant": np.full((n, 3), 1 / 3)}
-    return ClassComparison(("a", "b", "c"), ids(n), truth, shown[:, None], predicted)
+    return ClassComparison(("a", "b", "c"), truth, predicted)
 
 
 def test_scores_of_classes_agree_with_sklearn():
@@ -169,13 +165,7 @@ def test_scores_of_classes_agree_with_sklearn():
 
 def test_one_class_alone_has_no_roc_curve():
     comparison = class_comparison()
-    only = ClassComparison(
-        comparison.classes,
-        comparison.object_ids,
-        np.zeros(200, int),
-        comparison.samples,
-        comparison.predicted,
-    )
+    only = ClassComparison(comparison.classes, np.zeros(200, int), comparison.predicted)
     found = summarise_classes(only)
     assert {scores["roc_auc"] for scores in found["classes"].values()} == {None}
     assert found["overall"]["roc_auc_macro"] is None
@@ -196,7 +186,7 @@ def number_comparison(n=1500, stretch=1.0):
     truth = rng.normal(mean[np.arange(n), member], deviation[np.arange(n), member])
     samples = np.stack([mean, stretch * deviation], axis=-1)
     predicted = {"model": mean.mean(axis=1), "constant": np.zeros(n)}
-    return NumberComparison("mass", ids(n), truth, samples, predicted)
+    return NumberComparison("mass", truth, samples, predicted)
 
 
 def test_scores_of_numbers_agree_with_numpy_and_scipy():
@@ -307,12 +297,12 @@ def test_a_model_that_knows_the_truth_is_nearer_to_it_than_the_votes(sky):
     fractions = true_fractions(truth, tree)
     keys = truth["object_id"].to_pylist()
     flat = Baselines({"constant": np.full(fractions.shape, 0.5)}, np.ones(len(tree.columns)))
-    comparison = compare(tree, keys, votes, 1000 * fractions[:, None], flat)
+    comparison = Comparison(tree, keys, votes, 1000 * fractions[:, None], flat)
     found = compare_with_truth(comparison, path)["overall"]
     assert found["rmse"] == pytest.approx(0, abs=1e-6)
     floor = summarise(comparison)["overall"]["noise_floor_rmse"]
     assert found["rmse_votes"] == pytest.approx(floor, rel=0.05)
-    shuffled = compare(tree, keys, votes, 1000 * np.roll(fractions, 1, axis=0)[:, None], flat)
+    shuffled = Comparison(tree, keys, votes, 1000 * np.roll(fractions, 1, axis=0)[:, None], flat)
     scores = compare_with_truth(shuffled, path)["overall"]
     assert scores["rmse"] > 0.1
     assert scores["coverage_90"] < 0.5
@@ -321,6 +311,8 @@ def test_a_model_that_knows_the_truth_is_nearer_to_it_than_the_votes(sky):
 def test_a_galaxy_of_another_sky_is_refused(sky):
     tree, _, votes, path = sky
     flat = Baselines({}, np.ones(len(tree.columns)))
-    comparison = compare(tree, ["elsewhere"], votes[:1], np.ones((1, 1, len(tree.columns))), flat)
+    comparison = Comparison(
+        tree, ["elsewhere"], votes[:1], np.ones((1, 1, len(tree.columns))), flat
+    )
     with pytest.raises(UserError, match=r"truth\.parquet: 'elsewhere' is not in this sky"):
         compare_with_truth(comparison, path)

@@ -1,37 +1,36 @@
 """What a comparison found, as text and as files."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from galaxymill.reporting.report import Plot, Row, decimal, percent, text, write_csv
+from galaxymill.reporting.tables import Row, spell, text_table, write_csv
 from galaxymill.storage.atomic import atomic_tree, exclusive
+
+if TYPE_CHECKING:
+    from galaxymill.reporting.report import Plot
 
 PRODUCT = "comparison.json"
 
-
-def _count(key: str) -> Callable[[Row], str]:
-    return lambda row: f"{row[key]:,}"
-
-
 _QUESTIONS = {
-    "question": text("question"),
-    "answers": text("answers"),
-    "galaxies": _count("n"),
-    "same answer": percent("agreement"),
-    "kappa": decimal("kappa"),
+    "question": "{question}",
+    "answers": "{answers}",
+    "galaxies": "{n:,}",
+    "same answer": "{agreement:.1%}",
+    "kappa": "{kappa:.3f}",
 }
 _COLUMNS = {
-    "galaxies": _count("n"),
-    "null in A": _count("null_only_a"),
-    "null in B": _count("null_only_b"),
-    "mean A−B": decimal("bias", "+.4f"),
-    "RMSE": decimal("rmse", ".4f"),
-    "max |A−B|": decimal("max_difference", ".4f"),
-    "rank corr.": decimal("spearman", ".4f"),
+    "column": "{pair}",
+    "galaxies": "{n:,}",
+    "null in A": "{null_only_a:,}",
+    "null in B": "{null_only_b:,}",
+    "mean A−B": "{bias:+.4f}",
+    "RMSE": "{rmse:.4f}",
+    "max |A−B|": "{max_difference:.4f}",
+    "rank corr.": "{spearman:.4f}",
 }
 
 
@@ -42,7 +41,7 @@ class Comparison:
     facts: Mapping[str, Any]
     columns: list[Row] = field(default_factory=list)
     questions: list[Row] = field(default_factory=list)
-    plots: list[Plot] = field(default_factory=list)
+    plots: "list[Plot]" = field(default_factory=list)
 
 
 def describe(found: Comparison) -> str:
@@ -50,7 +49,7 @@ def describe(found: Comparison) -> str:
     parts = [_head(found.facts)]
     if found.questions:
         parts.append(_table(_QUESTIONS, found.questions))
-    parts.append(_table({"column": _names, **_COLUMNS}, found.columns))
+    parts.append(_table(_COLUMNS, [{"pair": _names(row), **row} for row in found.columns]))
     lost = [
         f"{row['question']} ({side.upper()} alone: {row[f'unpaired_{side}']})"
         for row in found.questions
@@ -104,15 +103,6 @@ def _names(row: Row) -> str:
     return "_".join([*start, f"{{{', '.join(ends)}}}"])
 
 
-def _table(columns: Mapping[str, Callable[[Row], str]], rows: Sequence[Row]) -> str:
-    return aligned([list(columns), *([cell(row) for cell in columns.values()] for row in rows)])
-
-
-def aligned(cells: Sequence[Sequence[str]]) -> str:
-    """Align the cells of some lines: the first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = []
-    for first, *others in cells:
-        right = (f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True))
-        lines.append("  ".join([f"{first:<{widths[0]}}", *right]))
-    return "\n".join(lines)
+def _table(columns: Mapping[str, str], rows: Sequence[Row]) -> str:
+    cells = [[spell(cell, row) for cell in columns.values()] for row in rows]
+    return "\n".join(text_table([list(columns), *cells]))

@@ -1,1 +1,1 @@
-"""How good a model is: its vote fractions and intervals against volunteers' and baselines'."""
+"""Evaluation of a model on labelled galaxies, beside baselines."""

@@ -1,4 +1,4 @@
-"""Features of the encoder as it was before training: what a network brings along by itself."""
+"""Features of the encoder as it was before training."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ BATCH_SIZE = 64
 
 
 class InitialEncoder:
-    """The initial network of a model, in use as the trained one is: with the same views.
+    """The network that training started from, applied with the same views as the trained one.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ import numpy as np
 
 from galaxymill import flags
 from galaxymill.errors import UserError
-from galaxymill.evaluation.look import Seen, look, read_pictures, stack
+from galaxymill.evaluation.measure import Measurements, measure_images, read_pictures, stack
 from galaxymill.evaluation.sample import (
     MAX_FITTED,
     NEAR_ARCSEC,
@@ -27,7 +27,7 @@ from galaxymill.statistics.covariates import read_covariates
 from galaxymill.storage.atomic import atomic_tree, exclusive
 from galaxymill.storage.digest import sha256_json
 from galaxymill.storage.origin import Origin, content_digest
-from galaxymill.tasks.material import Findings, Material
+from galaxymill.tasks.report import EvaluationData, ReportContent
 from galaxymill.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -103,11 +103,11 @@ def evaluate(
         groups = source.find(wanted, unfit)
         if lacking := source.lacking(wanted, groups, unfit):
             logger.warning("evaluate: without a fit image: %s", lacking)
-        seen = look(sample, groups, predictor, encoder)
-        material = _material(card.task, sample, seen, groups, images, catalogs, truth)
+        measured = measure_images(sample, groups, predictor, encoder)
+        data = _evaluation_data(card.task, sample, measured, groups, images, catalogs, truth)
         with own_style():
-            findings = card.task.report(material)
-            report = _report(findings, model.parent.name, sample, seen, split, origin, without)
+            content = card.task.report(data)
+            report = _report(content, model.parent.name, sample, measured, split, origin, without)
             with atomic_tree(out.parent, out.name) as folder:
                 write_report(folder, out.name, report)
     logger.info("evaluate: %s", report.headline)
@@ -138,7 +138,7 @@ def _is_made(out: Path, origin: Origin) -> bool:
 
 
 def _initial_encoder(predictor: "Predictor", sample: Sample) -> tuple["InitialEncoder | None", str]:
-    """Build the encoder as it was before training, or say why that cannot be."""
+    """Build the encoder as it was before training, or say why it is not available."""
     if not sample.train:
         return None, ""
     from galaxymill.evaluation.encoder import InitialEncoder
@@ -151,37 +151,37 @@ def _initial_encoder(predictor: "Predictor", sample: Sample) -> tuple["InitialEn
         return None, f"The baseline on the frozen encoder is left out: {error}."
 
 
-def _material(
+def _evaluation_data(
     task: Task,
     sample: Sample,
-    seen: Seen,
+    measured: Measurements,
     groups: Sequence[RowGroup],
     images: Sequence[Path],
     catalogs: Sequence[Path],
     truth: Path | None,
-) -> Material:
+) -> EvaluationData:
     """Put predictions beside labels, for the galaxies that have a fit image."""
-    tested = [key for key in sample.test if key in seen.samples]
+    tested = [key for key in sample.test if key in measured.samples]
     if not tested:
         places = ", ".join(str(path) for path in images[:3]) or "no file"
         raise UserError(
             f"none of the {len(sample.test)} galaxies to evaluate has a fit image; looked in: "
             f"{places}{', …' if len(images) > 3 else ''}"
         )
-    fitted = [key for key in sample.fitted if key in seen.features]
+    fitted = [key for key in sample.fitted if key in measured.features]
     features = {
         name: (stack(found, fitted), stack(found, tested))
-        for name, found in (("ridge", seen.features), ("ridge_encoder", seen.encoder))
+        for name, found in (("ridge", measured.features), ("ridge_encoder", measured.encoder))
         if fitted and found
     }
     labels = np.stack([sample.test[key] for key in tested])
     shape = (-1, *labels.shape[1:])
     train = np.array(list(sample.train.values()), dtype=np.float64).reshape(shape)
-    return Material(
+    return EvaluationData(
         task=task,
         object_ids=tested,
         labels=labels,
-        samples=np.stack([seen.samples[key] for key in tested]).astype(np.float64),
+        samples=np.stack([measured.samples[key] for key in tested]).astype(np.float64),
         train_labels=train if len(train) else labels,
         fitted_labels=np.array([sample.train[key] for key in fitted]).reshape(shape),
         features=features,
@@ -192,10 +192,10 @@ def _material(
 
 
 def _report(
-    findings: Findings,
+    content: ReportContent,
     name: str,
     sample: Sample,
-    seen: Seen,
+    measured: Measurements,
     split: str,
     origin: Origin,
     without: str,
@@ -203,24 +203,24 @@ def _report(
     counts = {
         "model": name,
         "split": split,
-        "n_test": len(seen.samples),
+        "n_test": len(measured.samples),
         "n_train": len(sample.train),
-        "n_fitted": sum(key in sample.train for key in seen.features),
+        "n_fitted": sum(key in sample.train for key in measured.features),
         "known_votes": sample.known_votes,
         "skipped": {
             "near_training": sample.near,
-            "without_image": len(sample.test) - len(seen.samples),
+            "without_image": len(sample.test) - len(measured.samples),
         },
     }
-    metrics: dict[str, Any] = {**counts, **findings.metrics}
+    metrics: dict[str, Any] = {**counts, **content.metrics}
     metrics |= {"origin": origin.to_dict(), "digest": sha256_json(metrics)}
     text = [_sample_sentence(counts), _baseline_sentence(counts), without]
     about = Section("Sample", [paragraph for paragraph in text if paragraph])
     digests = ", ".join(f"{role} {digest[:16]}" for role, digest in origin.inputs.items())
     return Report(
         f"Evaluation of {name}",
-        findings.headline,
-        [about, *findings.sections],
+        content.headline,
+        [about, *content.sections],
         metrics,
         f"Content digests: {digests}; this evaluation {metrics['digest'][:16]}. metrics.json holds "
         "every number of this page, the CSV files its tables, the SVG files its plots.",
@@ -231,11 +231,13 @@ def _sample_sentence(counts: dict[str, Any]) -> str:
     """Say which galaxies were compared; plain text."""
     origins = {
         "test": "galaxies of the test split, which it has not learned from",
-        "val": "galaxies of the validation split, which chose its best epoch: they flatter it",
+        "val": "galaxies of the validation split, which chose its best epoch: these errors are "
+        "too low",
         "all": "galaxies of labels that were kept apart from training",
         "folds": "galaxies, each by the one member that has not learned from it "
-        "(cross-validation). That galaxy's fold chose the member's best epoch, which flatters the "
-        "model slightly; that one member of several is judged slights it",
+        "(cross-validation). The fold of a galaxy also chose the best epoch of that member, so "
+        "errors are slightly too low; the mean of all members, which a catalogue has, usually has "
+        "lower ones than one member",
     }
     skipped = counts["skipped"]
     text = (
@@ -245,8 +247,8 @@ def _sample_sentence(counts: dict[str, Any]) -> str:
     )
     if counts["split"] != "all" and not counts["known_votes"]:
         text += (
-            " These are not the very labels that the model learned from; that it has not seen "
-            "these galaxies rests on the rule of the splits being the same."
+            " The model learned from another file of labels: these galaxies are new to it only if "
+            "both files were split by the same rule."
         )
     return text
 

@@ -1,6 +1,7 @@
-"""Who is evaluated, and who the baselines learn from."""
+"""The galaxies to evaluate, and those that the baselines learn from."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ MAX_FITTED = 10_000
 
 @dataclass(frozen=True)
 class Sample:
-    """Labelled galaxies on both sides.
+    """Labelled galaxies to evaluate, and to fit baselines to.
 
     Attributes
     ----------
@@ -115,9 +116,9 @@ def choose(
         raise UserError(
             f"--split {split}: the model {told}; use --split {'folds' if folds else 'test'}"
         )
-    labels, known = read_joint_votes(votes), set(_texts(learned))
+    labels, known = read_joint_votes(votes), json.dumps(learned)
     digests = {f"votes_{n}": read_record(path).digest for n, path in enumerate(votes, 1)}
-    same = not known.isdisjoint({labels.record.digest, *digests.values()})
+    same = any(digest in known for digest in (labels.record.digest, *digests.values()))
     place = ", ".join(map(str, votes))
     if split == "all" and same:
         raise UserError(
@@ -149,7 +150,7 @@ def choose(
 def _near_other_folds(
     galaxies: _Galaxies, home: npt.NDArray[np.intp], folds: int
 ) -> npt.NDArray[np.bool_]:
-    """Find the galaxies near one that the member which judges them has learned from."""
+    """Find the galaxies near a training galaxy of the member that predicts them."""
     near = np.zeros(len(home), dtype=bool)
     for fold in range(folds):
         sides = np.where(home == fold, "test", "train")
@@ -180,20 +181,8 @@ def _galaxies(
     return galaxies
 
 
-def _texts(plain: Any) -> Iterator[str]:
-    """Every string in nested mappings and lists."""
-    if isinstance(plain, str):
-        yield plain
-    elif isinstance(plain, Mapping):
-        for value in plain.values():
-            yield from _texts(value)
-    elif isinstance(plain, Sequence):
-        for value in plain:
-            yield from _texts(value)
-
-
 def _align(votes: Votes, task: Task, paths: Sequence[Path]) -> Values:
-    """Put the labels under the model's columns; a joint model has more than one set's."""
+    """Put labels into the model's columns; a joint model has those of several sets."""
     place = ", ".join(map(str, paths))
     lost = [column for column in votes.task.columns if column not in task.columns]
     if votes.task.kind != task.kind or lost:

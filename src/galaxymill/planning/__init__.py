@@ -1,1 +1,1 @@
-"""What a run will cost, counted before anything heavy is done."""
+"""Estimates of the jobs, time and disk that a run needs."""

@@ -1,4 +1,4 @@
-"""What a survey asks of its service: galaxies, requests and bytes, tile by tile."""
+"""Count the galaxies, requests and bytes of fetching a survey."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from galaxymill.surveys.pixel_scale import RADII, cutout_sizes, require_known
 
 @dataclass
 class Asked:
-    """What fetching a survey comes to.
+    """Galaxies, requests and bytes of fetching a survey.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class Asked:
 
 
 def count_cutouts(partitions: Path, settings: ServiceSettings) -> Asked:
-    """Count what fetching the partitions of a table comes to.
+    """Count what fetching the partitions of a table needs.
 
     Raises
     ------

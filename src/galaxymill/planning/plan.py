@@ -9,7 +9,8 @@ from galaxymill.catalog.partition import read_partitions
 from galaxymill.images.settings import RecipeSettings
 from galaxymill.planning.cutouts import Asked, count_cutouts
 from galaxymill.rates import ModelUse, Rates
-from galaxymill.reporting.words import bytes_in_words, duration, in_columns, number
+from galaxymill.reporting.tables import text_table
+from galaxymill.reporting.words import bytes_in_words, duration, number
 from galaxymill.surveys.base import Network, ServiceSettings
 
 _IMAGE_BYTES_A_PIXEL = {"jpeg": 0.5, "webp": 1.5, "png": 2.0}
@@ -40,7 +41,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a survey will cost; ``str()`` is a table for people."""
+    """Estimated cost of a survey; ``str()`` gives a table."""
 
     survey: tuple[str, ...]
     steps: tuple[Step, ...]
@@ -54,7 +55,7 @@ class Plan:
         told = f"disk: {bytes_in_words(needed)} in all, {bytes_in_words(self.free)} are free here"
         if needed > self.free:
             told += ": NOT ENOUGH, unless cutouts turn out much smaller than uncompressed"
-        return "\n".join([*self.survey, "", *in_columns(rows), "", told])
+        return "\n".join([*self.survey, "", *text_table(rows), "", told])
 
 
 def plan(

@@ -1,6 +1,6 @@
-"""Galleries: galaxies drawn at random, the best and worst predicted, the most uncertain."""
+"""Galleries of galaxies: drawn at random, predicted best, worst, and most uncertain."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from galaxymill.decoding.decode import read_raster
 from galaxymill.reporting.plots import COLOURS, FAINT, INK, clip
+from galaxymill.reporting.report import Plot
 from galaxymill.splits import uniform
 from galaxymill.statistics.bootstrap import Values
 
@@ -22,74 +23,80 @@ _CELL, _SIDE, _MARGIN, _LINE = 1.45, 0.94, 0.03, 0.11
 Line = tuple[str, float, float | None]
 """An answer, the model's fraction (or probability) and the volunteers', if there is one."""
 
+_CAPTIONS = {
+    "gallery": "Test galaxies drawn at random.",
+    "gallery_best": "The test galaxies predicted best.",
+    "gallery_worst": "The test galaxies predicted worst: look here for wrong images, odd labels, "
+    "and what the model cannot see.",
+    "gallery_uncertain": "The test galaxies that the model itself is least sure of.",
+}
 
-def choose_galleries(
-    object_ids: Sequence[str], errors: Values, uncertainties: Values
-) -> dict[str, list[str]]:
-    """Choose the galaxies of each gallery.
+
+def draw_galleries(
+    object_ids: Sequence[str],
+    errors: Values,
+    uncertainties: Values,
+    read: Callable[[Iterable[str]], Mapping[str, bytes]],
+    lines: Callable[[int], Sequence[Line | str]],
+    legend: str,
+) -> list[Plot]:
+    """Draw the galleries.
 
     Parameters
     ----------
     object_ids : sequence of str, length n
     errors, uncertainties : ndarray, shape (n,)
-        NaN for galaxies that cannot be judged.
-
-    Returns
-    -------
-    dict of str to list of str
-        Of ``gallery`` (at random, but always the same), ``gallery_best``, ``gallery_worst`` and
-        ``gallery_uncertain``, each in the order to show.
-    """
-    size = COLUMNS * ROWS
-
-    def ranked(values: Values) -> list[str]:
-        rows = np.flatnonzero(np.isfinite(values))
-        rows = rows[np.argsort(values[rows], kind="stable")]
-        return [object_ids[row] for row in rows[:size]]
-
-    drawn = sorted(object_ids, key=lambda key: uniform(f"gallery:{key}"))[:size]
-    return {
-        "gallery": drawn,
-        "gallery_best": ranked(errors),
-        "gallery_worst": ranked(-errors),
-        "gallery_uncertain": ranked(-uncertainties),
-    }
-
-
-def draw_gallery(
-    shown: Sequence[str],
-    pictures: Mapping[str, bytes],
-    lines: Callable[[str], Sequence[Line | str]],
-    legend: str,
-) -> Figure:
-    """Show pictures, each with some lines on what the model and the volunteers say.
-
-    Parameters
-    ----------
-    shown : sequence of str
-        ``object_id`` in order.
-    pictures : mapping of str to bytes
-        JPEG, PNG or WebP files.
+        What "best", "worst" and "uncertain" mean; NaN for galaxies that cannot be judged.
+    read : callable
+        Reads the pictures of a few galaxies: JPEG, PNG or WebP files.
     lines : callable
-        What stands under a galaxy: a bar and a tick, or plain text; at most three lines.
+        What stands under the galaxy of a row: a bar and a tick, or plain text; three at most.
     legend : str
+        Of each figure.
 
     Returns
     -------
-    matplotlib.figure.Figure
+    list of Plot
+        ``gallery`` (at random, but always the same), ``gallery_best``, ``gallery_worst`` and
+        ``gallery_uncertain``.
     """
+
+    def ranked(values: Values) -> list[int]:
+        order: list[int] = np.argsort(values, kind="stable").tolist()
+        return [row for row in order if np.isfinite(values[row])]
+
+    drawn = sorted(range(len(object_ids)), key=lambda row: uniform(f"gallery:{object_ids[row]}"))
+    orders = (drawn, ranked(errors), ranked(-errors), ranked(-uncertainties))
+    chosen = [[object_ids[row] for row in rows[: COLUMNS * ROWS]] for rows in orders]
+    pictures = read(key for keys in chosen for key in keys)
+    return [
+        Plot(
+            name,
+            caption,
+            _draw_gallery(
+                [(key, pictures[key], lines(row)) for row, key in zip(rows, keys, strict=False)],
+                legend,
+            ),
+            vector=False,
+        )
+        for (name, caption), rows, keys in zip(_CAPTIONS.items(), orders, chosen, strict=True)
+    ]
+
+
+def _draw_gallery(shown: Sequence[tuple[str, bytes, Sequence[Line | str]]], legend: str) -> Figure:
+    """Show names and pictures, each with some lines on what the model and the volunteers say."""
     rows = max(-(-len(shown) // COLUMNS), 1)
     figure = Figure(figsize=(2.0 * COLUMNS, 2.0 * _CELL * rows + 0.4))
     figure.suptitle(legend, fontsize=9, color=INK, y=1 - 0.1 / figure.get_figheight(), va="top")
     # All in one plane, a cell 1 wide: axes of their own for each picture take ten times as long.
     axes = figure.add_axes((0, 0, 1, 1 - 0.4 / figure.get_figheight()))
-    for index, key in enumerate(shown):
+    for index, (key, picture, lines) in enumerate(shown):
         row, column = divmod(index, COLUMNS)
         left, top = column + _MARGIN, row * _CELL
         axes.text(left + _SIDE / 2, top + 0.05, clip(key, 34), ha="center", fontsize=6, color=FAINT)
         box = (left, left + _SIDE, top + _SIDE + 0.07, top + 0.07)
-        axes.imshow(read_raster(pictures[key]), extent=box)
-        for place, line in enumerate(lines(key)):
+        axes.imshow(read_raster(picture), extent=box)
+        for place, line in enumerate(lines):
             _draw_line(axes, left, top + _SIDE + 0.15 + place * _LINE, line)
     axes.set(xlim=(0, COLUMNS), ylim=(rows * _CELL, 0), aspect="auto")
     axes.set_axis_off()

@@ -1,6 +1,6 @@
-"""How plots look and are written: the same, byte for byte, for the same numbers."""
+"""Plots that several reports share; the same numbers give the same files, byte for byte."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +45,11 @@ def own_style() -> Any:
     return style.context(["default", _STYLE])
 
 
-def short_names(names: Sequence[str]) -> dict[str, str]:
+def short_names(names: Collection[str]) -> dict[str, str]:
     """Shorten questions' names by the ending they share, such as ``-dr5``."""
-    ending, *others = {name.rsplit("-", 1)[-1] for name in names}
-    if len(names) == 1 or others:
-        return {name: name for name in names}
-    return {name: name.removesuffix(f"-{ending}") for name in names}
+    endings = {name.rsplit("-", 1)[-1] for name in names}
+    shared = f"-{endings.pop()}" if len(endings) == 1 < len(names) else ""
+    return {name: name.removesuffix(shared) for name in names}
 
 
 def clip(label: str, length: int = MAX_LABEL) -> str:
@@ -59,7 +58,7 @@ def clip(label: str, length: int = MAX_LABEL) -> str:
 
 
 def plain_axes(axes: Axes) -> None:
-    """Two thin axes, small labels."""
+    """Give axes two thin lines and small labels."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(FAINT)
     axes.tick_params(colors=INK, labelsize=8, length=3)

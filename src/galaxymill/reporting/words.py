@@ -1,6 +1,4 @@
-"""Figures as people read them: bytes, durations, columns of words."""
-
-from collections.abc import Sequence
+"""Bytes, rates, durations and relative differences in words."""
 
 
 def bytes_in_words(count: float) -> str:
@@ -25,17 +23,11 @@ def duration(seconds: float) -> str:
     return f"{seconds / 86400:,.1f} days"
 
 
-def in_columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lay a table out in columns, two spaces apart; numbers, but for words, to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if _is_number(cell) else cell.ljust(width)
-            for cell, width in zip(row, widths, strict=True)
-        ).rstrip()
-        for row in rows
-    ]
-
-
-def _is_number(cell: str) -> bool:
-    return cell.replace(",", "").replace(".", "").isdigit()
+def relative(value: float, reference: float | None) -> str:
+    """Say how far below or above a reference a value is."""
+    if not reference:
+        return "not comparable with"
+    change = round(100 * (1 - value / reference))
+    if change == 0:
+        return "level with"
+    return f"{abs(change)} % {'below' if change > 0 else 'above'}"

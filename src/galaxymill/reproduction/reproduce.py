@@ -12,11 +12,11 @@ from pathlib import Path
 import typer
 import yaml
 
-from galaxymill.comparison.report import aligned
 from galaxymill.errors import UserError
 from galaxymill.paths import CHECKOUT
 from galaxymill.release.machine import environment
 from galaxymill.release.provenance import RELEASE
+from galaxymill.reporting.tables import text_table
 from galaxymill.reproduction.differences import Difference, compare_releases
 from galaxymill.reproduction.run import (
     CONFIG,
@@ -179,4 +179,5 @@ def _table(differences: Sequence[Difference]) -> str:
     lines = [("column", "table", "rows beyond", "largest", "RMS")]
     lines += [(d.column, d.table, f"{d.beyond:,}", f"{d.largest:.3g}", f"{d.rms:.3g}") for d in off]
     same = columns - len(off)
-    return f"{aligned(lines)}\n{same} of {columns} columns are identical; {rows:,} galaxies"
+    told = "\n".join(text_table(lines))
+    return f"{told}\n{same} of {columns} columns are identical; {rows:,} galaxies"

@@ -1,12 +1,14 @@
-"""What a network has to beat: the same answer for all galaxies, and a linear fit to features."""
+"""Baselines: constant predictions, and linear fits to features of the images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import minimize
 from scipy.special import digamma
+from scipy.stats import dirichlet_multinomial
 
-from galaxymill.statistics.distributions import Counts, Values, log_dirichlet_multinomial
+from galaxymill.statistics.distributions import Counts, Values
 from galaxymill.trees.tree import Tree
 
 MIN_VOTES_TO_FIT = 5
@@ -95,16 +97,13 @@ def mean_fractions(votes: Counts) -> Values:
     return np.asarray((asked / asked.sum(axis=1, keepdims=True)).mean(axis=0))
 
 
-def predict_ridge(votes: Counts, train_features: Values, test_features: Values) -> Values:
+def predict_ridge(votes: Counts, train: Values, test: Values) -> Values:
     """Regress the vote fractions of one question on features.
-
-    Features are standardised; the penalty is chosen by leave-one-out cross-validation.
 
     Parameters
     ----------
     votes : ndarray, shape (n_train, n_answers)
-    train_features : ndarray, shape (n_train, n_features)
-    test_features : ndarray, shape (n_test, n_features)
+    train, test : ndarray, shape (n_train, n_features), (n_test, n_features)
 
     Returns
     -------
@@ -112,18 +111,31 @@ def predict_ridge(votes: Counts, train_features: Values, test_features: Values) 
         Within 0 and 1. With fewer than ``MIN_GALAXIES_TO_FIT`` galaxies of
         ``MIN_VOTES_TO_FIT`` votes it is the constant prediction.
     """
+    totals = votes.sum(axis=1)
+    asked = totals >= MIN_VOTES_TO_FIT
+    if asked.sum() < MIN_GALAXIES_TO_FIT or len(test) == 0:
+        return np.tile(mean_fractions(votes), (len(test), 1))
+    return np.clip(_ridge(train[asked], votes[asked] / totals[asked, None], test), 0, 1)
+
+
+def predict_number(values: Values, train: Values, test: Values) -> Values:
+    """Regress a number on features; shape (n_test,).
+
+    With fewer than ``MIN_GALAXIES_TO_FIT`` galaxies it is the mean.
+    """
+    if len(values) < MIN_GALAXIES_TO_FIT or len(test) == 0:
+        return np.full(len(test), values.mean() if len(values) else 0.0)
+    return _ridge(train, values, test)
+
+
+def _ridge(train: Values, known: Values, test: Values) -> Values:
+    """Ridge regression on standardised features, its penalty by leave-one-out validation."""
     from sklearn.linear_model import RidgeCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    totals = votes.sum(axis=1)
-    asked = totals >= MIN_VOTES_TO_FIT
-    if asked.sum() < MIN_GALAXIES_TO_FIT or len(test_features) == 0:
-        return np.tile(mean_fractions(votes), (len(test_features), 1))
-    fractions = votes[asked] / totals[asked, None]
-    regression = make_pipeline(StandardScaler(), RidgeCV(RIDGE_ALPHAS))
-    regression.fit(train_features[asked], fractions)
-    return np.asarray(np.clip(regression.predict(test_features), 0, 1))
+    regression = make_pipeline(StandardScaler(), RidgeCV(RIDGE_ALPHAS)).fit(train, known)
+    return np.asarray(regression.predict(test))
 
 
 def fit_dirichlet(votes: Counts) -> Values:
@@ -139,8 +151,6 @@ def fit_dirichlet(votes: Counts) -> Values:
     ndarray, shape (n_answers,)
         Concentrations between 10⁻³ and 10⁴; all 1 when there are no votes.
     """
-    from scipy.optimize import minimize
-
     asked = votes[votes.sum(axis=1) > 0]
     if len(asked) == 0:
         return np.ones(votes.shape[1])
@@ -152,7 +162,8 @@ def fit_dirichlet(votes: Counts) -> Values:
         # Gradient as in Minka 2000, "Estimating a Dirichlet distribution", sect. 3.
         whole = digamma(strength) - digamma(total + strength)
         slope = whole[:, None] + digamma(asked + alpha) - digamma(alpha)
-        return -log_dirichlet_multinomial(alpha, asked).mean(), -alpha * slope.mean(axis=0)
+        likelihood = dirichlet_multinomial.logpmf(asked, alpha, total).mean()
+        return -likelihood, -alpha * slope.mean(axis=0)
 
     start = np.log(5 * mean_fractions(votes) + 0.1)
     bounds = [(np.log(1e-3), np.log(1e4))] * votes.shape[1]
@@ -202,18 +213,3 @@ def class_frequencies(classes: Counts, n_classes: int) -> Values:
     """
     counts = np.bincount(classes, minlength=n_classes) + 1.0
     return np.asarray(counts / counts.sum())
-
-
-def predict_number(values: Values, train: Values, test: Values) -> Values:
-    """Regress a number on features by ridge, features standardised; shape (n_test,).
-
-    With fewer than ``MIN_GALAXIES_TO_FIT`` galaxies it is the mean.
-    """
-    from sklearn.linear_model import RidgeCV
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    if len(values) < MIN_GALAXIES_TO_FIT or len(test) == 0:
-        return np.full(len(test), values.mean() if len(values) else 0.0)
-    regression = make_pipeline(StandardScaler(), RidgeCV(RIDGE_ALPHAS)).fit(train, values)
-    return np.asarray(regression.predict(test))

@@ -105,7 +105,12 @@ def number(value: Any) -> float | None:
 
 
 def mean(values: npt.ArrayLike) -> float | None:
-    """Mean of what is not NaN; None when there is nothing."""
+    """Mean of what is not NaN, as `number` gives it."""
+    return number(mean_of(values))
+
+
+def mean_of(values: npt.ArrayLike) -> float:
+    """Mean of what is not NaN; NaN when there is nothing."""
     array = np.asarray(values, dtype=np.float64)
     present = array[~np.isnan(array)]
-    return number(present.mean()) if present.size else None
+    return float(present.mean()) if present.size else np.nan

@@ -1,4 +1,4 @@
-"""Do predicted distributions hold what they promise? Coverage from PIT values."""
+"""Calibration of predicted distributions: coverage of their intervals, from PIT values."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -86,44 +86,6 @@ def verdict(scores: Mapping[str, Any]) -> str:
     if low < 0.9 - TOLERANCE or high > 0.9 + TOLERANCE:
         return "too few galaxies to say"
     return "calibrated"
-
-
-def calibration_sentence(
-    pooled: Mapping[str, Any],
-    parts: Mapping[str, Mapping[str, Any]],
-    what: str,
-    kind: str = "posterior predictive",
-) -> str:
-    """Say whether the predictive intervals hold what they promise; plain text.
-
-    Parameters
-    ----------
-    pooled : mapping
-        Scores of everything together, from `calibration`, with ``n`` and ``coverage_90``.
-    parts : mapping of str to mapping
-        The same by question.
-    what : str
-        What lies in the intervals, e.g. ``"observed counts"``.
-    kind : str
-        Of the intervals.
-    """
-    if pooled["coverage_90"] is None:
-        return f"The {kind} intervals could not be tested."
-    low, high = (100 * bound for bound in pooled["coverage"]["90"]["interval"])
-    text = (
-        f"The 90 % {kind} intervals hold {100 * pooled['coverage_90']:.1f} % of the "
-        f"{what} (95 % interval {low:.1f} to {high:.1f} %): {verdict(pooled)}."
-    )
-    judged: dict[str, list[str]] = {}
-    for name, scores in parts.items():
-        shown = f"{name} ({100 * (scores['coverage_90'] or 0):.0f} %)"
-        judged.setdefault(verdict(scores), []).append(shown)
-    for word in ("over-confident", "under-confident"):
-        if word in judged:
-            text += f" {word.capitalize()} on {', '.join(judged[word])}."
-    if set(judged) == {"calibrated"} and len(parts) > 1:
-        text += " So is every question by itself."
-    return text
 
 
 def reliability(

@@ -1,4 +1,4 @@
-"""How errors change with what else is known of a galaxy: its magnitude, size, redshift, votes."""
+"""Errors as a function of magnitude, size, redshift or number of votes."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from galaxymill.statistics.bootstrap import Values, number
@@ -34,21 +36,16 @@ def read_covariates(catalogs: Sequence[Path], object_ids: Sequence[str]) -> dict
     dict of str to ndarray, shape (n,)
         NaN where a galaxy is in none, or its value is null.
     """
-    places = {key: row for row, key in enumerate(object_ids)}
-    found: dict[str, Values] = {}
+    wanted = pa.array(object_ids, pa.string())
+    frames = [pd.DataFrame(index=list(object_ids))]
     for path in catalogs:
         read_record(path, "ingest")
         names = [field.name for field in pq.read_schema(path) if _is_number(field)]
         for batch in read_batches(path, ["object_id", *names], rows=10_000):
-            keys = batch["object_id"].to_pylist()
-            rows = [(place, places[key]) for place, key in enumerate(keys) if key in places]
-            if not rows:
-                continue
-            here, there = np.array(rows).T
-            for name in names:
-                column = found.setdefault(name, np.full(len(object_ids), np.nan))
-                column[there] = batch[name].cast(pa.float64()).to_numpy()[here]
-    return found
+            rows = batch.filter(pc.is_in(batch["object_id"], wanted)).to_pandas()
+            frames.append(rows.set_index("object_id").astype(np.float64))
+    found = pd.concat(frames).groupby(level=0).last().reindex(list(object_ids))
+    return {str(name): found[name].to_numpy(np.float64) for name in found}
 
 
 def _is_number(field: pa.Field) -> bool:
@@ -110,34 +107,32 @@ def errors_by(
 
 
 def _binned(errors: Errors, values: Values) -> list[dict[str, Any]]:
-    known = np.flatnonzero(np.isfinite(values) & np.isfinite(errors.model))
+    columns = {"value": values, "model": errors.model, "constant": errors.constant}
+    floor = np.nan if errors.floor is None else errors.floor
+    known = pd.DataFrame({**columns, "floor": floor}).dropna(subset=["value", "model"])
     bins = min(MAX_BINS, len(known) // FEWEST)
     if bins < 2:
         return []
-    edges = np.unique(np.quantile(values[known], np.linspace(0, 1, bins + 1)))
-    place = np.clip(np.searchsorted(edges, values[known], side="right") - 1, 0, len(edges) - 2)
-    groups = [known[place == index] for index in range(len(edges) - 1)]
-    groups = [group for group in groups if len(group) >= FEWEST]
-    return [_one_bin(errors, values, group) for group in groups] if len(groups) > 1 else []
+    edges = np.unique(known["value"].quantile(np.linspace(0, 1, bins + 1)))
+    place = np.clip(np.searchsorted(edges, known["value"], side="right"), 1, len(edges) - 1)
+    groups = [group for _, group in known.groupby(place) if len(group) >= FEWEST]
+    return [_scores(group, errors.is_square) for group in groups] if len(groups) > 1 else []
 
 
-def _one_bin(errors: Errors, values: Values, rows: Any) -> dict[str, Any]:
-    def scale(squares: Values) -> float:
-        average = squares[rows].mean()
-        return float(np.sqrt(average) if errors.is_square else average)
-
-    model = scale(errors.model)
-    uncertainty = errors.model[rows].std(ddof=1) / np.sqrt(len(rows))
-    if errors.is_square:
+def _scores(group: pd.DataFrame, is_square: bool) -> dict[str, Any]:
+    averages = group[["model", "constant", "floor"]].mean()
+    uncertainty = group["model"].sem()
+    if is_square:
+        averages = np.sqrt(averages)
         # The error of a root, to first order (the delta method).
-        uncertainty = uncertainty / (2 * model) if model else 0.0
+        uncertainty = uncertainty / (2 * averages["model"]) if averages["model"] else 0.0
     return {
-        "low": number(values[rows].min()),
-        "high": number(values[rows].max()),
-        "median": number(np.median(values[rows])),
-        "n": len(rows),
-        "error": number(model),
+        "low": number(group["value"].min()),
+        "high": number(group["value"].max()),
+        "median": number(group["value"].median()),
+        "n": len(group),
+        "error": number(averages["model"]),
         "uncertainty": number(uncertainty),
-        "constant": number(scale(errors.constant)),
-        "noise_floor": None if errors.floor is None else number(scale(errors.floor)),
+        "constant": number(averages["constant"]),
+        "noise_floor": number(averages["floor"]),
     }

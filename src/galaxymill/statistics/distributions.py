@@ -5,32 +5,11 @@ A model gives each galaxy S samples of concentrations; its prediction is their e
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import betaln, gammaln, logsumexp
+from scipy.special import betaln, logsumexp
+from scipy.stats import dirichlet_multinomial
 
 Values = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
-
-
-def log_dirichlet_multinomial(concentrations: Values, votes: Counts | Values) -> Values:
-    """Log probability of the votes on one question (Minka 2000, "Estimating a Dirichlet
-    distribution", sect. 3, with the multinomial coefficient).
-
-    Parameters
-    ----------
-    concentrations : ndarray, shape (..., n_answers)
-        Positive.
-    votes : ndarray, shape (..., n_answers)
-        Broadcast against the concentrations.
-
-    Returns
-    -------
-    ndarray, shape (...)
-        Natural logarithm; 0 where there are no votes.
-    """
-    total, strength = votes.sum(-1), concentrations.sum(-1)
-    answers = gammaln(votes + concentrations) - gammaln(concentrations) - gammaln(votes + 1)
-    whole = gammaln(strength) + gammaln(total + 1) - gammaln(total + strength)
-    return np.asarray(whole + answers.sum(-1))
 
 
 def mixture_nll(concentrations: Values, votes: Counts) -> Values:
@@ -46,7 +25,7 @@ def mixture_nll(concentrations: Values, votes: Counts) -> Values:
     ndarray, shape (n,)
         ``-log mean_s DM(votes | concentrations_s)``.
     """
-    each = log_dirichlet_multinomial(concentrations, votes[:, None, :])
+    each = dirichlet_multinomial.logpmf(votes[:, None], concentrations, votes.sum(axis=-1)[:, None])
     return np.asarray(np.log(each.shape[1]) - logsumexp(each, axis=1))
 
 

@@ -1,1 +1,1 @@
-"""How far a run has come, from its products and logs alone: no daemon, no record of its own."""
+"""Status of a run, from its products, locks and logs."""

@@ -1,4 +1,4 @@
-"""What became of the galaxies of finished partitions: counts, and the reasons of what failed."""
+"""Counts of the galaxies of finished partitions by status, and the reasons of failures."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ _TELLING = flags.mask(
 
 @dataclass(frozen=True)
 class Galaxies:
-    """What became of the galaxies of one survey's cutouts, or images.
+    """Counts and reasons of one survey's cutouts, or images.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ def count_cutouts(state: State) -> Galaxies:
     faulty = []
     for part, time in state.done.items():
         product = state.stage.products / f"{part}.parquet"
-        counts = _told(state.stage.logs / f"{part}.log", part, time)
+        counts = _counts_of_log(state.stage.logs / f"{part}.log", part, time)
         if counts is None:
             counts = _statuses(product)
         statuses.update(counts)
@@ -90,13 +90,13 @@ def _opened(
     newest = [product for _, product in sorted(faulty, reverse=True)[:_READ]]
     reasons = Reasons()
     for product in newest:
-        with as_it_is(product):
+        with if_it_is_there(product):
             for key, reason in read(product):
                 reasons.add(reason, key)
     return Galaxies(counts, reasons, len(newest), len(faulty))
 
 
-def _told(log: Path, part: str, written: float) -> dict[str, int] | None:
+def _counts_of_log(log: Path, part: str, written: float) -> dict[str, int] | None:
     try:
         if log.stat().st_mtime < written:
             return None
@@ -107,15 +107,15 @@ def _told(log: Path, part: str, written: float) -> dict[str, int] | None:
 
 def _statuses(product: Path) -> dict[str, int]:
     counts: dict[str, int] = {}
-    with as_it_is(product):
+    with if_it_is_there(product):
         column = pq.read_table(product, columns=["status"])["status"]
         counts |= {row["values"]: row["counts"] for row in pc.value_counts(column).to_pylist()}
     return counts
 
 
 @contextmanager
-def as_it_is(product: Path) -> Iterator[None]:
-    """Pass over a product that has just been taken away to be made anew."""
+def if_it_is_there(product: Path) -> Iterator[None]:
+    """Skip a product that was removed meanwhile, to be made again."""
     try:
         yield
     except FileNotFoundError:

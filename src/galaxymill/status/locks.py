@@ -1,4 +1,4 @@
-"""Who is writing: the locks of products, looked at without taking them."""
+"""Whether a product is being written: its lock is read but not taken."""
 
 import fcntl
 import json
@@ -45,7 +45,7 @@ def is_written(lock: Path, log_time: float) -> bool:
 
 
 def _is_held(descriptor: int) -> bool:
-    """Ask the system for a lock that stands against a writer's, without getting one."""
+    """Ask the system whether another process holds the lock."""
     wanted = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
     try:
         answer = fcntl.fcntl(descriptor, fcntl.F_GETLK, wanted)

@@ -1,4 +1,4 @@
-"""What a job's log says of it: how far it is, how it ended, what it counted."""
+"""Progress, failures and counts, read from the log of a job."""
 
 import os
 import re
@@ -11,7 +11,7 @@ _COUNT = re.compile(r"(\d+) ([a-z_0-9]+)")
 
 
 class Progress(NamedTuple):
-    """How far a job says it is: items that are still to do, and how many it does a second."""
+    """Progress of a job: items still to do, and items a second."""
 
     left: int
     rate: float

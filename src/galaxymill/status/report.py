@@ -1,4 +1,4 @@
-"""The status of a run as people read it."""
+"""The status of a run, as text."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -9,9 +9,10 @@ from galaxymill.catalog.partition import read_partitions
 from galaxymill.errors import UserError
 from galaxymill.paths import fill
 from galaxymill.reasons import Reasons
-from galaxymill.reporting.words import duration, in_columns
+from galaxymill.reporting.tables import text_table
+from galaxymill.reporting.words import duration
 from galaxymill.stages import STAGES
-from galaxymill.status.galaxies import Galaxies, as_it_is, count_cutouts, count_images
+from galaxymill.status.galaxies import Galaxies, count_cutouts, count_images, if_it_is_there
 from galaxymill.status.locks import is_written
 from galaxymill.status.logs import read_failure, tail
 from galaxymill.status.stage import Stage, State, read_state
@@ -22,7 +23,7 @@ _SINGLE = ("labels", "train", "evaluate", "release")
 
 
 def status(results: Path) -> str:
-    """Say how far a run has come.
+    """Report the progress of a run.
 
     Parameters
     ----------
@@ -68,9 +69,9 @@ def _survey(results: Path, survey: str) -> str:
     rows += [_row(state, galaxies) for state in states]
     fetched, rendered, *_ = states
     lines = [f"survey {survey}: {len(partitions):,} partitions, {galaxies:,} galaxies"]
-    lines += [f"  {line}" for line in in_columns(rows)]
-    lines += _told("cutouts", count_cutouts(fetched))
-    lines += _told("images", count_images(rendered))
+    lines += [f"  {line}" for line in text_table(rows)]
+    lines += _outcomes("cutouts", count_cutouts(fetched))
+    lines += _outcomes("images", count_images(rendered))
     lines += [line for state in states for line in _failures(state)]
     return "\n".join(lines)
 
@@ -100,7 +101,7 @@ def _is_of(results: Path, prediction: str, survey: str) -> bool:
         source = images / product.name
         if not source.is_file():
             return False
-        with as_it_is(product):
+        with if_it_is_there(product):
             made_from = read_record(product).origin["inputs"].get("images")
             return bool(made_from == read_record(source).digest)
     logs = fill("<logs>/predict", results) / prediction
@@ -128,8 +129,8 @@ def _row(state: State, galaxies: int) -> tuple[str, ...]:
     )
 
 
-def _told(what: str, found: Galaxies) -> Iterator[str]:
-    """Lines on what became of the galaxies in a stage, the commonest reasons below."""
+def _outcomes(what: str, found: Galaxies) -> Iterator[str]:
+    """Lines on the galaxies of a stage by status, and the commonest reasons."""
     if found.counts:
         yield f"  {what}: {_counted(found.counts)}"
     some = "" if found.opened == found.faulty else f" of the newest {found.opened} partitions"

@@ -1,4 +1,4 @@
-"""No question has more votes than the answers that lead to it; what does is left out and told."""
+"""Checks of labels: a question with more votes than its parent answers is left out and reported."""
 
 import csv
 from collections import Counter

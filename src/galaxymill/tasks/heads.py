@@ -1,4 +1,4 @@
-"""The part of a network that predicts: from an encoder's features to outputs, with the loss.
+"""Heads: from an encoder's features to predictions, with the loss.
 
 Each task has its own, see `galaxymill.tasks`.
 """

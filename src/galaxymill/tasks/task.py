@@ -1,6 +1,6 @@
-"""What a labelled set says of its galaxies and a model predicts of others: the interface of tasks.
+"""The interface of tasks: kinds of labels that a model learns and predicts.
 
-A new kind is a class of its own, in a file that is imported; nothing else names the kinds.
+A new kind is a subclass in an imported module; it is registered by its name.
 """
 
 from abc import ABC, abstractmethod
@@ -18,7 +18,7 @@ from galaxymill.tasks.released import SAMPLES, ColumnGroup, Panel, ReleaseText
 if TYPE_CHECKING:
     from galaxymill.tasks.checks import CheckSettings, Dropped
     from galaxymill.tasks.heads import Head
-    from galaxymill.tasks.material import Findings, Material
+    from galaxymill.tasks.report import EvaluationData, ReportContent
 
 Floats = npt.NDArray[np.float64]
 Values = npt.NDArray[Any]
@@ -112,7 +112,7 @@ class Task(ABC):
         """Make the part of the network that predicts, for an encoder of so many features."""
 
     @abstractmethod
-    def report(self, material: "Material") -> "Findings":
+    def report(self, data: "EvaluationData") -> "ReportContent":
         """Compare predictions with labels, for the page of an evaluation."""
 
     @abstractmethod

@@ -1,1 +1,1 @@
-"""One of some classes."""
+"""The task of classes."""

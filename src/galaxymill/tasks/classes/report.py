@@ -1,8 +1,5 @@
 """The report of a model that names one of some classes."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -10,195 +7,159 @@ from galaxymill.reporting.gallery import Line
 from galaxymill.reporting.plots import (
     COLOURS,
     FAINT,
+    LABELS,
     clip,
     draw_bars,
     draw_confusion,
     panels,
     plain_axes,
 )
-from galaxymill.reporting.report import (
-    Plot,
-    Section,
-    Table,
-    bounds,
-    decimal,
-    ends,
-    percent,
-    show_percent,
-    text,
-)
-from galaxymill.statistics.baselines import NAMES, class_frequencies, predict_logistic
+from galaxymill.reporting.report import Plot, Section, Table
+from galaxymill.reporting.tables import flatten, spell
+from galaxymill.statistics.baselines import class_frequencies, predict_logistic
 from galaxymill.statistics.calibration import reliability
 from galaxymill.statistics.classification import most_likely
 from galaxymill.statistics.covariates import Errors
 from galaxymill.tasks.classes.scores import ClassComparison, summarise_classes
-from galaxymill.tasks.material import Findings, Material, argmax, dependence, galleries
+from galaxymill.tasks.report import (
+    EvaluationData,
+    Metrics,
+    ReportContent,
+    dependence,
+    scores_by_prediction,
+)
 from galaxymill.tasks.votes.posterior import entropy
 from galaxymill.trees.tree import Question
 
 MAX_CURVES = 10
 
-Metrics = Mapping[str, Any]
 
-
-def report_classes(material: Material, question: Question) -> Findings:
+def report_classes(data: EvaluationData, question: Question) -> ReportContent:
     """Compare predicted classes with the labels.
 
     Parameters
     ----------
-    material : Material
+    data : EvaluationData
     question : Question
         Its answers are the classes.
 
     Returns
     -------
-    Findings
+    ReportContent
     """
-    comparison = _compare(material, question)
+    comparison = _compare(data, question)
     metrics = summarise_classes(comparison)
-    for name, learned in zip(comparison.classes, _learned(material), strict=True):
-        metrics["classes"][name]["n_train"] = learned
+    is_known = data.train_labels is not data.labels
+    for scores, count in zip(
+        metrics["classes"].values(), data.train_labels.sum(axis=0), strict=True
+    ):
+        scores["n_train"] = int(count) if is_known else None
     sections = [
         _accuracy(comparison, metrics),
-        _calibration(comparison, metrics),
-        _dependence(material, comparison, question.name),
-        _galleries(material, comparison),
+        _calibration(comparison, metrics["overall"]),
+        _dependence(data, comparison, question.name),
+        _galleries(data, comparison),
     ]
-    return Findings(metrics, _headline(metrics["overall"]), sections)
+    return ReportContent(metrics, _headline(metrics["overall"]), sections)
 
 
-def _learned(material: Material) -> list[int | None]:
-    """How many training galaxies each class has; None where no training galaxies were given."""
-    if material.train_labels is material.labels:
-        return [None] * material.labels.shape[1]
-    return [int(count) for count in material.train_labels.sum(axis=0)]
-
-
-def _compare(material: Material, question: Question) -> ClassComparison:
-    k, n = len(question.answers), len(material.object_ids)
-    frequencies = class_frequencies(argmax(material.train_labels), k)
+def _compare(data: EvaluationData, question: Question) -> ClassComparison:
+    k, learned = len(question.answers), most_likely(data.fitted_labels)
+    frequencies = class_frequencies(most_likely(data.train_labels), k)
     predicted = {
-        "model": material.samples.mean(axis=1),
-        "constant": np.tile(frequencies, (n, 1)),
+        "model": data.samples.mean(axis=1),
+        "constant": np.tile(frequencies, (len(data.object_ids), 1)),
+        **{kind: predict_logistic(learned, k, *pair) for kind, pair in data.features.items()},
     }
-    learned = argmax(material.fitted_labels)
-    for name, (train, test) in material.features.items():
-        predicted[name] = predict_logistic(learned, k, train, test)
-    truth = argmax(material.labels)
-    return ClassComparison(
-        question.answers, material.object_ids, truth, material.samples, predicted
-    )
+    return ClassComparison(question.answers, most_likely(data.labels), predicted)
 
 
 def _headline(overall: Metrics) -> str:
-    constant = overall["baselines"]["constant"]
-    return (
-        f"On {overall['n']} galaxies the model names the right class of "
-        f"{show_percent(overall['accuracy'])} (95 % interval "
-        f"{show_percent(overall['accuracy_interval'][0])} to "
-        f"{show_percent(overall['accuracy_interval'][1])}); always naming the most frequent one, "
-        f"{overall['majority']['answer']}, would be right for "
-        f"{show_percent(overall['majority']['accuracy'])}. Its log loss is "
-        f"{overall['log_loss']:.3f}, that of the training frequencies {constant['log_loss']:.3f}."
+    return spell(
+        "On {n} galaxies the model names the right class of {accuracy:.1%} (95 % interval "
+        "{accuracy_low:.1%} to {accuracy_high:.1%}); always naming the most frequent one, "
+        "{majority_answer}, would be right for {majority_accuracy:.1%}. Its log loss is "
+        "{log_loss:.3f}, that of the training frequencies {constant_log_loss:.3f}.",
+        flatten(overall),
     )
 
 
 def _metrics_table(overall: Metrics) -> Table:
-    averages = [f"{s}_{kind}" for kind in ("macro", "weighted") for s in ("precision", "recall")]
-    averages += ["f1_macro", "f1_weighted"]
-    rows: list[dict[str, Any]] = []
     majority = overall["majority"]
-    everyone = {"model": overall, **overall["baselines"], "majority": majority}
-    for name, scores in everyone.items():
-        row: dict[str, Any] = {"prediction": name, "accuracy": scores["accuracy"]}
-        row |= ends("accuracy", scores.get("accuracy_interval"))
-        for key in ("log_loss", "brier"):
-            row |= {key: scores.get(key), **ends(key, scores.get(f"{key}_interval"))}
-            row |= ends(f"{key}_difference", scores.get(f"{key}_difference_interval"))
-        rows.append(row | {key: scores.get(key) for key in averages})
+    rows = [*scores_by_prediction(overall), {"prediction": "majority", **flatten(majority)}]
     columns = {
-        "prediction": lambda row: {"model": "model", **NAMES}.get(
-            row["prediction"], f"majority: {majority['answer']}"
-        ),
-        "accuracy": percent("accuracy"),
-        "log loss": decimal("log_loss"),
-        "model minus this": bounds("log_loss_difference"),
-        "Brier": decimal("brier"),
-        "precision": decimal("precision_macro"),
-        "recall": decimal("recall_macro"),
-        "F1": decimal("f1_macro"),
-        "weighted F1": decimal("f1_weighted"),
+        "prediction": "{prediction}",
+        "accuracy": "{accuracy:.1%}",
+        "log loss": "{log_loss:.3f}",
+        "model minus this": "{log_loss_difference_low:.3f} to {log_loss_difference_high:.3f}",
+        "Brier": "{brier:.3f}",
+        "precision": "{precision_macro:.3f}",
+        "recall": "{recall_macro:.3f}",
+        "F1": "{f1_macro:.3f}",
+        "weighted F1": "{f1_weighted:.3f}",
     }
     caption = (
         "The model beside its baselines. Log loss in nats and Brier score: smaller is better; "
         "“model minus this” is the 95 % bootstrap interval of the paired difference in log loss. "
         "Precision, recall and F1: means over classes, and weighted by how frequent they are."
     )
-    return Table("metrics", caption, rows, columns, lambda row: row["prediction"] == "model")
+    names = {**LABELS, "majority": f"majority: {majority['answer']}"}
+    return Table("metrics", caption, rows, columns, names, "model")
+
+
+def _classes_table(metrics: Metrics) -> Table:
+    rows = [{"class": name, **scores} for name, scores in metrics["classes"].items()]
+    columns = {
+        "class": "{class}",
+        "learned from": "{n_train:.0f}",
+        "galaxies": "{support:.0f}",
+        "precision": "{precision:.3f}",
+        "recall": "{recall:.3f}",
+        "F1": "{f1:.3f}",
+        "ROC AUC": "{roc_auc:.3f}",
+    }
+    caption = (
+        "Scores by class, and how many galaxies it was learned from and is judged by; ROC AUC of "
+        "one against the rest."
+    )
+    return Table("classes", caption, rows, columns)
 
 
 def _accuracy(comparison: ClassComparison, metrics: Metrics) -> Section:
     overall = metrics["overall"]
-    everyone = {"model": overall, **overall["baselines"]}
-    classes = [{"class": name, **scores} for name, scores in metrics["classes"].items()]
-    by_class = {
-        "class": text("class"),
-        "learned from": decimal("n_train", ".0f"),
-        "galaxies": decimal("support", ".0f"),
-        **{name: decimal(name.lower()) for name in ("precision", "recall")},
-        "F1": decimal("f1"),
-        "ROC AUC": decimal("roc_auc"),
-    }
-    untested = [row["class"] for row in classes if not row["support"]]
+    untested = [name for name, scores in metrics["classes"].items() if not scores["support"]]
     told = f"No galaxy here is of class {', '.join(untested)}: how well it is found is not known."
     matrix = {f"all {overall['n']} galaxies": (comparison.classes, overall["confusion"])}
-    values = {kind: [each["log_loss"], each["brier"]] for kind, each in everyone.items()}
+    values = {
+        row["prediction"]: [row["log_loss"], row["brier"]] for row in scores_by_prediction(overall)
+    }
     errors = [overall["log_loss_interval"], overall["brier_interval"]]
     bars = draw_bars(values, ["log loss", "Brier score"], "smaller is better", errors)
+    confused = "Confusion matrix: galaxies by label (down) and the model's class (across)."
+    curves = "Receiver operating curves, each class against the rest."
     return Section(
         "Classes",
         [told] if untested else [],
+        [_metrics_table(overall), _classes_table(metrics)],
         [
-            _metrics_table(overall),
-            Table(
-                "classes",
-                "Scores by class, and how many galaxies it was learned from and is judged by; ROC "
-                "AUC of one against the rest.",
-                classes,
-                by_class,
-            ),
-        ],
-        [
-            Plot("errors", "Proper scores of the model and its baselines.", bars),
-            Plot(
-                "confusion",
-                "Confusion matrix: galaxies by label (down) and the model's class (across).",
-                draw_confusion(matrix, "label"),
-            ),
-            Plot(
-                "predictions",
-                "Receiver operating curves, each class against the rest.",
-                _draw_roc(comparison, metrics),
-            ),
+            Plot("errors", "Log loss and Brier score of the model and its baselines.", bars),
+            Plot("confusion", confused, draw_confusion(matrix, "label")),
+            Plot("predictions", curves, _draw_roc(comparison, metrics["classes"])),
         ],
     )
 
 
-def _draw_roc(comparison: ClassComparison, metrics: Metrics) -> Figure:
+def _draw_roc(comparison: ClassComparison, classes: Metrics) -> Figure:
     from sklearn.metrics import roc_curve
 
     figure, (axes,) = panels(1, 1, 4.8, 4.2)
     axes.plot([0, 1], [0, 1], color=FAINT, lw=1, ls="--")
-    defined = [
-        (index, name)
-        for index, name in enumerate(comparison.classes)
-        if metrics["classes"][name]["roc_auc"] is not None
-    ]
-    for index, name in defined[:MAX_CURVES]:
+    areas = [(index, name, classes[name]["roc_auc"]) for index, name in enumerate(classes)]
+    defined = [each for each in areas if each[2] is not None]
+    for index, name, area in defined[:MAX_CURVES]:
         scores = comparison.predicted["model"][:, index]
         false, true, _ = roc_curve(comparison.truth == index, scores)
-        label = f"{clip(name)}: {metrics['classes'][name]['roc_auc']:.3f}"
-        axes.plot(false, true, lw=1.5, label=label)
+        axes.plot(false, true, lw=1.5, label=f"{clip(name)}: {area:.3f}")
     if defined:
         title = {"title": "area under the curve", "title_fontsize": 8}
         axes.legend(fontsize=7.5, frameon=False, loc="lower right", **title)
@@ -208,74 +169,67 @@ def _draw_roc(comparison: ClassComparison, metrics: Metrics) -> Figure:
     return figure
 
 
-def _calibration(comparison: ClassComparison, metrics: Metrics) -> Section:
+def _calibration(comparison: ClassComparison, overall: Metrics) -> Section:
     probabilities = comparison.predicted["model"]
+    confidence, right = probabilities.max(axis=1), most_likely(probabilities) == comparison.truth
     curves = {
         "all classes": (probabilities.ravel(), np.eye(probabilities.shape[1])[comparison.truth]),
-        "most likely class": (
-            probabilities.max(axis=1),
-            (most_likely(probabilities) == comparison.truth).astype(np.float64),
-        ),
+        "most likely class": (confidence, right.astype(np.float64)),
     }
     rows = []
     figure, axes_list = panels(2, 2, 3.6, 3.5)
     for axes, (name, (predicted, hits)) in zip(axes_list, curves.items(), strict=True):
-        x, y, errors = reliability(predicted, hits.ravel())
+        x, y, errors = np.round(reliability(predicted, hits.ravel()), 6)
         axes.plot([0, 1], [0, 1], color=FAINT, lw=1, ls="--")
         axes.errorbar(x, y, errors, fmt="o-", color=COLOURS["model"], ms=4, lw=1.6)
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", title=name)
         axes.title.set_fontsize(9)
         plain_axes(axes)
-        for predicted_mean, share, error in zip(x, y, errors, strict=True):
-            row = {"curve": name, "predicted": predicted_mean, "observed": share, "error": error}
-            rows.append({key: round(v, 6) if key != "curve" else v for key, v in row.items()})
+        keys = ("curve", "predicted", "observed", "error")
+        rows += [dict(zip(keys, (name, *point), strict=True)) for point in np.c_[x, y, errors]]
     figure.supxlabel("predicted probability", fontsize=9)
-    figure.supylabel("share that is so", fontsize=9)
-    error = metrics["overall"]["calibration_error"]
-    accuracy = metrics["overall"]["accuracy"]
-    confidence = float(probabilities.max(axis=1).mean())
-    change = confidence - accuracy
+    figure.supylabel("share of galaxies that are of the class", fontsize=9)
+    change = float(confidence.mean()) - overall["accuracy"]
     word = "over-confident" if change > 0.05 else "under-confident" if change < -0.05 else "fair"
-    sentence = (
-        f"The model's mean probability of the class it names is {show_percent(confidence)}, and it "
-        f"is right for {show_percent(accuracy)}: {word}. The mean gap between confidence and "
-        f"accuracy (expected calibration error, Guo+17) is {show_percent(error)}."
+    sentence = spell(
+        "The model's mean probability of the class it names is {confidence:.1%}, and it is right "
+        "for {accuracy:.1%}: {word}. The mean gap between confidence and accuracy (expected "
+        "calibration error, Guo+17) is {calibration_error:.1%}.",
+        {**flatten(overall), "confidence": float(confidence.mean()), "word": word},
     )
     caption = (
-        "Reliability: how often what was given a probability is so, with standard errors; on the "
-        "diagonal, probabilities mean what they say."
+        "Reliability: of the galaxies that were given a probability of a class, the share that are "
+        "of that class, with standard errors; on the diagonal where the two are equal."
     )
     table = Table("calibration", "Reliability curves.", rows, shown="file")
     return Section("Calibration", [sentence], [table], [Plot("calibration", caption, figure)])
 
 
-def _dependence(material: Material, comparison: ClassComparison, name: str) -> Section:
-    wrong = {
-        kind: (most_likely(comparison.predicted[kind]) != comparison.truth).astype(np.float64)
+def _dependence(data: EvaluationData, comparison: ClassComparison, name: str) -> Section:
+    model, constant = (
+        (most_likely(comparison.predicted[kind]) != comparison.truth).astype(np.float64)
         for kind in ("model", "constant")
-    }
-    errors = [Errors(name, wrong["model"], wrong["constant"], is_square=False)]
-    return dependence(material, errors, {}, {name: name}, "share of wrong classes")
+    )
+    errors = [Errors(name, model, constant, is_square=False)]
+    return dependence(data, errors, {}, {name: name}, "share of wrong classes")
 
 
-def _galleries(material: Material, comparison: ClassComparison) -> Section:
-    probabilities, truth = comparison.predicted["model"], comparison.truth
-    places = {key: row for row, key in enumerate(comparison.object_ids)}
+def _galleries(data: EvaluationData, comparison: ClassComparison) -> Section:
+    probabilities, truth, classes = (
+        comparison.predicted["model"],
+        comparison.truth,
+        comparison.classes,
+    )
+    named = most_likely(probabilities)
 
-    def lines(key: str) -> list[Line | str]:
-        row = places[key]
-        named = int(probabilities[row].argmax())
-        found: list[Line | str] = [
-            (
-                f"label: {comparison.classes[truth[row]]}",
-                float(probabilities[row, truth[row]]),
-                None,
-            )
+    def lines(row: int) -> list[Line]:
+        said = {"label": truth[row], "model": named[row]}
+        if said["label"] == said["model"]:
+            del said["model"]
+        return [
+            (f"{who}: {classes[one]}", float(probabilities[row, one]), None)
+            for who, one in said.items()
         ]
-        if named != truth[row]:
-            model = float(probabilities[row, named])
-            found.append((f"model: {comparison.classes[named]}", model, None))
-        return found
 
     note = (
         "Best and worst by the probability of the labelled class; most uncertain by the entropy of "
@@ -285,4 +239,4 @@ def _galleries(material: Material, comparison: ClassComparison) -> Section:
     legend = (
         "bar and number: probability of the labelled class, and of the model's where it differs"
     )
-    return galleries(material, errors, entropy(probabilities), lines, note, legend)
+    return data.galleries(errors, entropy(probabilities), lines, note, legend)

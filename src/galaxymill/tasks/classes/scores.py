@@ -17,18 +17,13 @@ class ClassComparison:
     Attributes
     ----------
     classes : sequence of str, length k
-    object_ids : sequence of str, length n
     truth : ndarray of int, shape (n,)
-    samples : ndarray, shape (n, n_samples, k)
-        Probabilities.
     predicted : dict of str to ndarray, shape (n, k)
         Probabilities by ``model`` (the mean over its samples) and by each baseline.
     """
 
     classes: Sequence[str]
-    object_ids: Sequence[str]
     truth: Indices
-    samples: Values
     predicted: Mapping[str, Values]
 
 

@@ -19,7 +19,7 @@ from galaxymill.trees.tree import Question
 
 if TYPE_CHECKING:
     from galaxymill.tasks.heads import Head
-    from galaxymill.tasks.material import Findings, Material
+    from galaxymill.tasks.report import EvaluationData, ReportContent
 
 logger = logging.getLogger("galaxymill")
 
@@ -44,7 +44,7 @@ class ClassTask(TreeTask):
         return len(self.columns), "probabilities of the classes"
 
     def summary_fields(self) -> list[pa.Field]:
-        """List probabilities of the classes, then how sure they are."""
+        """List probabilities of the classes, then their uncertainty."""
         question = self.question
         return [
             *(
@@ -99,8 +99,8 @@ class ClassTask(TreeTask):
 
         return SoftmaxHead(features, len(self.columns), settings.dropout)
 
-    def report(self, material: "Material") -> "Findings":
+    def report(self, data: "EvaluationData") -> "ReportContent":
         """Compare the classes."""
         from galaxymill.tasks.classes.report import report_classes
 
-        return report_classes(material, self.question)
+        return report_classes(data, self.question)

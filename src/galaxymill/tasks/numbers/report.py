@@ -1,82 +1,60 @@
 """The report of a model that predicts a number."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from galaxymill.reporting.gallery import Line
-from galaxymill.reporting.plots import (
-    COLOURS,
-    FAINT,
-    draw_bars,
-    draw_calibration,
-    panels,
-    plain_axes,
-)
-from galaxymill.reporting.report import (
-    Plot,
-    Section,
-    Table,
-    bounds,
-    decimal,
-    ends,
-    relative,
-    show,
-    show_interval,
-)
+from galaxymill.reporting.plots import COLOURS, FAINT, LABELS, draw_bars, panels, plain_axes
+from galaxymill.reporting.report import Plot, Section, Table
+from galaxymill.reporting.tables import flatten, spell
+from galaxymill.reporting.words import relative
 from galaxymill.statistics.baselines import NAMES, predict_number
-from galaxymill.statistics.calibration import calibration_sentence
 from galaxymill.statistics.covariates import Errors
-from galaxymill.tasks.material import Findings, Material, dependence, galleries
 from galaxymill.tasks.numbers.scores import NumberComparison, summarise_numbers
-from galaxymill.tasks.votes.tables import calibration_table
+from galaxymill.tasks.report import (
+    EvaluationData,
+    Metrics,
+    ReportContent,
+    calibration_parts,
+    dependence,
+    scores_by_prediction,
+)
 
-Metrics = Mapping[str, Any]
 
-
-def report_numbers(material: Material, name: str) -> Findings:
+def report_numbers(data: EvaluationData, name: str) -> ReportContent:
     """Compare predicted numbers with the labels.
 
     Parameters
     ----------
-    material : Material
+    data : EvaluationData
     name : str
         Of the quantity.
 
     Returns
     -------
-    Findings
+    ReportContent
     """
-    comparison = _compare(material, name)
+    comparison = _compare(data, name)
     metrics = summarise_numbers(comparison)
     overall = metrics["overall"]
     sections = [
         _errors(comparison, overall),
-        _calibration(comparison, overall),
-        _dependence(material, comparison),
-        _galleries(material, comparison),
+        _calibration(name, overall),
+        _dependence(data, comparison),
+        _galleries(data, comparison),
     ]
-    return Findings(metrics, _headline(comparison.name, overall), sections)
+    return ReportContent(metrics, _headline(name, overall), sections)
 
 
-def _compare(material: Material, name: str) -> NumberComparison:
-    n = len(material.object_ids)
-    learned = material.fitted_labels[:, 0]
+def _compare(data: EvaluationData, name: str) -> NumberComparison:
+    learned, constant = data.fitted_labels[:, 0], data.train_labels[:, 0].mean()
     predicted = {
-        "model": material.samples[..., 0].mean(axis=1),
-        "constant": np.full(n, material.train_labels[:, 0].mean()),
+        "model": data.samples[..., 0].mean(axis=1),
+        "constant": np.full(len(data.object_ids), constant),
+        **{kind: predict_number(learned, *pair) for kind, pair in data.features.items()},
     }
-    for baseline, (train, test) in material.features.items():
-        predicted[baseline] = predict_number(learned, train, test)
-    return NumberComparison(
-        name,
-        material.object_ids,
-        material.labels[:, 0],
-        material.samples,
-        predicted,
-    )
+    return NumberComparison(name, data.labels[:, 0], data.samples, predicted)
 
 
 def _headline(name: str, overall: Metrics) -> str:
@@ -84,49 +62,37 @@ def _headline(name: str, overall: Metrics) -> str:
         f"{relative(overall['rmse'], other['rmse'])} the {NAMES[kind]}"
         for kind, other in overall["baselines"].items()
     )
-    rmse, bias, scatter = (show(overall[key], ".3g") for key in ("rmse", "bias", "scatter"))
-    return (
-        f"On {overall['n']} galaxies the model's RMSE of {name} is {rmse} (95 % interval "
-        f"{show_interval(overall['rmse_interval'], '.3g')}): {against}. Its bias is {bias}, its "
-        f"scatter without outliers {scatter}."
+    return spell(
+        "On {n} galaxies the model's RMSE of {name} is {rmse:.3g} (95 % interval {rmse_low:.3g} to "
+        "{rmse_high:.3g}): {against}. Its bias is {bias:.3g}, its scatter without outliers "
+        "{scatter:.3g}.",
+        {**flatten(overall), "name": name, "against": against},
     )
 
 
 def _errors(comparison: NumberComparison, overall: Metrics) -> Section:
-    everyone = {"model": overall, **overall["baselines"]}
-    rows = []
-    for name, scores in everyone.items():
-        rows.append(
-            {
-                "prediction": name,
-                **{key: scores[key] for key in ("rmse", "mae", "bias", "scatter")},
-                **ends("rmse", scores["rmse_interval"]),
-                **ends("bias", scores["bias_interval"]),
-                **ends("difference", scores.get("difference_interval")),
-                "nll": scores.get("nll"),
-            }
-        )
     columns = {
-        "prediction": lambda row: {"model": "model", **NAMES}[row["prediction"]],
-        "RMSE": decimal("rmse", ".4g"),
-        "95 % interval": bounds("rmse", ".3g"),
-        "model minus this": bounds("difference", ".3g"),
-        "MAE": decimal("mae", ".4g"),
-        "bias": decimal("bias", ".3g"),
-        "scatter": decimal("scatter", ".4g"),
+        "prediction": "{prediction}",
+        "RMSE": "{rmse:.4g}",
+        "95 % interval": "{rmse_low:.3g} to {rmse_high:.3g}",
+        "model minus this": "{difference_low:.3g} to {difference_high:.3g}",
+        "MAE": "{mae:.4g}",
+        "bias": "{bias:.3g}",
+        "scatter": "{scatter:.4g}",
     }
     caption = (
         f"Errors of {comparison.name}, with 95 % bootstrap intervals over galaxies; “model minus "
         "this” is the paired difference in RMSE. Bias: mean of predicted − true. Scatter: 1.4826 "
         "times the median absolute deviation of the residuals."
     )
-    values = {kind: [scores["rmse"]] for kind, scores in everyone.items()}
+    rows = scores_by_prediction(overall)
+    values = {row["prediction"]: [row["rmse"]] for row in rows}
     label = f"RMSE of {comparison.name} (smaller is better)"
     bars = draw_bars(values, [""], label, [overall["rmse_interval"]], spec=".3g")
     return Section(
         comparison.name,
         [],
-        [Table("metrics", caption, rows, columns, lambda row: row["prediction"] == "model")],
+        [Table("metrics", caption, rows, columns, LABELS, "model")],
         [
             Plot("errors", "RMSE of the model and its baselines.", bars),
             Plot("predictions", "Predicted and true values, and residuals.", _scatter(comparison)),
@@ -154,41 +120,31 @@ def _scatter(comparison: NumberComparison) -> Figure:
     return figure
 
 
-def _calibration(comparison: NumberComparison, overall: Metrics) -> Section:
-    caption = (
+def _calibration(name: str, overall: Metrics) -> Section:
+    captions = (
         "Share of true values inside the central intervals of the predictive distribution, a "
-        "mixture of the model's Gaussians."
+        "mixture of the model's Gaussians.",
+        "Left: where each true value lies in its predicted distribution. Right: how many values "
+        "the predictive intervals hold.",
     )
-    drawn = (
-        "Are the uncertainties honest? Where each true value lies in its predicted distribution, "
-        "and how many the predictive intervals hold."
+    sentence, table, plot = calibration_parts(
+        "calibration", overall, {}, "true values", captions, whole=name
     )
-    return Section(
-        "Calibration",
-        [calibration_sentence(overall, {}, "true values")],
-        [calibration_table("calibration", caption, {comparison.name: overall}, "")],
-        [Plot("calibration", drawn, draw_calibration(overall, {}, "true values"))],
-    )
+    return Section("Calibration", [sentence], [table], [plot])
 
 
-def _dependence(material: Material, comparison: NumberComparison) -> Section:
-    model, constant = (
-        (comparison.predicted[kind] - comparison.truth) ** 2 for kind in ("model", "constant")
-    )
-    name = comparison.name
-    return dependence(
-        material, [Errors(name, model, constant)], {}, {name: name}, f"RMSE of {name}"
-    )
+def _dependence(data: EvaluationData, comparison: NumberComparison) -> Section:
+    name, predicted = comparison.name, comparison.predicted
+    model, constant = ((predicted[kind] - comparison.truth) ** 2 for kind in ("model", "constant"))
+    return dependence(data, [Errors(name, model, constant)], {}, {name: name}, f"RMSE of {name}")
 
 
-def _galleries(material: Material, comparison: NumberComparison) -> Section:
-    places = {key: row for row, key in enumerate(comparison.object_ids)}
-    predicted, spread = comparison.predicted["model"], comparison.spread
+def _galleries(data: EvaluationData, comparison: NumberComparison) -> Section:
+    truth, predicted, spread = comparison.truth, comparison.predicted["model"], comparison.spread
 
-    def lines(key: str) -> list[Line | str]:
-        row = places[key]
+    def lines(row: int) -> list[str]:
         return [
-            f"true {comparison.truth[row]:.4g}",
+            f"true {truth[row]:.4g}",
             f"model {predicted[row]:.4g} ± {spread[row]:.2g}",
         ]
 
@@ -196,5 +152,4 @@ def _galleries(material: Material, comparison: NumberComparison) -> Section:
         "Best and worst by the absolute error; most uncertain by the standard deviation of the "
         "predicted distribution."
     )
-    errors = np.abs(predicted - comparison.truth)
-    return galleries(material, errors, spread, lines, note, comparison.name)
+    return data.galleries(np.abs(predicted - truth), spread, lines, note, comparison.name)

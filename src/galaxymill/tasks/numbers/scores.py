@@ -1,15 +1,23 @@
 """Scores of a model that predicts a number."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.special import logsumexp
-from scipy.stats import norm
+from scipy.stats import median_abs_deviation, norm
 
-from galaxymill.statistics.bootstrap import Bootstrap, Values, interval, number, pooled_draws
+from galaxymill.statistics.bootstrap import (
+    Bootstrap,
+    Values,
+    interval,
+    mean,
+    number,
+    pooled_draws,
+)
 from galaxymill.statistics.calibration import calibration
+from galaxymill.statistics.errors import RootMeanSquares
 
 
 @dataclass(frozen=True)
@@ -20,7 +28,6 @@ class NumberComparison:
     ----------
     name : str
         Of the quantity.
-    object_ids : sequence of str, length n
     truth : ndarray, shape (n,)
     samples : ndarray, shape (n, n_samples, 2)
         Mean and standard deviation: the prediction is the even mixture of these Gaussians.
@@ -29,7 +36,6 @@ class NumberComparison:
     """
 
     name: str
-    object_ids: Sequence[str]
     truth: Values
     samples: Values
     predicted: Mapping[str, Values]
@@ -69,39 +75,20 @@ def summarise_numbers(comparison: NumberComparison) -> dict[str, Any]:
         intervals; ``baselines``.
     """
     resampled = Bootstrap(len(comparison.truth))
-    own, own_draws, scores = _errors(comparison.predicted["model"], comparison.truth, resampled)
-    baselines = {}
-    for name, values in comparison.predicted.items():
-        if name != "model":
-            rmse, draws, other = _errors(values, comparison.truth, resampled)
-            other["difference"] = number(own - rmse)
-            other["difference_interval"] = interval(own_draws - draws)
-            baselines[name] = other
+    residuals = {name: each - comparison.truth for name, each in comparison.predicted.items()}
+    scores = RootMeanSquares.of(residuals, resampled).scores()
+    for name, residual in residuals.items():
+        own = scores if name == "model" else scores["baselines"][name]
+        own["mae"] = mean(np.abs(residual))
+        own["bias"] = mean(residual)
+        own["bias_interval"] = interval(pooled_draws(resampled, residual))
+        own["scatter"] = number(1.4826 * median_abs_deviation(residual))
     found = calibration(comparison.pit[:, None], resampled)
     overall = {
         "n": len(comparison.truth),
         **scores,
-        "nll": number(comparison.nll.mean()),
+        "nll": mean(comparison.nll),
         "coverage_90": found["coverage"]["90"]["value"],
         **found,
-        "baselines": baselines,
     }
     return {"overall": overall}
-
-
-def _errors(
-    predicted: Values, truth: Values, resampled: Bootstrap
-) -> tuple[float, Values, dict[str, Any]]:
-    """RMSE, its bootstrap draws, and all scores."""
-    residual = predicted - truth
-    rmse = float(np.sqrt((residual**2).mean()))
-    draws = np.sqrt(pooled_draws(resampled, residual**2))
-    scores = {
-        "rmse": number(rmse),
-        "rmse_interval": interval(draws),
-        "mae": number(np.abs(residual).mean()),
-        "bias": number(residual.mean()),
-        "bias_interval": interval(pooled_draws(resampled, residual)),
-        "scatter": number(1.4826 * np.median(np.abs(residual - np.median(residual)))),
-    }
-    return rmse, draws, scores

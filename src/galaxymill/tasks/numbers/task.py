@@ -16,7 +16,7 @@ from galaxymill.tasks.task import Floats, HeadSettings, Task, Values
 
 if TYPE_CHECKING:
     from galaxymill.tasks.heads import Head
-    from galaxymill.tasks.material import Findings, Material
+    from galaxymill.tasks.report import EvaluationData, ReportContent
 
 _BISECTIONS = 50
 
@@ -86,11 +86,11 @@ class NumberTask(Task):
 
         return GaussianHead(features, settings.dropout)
 
-    def report(self, material: "Material") -> "Findings":
+    def report(self, data: "EvaluationData") -> "ReportContent":
         """Compare numbers and their intervals."""
         from galaxymill.tasks.numbers.report import report_numbers
 
-        return report_numbers(material, self.name)
+        return report_numbers(data, self.name)
 
     def difference(self, one: Values, other: Values) -> float:
         """Largest difference of a mean, in standard deviations."""

@@ -63,7 +63,7 @@ def draw_scatter(comparison: Comparison, metrics: Metrics, names: Mapping[str, s
     return figure
 
 
-def gallery_lines(comparison: Comparison, row: int, names: Mapping[str, str]) -> list[Line | str]:
+def gallery_lines(comparison: Comparison, names: Mapping[str, str], row: int) -> list[Line | str]:
     """Give the volunteers' leading answers of a galaxy, on the questions that say most."""
     lines: list[Line | str] = []
     for place, question in enumerate(_relevant(comparison, row)):

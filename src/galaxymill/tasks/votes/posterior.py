@@ -6,6 +6,7 @@ question's vote fractions is the mixture of S Dirichlet distributions.
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import entr
 
 from galaxymill.trees.tree import Question, Tree
 
@@ -128,9 +129,7 @@ def _mixture_quantiles(
 
 def entropy(fractions: Floats) -> Floats:
     """Give Shannon's entropy, in nats, of a categorical distribution along the last axis."""
-    safe = np.where(fractions > 0, fractions, 1)
-    result: Floats = -(fractions * np.log(safe)).sum(axis=-1)
-    return result
+    return np.asarray(entr(fractions).sum(axis=-1))
 
 
 def mutual_information(concentrations: Floats, question: Question) -> tuple[Floats, Floats]:

@@ -1,88 +1,67 @@
 """The report of a model of volunteers' votes."""
 
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
 
 import numpy as np
 
-from galaxymill.reporting.gallery import Line
-from galaxymill.reporting.plots import (
-    clip,
-    draw_bars,
-    draw_calibration,
-    draw_confusion,
-    short_names,
-)
-from galaxymill.reporting.report import (
-    Plot,
-    Section,
-    relative,
-    show,
-    show_interval,
-)
+from galaxymill.reporting.plots import clip, draw_bars, draw_confusion, short_names
+from galaxymill.reporting.report import Plot, Section
+from galaxymill.reporting.tables import flatten, spell
+from galaxymill.reporting.words import relative
 from galaxymill.statistics.baselines import NAMES, predict_baselines
 from galaxymill.statistics.bootstrap import Values
-from galaxymill.statistics.calibration import calibration_sentence
 from galaxymill.statistics.covariates import Errors
-from galaxymill.tasks.material import Findings, Material, dependence, galleries
-from galaxymill.tasks.votes import plots as votes_plots
-from galaxymill.tasks.votes.posterior import mutual_information, proportion_asked
-from galaxymill.tasks.votes.scores import (
-    MIN_VOTES,
-    Comparison,
-    compare,
-    galaxy_errors,
-    summarise,
-)
-from galaxymill.tasks.votes.tables import (
+from galaxymill.tasks.report import (
     ALL,
-    answers_table,
-    calibration_table,
-    classification_table,
-    questions_table,
-    truth_table,
+    EvaluationData,
+    Metrics,
+    ReportContent,
+    calibration_parts,
+    dependence,
 )
+from galaxymill.tasks.votes import plots, tables
+from galaxymill.tasks.votes.posterior import mutual_information, proportion_asked
+from galaxymill.tasks.votes.scores import MIN_VOTES, Comparison, galaxy_errors, summarise
 from galaxymill.tasks.votes.truth import compare_with_truth
 from galaxymill.trees.tree import Tree
 
-Metrics = Mapping[str, Any]
 
-
-def report_votes(material: Material, tree: Tree) -> Findings:
+def report_votes(data: EvaluationData, tree: Tree) -> ReportContent:
     """Compare predicted votes with the volunteers'.
 
     Parameters
     ----------
-    material : Material
+    data : EvaluationData
     tree : Tree
         The questions.
 
     Returns
     -------
-    Findings
+    ReportContent
     """
     baselines = predict_baselines(
         tree,
-        material.train_labels.astype(np.int64),
-        material.fitted_labels.astype(np.int64),
-        material.features,
-        len(material.object_ids),
+        data.train_labels.astype(np.int64),
+        data.fitted_labels.astype(np.int64),
+        data.features,
+        len(data.object_ids),
     )
-    votes = material.labels.astype(np.int64)
-    comparison = compare(tree, material.object_ids, votes, material.samples, baselines)
+    votes = data.labels.astype(np.int64)
+    comparison = Comparison(tree, data.object_ids, votes, data.samples, baselines)
     metrics = {"min_votes": MIN_VOTES, **summarise(comparison)}
     names = short_names([question.name for question in tree.questions])
     sections = [
         _fractions(comparison, metrics, names),
         _classification(tree, metrics, names),
-        _calibration(metrics, names),
-        _dependence(material, comparison, metrics, names),
+        _calibration(metrics),
+        _dependence(data, comparison, metrics, names),
     ]
-    if material.truth is not None:
-        metrics["truth"] = compare_with_truth(comparison, material.truth)
-        sections.append(_truth(metrics["truth"], names))
-    sections.append(_galleries(material, comparison, names))
-    return Findings(metrics, headline(metrics), sections)
+    if data.truth is not None:
+        metrics["truth"] = compare_with_truth(comparison, data.truth)
+        sections.append(_truth(metrics["truth"]))
+    sections.append(_galleries(data, comparison, names))
+    return ReportContent(metrics, headline(metrics), sections)
 
 
 def asked_questions(metrics: Metrics) -> dict[str, Metrics]:
@@ -112,67 +91,65 @@ def headline(metrics: Metrics) -> str:
         for kind, other in scores["baselines"].items()
         if kind != "dirichlet"
     )
-    return (
-        f"On {scores['n']} galaxies the model's RMSE on {name} is {scores['rmse']:.3f} "
-        f"(95 % interval {show_interval(scores['rmse_interval'])}): {against}; vote noise alone "
-        f"sets a floor of {show(scores['noise_floor_rmse'])}."
+    return spell(
+        "On {n} galaxies the model's RMSE on {name} is {rmse:.3f} (95 % interval {rmse_low:.3f} to "
+        "{rmse_high:.3f}): {against}; the noise of the votes alone gives {noise_floor_rmse:.3f}.",
+        {**flatten(scores), "name": name, "against": against},
     )
 
 
 def _fractions(comparison: Comparison, metrics: Metrics, names: Mapping[str, str]) -> Section:
     asked = asked_questions(metrics)
-    floors = [scores["noise_floor_rmse"] for scores in asked.values()]
-    values = {"model": [scores["rmse"] for scores in asked.values()]}
-    for kind in metrics["overall"]["baselines"]:
-        if kind == "dirichlet":  # In fractions it is hardly another constant; see the table.
-            continue
-        values[kind] = [scores["baselines"][kind]["rmse"] for scores in asked.values()]
-    ticks = [f"{names[name]}  (n = {scores['n']})" for name, scores in asked.items()]
+    # In fractions the Dirichlet is hardly another constant; the table has it.
+    shown = [kind for kind in metrics["overall"]["baselines"] if kind != "dirichlet"]
+    values = {"model": [scores["rmse"] for scores in asked.values()]} | {
+        kind: [scores["baselines"][kind]["rmse"] for scores in asked.values()] for kind in shown
+    }
     bars = draw_bars(
         values,
-        ticks,
+        [f"{names[name]}  (n = {scores['n']})" for name, scores in asked.items()],
         "RMSE of vote fractions (smaller is better)",
         [scores["rmse_interval"] for scores in asked.values()],
-        floors,
+        [scores["noise_floor_rmse"] for scores in asked.values()],
     )
     return Section(
         "Vote fractions",
         [_mean_sentence(metrics["mean_of_questions"]), likelihood_sentence(metrics)],
-        [questions_table(metrics), answers_table(metrics)],
+        [tables.questions_table(metrics), tables.answers_table(metrics)],
         [
             Plot("errors", _ERRORS, bars),
-            Plot("predictions", _PREDICTIONS, votes_plots.draw_scatter(comparison, metrics, names)),
+            Plot("predictions", _PREDICTIONS, plots.draw_scatter(comparison, metrics, names)),
         ],
     )
 
 
 _ERRORS = (
     "Root-mean-square error of vote fractions, question by question, all answers together. Black "
-    "lines: 95 % bootstrap intervals over galaxies. The red line is what the sampling of "
-    "volunteers alone would leave of a perfect prediction."
+    "lines: 95 % bootstrap intervals over galaxies. The red line is the error that a perfect "
+    "prediction would have, as only so many volunteers voted."
 )
 _PREDICTIONS = (
     "Predicted and observed vote fractions; one point is one galaxy. The orange line is the mean "
     "observed fraction in bins of the predicted one: a reliability curve, on the diagonal when "
-    "predictions are right on average. Points of a perfect prediction still scatter, by the floor "
-    "given in each panel."
+    "predictions are right on average. The points of a perfect prediction scatter, too, by the "
+    "noise of the votes (“floor” in each panel)."
 )
 
 
 def _mean_sentence(scores: Metrics) -> str:
     if scores["rmse"] is None:
         return "No question has galaxies with enough votes."
-    constant = scores["baselines"]["constant"]
-    return (
-        f"The mean RMSE over questions ({scores['n_questions']} of them) is {scores['rmse']:.3f} "
-        f"({show_interval(scores['rmse_interval'])}), that of the constant prediction "
-        f"{constant['rmse']:.3f}; the difference is {show(constant['difference'])} "
-        f"({show_interval(constant['difference_interval'])})."
+    return spell(
+        "The mean RMSE over questions ({n_questions} of them) is {rmse:.3f} ({rmse_low:.3f} to "
+        "{rmse_high:.3f}), that of the constant prediction {constant_rmse:.3f}; the difference is "
+        "{constant_difference:.3f} ({constant_difference_low:.3f} to "
+        "{constant_difference_high:.3f}).",
+        flatten(scores),
     )
 
 
 def likelihood_sentence(metrics: Metrics) -> str:
-    """Name the questions on which the model says nothing a constant would not; plain text."""
+    """Name the questions on which the constant Dirichlet is as likely as the model; plain text."""
     asked = asked_questions(metrics)
     weak = [name for name, scores in asked.items() if scores["nll"] >= scores["nll_constant"]]
     if not asked:
@@ -187,44 +164,33 @@ def _classification(tree: Tree, metrics: Metrics, names: Mapping[str, str]) -> S
     for question in tree.questions:
         found = metrics["questions"][question.name]["classification"]["asked"]
         if found["n"]:
-            matrices[f"{clip(names[question.name])}\nn = {found['n']}"] = (
-                question.answers,
-                found["confusion"],
-            )
+            title = f"{clip(names[question.name])}\nn = {found['n']}"
+            matrices[title] = question.answers, found["confusion"]
     drawn = (
         "Confusion matrices of the galaxies that were asked: number of galaxies by the "
         "volunteers' answer (down) and the model's (across); the shade is the share of the row."
     )
-    plots = [Plot("confusion", drawn, draw_confusion(matrices, "volunteers' answer"))]
-    return Section("Classification", [], [classification_table(metrics)], plots)
+    confusion = Plot("confusion", drawn, draw_confusion(matrices, "volunteers' answer"))
+    return Section("Classification", [], [tables.classification_table(metrics)], [confusion])
 
 
-def _calibration(metrics: Metrics, names: Mapping[str, str]) -> Section:
-    asked = asked_questions(metrics)
-    parts = {**asked, ALL: metrics["overall"]}
-    caption = (
+def _calibration(metrics: Metrics) -> Section:
+    captions = (
         "Share of observed counts inside the central intervals of the posterior predictive "
         "distribution: a mixture over the model's samples of beta-binomials, at each galaxy's own "
-        "number of votes (randomised probability integral transform, Czado+09)."
+        "number of votes (randomised probability integral transform, Czado+09).",
+        "Left: where each observed count lies in its predicted distribution. Right: how many "
+        "counts the predictive intervals hold. Above, all questions together (with the 95 % "
+        "bootstrap interval); below, question by question.",
     )
-    plot = Plot(
-        "calibration",
-        "Are the uncertainties honest? Where each observed count lies in its predicted "
-        "distribution, and how many counts the predictive intervals hold; pooled above (with the "
-        "95 % bootstrap interval), question by question below.",
-        draw_calibration(
-            metrics["overall"],
-            {names[name]: scores for name, scores in asked.items()},
-            "observed counts",
-        ),
+    sentence, table, plot = calibration_parts(
+        "calibration", metrics["overall"], asked_questions(metrics), "observed counts", captions
     )
-    sentence = calibration_sentence(metrics["overall"], asked, "observed counts")
-    table = calibration_table("calibration", caption, parts, ALL)
     return Section("Calibration", [sentence], [table], [plot])
 
 
 def _dependence(
-    material: Material, comparison: Comparison, metrics: Metrics, names: Mapping[str, str]
+    data: EvaluationData, comparison: Comparison, metrics: Metrics, names: Mapping[str, str]
 ) -> Section:
     errors, votes = [], {}
     for name in asked_questions(metrics):
@@ -235,31 +201,21 @@ def _dependence(
         )
         errors.append(Errors(name, model, constant, comparison.variance[:, part].mean(axis=1)))
         votes[name] = comparison.votes[:, part].sum(axis=1).astype(np.float64)
-    return dependence(material, errors, votes, names, "RMSE of vote fractions")
+    return dependence(data, errors, votes, names, "RMSE of vote fractions")
 
 
-def _truth(truth: Metrics, names: Mapping[str, str]) -> Section:
-    asked = asked_questions(truth)
-    parts = {**asked, ALL: truth["overall"]}
-    coverage = "Share of true fractions inside the intervals that a catalogue gives (Beta)."
-    plot = Plot(
-        "truth",
+def _truth(truth: Metrics) -> Section:
+    asked, overall = asked_questions(truth), truth["overall"]
+    captions = (
+        "Share of true fractions inside the intervals that a catalogue gives (Beta).",
         "Intervals of the latent fraction against the truth of the simulated sky.",
-        draw_calibration(
-            truth["overall"],
-            {names[name]: scores for name, scores in asked.items()},
-            "true fractions",
-        ),
     )
-    return Section(
-        "Against simulated truth",
-        [calibration_sentence(truth["overall"], asked, "true fractions", "Beta")],
-        [
-            truth_table(parts),
-            calibration_table("truth_calibration", coverage, parts, ALL),
-        ],
-        [plot],
+    sentence, table, plot = calibration_parts(
+        "truth_calibration", overall, asked, "true fractions", captions, "Beta"
     )
+    errors = tables.truth_table({**asked, ALL: overall})
+    plot = Plot("truth", plot.caption, plot.figure)
+    return Section("Against simulated truth", [sentence], [errors, table], [plot])
 
 
 def _uncertainty(comparison: Comparison) -> Values:
@@ -273,17 +229,14 @@ def _uncertainty(comparison: Comparison) -> Values:
     return np.asarray(total / weights)
 
 
-def _galleries(material: Material, comparison: Comparison, names: Mapping[str, str]) -> Section:
-    places = {key: row for row, key in enumerate(comparison.object_ids)}
-
-    def lines(key: str) -> list[Line | str]:
-        return votes_plots.gallery_lines(comparison, places[key], names)
-
+def _galleries(data: EvaluationData, comparison: Comparison, names: Mapping[str, str]) -> Section:
+    lines = partial(plots.gallery_lines, comparison, names)
     note = (
         "Best and worst by the mean over a galaxy's questions of half the summed absolute error "
-        "of fractions; most uncertain by the entropy, in nats, of one predicted vote, questions "
-        "weighing as many would be asked them. Under each galaxy stands the answer that most "
-        "volunteers chose, of the first question and of two that follow."
+        "of fractions; most uncertain by the entropy, in nats, of one predicted vote, each "
+        "question weighted by the share of volunteers who would be asked it. Under each galaxy "
+        "stands the answer that most volunteers chose, of the first question and of two that "
+        "follow."
     )
     first = names[comparison.tree.questions[0].name]
     legend = (
@@ -291,4 +244,4 @@ def _galleries(material: Material, comparison: Comparison, names: Mapping[str, s
         "numbers: model | volunteers"
     )
     errors, uncertainty = galaxy_errors(comparison), _uncertainty(comparison)
-    return galleries(material, errors, uncertainty, lines, note, legend)
+    return data.galleries(errors, uncertainty, lines, note, legend)

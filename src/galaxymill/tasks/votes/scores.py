@@ -1,11 +1,10 @@
-"""How far predicted vote fractions are from observed ones, and whether the intervals hold.
+"""Errors of predicted vote fractions, and coverage of their intervals.
 
 Everything is over test galaxies with at least ``MIN_VOTES`` votes on the question. Observed
 fractions scatter by themselves, so each error stands beside the floor that vote noise sets.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -14,16 +13,23 @@ import numpy.typing as npt
 
 from galaxymill.splits import uniform
 from galaxymill.statistics.baselines import Baselines
-from galaxymill.statistics.bootstrap import Bootstrap, interval, mean, number, pooled_draws
+from galaxymill.statistics.bootstrap import (
+    Bootstrap,
+    interval,
+    mean,
+    mean_of,
+    number,
+    pooled_draws,
+)
 from galaxymill.statistics.calibration import calibration
 from galaxymill.statistics.classification import classify, most_likely
 from galaxymill.statistics.distributions import (
     Counts,
     Values,
-    log_dirichlet_multinomial,
     mixture_nll,
     randomised_pit,
 )
+from galaxymill.statistics.errors import RootMeanSquares
 from galaxymill.tasks.votes.posterior import mean_fractions, proportion_asked
 from galaxymill.trees.tree import Question, Tree
 
@@ -33,16 +39,22 @@ CONFIDENT_FRACTION, CONFIDENT_VOTES = 0.8, 20
 """Galaxies that volunteers agree on, as in Walmsley+22 (MNRAS 509, 3966), table 3."""
 
 
-@dataclass(frozen=True)
 class Comparison:
     """Predicted and observed votes of n test galaxies, side by side.
 
-    Attributes
+    Parameters
     ----------
     tree : Tree
     object_ids : sequence of str, length n
+        They seed the random part of the PIT, so that it is the same in any order.
     votes : ndarray, shape (n, n_answers)
     concentrations : ndarray, shape (n, n_samples, n_answers)
+        Posterior samples of the model.
+    baselines : Baselines
+        For the same galaxies.
+
+    Attributes
+    ----------
     observed : ndarray, shape (n, n_answers)
         Vote fractions; NaN where the question has fewer than ``MIN_VOTES`` votes.
     variance : ndarray, shape (n, n_answers)
@@ -56,16 +68,33 @@ class Comparison:
         all galaxies; NaN where ``observed`` is.
     """
 
-    tree: Tree
-    object_ids: Sequence[str]
-    votes: Counts
-    concentrations: Values
-    observed: Values
-    variance: Values
-    predicted: Mapping[str, Values]
-    pit: Values
-    nll: Values
-    nll_constant: Values
+    def __init__(
+        self,
+        tree: Tree,
+        object_ids: Sequence[str],
+        votes: Counts,
+        concentrations: Values,
+        baselines: Baselines,
+    ) -> None:
+        self.tree, self.object_ids = tree, object_ids
+        self.votes = votes = votes.astype(np.int64)
+        self.concentrations = concentrations.astype(np.float64)
+        fractions = {"model": mean_fractions(self.concentrations, tree), **baselines.fractions}
+        self.predicted: dict[str, Values] = fractions
+        self.observed, self.variance, self.pit = np.full((3, *votes.shape), np.nan)
+        self.nll, self.nll_constant = np.full((2, len(votes), len(tree.questions)), np.nan)
+        for index, question in enumerate(tree.questions):
+            columns = question.slice
+            total = votes[:, columns].sum(axis=1)
+            rows = np.flatnonzero(total >= MIN_VOTES)
+            n, total = votes[rows, columns], total[rows, None]
+            alpha, constant = self.concentrations[rows, :, columns], baselines.dirichlet[columns]
+            observed = self.observed[rows, columns] = n / total
+            self.variance[rows, columns] = observed * (1 - observed) / (total - 1)
+            draws = _draws([object_ids[row] for row in rows.tolist()], question)
+            self.pit[rows, columns] = randomised_pit(alpha, n, draws)
+            self.nll[rows, index] = mixture_nll(alpha, n)
+            self.nll_constant[rows, index] = mixture_nll(constant[None, None], n)
 
     @cached_property
     def asked(self) -> dict[str, Values]:
@@ -76,59 +105,6 @@ class Comparison:
     def rows(self, question: Question) -> npt.NDArray[np.int64]:
         """Galaxies with enough votes on a question."""
         return np.flatnonzero(np.isfinite(self.observed[:, question.start]))
-
-
-def compare(
-    tree: Tree,
-    object_ids: Sequence[str],
-    votes: Counts,
-    concentrations: Values,
-    baselines: Baselines,
-) -> Comparison:
-    """Put predictions beside votes.
-
-    Parameters
-    ----------
-    tree : Tree
-    object_ids : sequence of str, length n
-        They seed the random part of the PIT, so that it is the same in any order.
-    votes : ndarray, shape (n, n_answers)
-    concentrations : ndarray, shape (n, n_samples, n_answers)
-        Posterior samples of the model.
-    baselines : Baselines
-        For the same galaxies.
-
-    Returns
-    -------
-    Comparison
-    """
-    votes, concentrations = votes.astype(np.int64), concentrations.astype(np.float64)
-    observed, variance, pit = np.full((3, *votes.shape), np.nan)
-    nll, nll_constant = np.full((2, len(votes), len(tree.questions)), np.nan)
-    for index, question in enumerate(tree.questions):
-        columns = question.slice
-        total = votes[:, columns].sum(axis=1)
-        rows = np.flatnonzero(total >= MIN_VOTES)
-        n, alpha = votes[rows, columns], concentrations[rows, :, columns]
-        fractions = n / total[rows, None]
-        observed[rows, columns] = fractions
-        variance[rows, columns] = fractions * (1 - fractions) / (total[rows, None] - 1)
-        draws = _draws([object_ids[row] for row in rows.tolist()], question)
-        pit[rows, columns] = randomised_pit(alpha, n, draws)
-        nll[rows, index] = mixture_nll(alpha, n)
-        nll_constant[rows, index] = -log_dirichlet_multinomial(baselines.dirichlet[columns], n)
-    return Comparison(
-        tree=tree,
-        object_ids=object_ids,
-        votes=votes,
-        concentrations=concentrations,
-        observed=observed,
-        variance=variance,
-        predicted={"model": mean_fractions(concentrations, tree), **baselines.fractions},
-        pit=pit,
-        nll=nll,
-        nll_constant=nll_constant,
-    )
 
 
 def _draws(object_ids: Sequence[str], question: Question) -> Values:
@@ -152,114 +128,53 @@ def summarise(comparison: Comparison) -> dict[str, Any]:
         could be computed; every ``…_interval`` holds the ends of a 95 % bootstrap interval.
     """
     resampled = Bootstrap(len(comparison.object_ids))
-    errors = _Errors(comparison, resampled)
-    width = len(comparison.tree.columns)
-    questions = {}
+    questions, roots = {}, []
     for index, question in enumerate(comparison.tree.questions):
+        root, scores = _errors(comparison, question.slice, resampled)
         answers = {
-            answer: errors.scores(column)
+            answer: _errors(comparison, slice(column, column + 1), resampled)[1]
             for column, answer in enumerate(question.answers, start=question.start)
         }
         questions[question.name] = {
-            **errors.scores(width + index),
+            **scores,
             **_likelihood(comparison, question.slice, slice(index, index + 1), resampled),
             "classification": classifications(comparison, question),
             "answers": answers,
         }
+        roots += [root] if scores["n"] else []
     every = slice(None)
-    overall = errors.scores(-1) | _likelihood(comparison, every, every, resampled)
+    overall = _errors(comparison, every, resampled)[1]
+    variances = [comparison.variance[:, question.slice] for question in comparison.tree.questions]
+    average = RootMeanSquares.mean(roots).scores() if roots else {"rmse": None, "baselines": {}}
     return {
         "questions": questions,
-        "overall": overall,
-        "mean_of_questions": errors.mean_of_questions(),
+        "overall": overall | _likelihood(comparison, every, every, resampled),
+        "mean_of_questions": {
+            "n_questions": len(roots),
+            "rmse_interval": None,
+            **average,
+            "noise_floor_rmse": mean([mean_of(each) ** 0.5 for each in variances]),
+        },
     }
 
 
-class _Errors:
-    """Errors of vote fractions and their bootstrap draws, for groups of answers at once.
-
-    The groups are each answer, then each question, then everything.
-    """
-
-    def __init__(self, comparison: Comparison, resampled: Bootstrap) -> None:
-        self._observed = comparison.observed
-        tree = comparison.tree
-        whole = np.zeros((len(tree.columns), len(tree.questions) + 1))
-        for index, question in enumerate(tree.questions):
-            whole[question.slice, index] = 1
-        whole[:, -1] = 1
-        self._members = np.hstack([np.eye(len(tree.columns)), whole])
-        self._n_questions = len(tree.questions)
-        present = np.isfinite(comparison.observed).astype(np.float64) @ self._members
-        self.n = (present > 0).sum(axis=0)
-        self._counts = present.sum(axis=0), resampled.totals(present)
-        self._resampled = resampled
-        self.floor = np.sqrt(self._mean(comparison.variance)[0])
-        self.rmse: dict[str, tuple[Values, Values]] = {}
-        self.mae: dict[str, tuple[Values, Values]] = {}
-        for name, fractions in comparison.predicted.items():
-            error = fractions - comparison.observed
-            point, draws = self._mean(error**2)
-            self.rmse[name] = np.sqrt(point), np.sqrt(draws)
-            self.mae[name] = self._mean(np.abs(error))
-
-    def _mean(self, values: Values) -> tuple[Values, Values]:
-        """Mean of each group, shape (groups,), and in each round, shape (rounds, groups)."""
-        sums = np.nan_to_num(values) @ self._members
-        with np.errstate(invalid="ignore"):
-            return sums.sum(axis=0) / self._counts[0], self._resampled.totals(sums) / self._counts[
-                1
-            ]
-
-    def scores(self, group: int) -> dict[str, Any]:
-        """Scores of one group."""
-        rmse, rmse_draws = (values[..., group] for values in self.rmse["model"])
-        mae, mae_draws = (values[..., group] for values in self.mae["model"])
-        baselines = {}
-        for name in list(self.rmse)[1:]:
-            other, draws = (values[..., group] for values in self.rmse[name])
-            baselines[name] = {
-                "rmse": number(other),
-                "mae": number(self.mae[name][0][group]),
-                "difference": number(rmse - other),
-                "difference_interval": interval(rmse_draws - draws),
-            }
-        return {
-            "n": int(self.n[group]),
-            "rmse": number(rmse),
-            "rmse_interval": interval(rmse_draws),
-            "mae": number(mae),
-            "mae_interval": interval(mae_draws),
-            "baselines": baselines,
-            "noise_floor_rmse": number(self.floor[group]),
-        }
-
-    def mean_of_questions(self) -> dict[str, Any]:
-        """Mean RMSE over the questions that have galaxies, each weighing the same."""
-        questions = slice(-1 - self._n_questions, -1)
-        asked = np.flatnonzero(self.n[questions])
-
-        def average(values: Values) -> Values:
-            return np.asarray(values[..., questions][..., asked].mean(axis=-1))
-
-        if not asked.size:
-            return {"n_questions": 0, "rmse": None, "rmse_interval": None, "baselines": {}}
-        own, draws = (average(values) for values in self.rmse["model"])
-        baselines = {}
-        for name in list(self.rmse)[1:]:
-            other, others = (average(values) for values in self.rmse[name])
-            baselines[name] = {
-                "rmse": number(float(other)),
-                "difference": number(float(own - other)),
-                "difference_interval": interval(draws - others),
-            }
-        return {
-            "n_questions": len(asked),
-            "rmse": number(float(own)),
-            "rmse_interval": interval(draws),
-            "baselines": baselines,
-            "noise_floor_rmse": number(float(average(self.floor))),
-        }
+def _errors(
+    comparison: Comparison, columns: slice, resampled: Bootstrap
+) -> tuple[RootMeanSquares, dict[str, Any]]:
+    """Errors of vote fractions over some answers together."""
+    observed = comparison.observed[:, columns]
+    residuals = {name: each[:, columns] - observed for name, each in comparison.predicted.items()}
+    root, absolute = RootMeanSquares.of(residuals, resampled), np.abs(residuals["model"])
+    scores = root.scores()
+    for name, baseline in scores["baselines"].items():
+        baseline["mae"] = mean(np.abs(residuals[name]))
+    return root, {
+        "n": int(np.isfinite(observed).any(axis=1).sum()),
+        **scores,
+        "mae": mean(absolute),
+        "mae_interval": interval(pooled_draws(resampled, absolute)),
+        "noise_floor_rmse": number(mean_of(comparison.variance[:, columns]) ** 0.5),
+    }
 
 
 def _likelihood(

@@ -18,7 +18,7 @@ from galaxymill.trees.tree import Question, Tree, parse_tree
 if TYPE_CHECKING:
     from galaxymill.tasks.checks import CheckSettings, Dropped
     from galaxymill.tasks.heads import Head
-    from galaxymill.tasks.material import Findings, Material
+    from galaxymill.tasks.report import EvaluationData, ReportContent
 
 
 @dataclass(frozen=True)
@@ -128,11 +128,11 @@ class VoteTask(TreeTask):
         low, high = settings.concentrations
         return DirichletHead(features, self.tree, settings.dropout, low, high)
 
-    def report(self, material: "Material") -> "Findings":
+    def report(self, data: "EvaluationData") -> "ReportContent":
         """Compare fractions, votes and intervals."""
         from galaxymill.tasks.votes.report import report_votes
 
-        return report_votes(material, self.tree)
+        return report_votes(data, self.tree)
 
     def check(
         self, object_ids: Sequence[str], labels: Floats, settings: "CheckSettings"

@@ -1,4 +1,4 @@
-"""Predictions against the truth of a simulated sky: what real votes can never tell.
+"""Predictions against the true vote fractions of a simulated sky.
 
 The Beta intervals of a catalogue are for the latent fraction, what infinitely many volunteers
 would answer. Observed fractions scatter beyond them, so only known fractions can test them.
@@ -13,8 +13,9 @@ from scipy.stats import beta
 from galaxymill.errors import UserError
 from galaxymill.simulation.truth import TRUTH_SCHEMA
 from galaxymill.simulation.volunteers import true_fractions
-from galaxymill.statistics.bootstrap import Bootstrap, Values, interval, mean, number, pooled_draws
+from galaxymill.statistics.bootstrap import Bootstrap, Values
 from galaxymill.statistics.calibration import calibration
+from galaxymill.statistics.errors import RootMeanSquares
 from galaxymill.tables import read_table
 from galaxymill.tasks.votes.scores import Comparison
 
@@ -83,14 +84,17 @@ def compare_with_truth(comparison: Comparison, path: Path) -> dict[str, Any]:
 def _scores(
     comparison: Comparison, fractions: Values, pit: Values, part: slice, resampled: Bootstrap
 ) -> dict[str, Any]:
-    squares = (comparison.predicted["model"][:, part] - fractions) ** 2
-    votes = mean((comparison.observed[:, part] - fractions) ** 2)
-    average, found = mean(squares), calibration(pit, resampled)
+    found = calibration(pit, resampled)
+    residuals = {
+        "model": comparison.predicted["model"][:, part] - fractions,
+        "votes": comparison.observed[:, part] - fractions,
+    }
+    scores = RootMeanSquares.of(residuals, resampled).scores()
     return {
         "n": int(np.isfinite(fractions).any(axis=1).sum()),
-        "rmse": None if average is None else number(average**0.5),
-        "rmse_interval": interval(np.sqrt(pooled_draws(resampled, squares))),
-        "rmse_votes": None if votes is None else number(votes**0.5),
+        "rmse": scores["rmse"],
+        "rmse_interval": scores["rmse_interval"],
+        "rmse_votes": scores["baselines"]["votes"]["rmse"],
         "coverage_90": found["coverage"]["90"]["value"],
         **found,
     }

@@ -1,4 +1,4 @@
-"""What the images of the labelled galaxies give: predictions, features, pictures to show."""
+"""Predictions, features and pictures of the labelled galaxies, read from their images."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,8 +21,8 @@ Floats = npt.NDArray[np.float32]
 
 
 @dataclass
-class Seen:
-    """What the images gave, by ``object_id``.
+class Measurements:
+    """What was measured on the images, by ``object_id``.
 
     Attributes
     ----------
@@ -37,12 +37,12 @@ class Seen:
     samples: dict[str, Floats] = field(default_factory=dict)
 
 
-def look(
+def measure_images(
     sample: Sample,
     groups: Sequence[RowGroup],
     predictor: "Predictor",
     encoder: "InitialEncoder | None",
-) -> Seen:
+) -> Measurements:
     """Measure the labelled galaxies and predict those to test, one row group at a time.
 
     Parameters
@@ -56,19 +56,19 @@ def look(
 
     Returns
     -------
-    Seen
+    Measurements
     """
-    seen = Seen()
+    found = Measurements()
     with progress("evaluate", sum(len(group.ids) for group in groups)) as advance:
         for group in groups:
             pictures = dict(group.read())
             if sample.train:
-                seen.features |= {
+                found.features |= {
                     key: image_features(read_raster(image)) for key, image in pictures.items()
                 }
             if encoder is not None and pictures:
                 pooled = encoder.features(list(pictures.values()))
-                seen.encoder |= dict(zip(pictures, pooled, strict=True))
+                found.encoder |= dict(zip(pictures, pooled, strict=True))
             keys = [key for key in pictures if key in sample.test]
             if keys:
                 drawn, _ = predictor.predict(keys, [pictures[key] for key in keys])
@@ -76,9 +76,9 @@ def look(
                     own = [sample.folds[key] for key in keys]
                     members = drawn.reshape(len(keys), len(predictor.networks), -1, drawn.shape[2])
                     drawn = members[np.arange(len(keys)), own]
-                seen.samples |= dict(zip(keys, drawn, strict=True))
+                found.samples |= dict(zip(keys, drawn, strict=True))
             advance(len(group.ids))
-    return seen
+    return found
 
 
 def stack(found: Mapping[str, npt.NDArray[Any]], keys: Sequence[str]) -> Values:
