@@ -18,9 +18,10 @@ from galaxymill.rates import Rates
 from galaxymill.release.settings import ReleaseSettings
 from galaxymill.settings import Choice, Name, Settings, Strict, explain
 from galaxymill.simulation.settings import SimulationSettings
-from galaxymill.surveys.base import Network, ServiceSettings
+from galaxymill.surveys.base import ServiceSettings
 from galaxymill.surveys.registry import SERVICES
 from galaxymill.trees.tree import find_tree, load_tree, tree_path
+from galaxymill.web.network import Network
 
 _DOWNLOADS = Path("results/downloads")
 

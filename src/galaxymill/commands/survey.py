@@ -106,8 +106,8 @@ def plan(
     from galaxymill.images.settings import RecipeSettings
     from galaxymill.planning.plan import plan as run
     from galaxymill.rates import ModelUse, Rates
-    from galaxymill.surveys.base import Network
     from galaxymill.surveys.registry import SERVICES
+    from galaxymill.web.network import Network
 
     chosen = chosen_settings(SERVICES, "service", service).from_flags(settings, "plan")
     uses = {}
@@ -151,8 +151,8 @@ def fetch(
     Common settings: pixel_scale (arcsec/pixel, or gz_decals), size, bands, footprint. Limits:
     requests_per_second, connections, timeout_s, attempts, stop_after, max_failed, contact.
     """
-    from galaxymill.surveys.base import Network
     from galaxymill.surveys.registry import SERVICES
+    from galaxymill.web.network import Network
 
     model = chosen_settings(SERVICES, "service", service)
     limits = Network.from_flags(network, "--network")

@@ -25,6 +25,7 @@ _BLOCK = 2880
 _CARD = 80
 DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _FILLING = b"\0 "
+_FITS = b"SIMPLE  ="
 _JPEG = b"\xff\xd8\xff"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _OTHERS = {b"II*\0": "TIFF", b"MM\0*": "TIFF", b"GIF8": "GIF", b"BM": "BMP"}
@@ -70,7 +71,12 @@ class FitsCutout:
 
 def is_fits(payload: bytes) -> bool:
     """Tell FITS from other bytes by their magic."""
-    return payload.startswith(b"SIMPLE  =")
+    return payload.startswith(_FITS)
+
+
+def begins_as_image(payload: bytes) -> bool:
+    """Tell FITS, JPEG, PNG and WebP, whole or not, from text and other bytes by their magic."""
+    return payload.startswith((_FITS, _JPEG, _PNG, b"RIFF"))
 
 
 def read_fits(payload: bytes) -> FitsCutout:

@@ -14,8 +14,9 @@ from galaxymill.downloads.settings import DownloadSettings
 from galaxymill.errors import UserError
 from galaxymill.progress import progress
 from galaxymill.storage.atomic import atomic_file, exclusive
-from galaxymill.surveys.base import Network
-from galaxymill.surveys.http import Answer, Http, TryAgain
+from galaxymill.web.answer import Answer, TryAgain
+from galaxymill.web.http import Http
+from galaxymill.web.network import Network
 
 if TYPE_CHECKING:
     import httpx

@@ -19,13 +19,14 @@ from galaxymill.progress import progress
 from galaxymill.storage.atomic import exclusive
 from galaxymill.storage.origin import Origin, content_digest, is_made, read_record
 from galaxymill.storage.parquet import open_product, read_batches
-from galaxymill.surveys.base import BATCH, Cutout, Network, ServiceError, ServiceSettings, Target
-from galaxymill.surveys.follower import Follower, written_beside
+from galaxymill.surveys.base import BATCH, Cutout, ServiceSettings, Target
 from galaxymill.surveys.footprint import screen
+from galaxymill.surveys.ordered_reader import OrderedReader, written_beside
 from galaxymill.surveys.outcome import refuse_losses
 from galaxymill.surveys.part_file import PartFile, open_part
 from galaxymill.surveys.pixel_scale import pixel_scale_and_size, require_known
 from galaxymill.surveys.registry import SERVICES
+from galaxymill.web.network import Network, ServiceError
 
 _GROUP_BYTES = 8_000_000
 _TARGET_COLUMNS = ["object_id", "ra", "dec", "petro_r50", "petro_r90", "file_loc"]
@@ -68,8 +69,8 @@ def fetch(tile: Path, out: Path, service: str, settings: ServiceSettings, networ
             with open_part(out, origin.to_dict()) as part:
                 if len(part):
                     logger.info("fetch %s: %d galaxies are here already", tile.stem, len(part))
-                follower = Follower(part, targets(tile, settings))
-                with written_beside(partial(write_cutouts, out, origin), follower):
+                reader = OrderedReader(part, targets(tile, settings))
+                with written_beside(partial(write_cutouts, out, origin), reader):
                     collect(part, tile, service, settings, network.share())
                     refuse_losses(part, asked_for(tile, service, settings), network.max_failed)
                 counts = Counter(part.statuses())

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable
 
 from galaxymill.reasons import Reasons
-from galaxymill.surveys.base import ServiceError
 from galaxymill.surveys.footprint import OUTSIDE
 from galaxymill.surveys.part_file import PartFile
+from galaxymill.web.network import ServiceError
 
 _FEW = 8
 """Of fewer galaxies a share says little, unless all are lost."""

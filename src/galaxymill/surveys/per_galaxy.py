@@ -3,8 +3,9 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 
-from galaxymill.surveys.base import Cutout, Network, ServiceSettings, Target
-from galaxymill.surveys.http import Http
+from galaxymill.surveys.base import Cutout, ServiceSettings, Target
+from galaxymill.web.http import Http
+from galaxymill.web.network import Network
 
 
 class HttpService:
@@ -36,7 +37,7 @@ class PerGalaxyService(HttpService, ABC):
     def fetch(self, targets: Iterable[Target]) -> Iterator[Cutout]:
         """Answer every target, as the answers come."""
         bytes_each = self._settings.payload_bytes(self._settings.size)
-        return self._http.each(self._cutout, targets, bytes_each)
+        return self._http.map_bounded(self._cutout, targets, bytes_each)
 
     @abstractmethod
     def _cutout(self, target: Target) -> Cutout:

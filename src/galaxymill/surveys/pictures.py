@@ -1,9 +1,8 @@
 """Tell whether the JPEG or PNG that a service sent is a picture of the sky."""
 
 from galaxymill.decoding.decode import PayloadError, is_fits, read_raster
-from galaxymill.surveys.answer import Judge
 from galaxymill.surveys.base import Target
-from galaxymill.surveys.validate import Verdict
+from galaxymill.web.answer import Judge, Verdict
 
 
 def check_picture(payload: bytes, target: Target) -> Verdict:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from galaxymill.surveys.base import Network, Service, ServiceSettings
+from galaxymill.surveys.base import Service, ServiceSettings
 from galaxymill.surveys.services import (
     euclid,
     files,
@@ -17,6 +17,7 @@ from galaxymill.surveys.services import (
     simulated,
     tiles,
 )
+from galaxymill.web.network import Network
 
 S = TypeVar("S", bound=ServiceSettings)
 

@@ -10,9 +10,10 @@ from galaxymill.errors import UserError
 from galaxymill.storage.atomic import exclusive
 from galaxymill.storage.origin import read_record
 from galaxymill.storage.parquet import read_batches
-from galaxymill.surveys.base import BATCH, Cutout, Network, ServiceSettings, Target
+from galaxymill.surveys.base import BATCH, Cutout, ServiceSettings, Target
 from galaxymill.surveys.fetch import collect, cutouts_origin, write_cutouts
 from galaxymill.surveys.part_file import PartFile, open_part
+from galaxymill.web.network import Network
 
 RETRIED = ("failed", "invalid", "no_coverage", "partial")
 

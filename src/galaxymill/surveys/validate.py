@@ -1,7 +1,6 @@
 """Is what the service sent the cutout that was asked for? HTTP 200 does not say so."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +8,7 @@ import numpy.typing as npt
 from galaxymill.decoding.decode import FitsCutout, PayloadError, is_fits, read_fits, read_samples
 from galaxymill.decoding.place import separation_arcsec
 from galaxymill.surveys.base import Target
+from galaxymill.web.answer import Verdict
 
 CENTRE_TOLERANCE_PIXELS = 0.5
 CUT_TOLERANCE_PIXELS = 0.75
@@ -19,36 +19,6 @@ byte-swapped numbers do not."""
 
 MAX_HOLES = 0.01
 """Share of a band's pixels that may be not finite: some dead ones, no edge of a survey."""
-
-
-_MAGIC = (b"SIMPLE  =", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF")
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What one answer means for its galaxy.
-
-    Attributes
-    ----------
-    status : str
-        Of `galaxymill.products.CUTOUT_STATUSES`.
-    reason : str
-        Why it is not ``ok``.
-    truncated : bool
-        Whether the bytes end before their image does: another try may bring all of it.
-    refused : bool
-        Whether the service has understood, and says no: another try brings the same.
-    """
-
-    status: str
-    reason: str = ""
-    truncated: bool = False
-    refused: bool = False
-
-
-def begins_as_image(payload: bytes) -> bool:
-    """Tell FITS, JPEG, PNG and WebP, whole or not, from text and other bytes by their magic."""
-    return payload.startswith(_MAGIC)
 
 
 def check_payload(

@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import quote
 
 from galaxymill.surveys.base import Target
-from galaxymill.surveys.http import Http
 from galaxymill.surveys.ivoa.votable import (
     ArchiveError,
     asking,
@@ -21,6 +20,7 @@ from galaxymill.surveys.ivoa.votable import (
     text,
 )
 from galaxymill.surveys.mosaics.range_reader import Unreadable
+from galaxymill.web.http import Http
 
 BANDS = ("VIS", "Y", "J", "H", "u", "g", "r", "i", "z")
 _NAME = re.compile(

@@ -9,8 +9,8 @@ import numpy as np
 from galaxymill.decoding.decode import PayloadError
 from galaxymill.decoding.hdus import is_auxiliary, read_images, unpack
 from galaxymill.surveys.base import MAX_PAYLOAD_BYTES, MAX_SIZE, Target
-from galaxymill.surveys.http import Answer
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, cut
+from galaxymill.web.answer import Answer
 
 
 def cut_answer(answer: Answer, target: Target, factor: float) -> Plane | None:

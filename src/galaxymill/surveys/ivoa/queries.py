@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from galaxymill.surveys.base import Target
-from galaxymill.surveys.http import Http
 from galaxymill.surveys.ivoa.datalink import Cutter, Link, is_datalink, linker, read_link
 from galaxymill.surveys.ivoa.obscore import Dataset, Selection
 from galaxymill.surveys.ivoa.votable import (
@@ -25,6 +24,7 @@ from galaxymill.surveys.ivoa.votable import (
     sia2,
     text,
 )
+from galaxymill.web.http import Http
 
 UPLOAD_ROWS = 1000
 """Galaxies in one TAP query."""

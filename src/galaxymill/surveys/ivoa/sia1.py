@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from galaxymill.surveys.base import Target
-from galaxymill.surveys.http import Http
 from galaxymill.surveys.ivoa.obscore import Dataset
 from galaxymill.surveys.ivoa.votable import (
     ArchiveError,
@@ -16,6 +15,7 @@ from galaxymill.surveys.ivoa.votable import (
     session,
     text,
 )
+from galaxymill.web.http import Http
 
 _UCDS = {
     "access_url": "VOX:Image_AccessReference",

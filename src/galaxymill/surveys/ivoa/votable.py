@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from galaxymill.decoding.decode import PayloadError
-from galaxymill.surveys.base import ServiceError
-from galaxymill.surveys.http import Answer, Http
-from galaxymill.surveys.validate import Verdict
+from galaxymill.web.answer import Answer, Verdict
+from galaxymill.web.http import Http
+from galaxymill.web.network import ServiceError
 
 if TYPE_CHECKING:
     import requests
@@ -83,7 +83,7 @@ def session(http: Http, own: str = "") -> "requests.Session":
                 judge=_judge_table,
                 content=asked,
                 headers={"Content-Type": kind} if kind else {},
-                extensions={"table": True},
+                unread=is_file,
             )
             if answer.verdict.status != "ok":
                 said = answer.why if answer.http_status == 200 else explain(answer)

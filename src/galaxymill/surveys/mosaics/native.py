@@ -12,11 +12,8 @@ from galaxymill.decoding.place import SCALE_TOLERANCE
 from galaxymill.settings import Names
 from galaxymill.surveys.base import MAX_SIZE, ServiceSettings, Target
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, cut, stack
-from galaxymill.surveys.validate import (
-    CUT_TOLERANCE_PIXELS,
-    Verdict,
-    check_payload,
-)
+from galaxymill.surveys.validate import CUT_TOLERANCE_PIXELS, check_payload
+from galaxymill.web.answer import Verdict
 
 
 class NativeSettings(ServiceSettings):

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from galaxymill.decoding.decode import DTYPES, scaled
-from galaxymill.surveys.http import Answer, Http
-from galaxymill.surveys.validate import Verdict
+from galaxymill.web.answer import Answer, Verdict
+from galaxymill.web.http import Http
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header

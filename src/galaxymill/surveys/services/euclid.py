@@ -21,14 +21,15 @@ import numpy as np
 from pydantic import Field
 
 from galaxymill.settings import Names
-from galaxymill.surveys.base import MAX_SIZE, Cutout, Network, PixelScale, Target, Url
-from galaxymill.surveys.http import Http
+from galaxymill.surveys.base import MAX_SIZE, Cutout, PixelScale, Target
 from galaxymill.surveys.ivoa.irsa import BANDS, Listed, by_tile, cells, look_up
 from galaxymill.surveys.ivoa.votable import require_images, session, sia2
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, cut, zero_point_factor
 from galaxymill.surveys.mosaics.native import NativeSettings, assemble
 from galaxymill.surveys.mosaics.range_reader import BlockCache, Unreadable, open_image, requests_for
 from galaxymill.surveys.per_galaxy import HttpService
+from galaxymill.web.http import Http
+from galaxymill.web.network import Network, Url
 
 _ROW_BYTES = 19200 * 4
 _CACHE_BYTES = 128_000_000
@@ -200,7 +201,9 @@ class EuclidService(HttpService):
                 yield _no_cutout(target, error, tile.name)
             return
         _, bytes_each = self._settings.largest(targets)
-        yield from self._http.each(partial(self._cutout, tile.name, mosaics), targets, bytes_each)
+        yield from self._http.map_bounded(
+            partial(self._cutout, tile.name, mosaics), targets, bytes_each
+        )
 
     def _cutout(self, name: str, mosaics: Mapping[str, Mosaic], target: Target) -> Cutout:
         native = self._settings.native(target)

@@ -18,13 +18,7 @@ from pydantic import Field, field_validator
 from galaxymill.decoding.decode import PayloadError
 from galaxymill.errors import UserError
 from galaxymill.settings import Names
-from galaxymill.surveys.base import (
-    MAX_PAYLOAD_BYTES,
-    MAX_SIZE,
-    Cutout,
-    ServiceSettings,
-    Target,
-)
+from galaxymill.surveys.base import MAX_PAYLOAD_BYTES, MAX_SIZE, Cutout, ServiceSettings, Target
 from galaxymill.surveys.own_fits import Naming, as_cutout
 from galaxymill.surveys.validate import check_payload
 

@@ -20,13 +20,14 @@ from galaxymill.decoding.decode import PayloadError
 from galaxymill.decoding.hdus import read_images
 from galaxymill.decoding.place import SCALE_TOLERANCE
 from galaxymill.settings import Names, Numbers
-from galaxymill.surveys.base import Cutout, ServiceSettings, Target, Url
-from galaxymill.surveys.http import Answer, Judge
+from galaxymill.surveys.base import Cutout, ServiceSettings, Target, cutout_of
 from galaxymill.surveys.ivoa.votable import shorten
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, stack, zero_point_factor
 from galaxymill.surveys.per_galaxy import PerGalaxyService
 from galaxymill.surveys.pictures import picture_of
-from galaxymill.surveys.validate import Verdict, check_payload, is_empty
+from galaxymill.surveys.validate import check_payload, is_empty
+from galaxymill.web.answer import Answer, Judge, Verdict
+from galaxymill.web.network import Url
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
@@ -99,7 +100,7 @@ class Hips2FitsService(PerGalaxyService):
     def _cutout(self, target: Target) -> Cutout:
         if not self._settings.sends_pictures:
             return self._fits(target)
-        return self._ask(self._settings.hips[0], target, picture_of(target)).cutout(target)
+        return cutout_of(self._ask(self._settings.hips[0], target, picture_of(target)), target)
 
     def _fits(self, target: Target) -> Cutout:
         """Ask for every band; one that fails or is invalid decides over the galaxy."""
@@ -115,17 +116,17 @@ class Hips2FitsService(PerGalaxyService):
             if verdict.status == "no_coverage":
                 planes.pop(band, None)
             elif verdict.status != "ok":
-                return answer.cutout(target, verdict.status, f"band {band}: {verdict.reason}")
+                return cutout_of(answer, target, verdict.status, f"band {band}: {verdict.reason}")
         return self._stacked(planes, target, answer)
 
     def _stacked(self, planes: dict[str, Plane], target: Target, last: Answer) -> Cutout:
         absent = [band for band in self._settings.bands if band not in planes]
         reason = f"no band {', '.join(absent)}" if absent else ""
         if not planes:
-            return last.cutout(target, "no_coverage", f"{reason}: off the coverage")
+            return cutout_of(last, target, "no_coverage", f"{reason}: off the coverage")
         unit = "nanomaggy" if self._settings.zero_points else None
         payload = stack(planes, self._settings.bands, unit)
-        cutout = last.cutout(target, "partial" if absent else "ok", reason)
+        cutout = cutout_of(last, target, "partial" if absent else "ok", reason)
         return replace(cutout, payload=payload)
 
     def _plane(self, payload: bytes, target: Target, band: str) -> Plane:

@@ -25,13 +25,15 @@ from pydantic import Field
 
 from galaxymill.decoding.decode import PayloadError
 from galaxymill.decoding.hdus import list_hdus, read_images
-from galaxymill.surveys.base import MAX_SIZE, Cutout, Network, PixelScale, ServiceError, Target, Url
-from galaxymill.surveys.credentials import Credentials
-from galaxymill.surveys.http import Answer, Http, TryAgain, pieces
+from galaxymill.surveys.base import MAX_SIZE, Cutout, PixelScale, Target, cutout_of
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, zero_point_factor
 from galaxymill.surveys.mosaics.native import NativeSettings, assemble, cut_native
 from galaxymill.surveys.per_galaxy import HttpService
 from galaxymill.surveys.tar_stream import ArchiveError, Member, read_members
+from galaxymill.web.answer import Answer, TryAgain
+from galaxymill.web.credentials import Credentials
+from galaxymill.web.http import Http, pieces
+from galaxymill.web.network import Network, ServiceError, Url
 
 _FILTERS = {"g": "HSC-G", "r": "HSC-R", "i": "HSC-I", "z": "HSC-Z", "y": "HSC-Y"}
 _NAME = re.compile(
@@ -160,7 +162,7 @@ class HscService(HttpService):
                 if len(waiting) == before:
                     for key, target in waiting.items():
                         reason = unfit.get(key, last.answer.reason)
-                        yield last.answer.cutout(target, "failed", reason)
+                        yield cutout_of(last.answer, target, "failed", reason)
                     return
 
     def _once(self, targets: list[Target]) -> Iterator[Cutout]:
@@ -194,7 +196,7 @@ class HscService(HttpService):
         if answer.transient:
             raise TryAgain(answer)
         for target in targets:
-            yield answer.judged(lambda _: None, set()).cutout(target)
+            yield cutout_of(answer.judged(lambda _: None, set()), target)
 
     def _list(self, targets: list[Target]) -> str:
         """Spell the rows that are uploaded: for each galaxy one a band."""

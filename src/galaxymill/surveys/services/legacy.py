@@ -16,11 +16,12 @@ from urllib.parse import urlencode
 from pydantic import Field, model_validator
 
 from galaxymill.decoding.hdus import list_hdus
-from galaxymill.surveys.base import Cutout, ServiceSettings, Target, Url
-from galaxymill.surveys.http import Answer, Judge
+from galaxymill.surveys.base import Cutout, ServiceSettings, Target, cutout_of
 from galaxymill.surveys.per_galaxy import PerGalaxyService
 from galaxymill.surveys.pictures import check_picture, picture_of
-from galaxymill.surveys.validate import Verdict, check_payload
+from galaxymill.surveys.validate import check_payload
+from galaxymill.web.answer import Answer, Judge, Verdict
+from galaxymill.web.network import Url
 
 _INVVAR, _MASKBITS = "INVVAR", "MASKBITS"
 _NO_LAYER = b"no such layer"
@@ -82,7 +83,7 @@ class LegacyService(PerGalaxyService):
             judge=lambda answer: _no_layer(answer) or look(answer.payload, target),
             otherwise=otherwise,
         )
-        return answer.cutout(target)
+        return cutout_of(answer, target)
 
     def _fault_at(self, target: Target) -> Judge:
         """Make the judge of faults, who after a 500 looks at the picture of the same place."""

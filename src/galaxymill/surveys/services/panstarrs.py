@@ -22,12 +22,13 @@ from pydantic import Field
 
 from galaxymill.decoding.decode import PayloadError
 from galaxymill.decoding.hdus import read_images
-from galaxymill.surveys.base import BATCH, MAX_SIZE, Cutout, Network, PixelScale, Target, Url
-from galaxymill.surveys.http import Answer, Http
+from galaxymill.surveys.base import BATCH, MAX_SIZE, Cutout, PixelScale, Target, cutout_of
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, zero_point_factor
 from galaxymill.surveys.mosaics.native import NativeSettings, assemble, cut_native
 from galaxymill.surveys.per_galaxy import HttpService
-from galaxymill.surveys.validate import Verdict
+from galaxymill.web.answer import Answer, Verdict
+from galaxymill.web.http import Http
+from galaxymill.web.network import Network, Url
 
 _NAMES = "/cgi-bin/ps1filenames.py"
 _CUT = "/cgi-bin/fitscut.cgi"
@@ -95,10 +96,10 @@ class PanstarrsService(HttpService):
         answer = self._http.ask("POST", _NAMES, judge=judge, data=query, files=upload)
         if answer.verdict.status != "ok":
             for target in targets:
-                yield answer.cutout(target)
+                yield cutout_of(answer, target)
             return
         _, cutout_bytes = self._settings.largest(targets)
-        yield from self._http.each(partial(self._cutout, files), targets, cutout_bytes)
+        yield from self._http.map_bounded(partial(self._cutout, files), targets, cutout_bytes)
 
     def _cutout(self, files: dict[str, Files], target: Target) -> Cutout:
         """Answer one galaxy: one request a band."""
@@ -123,7 +124,7 @@ class PanstarrsService(HttpService):
             answer = self._http.get(url, judge=judge)
             verdict = answer.verdict
             if verdict.status not in ("ok", "no_coverage"):
-                return answer.cutout(target, verdict.status, f"band {band}: {verdict.reason}")
+                return cutout_of(answer, target, verdict.status, f"band {band}: {verdict.reason}")
         if not planes:
             return Cutout(target, "no_coverage", None, 200, "no image", url, now)
         payload, verdict = assemble(planes, self._settings.bands, native)

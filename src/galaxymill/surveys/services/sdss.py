@@ -11,9 +11,10 @@ from urllib.parse import urlencode
 
 from pydantic import Field
 
-from galaxymill.surveys.base import Cutout, ServiceSettings, Target, Url
+from galaxymill.surveys.base import Cutout, ServiceSettings, Target, cutout_of
 from galaxymill.surveys.per_galaxy import PerGalaxyService
 from galaxymill.surveys.pictures import picture_of
+from galaxymill.web.network import Url
 
 _MIN_SIZE, _MAX_SIZE = 64, 2048
 
@@ -43,7 +44,7 @@ class SdssService(PerGalaxyService):
 
     def _cutout(self, target: Target) -> Cutout:
         target = _allowed(target)
-        return self._http.get(self._path(target), judge=picture_of(target)).cutout(target)
+        return cutout_of(self._http.get(self._path(target), judge=picture_of(target)), target)
 
     def _path(self, target: Target) -> str:
         query = {

@@ -32,17 +32,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from galaxymill.decoding.decode import PayloadError
 from galaxymill.settings import Numbers
-from galaxymill.surveys.base import (
-    MAX_PAYLOAD_BYTES,
-    Cutout,
-    Network,
-    ServiceError,
-    ServiceSettings,
-    Target,
-    Url,
-)
-from galaxymill.surveys.http import Answer
-from galaxymill.surveys.ivoa.bearer import BearerHttp, read_token
+from galaxymill.surveys.base import MAX_PAYLOAD_BYTES, Cutout, ServiceSettings, Target, cutout_of
 from galaxymill.surveys.ivoa.datalink import Cutter, Link, with_query
 from galaxymill.surveys.ivoa.obscore import WAVELENGTHS, Dataset, Selection
 from galaxymill.surveys.ivoa.planes import cut_answer
@@ -51,7 +41,11 @@ from galaxymill.surveys.ivoa.sia1 import Sia1Archive
 from galaxymill.surveys.ivoa.votable import ArchiveError, explain, says_error, shorten
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, stack, zero_point_factor
 from galaxymill.surveys.per_galaxy import HttpService
-from galaxymill.surveys.validate import CUT_TOLERANCE_PIXELS, Verdict, check_payload
+from galaxymill.surveys.validate import CUT_TOLERANCE_PIXELS, check_payload
+from galaxymill.web.answer import Answer, Verdict
+from galaxymill.web.credentials import read_token
+from galaxymill.web.http import Http
+from galaxymill.web.network import Network, ServiceError, Url
 
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -197,7 +191,7 @@ class SiaService(HttpService):
         self._settings = settings
         self._selection = settings.selection()
         token = read_token(settings.token_variable)
-        self._http = BearerHttp(network, settings.server, token)
+        self._http = Http(network, settings.server, token=token)
         self._archive = Archive(self._http, self._selection, settings.server, settings.tap)
         self._sia1 = Sia1Archive(self._http, settings.server, settings.band_column)
         self._found: dict[str, list[Dataset] | ArchiveError] = {}
@@ -207,7 +201,7 @@ class SiaService(HttpService):
         """Answer every target, as the answers come."""
         known = self._located(targets) if self._settings.tap else targets
         bytes_each = self._settings.payload_bytes(self._settings.size)
-        return self._http.each(self._cutout, known, bytes_each)
+        return self._http.map_bounded(self._cutout, known, bytes_each)
 
     def _located(self, targets: Iterable[Target]) -> Iterator[Target]:
         """Give galaxies whose images are known; the next thousand when their turn comes."""
@@ -250,7 +244,7 @@ class SiaService(HttpService):
                     planes[band] = plane
         except ArchiveError as error:
             if error.answer is not None:
-                return error.answer.cutout(target)
+                return cutout_of(error.answer, target)
             return Cutout(target, "failed", None, error.http_status, str(error))
         if not answers:
             reason = "no image holds this position"
@@ -261,7 +255,7 @@ class SiaService(HttpService):
         last = answers[list(planes or answers)[-1]]
         if not planes:
             nothing = replace(last, payload=b"")
-            return nothing.cutout(target, "no_coverage", "no overlap with the image")
+            return cutout_of(nothing, target, "no_coverage", "no overlap with the image")
         return self._stacked(target, planes, last)
 
     def _answer(
@@ -329,7 +323,7 @@ class SiaService(HttpService):
 
     def _stacked(self, target: Target, planes: dict[str, Plane], last: Answer) -> Cutout:
         if len({plane.data.shape for plane in planes.values()}) > 1:
-            return last.cutout(target, "invalid", "the bands differ in pixel scale")
+            return cutout_of(last, target, "invalid", "the bands differ in pixel scale")
         first = next(iter(planes.values()))
         scale = Mosaic(first.data, first.header).pixel_scale
         field = replace(target, size=len(first.data), pixel_scale=scale)
@@ -340,7 +334,7 @@ class SiaService(HttpService):
         status, reason = verdict.status, verdict.reason
         if status == "ok" and not all(plane.whole for plane in planes.values()):
             status, reason = "partial", "reaches over the edge of the image"
-        return replace(last, payload=payload).cutout(target, status, reason)
+        return cutout_of(replace(last, payload=payload), target, status, reason)
 
 
 def _request(target: Target, dataset: Dataset, link: Link) -> tuple[str, str]:

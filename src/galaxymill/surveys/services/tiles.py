@@ -21,14 +21,9 @@ from pydantic import Field, model_validator
 from galaxymill.decoding.decode import PayloadError
 from galaxymill.errors import UserError
 from galaxymill.settings import Numbers
-from galaxymill.surveys.base import (
-    NANOMAGGY_ZERO_POINT,
-    Cutout,
-    ServiceError,
-    ServiceSettings,
-    Target,
-)
+from galaxymill.surveys.base import NANOMAGGY_ZERO_POINT, Cutout, ServiceSettings, Target
 from galaxymill.surveys.mosaics.mosaic import Mosaic, zero_point_factor
+from galaxymill.web.network import ServiceError
 
 if TYPE_CHECKING:
     from galaxymill.surveys.mosaics.tile_image import TileImage

@@ -4,8 +4,8 @@ import threading
 import time
 from collections import Counter
 
-from galaxymill.surveys.answer import Answer
-from galaxymill.surveys.base import ServiceError
+from galaxymill.web.answer import Answer
+from galaxymill.web.network import ServiceError
 
 _MARGIN = 1.015
 """Requests are so much further apart than the rate says: some are quicker on their way."""

@@ -7,14 +7,33 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from hashlib import sha256
 
-from galaxymill.decoding.decode import PayloadError
-from galaxymill.surveys.base import Cutout, Target
-from galaxymill.surveys.validate import Verdict, begins_as_image
+from galaxymill.decoding.decode import PayloadError, begins_as_image
 
 TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 _SUCCESS = {200, 206}
-_UNJUDGED = Verdict("")
 _SAID_BYTES, _SAID_LETTERS = 300, 60
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one answer means for its galaxy.
+
+    Attributes
+    ----------
+    status : str
+        Of `galaxymill.products.CUTOUT_STATUSES`.
+    reason : str
+        Why it is not ``ok``.
+    truncated : bool
+        Whether the bytes end before their image does: another try may bring all of it.
+    refused : bool
+        Whether the service has understood, and says no: another try brings the same.
+    """
+
+    status: str
+    reason: str = ""
+    truncated: bool = False
+    refused: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,7 +70,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     retry_after_s: float | None = None
     cut: bool = False
-    verdict: Verdict = _UNJUDGED
+    verdict: Verdict = Verdict("")
 
     @property
     def transient(self) -> bool:
@@ -125,18 +144,6 @@ class Answer:
         if verdict.status == "invalid" and (said := _said(self.payload)):
             return replace(verdict, reason=f"{verdict.reason}: {said}")
         return verdict
-
-    def cutout(self, target: Target, status: str = "", reason: str = "") -> Cutout:
-        """Make this answer the cutout of ``target``, by its verdict unless a status is given.
-
-        Only the bytes of images are kept, and those of a service that sends the same wrong ones
-        again, to look at.
-        """
-        if not status:
-            status, reason = self.verdict.status, self.verdict.reason
-        kept = self.payload if status not in ("no_coverage", "failed") and not self.cut else b""
-        when = self.fetched_at
-        return Cutout(target, status, kept or None, self.http_status, reason, self.url, when)
 
 
 Judge = Callable[[Answer], Verdict | None]
