@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from galaxymill.decoding.decode import read_fits
-from galaxymill.decoding.place import Place, separation_arcsec
+from galaxymill.decoding.place import Place
+from galaxymill.sky.angles import separation_arcsec
 from galaxymill.images.recipes import RECIPES
 from galaxymill.images.render import image_row
 

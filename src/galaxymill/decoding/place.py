@@ -4,7 +4,6 @@ Only the cards below reach the WCS library, as numbers and not as text: the cele
 2, linear terms, PV and SIP. Look-up tables, further axes and any other card are not looked at.
 """
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from galaxymill.sky.angles import unit_vectors
 
 _KINDS = re.compile(r"(RA--|DEC-)-([A-Z]{3})(-SIP)?")
 _PV = re.compile(r"PV([12])_(\d{1,2})")
@@ -91,21 +92,12 @@ def _measure(
     except Exception:
         # Whatever a header from outside makes the WCS library do, it is one galaxy's fault.
         return None
-    lon, lat = np.radians(ra), np.radians(dec)
-    points = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
+    points = unit_vectors(ra, dec)
     steps = (points[1::2] - points[2::2]) / (2 * _STEP * np.array([[width], [height]]))
     scales = np.degrees(np.linalg.norm(steps, axis=1)) * 3600
     if not scales.min() > 0 or not scales.max() < np.inf:
         return None
     return (float(ra[0]), float(dec[0])), scales, steps
-
-
-def separation_arcsec(ra1: float, dec1: float, ra2: float, dec2: float) -> float:
-    """Angle between two positions in degrees, by the haversine formula (Sinnott 1984)."""
-    lon1, lat1, lon2, lat2 = map(math.radians, (ra1, dec1, ra2, dec2))
-    half = math.sin((lat2 - lat1) / 2) ** 2
-    half += math.cos(lat1) * math.cos(lat2) * math.sin((lon2 - lon1) / 2) ** 2
-    return math.degrees(2 * math.asin(min(1.0, math.sqrt(half)))) * 3600
 
 
 def celestial_wcs(header: Mapping[str, Any]) -> Any:

@@ -20,7 +20,7 @@ from galaxymill.decoding.decode import (
     read_fits,
     read_raster,
 )
-from galaxymill.decoding.place import pixel_size, separation_arcsec
+from galaxymill.decoding.place import pixel_size
 from galaxymill.errors import UserError
 from galaxymill.images.colours import Rgb
 from galaxymill.images.encode import encode
@@ -38,6 +38,7 @@ from galaxymill.images.shape import Frame, differences, square
 from galaxymill.products import IMAGES
 from galaxymill.progress import progress
 from galaxymill.reasons import Reasons
+from galaxymill.sky.angles import separation_arcsec
 from galaxymill.storage.atomic import exclusive
 from galaxymill.storage.origin import Origin, is_made, read_record
 from galaxymill.storage.parquet import open_product, read_batches

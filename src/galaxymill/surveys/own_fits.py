@@ -22,8 +22,9 @@ from galaxymill.decoding.decode import (
     is_fits,
 )
 from galaxymill.decoding.hdus import MAX_HDUS, Hdu, is_auxiliary, list_hdus, unpack
-from galaxymill.decoding.place import locate, separation_arcsec
+from galaxymill.decoding.place import locate
 from galaxymill.reasons import some
+from galaxymill.sky.angles import separation_arcsec
 from galaxymill.surveys.base import MAX_PAYLOAD_BYTES
 from galaxymill.surveys.mosaics.mosaic import Plane, stack
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galaxymill.decoding.decode import FitsCutout, PayloadError, is_fits, read_fits, read_samples
-from galaxymill.decoding.place import separation_arcsec
+from galaxymill.sky.angles import separation_arcsec
 from galaxymill.surveys.base import Target
 from galaxymill.web.answer import Verdict
 

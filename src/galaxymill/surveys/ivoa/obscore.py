@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
 
+from galaxymill.sky.angles import offsets_deg
 from galaxymill.surveys.base import Target
 
 WAVELENGTHS = {
@@ -168,8 +169,7 @@ class Selection:
 
         def rank(one: Dataset) -> tuple[int, float, str, str]:
             off_nm = 0 if self.band_column else round(abs(_middle(one) - wavelength) * 1e9)
-            east = ((one.ra - target.ra + 180) % 360 - 180) * math.cos(math.radians(target.dec))
-            far = math.hypot(east, one.dec - target.dec)
+            far = math.hypot(*offsets_deg(one.ra, one.dec, target.ra, target.dec))
             return off_nm, far if math.isfinite(far) else math.inf, one.did, one.access_url
 
         if self.band_column:

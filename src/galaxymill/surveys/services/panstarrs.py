@@ -22,6 +22,7 @@ from pydantic import Field
 
 from galaxymill.decoding.decode import PayloadError
 from galaxymill.decoding.hdus import read_images
+from galaxymill.sky.angles import offsets_deg
 from galaxymill.surveys.base import BATCH, MAX_SIZE, Cutout, PixelScale, Target, cutout_of
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, zero_point_factor
 from galaxymill.surveys.mosaics.native import NativeSettings, assemble, cut_native
@@ -144,8 +145,8 @@ def _files(table: bytes, targets: list[Target]) -> dict[str, Files]:
     ra, dec = (np.array([float(row[name]) for row in rows]) for name in ("ra", "dec"))
     files: dict[str, Files] = {}
     for target in targets:
-        east = ((ra - target.ra + 180) % 360 - 180) * np.cos(np.radians(target.dec))
-        near = np.flatnonzero(np.hypot(east, dec - target.dec) <= _ECHO_DEG)
+        off = np.hypot(*offsets_deg(ra, dec, target.ra, target.dec))
+        near = np.flatnonzero(off <= _ECHO_DEG)
         files[target.object_id] = _of_one_skycell([rows[index] for index in near])
     return files
 
