@@ -40,6 +40,10 @@ class PayloadError(ValueError):
         self.truncated = truncated
 
 
+class UnavailableError(Exception):
+    """Bytes of a file could not be had; says nothing of the image, and passes all readers."""
+
+
 @dataclass(frozen=True)
 class FitsCutout:
     """A decoded FITS cutout.

@@ -22,9 +22,11 @@ from galaxymill.decoding.decode import (
     MAX_BANDS,
     MAX_PIXELS,
     PayloadError,
+    UnavailableError,
     image_shape,
     is_fits,
 )
+from galaxymill.errors import UserError
 
 MAX_HDUS = 64
 _MAX_AXES = 9
@@ -97,6 +99,21 @@ class Hdu:
             raise PayloadError(f"compressed in pieces of {pieces} pixels")
         return min(int(pieces[-2]), height), min(int(pieces[-1]), width)
 
+    @property
+    def packed(self) -> bool:
+        """Whether the image is fpacked."""
+        return hasattr(self._hdu, "tile_shape")
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row of an image that is not fpacked."""
+        return self.outline[1] * abs(int(self.header["BITPIX"])) // 8
+
+    def span(self, rows: slice) -> tuple[int, int, int]:
+        """Where the data begin in the file, where in them these rows do, and their bytes."""
+        length = (rows.stop - rows.start) * self.row_bytes
+        return self.start, rows.start * self.row_bytes, length
+
     def answers_to(self, wanted: str) -> bool:
         """Tell whether it has this number or EXTNAME."""
         return wanted.upper() in (str(self.index), self.name.upper())
@@ -115,16 +132,21 @@ class Hdu:
     def read_box(self, rows: slice, columns: slice) -> npt.NDArray[Any]:
         """Decode a part of an image of one plane, shape (rows, columns), as `read` does."""
         first = (0,) * (self._hdu.header["NAXIS"] - 2)
-        if hasattr(self._hdu, "tile_shape"):
+        if self.packed:
             return np.asarray(self._hdu.section[*first, rows, columns])
         # Rows side by side in the file are read at once; columns one row after the other.
         return np.asarray(self._hdu.section[*first, rows, :])[:, columns]
 
 
 def list_hdus(file: IO[bytes]) -> list[Hdu]:
-    """Look at the HDUs of a FITS file from outside, at most 64; their pixels are read later.
+    """Look at all HDUs of a FITS file; see `iter_hdus`."""
+    return list(iter_hdus(file))
 
-    Images may be fpacked by Rice, gzip or HCOMPRESS.
+
+def iter_hdus(file: IO[bytes] | io.RawIOBase, packed: bool = True) -> Iterator[Hdu]:
+    """Give the HDUs of a FITS file from outside, at most 64; their pixels are read later.
+
+    Images may be fpacked by Rice, gzip or HCOMPRESS, unless ``packed`` is false.
 
     Raises
     ------
@@ -142,13 +164,23 @@ def list_hdus(file: IO[bytes]) -> list[Hdu]:
     ):
         raise PayloadError("FITS header has no end")
     length = file.seek(0, io.SEEK_END)
-    with _one_fault():
-        stored = [
-            (_image_shape(hdu, length), hdu.fileinfo()["datLoc"], hdu.size, _datasum(hdu))
-            for hdu in _hdus(file, as_stored=True)
-        ]
-        images = enumerate(zip(_hdus(file, as_stored=False), stored, strict=True))
-        return [Hdu(index, hdu.header, *found, hdu) for index, (hdu, found) in images]
+    as_stored, as_images = (_hdus(file, as_stored=stored) for stored in (True, False))
+    for index in range(MAX_HDUS):
+        with _one_fault():
+            stored = next(as_stored, None)
+            if stored is None:
+                return
+            if not packed and "ZIMAGE" in stored.header:
+                raise PayloadError("the image is compressed: its rows cannot be found")
+            found = (
+                _image_shape(stored, length),
+                stored.fileinfo()["datLoc"],
+                stored.size,
+                _datasum(stored),
+            )
+            image = next(as_images)
+            hdu = Hdu(index, image.header, *found, image)
+        yield hdu
 
 
 def read_images(payload: bytes) -> Iterator[tuple[Any, npt.NDArray[Any]]]:
@@ -211,7 +243,7 @@ def _one_fault() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except PayloadError:
+    except (PayloadError, UnavailableError, UserError):
         raise
     except Exception as error:
         raise PayloadError(f"undecodable FITS ({type(error).__name__})") from error
@@ -227,7 +259,7 @@ def _is_small(shape: tuple[int, int, int]) -> bool:
     return shape[0] <= MAX_BANDS and math.prod(shape) <= MAX_PIXELS
 
 
-def _hdus(file: IO[bytes], as_stored: bool) -> Iterator[Any]:
+def _hdus(file: IO[bytes] | io.RawIOBase, as_stored: bool) -> Iterator[Any]:
     """Give the HDUs, parsed one after the other; packed images as tables where ``as_stored``."""
     from astropy.io import fits
 

@@ -197,7 +197,7 @@ class _Block:
         self._x, self._y = columns.start, rows.start
         self._factor = mosaic.factor
         empty = rows.start >= rows.stop or columns.start >= columns.stop
-        self._data = np.empty((0, 0)) if empty else mosaic.data.read(rows, columns)
+        self._data = np.empty((0, 0)) if empty else mosaic.data[rows, columns]
 
     def paste(self, plane: npt.NDArray[Any], x: int, y: int) -> int:
         """Fill a plane whose first pixel is (x, y) of the tile; see `mosaic.paste`."""

@@ -20,18 +20,21 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from galaxymill.decoding.decode import PayloadError
 from galaxymill.settings import Names
 from galaxymill.surveys.base import MAX_SIZE, Cutout, PixelScale, Target
 from galaxymill.surveys.ivoa.irsa import BANDS, Listed, by_tile, cells, look_up
 from galaxymill.surveys.ivoa.votable import require_images, session, sia2
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, cut, zero_point_factor
 from galaxymill.surveys.mosaics.native import NativeSettings, assemble
-from galaxymill.surveys.mosaics.range_reader import BlockCache, Unreadable, open_image, requests_for
+from galaxymill.surveys.mosaics.range_reader import BlockCache, RangeFile, Unreadable, requests_for
+from galaxymill.surveys.mosaics.tile_image import TileImage
 from galaxymill.surveys.per_galaxy import HttpService
 from galaxymill.web.http import Http
 from galaxymill.web.network import Network, Url
 
 _ROW_BYTES = 19200 * 4
+_MAX_SIDE = 100_000
 _CACHE_BYTES = 128_000_000
 _ANSWER_BYTES = 20_000_000
 _CELL_DEG = 0.5
@@ -106,18 +109,24 @@ class _Tile:
     def mosaic(self, band: str) -> Mosaic:
         """The mosaic of one band; raises Unreadable, the second time without asking again."""
         if band not in self._opened:
+            listed = self.listed[band]
+            name = f"mosaic {listed.name}"
             try:
-                self._opened[band] = self._open(self.listed[band])
+                file = RangeFile(self._http, listed.url, self._cache)
+                self._opened[band] = self._calibrated(TileImage(file, "", name))
             except Unreadable as error:
-                reason = f"mosaic {self.listed[band].name}: {error.reason}"
+                reason = f"{name}: {error.reason}"
                 self._opened[band] = Unreadable(error.status, reason, error.http_status)
+            except PayloadError as error:
+                self._opened[band] = Unreadable("invalid", str(error), 206)
         mosaic = self._opened[band]
         if isinstance(mosaic, Unreadable):
             raise mosaic
         return mosaic
 
-    def _open(self, listed: Listed) -> Mosaic:
-        image = open_image(self._http, listed.url, self._cache)
+    def _calibrated(self, image: TileImage) -> Mosaic:
+        if max(image.shape) > _MAX_SIDE:
+            raise Unreadable("invalid", f"FITS axes {image.shape} are not those of a mosaic")
         try:
             zero_point = float(image.header.get("MAGZERO", self._zero_point or np.nan))
             mosaic = Mosaic(image, image.header, zero_point_factor(zero_point))
@@ -218,6 +227,8 @@ class EuclidService(HttpService):
                     planes[band] = plane
         except Unreadable as error:
             return _no_cutout(target, error, name)
+        except PayloadError as error:
+            return _no_cutout(target, Unreadable("invalid", str(error), 206), name)
         if not planes:
             return _no_cutout(target, Unreadable("no_coverage", "outside every mosaic"), name)
         payload, verdict = assemble(planes, self._settings.bands, native)
