@@ -299,8 +299,8 @@ def read_samples(payload: bytes) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint1
             _refuse_large(*(check_webp(payload) or (0, 0)))
         else:
             kind = next((_OTHERS[magic] for magic in _OTHERS if payload.startswith(magic)), "")
-            told = f": it is {kind}, which may be converted to PNG" if kind else ""
-            raise PayloadError(f"neither FITS nor JPEG, PNG or WebP{told}")
+            hint = f": it is {kind}, which may be converted to PNG" if kind else ""
+            raise PayloadError(f"neither FITS nor JPEG, PNG or WebP{hint}")
         with Image.open(io.BytesIO(payload), formats=("PNG", "WEBP")) as image:
             _refuse_large(*image.size)
             if getattr(image, "n_frames", 1) > 1:

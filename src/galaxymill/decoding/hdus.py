@@ -123,7 +123,7 @@ class Hdu:
         assert self.shape is not None
         if not _is_small(self.shape):
             raise PayloadError(f"FITS axes {self.shape} are larger than any cutout asked for")
-        with _one_fault():
+        with one_fault():
             data = np.asarray(self._hdu.data)
         if data.size != math.prod(self.shape):
             raise PayloadError("FITS image and its header do not agree")
@@ -166,7 +166,7 @@ def iter_hdus(file: IO[bytes] | io.RawIOBase, packed: bool = True) -> Iterator[H
     length = file.seek(0, io.SEEK_END)
     as_stored, as_images = (_hdus(file, as_stored=stored) for stored in (True, False))
     for index in range(MAX_HDUS):
-        with _one_fault():
+        with one_fault():
             stored = next(as_stored, None)
             if stored is None:
                 return
@@ -237,8 +237,8 @@ def unpack(file: IO[bytes], most_bytes: int) -> IO[bytes]:
 
 
 @contextmanager
-def _one_fault() -> Iterator[None]:
-    """Whatever a header from outside makes the FITS library do, it is one file's fault."""
+def one_fault(what: str = "undecodable FITS") -> Iterator[None]:
+    """Whatever a header from outside makes a library do is one file's fault, a PayloadError."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -246,7 +246,7 @@ def _one_fault() -> Iterator[None]:
     except (PayloadError, UnavailableError, UserError):
         raise
     except Exception as error:
-        raise PayloadError(f"undecodable FITS ({type(error).__name__})") from error
+        raise PayloadError(f"{what} ({type(error).__name__})") from error
 
 
 def is_auxiliary(header: Any) -> bool:

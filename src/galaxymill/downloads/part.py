@@ -37,28 +37,23 @@ class Part:
     @property
     def whole(self) -> bool:
         """Whether all of the file is here."""
-        told = self._told()
-        return bool(told) and self.path.is_file() and self.size == told.get("total")
+        note = self._read_note()
+        return bool(note) and self.path.is_file() and self.size == note.get("total")
 
     def conditions(self) -> dict[str, str]:
         """Headers that ask for the rest alone; none when the whole must be asked for."""
-        told = self._told()
-        validator = told.get("validator")
-        if not (told and self.size and (validator or self._checked)):
+        note = self._read_note()
+        validator = note.get("validator")
+        if not (note and self.size and (validator or self._checked)):
             return {}
         headers = {"Range": f"bytes={self.size}-"}
         # RFC 9110, 13.1.5: another file than the one this is a part of then comes whole.
         return headers | ({"If-Range": str(validator)} if validator else {})
 
     def begin(self, headers: Mapping[str, str], total: int | None) -> None:
-        """Start with an empty part, and note what the answer says of the file.
+        """Start with an empty part, and note what the headers of an answer say of the file.
 
-        Parameters
-        ----------
-        headers : mapping
-            Of the answer, names in lower case.
-        total : int or None
-            Length of the whole, where known.
+        ``total`` is the length of the whole, where known.
         """
         self.path.write_bytes(b"")
         tag = headers.get("etag", "")
@@ -93,10 +88,10 @@ class Part:
         self.path.unlink(missing_ok=True)
         self._note.unlink(missing_ok=True)
 
-    def _told(self) -> dict[str, Any]:
+    def _read_note(self) -> dict[str, Any]:
         """Give the note; empty when there is none, or one of another address."""
         try:
-            told = json.loads(self._note.read_text(encoding="utf-8"))
+            note = json.loads(self._note.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return told if isinstance(told, dict) and told.get("url") == self._url else {}
+        return note if isinstance(note, dict) and note.get("url") == self._url else {}

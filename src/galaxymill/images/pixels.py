@@ -215,8 +215,8 @@ def unfit_rows(path: Path, unfit: int) -> Iterator[tuple[str, str]]:
         table = file.read([name for name in ("object_id", "flags", "reason") if name in names])
     bits = pc.bit_wise_and(table["flags"], unfit)
     for row in table.set_column(1, "flags", bits).filter(pc.greater(bits, 0)).to_pylist():
-        told = [", ".join(flags.names(row["flags"])), row.get("reason")]
-        yield row["object_id"], ": ".join(filter(None, told))
+        names = ", ".join(flags.names(row["flags"]))
+        yield row["object_id"], ": ".join(filter(None, [names, row.get("reason")]))
 
 
 def _identities(path: Path) -> Iterator[tuple[int, pa.Table]]:

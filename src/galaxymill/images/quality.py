@@ -140,12 +140,12 @@ def darkness(colour: npt.NDArray[np.uint8], depth: int = 0) -> str:
             return ""
     low, high = min(low for low, _ in spans), max(high for _, high in spans)
     shade = "black" if high < limit else "white" if low > 255 - limit else "of one shade"
-    told = f"nearly {shade} all over: its values lie between {low} and {high} of 255"
+    message = f"nearly {shade} all over: its values lie between {low} and {high} of 255"
     if not depth or shade == "white":
-        return told
+        return message
     filled = max(8, depth - 8 + high.bit_length())
     return (
-        f"{told}; its data fill {filled} of 16 bits: set depth to the bits that the survey's "
+        f"{message}; its data fill {filled} of 16 bits: set depth to the bits that the survey's "
         "pictures fill"
     )
 

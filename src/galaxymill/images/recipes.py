@@ -27,7 +27,7 @@ class Recipe:
     Attributes
     ----------
     settings : type
-        What it is told.
+        Its settings.
     colour : callable or None
         Draws planes of flux, see `galaxymill.images.colours`; None for images that are shown as
         served.

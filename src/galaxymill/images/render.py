@@ -142,8 +142,8 @@ def image_row(cutout: Mapping[str, Any], recipe: str, settings: RecipeSettings) 
         A row of `galaxymill.products.IMAGES`; there is no ``image`` when nothing could be drawn.
     """
     status, payload = cutout["status"], cutout["payload"]
-    told = cutout.get("reason") or ""
-    row: dict[str, Any] = {"object_id": cutout["object_id"], "reason": told}
+    reason = cutout.get("reason") or ""
+    row: dict[str, Any] = {"object_id": cutout["object_id"], "reason": reason}
     if status in _STATUS_FLAGS or not payload:
         return row | {"flags": flags.BITS[_STATUS_FLAGS.get(status, "invalid_payload")]}
     found = flags.BITS["invalid_payload"] if status == "invalid" else 0
@@ -151,13 +151,13 @@ def image_row(cutout: Mapping[str, Any], recipe: str, settings: RecipeSettings) 
         colour, said, measured = _draw(payload, recipe, settings, cutout)
     except PayloadError as error:
         names = ["invalid_payload", *(["truncated"] if error.truncated else [])]
-        return row | {"flags": flags.mask(names), "reason": _joined(told, str(error))}
+        return row | {"flags": flags.mask(names), "reason": _joined(reason, str(error))}
     saturated = saturated_fraction(colour)
     found |= flags.mask(said) | picture_flags(colour, saturated)
     return row | {
         "image": {"bytes": encode(colour, settings), "path": None},
         "flags": found | measured.pop("flags", 0),
-        "reason": _joined(told, *said.values()),
+        "reason": _joined(reason, *said.values()),
         "saturated_fraction": saturated,
         **measured,
     }

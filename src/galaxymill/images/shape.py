@@ -85,14 +85,14 @@ def differences(frame: Frame, shape: Shape, asked: Mapping[str, Any]) -> dict[st
     """
     found: dict[str, str] = {}
     rows, columns = frame.squared(shape)
-    told = f"image is {frame.width}×{frame.height}"
+    about = f"image is {frame.width}×{frame.height}"
     if frame.oval and frame.pixel:
         up, across = frame.pixel
         found["not_square"] = f"pixels are {across:.3g}×{up:.3g} arcsec: drawn as square ones"
     elif frame.width != frame.height:
         outline = f"{columns}×{rows}"
         how = f"the middle {outline} is drawn" if shape == "cut" else f"padded to {outline}"
-        found["not_square"] = f"{told}, not square: {how}"
+        found["not_square"] = f"{about}, not square: {how}"
     size, scale = asked.get("size"), asked.get("pixel_scale")
     own = frame.pixel and frame.pixel[1]
     if own and size and scale:
@@ -100,7 +100,7 @@ def differences(frame: Frame, shape: Shape, asked: Mapping[str, Any]) -> dict[st
         if abs(columns * own - field) <= max(SCALE_TOLERANCE * field, own):
             return found
     if size and size != (max if shape == "pad" else min)(frame.width, frame.height):
-        found["size_differs"] = f"{told}, {size} asked for"
+        found["size_differs"] = f"{about}, {size} asked for"
     if own and scale and abs(own / scale - 1) > SCALE_TOLERANCE:
         found["scale_differs"] = f"pixels are {own:.4g} arcsec, {scale:.4g} asked for"
     return found

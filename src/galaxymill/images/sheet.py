@@ -94,5 +94,5 @@ def _thumbnail(row: dict[str, Any]) -> "Image":
 def _caption(row: dict[str, Any]) -> str:
     # The picture's own font has no other letters.
     name = row["object_id"].encode("ascii", "replace").decode()
-    told = textwrap.wrap(", ".join(flags.names(row["flags"])), _LETTERS)
-    return "\n".join([name[:_LETTERS], *told[: _LINES - 1]])
+    lines = textwrap.wrap(", ".join(flags.names(row["flags"])), _LETTERS)
+    return "\n".join([name[:_LETTERS], *lines[: _LINES - 1]])

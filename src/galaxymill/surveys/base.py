@@ -25,11 +25,11 @@ _FLOAT_BYTES = 4
 _RGB_BYTES = 3
 
 
-PixelScale = Annotated[float, Field(ge=1e-4, le=60)]
+PixelScale = Annotated[float, Field(ge=1e-4, le=60)] | Literal["gz_decals"]
 
 
 class ServiceSettings(Settings):
-    """What every service is told: how the cutouts are to be cut.
+    """Settings of every service: how the cutouts are to be cut.
 
     Attributes
     ----------
@@ -40,11 +40,11 @@ class ServiceSettings(Settings):
         Whether a galaxy is found by where it is on the sky; else by ``file_loc``.
     """
 
-    operational: ClassVar[frozenset[str]] = frozenset({"footprint"})
+    operational: ClassVar[frozenset[str]] = frozenset({"footprint", "server"})
     files: ClassVar[frozenset[str]] = frozenset({"footprint"})
     asks_by_position: ClassVar[bool] = True
 
-    pixel_scale: PixelScale | Literal["gz_decals"] = Field(
+    pixel_scale: PixelScale = Field(
         0.262,
         description="arcsec per pixel, or 'gz_decals': by the galaxy's Petrosian radii as in "
         "Galaxy Zoo DECaLS",

@@ -1,4 +1,4 @@
-"""What became of a partition's galaxies: told with reasons, and refused when too many are lost."""
+"""What became of a partition's galaxies: with reasons, and refused when too many are lost."""
 
 import logging
 import re
@@ -54,13 +54,13 @@ def refuse_losses(part: PartFile, what: str, max_failed: float) -> None:
     if lost:
         logger.warning(message)
     if total and counts["no_coverage"] == total:
-        told = f"{what}: all {total} galaxies are no_coverage: {_why(part, lambda *_: True)}"
+        warning = f"{what}: all {total} galaxies are no_coverage: {_why(part, lambda *_: True)}"
         if not all(reason.startswith(OUTSIDE) for _, _, reason in part.outcomes()):
-            told += (
+            warning += (
                 ". Has the survey really not been here? If what is asked for is misspelled there "
                 "is nothing anywhere; a footprint would settle such galaxies without a request"
             )
-        logger.warning(told)
+        logger.warning(warning)
 
 
 def _is_lost(status: str, reason: str) -> bool:

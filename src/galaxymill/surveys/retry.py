@@ -104,8 +104,8 @@ def _retry_one(
             new = {key for key, now, _ in part.outcomes() if _is_better(now, before[key])}
             if new:
                 write_cutouts(out, origin, _merged(out, part, new))
-    told = (tile.stem, len(new), len(before), " or ".join(asked))
-    logger.info("fetch %s: %d of %d %s galaxies could be had", *told)
+    counts = f"{len(new)} of {len(before)} {' or '.join(asked)} galaxies"
+    logger.info("fetch %s: %s could be had", tile.stem, counts)
     return bool(new)
 
 

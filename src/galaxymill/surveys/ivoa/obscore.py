@@ -39,24 +39,9 @@ COLUMNS = (
 class Dataset:
     """One image of the archive, as a row of ObsCore describes it.
 
-    Attributes
-    ----------
-    did : str
-        ``obs_publisher_did``.
-    access_url, access_format : str
-        Where the image, or its DataLink, is.
-    links_url : str
-        Its DataLink; empty when there is none.
-    ra, dec : float
-        Its centre in degrees; NaN when unknown.
-    em_min, em_max : float
-        Its band's edges in metres; NaN when unknown.
-    band : str
-        Value of the column that names the band; empty without one.
-    kilobytes : float
-        Size of the file; NaN when unknown.
-    collection : str
-        ``obs_collection``.
+    ``did`` is its identifier, ``access_url`` leads to the image or to its DataLink, and
+    ``links_url`` to the DataLink where there is one. The centre is in degrees, the band's edges
+    in metres; ``band`` is the value of the column that names it. What is unknown is empty or NaN.
     """
 
     did: str
@@ -89,18 +74,14 @@ class Selection:
 
     Attributes
     ----------
-    obscore : str
-        TAP table.
-    collection : str
-        ``obs_collection``; empty for any.
-    calib_level : int or None
-        None for any.
-    where : str
-        A further condition in ADQL.
+    obscore, where : str
+        TAP table, and a further condition in ADQL.
+    collection, calib_level : str, int or None
+        Empty and None for any.
     band_column : str
         Column that names the band; empty when there is none.
     bands : mapping of str to float
-        Central wavelengths in metres, by band; or the bands, when a column names them.
+        Wavelengths in metres, by band; without a meaning when a column names the bands.
     """
 
     obscore: str
@@ -151,24 +132,13 @@ class Selection:
     def choose(self, datasets: Sequence[Dataset], target: Target, band: str) -> Dataset | None:
         """Choose one image of a band: the best-matching filter, then the nearest centre, then id.
 
-        Parameters
-        ----------
-        datasets : sequence of Dataset
-            That hold the galaxy.
-        target : Target
-            The galaxy.
-        band : str
-            One of ``bands``.
-
-        Returns
-        -------
-        Dataset or None
-            None when there is none in this band.
+        None when there is none in this band.
         """
         wavelength = self.bands[band]
 
         def rank(one: Dataset) -> tuple[int, float, str, str]:
-            off_nm = 0 if self.band_column else round(abs(_middle(one) - wavelength) * 1e9)
+            middle = (one.em_min + one.em_max) / 2
+            off_nm = 0 if self.band_column else round(abs(middle - wavelength) * 1e9)
             far = math.hypot(*offsets_deg(one.ra, one.dec, target.ra, target.dec))
             return off_nm, far if math.isfinite(far) else math.inf, one.did, one.access_url
 
@@ -177,10 +147,6 @@ class Selection:
         else:
             fitting = [one for one in datasets if one.em_min <= wavelength <= one.em_max]
         return min(fitting, key=rank, default=None)
-
-
-def _middle(dataset: Dataset) -> float:
-    return (dataset.em_min + dataset.em_max) / 2
 
 
 def _quoted(value: str) -> str:

@@ -52,19 +52,7 @@ class _Pattern:
 
 
 class Archive:
-    """The archive's catalogue and links.
-
-    Parameters
-    ----------
-    http : Http
-        Makes all requests.
-    selection : Selection
-        Which images are looked for.
-    server : str
-        SIA2 query endpoint.
-    tap : str
-        TAP service; empty when there is none.
-    """
+    """The archive's catalogue and links: ``server`` is its SIA2 endpoint, ``tap`` may be empty."""
 
     def __init__(self, http: Http, selection: Selection, server: str, tap: str) -> None:
         self._http, self._selection = http, selection
@@ -96,29 +84,14 @@ class Archive:
     def join(self, targets: Sequence[Target]) -> dict[str, list[Dataset] | ArchiveError]:
         """Ask TAP for the images that hold each of many galaxies.
 
-        An answer that the archive cuts short is asked for again in halves.
-
-        Returns
-        -------
-        dict of str to list of Dataset, or to ArchiveError
-            By ``object_id``; an error for a galaxy that has more images than are listed.
-
-        Raises
-        ------
-        ArchiveError
-            When the query fails.
+        An answer that the archive cuts short is asked for again in halves. By ``object_id``; an
+        error stands for a galaxy that has more images than are listed. Raises ArchiveError.
         """
         from astropy.table import Table
 
         # Numbers stand for the galaxies: ids of any letters and length survive.
-        galaxies = Table(
-            {
-                "object_id": range(len(targets)),
-                "ra": [target.ra for target in targets],
-                "dec": [target.dec for target in targets],
-            },
-            dtype=["i4", "f8", "f8"],
-        )
+        rows = [(index, target.ra, target.dec) for index, target in enumerate(targets)]
+        galaxies = Table(rows=rows, names=["object_id", "ra", "dec"], dtype=["i4", "f8", "f8"])
         with asking("TAP"):
             options = {"maxrec": _MAX_RECORDS, "uploads": {"galaxies": galaxies}}
             results = self._tap_query(self._selection.adql(), **options).execute()
@@ -160,12 +133,8 @@ class Archive:
 
         When the DataLinks of two datasets name one SODA service and identifiers that follow from
         their rows, the links of all others of their collection are assumed to do so; else there
-        is one DataLink a dataset, believed for ten minutes.
-
-        Raises
-        ------
-        ArchiveError
-            When the DataLink cannot be had, or tells of an error.
+        is one DataLink a dataset, believed for ten minutes. Raises ArchiveError when it cannot be
+        had, or tells of an error.
         """
         with self._lock:
             if _kind(dataset) in self._files:
@@ -204,25 +173,23 @@ class Archive:
             self._patterns[kind] = _Pattern(link.cutter, names, dataset.links_url)
 
     def _ask_link(self, dataset: Dataset) -> Link:
-        try:
-            link = self._read_link(dataset.links_url)
-        except FileInsteadError:
-            self._files.add(_kind(dataset))
-            return Link(None, "", dataset.links_url, dataset.kilobytes)
-        except ArchiveError as error:
-            # What the list describes may not know what the address in its row does.
-            told = dataset.access_url if is_datalink(dataset.access_format) else ""
-            if told in ("", dataset.links_url) or error.http_status not in {200, *REFUSED}:
-                raise
-            return self._ask_link(replace(dataset, links_url=told))
-        return replace(link, file_url=link.file_url or dataset.file_url)
-
-    def _read_link(self, url: str) -> Link:
         from pyvo.dal.adhoc import DatalinkResults
 
-        with asking("DataLink"):
-            links = DatalinkResults.from_result_url(url, session=self._links_session)
-            return read_link(links, url)
+        url = dataset.links_url
+        try:
+            with asking("DataLink"):
+                links = DatalinkResults.from_result_url(url, session=self._links_session)
+                link = read_link(links, url)
+        except FileInsteadError:
+            self._files.add(_kind(dataset))
+            return Link(None, "", url, dataset.kilobytes)
+        except ArchiveError as error:
+            # What the list describes may not know what the address in its row does.
+            own = dataset.access_url if is_datalink(dataset.access_format) else ""
+            if own in ("", url) or error.http_status not in {200, *REFUSED}:
+                raise
+            return self._ask_link(replace(dataset, links_url=own))
+        return replace(link, file_url=link.file_url or dataset.file_url)
 
     def _dataset(self, row: Mapping[str, Any], links_url: str) -> Dataset:
         url, kind = text(row.get("access_url")), text(row.get("access_format"))

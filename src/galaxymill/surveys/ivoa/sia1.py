@@ -30,16 +30,9 @@ _SCIENCE = {"prodtype": ("", "image"), "proctype": ("", "stack")}
 
 
 class Sia1Archive:
-    """The archive's list of images, asked galaxy by galaxy.
+    """The list of images at the query endpoint ``server``, asked galaxy by galaxy.
 
-    Parameters
-    ----------
-    http : Http
-        Makes all requests.
-    server : str
-        SIA1 query endpoint.
-    band_column : str
-        Column whose first word names the band.
+    The first word of the column ``band_column`` names the band.
     """
 
     def __init__(self, http: Http, server: str, band_column: str) -> None:
@@ -62,10 +55,8 @@ class Sia1Archive:
         url = f"{self._server.rstrip('?&')}{mark}{place}&FORMAT=image/fits"
         with asking("SIA1"):
             results = SIAResults.from_result_url(url, session=self._session)
-            names = {
-                name: (results.fieldname_with_ucd(ucd) or name).lower()
-                for name, ucd in _UCDS.items()
-            }
+            found = {name: results.fieldname_with_ucd(ucd) for name, ucd in _UCDS.items()}
+            names = {name: (own or name).lower() for name, own in found.items()}
             rows = list(rows_of(results))
             overflow = overflows(results)
         if overflow:
@@ -74,9 +65,8 @@ class Sia1Archive:
         return [self._dataset(row, names) for row in rows if _is_science(row)]
 
     def _dataset(self, row: Mapping[str, Any], names: Mapping[str, str]) -> Dataset:
-        title = text(row.get(names["title"]))
         return Dataset(
-            did=title,
+            did=text(row.get(names["title"])),
             access_url=text(row[names["access_url"]]),
             access_format=text(row.get(names["access_format"])) or "image/fits",
             ra=number(row.get(names["s_ra"])),

@@ -139,11 +139,10 @@ class RangeFile(io.RawIOBase):
             if answer.http_status != 206:
                 return None
             sent = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
-            told = sent is not None and sent[3].isdigit()
-            length = int(sent[3]) if sent is not None and told else _UNKNOWN_LENGTH
+            first, last, total = sent.groups() if sent else (-1, -1, "*")
+            length = _UNKNOWN_LENGTH if total == "*" else int(total)
             stop = min(start + size, length)
-            place = (start, stop - 1, stop - start)
-            if sent is None or (int(sent[1]), int(sent[2]), len(answer.payload)) != place:
+            if (int(first), int(last), len(answer.payload)) != (start, stop - 1, stop - start):
                 return Verdict("failed", "the server sends another range than was asked for")
             if start == 0 and not answer.payload.startswith(_HDU):
                 return Verdict("failed", "not a FITS file")

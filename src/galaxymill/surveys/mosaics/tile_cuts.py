@@ -21,18 +21,10 @@ _READ_PIXELS = 20_000_000
 
 @dataclass(frozen=True)
 class Square:
-    """Where the cutout of one galaxy lies.
+    """Where the cutout of one galaxy lies, in pixels of the tile.
 
-    Attributes
-    ----------
-    target : Target
-        The galaxy.
-    side : int
-        In pixels of the tile.
-    corners : dict of str to tuple of int
-        Column and row of the first pixel by band; may be negative.
-    apart : str
-        The first band whose pixels do not coincide with the others', or empty.
+    ``corners`` are column and row of the first pixel by band, and may be negative; ``apart`` is
+    the first band whose pixels do not coincide with the others', or empty.
     """
 
     target: Target
@@ -91,12 +83,8 @@ def squares(mosaics: Mapping[str, Mosaic], targets: Sequence[Target]) -> list[Sq
         own_x, own_y, coincide = _on_other_grid(first, mosaic, x, y, sides)
         apart[~coincide & (apart == "")] = band
         corners[band] = list(zip(own_x.tolist(), own_y.tolist(), strict=True))
-    return [
-        Square(
-            target, int(sides[index]), {band: c[index] for band, c in corners.items()}, apart[index]
-        )
-        for index, target in enumerate(targets)
-    ]
+    places = [dict(zip(corners, each, strict=True)) for each in zip(*corners.values(), strict=True)]
+    return list(map(Square, targets, sides.tolist(), places, apart))
 
 
 def _on_other_grid(
@@ -110,17 +98,12 @@ def _on_other_grid(
     if other is first or str(other.wcs_header) == str(first.wcs_header):
         return x, y, np.ones(len(x), bool)
     last = sides - 1
-    found = [
-        other.pixels(*first.wcs.all_pix2world(x + right * last, y + up * last, 0))
-        for right, up in ((0, 0), (1, 0), (0, 1))
-    ]
-    start_x, start_y = (np.rint(np.nan_to_num(axis)).astype(np.int64) for axis in found[0])
-    off = [
-        np.hypot(at_x - start_x - right * last, at_y - start_y - up * last)
-        for (at_x, at_y), (right, up) in zip(found, ((0, 0), (1, 0), (0, 1)), strict=True)
-    ]
+    right, up = np.array([[0, 1, 0], [0, 0, 1]])[:, :, None] * last
+    at = other.pixels(*first.wcs.all_pix2world(x + right, y + up, 0))
+    start_x, start_y = (np.rint(np.nan_to_num(axis[0])).astype(np.int64) for axis in at)
+    off = np.hypot(at[0] - start_x - right, at[1] - start_y - up)
     # NaN, where there is no pixel, compares as false.
-    return start_x, start_y, np.max(off, axis=0) <= _COINCIDE_PIXELS
+    return start_x, start_y, off.max(axis=0) <= _COINCIDE_PIXELS
 
 
 def _unfit(square: Square, mosaics: Mapping[str, Mosaic]) -> str:
@@ -138,19 +121,8 @@ def groups(squares: Sequence[Square], image: TileImage, most: int) -> list[list[
     Squares that share rows are read in one strip, so that nothing is decompressed twice; where
     galaxies are sparse and the tile is compressed in small pieces, each by itself is less work.
 
-    Parameters
-    ----------
-    squares : sequence of Square
-        Of one tile.
-    image : TileImage
-        The tile in the first band.
-    most : int
-        Pixels that a strip may have.
-
-    Returns
-    -------
-    list of list of Square
-        By row.
+    ``image`` is the tile in the first band; a strip has ``most`` pixels at most, unless a single
+    square has more. Groups are in the order of the rows.
     """
     band = next(iter(squares[0].corners)) if squares else ""
     strips: list[list[Square]] = []
@@ -194,8 +166,7 @@ class _Block:
 
     def __init__(self, mosaic: Mosaic, band: str, group: Sequence[Square]) -> None:
         rows, columns = _box(group, band, mosaic.data.shape)
-        self._x, self._y = columns.start, rows.start
-        self._factor = mosaic.factor
+        self._x, self._y, self._factor = columns.start, rows.start, mosaic.factor
         empty = rows.start >= rows.stop or columns.start >= columns.stop
         self._data = np.empty((0, 0)) if empty else mosaic.data[rows, columns]
 
@@ -237,14 +208,12 @@ class _Cutter:
         if len(empty) == len(blocks):
             return self.without(square, "no_coverage", f"{self._url}: every band is empty here")
         absent = [band for band in self._bands if band not in blocks]
-        reasons = []
-        if min(written) < square.side**2:
-            reasons.append("reaches over the tile's edge")
-        if absent:
-            reasons.append(f"no band {', '.join(absent)}")
-        if empty:
-            reasons.append(f"band {', '.join(empty)} is empty")
+        faults = {
+            "reaches over the tile's edge": min(written) < square.side**2,
+            f"no band {', '.join(absent)}": bool(absent),
+            f"band {', '.join(empty)} is empty": bool(empty),
+        }
+        reason = "; ".join(fault for fault, is_so in faults.items() if is_so)
         payload = self._form.write(cube, *square.corners[next(iter(blocks))])
-        status, reason = "partial" if reasons else "ok", "; ".join(reasons)
-        made = datetime.now(UTC)
-        return Cutout(square.target, status, payload, None, reason, self._url, made)
+        status, now = "partial" if reason else "ok", datetime.now(UTC)
+        return Cutout(square.target, status, payload, None, reason, self._url, now)

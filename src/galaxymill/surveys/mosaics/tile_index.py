@@ -145,10 +145,7 @@ def _describe(found: tuple[str, str, str], folder: Path, hdu: str) -> dict[str, 
 def circle(mosaic: Mosaic) -> tuple[float, float, float]:
     """Give the circle around a tile: centre and radius in degrees (a pixel wider than the tile).
 
-    Raises
-    ------
-    PayloadError
-        When its middle or a point of its edge is not on the sky.
+    Raises PayloadError when its middle or a point of its edge is not on the sky.
     """
     height, width = mosaic.data.shape
     right, top = width - 0.5, height - 0.5

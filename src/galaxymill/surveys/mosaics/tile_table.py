@@ -20,15 +20,7 @@ Degrees = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class TileFile:
-    """Where one tile lies in one band.
-
-    Attributes
-    ----------
-    path : str
-        As in the table: absolute, or relative to the folder of tiles.
-    hdu : str
-        Number or EXTNAME of the image; empty for the first of two dimensions.
-    """
+    """Where one tile lies in one band, as in the table; see `TileTable`."""
 
     path: str
     hdu: str
@@ -86,19 +78,10 @@ class TileTable:
         self._chords = 2 * np.sin(np.radians(radius[self._chosen]) / 2) + 1e-9
 
     def near(self, ra: Degrees, dec: Degrees) -> Iterator[tuple[Tile, npt.NDArray[np.int64]]]:
-        """Find the tiles in whose circles positions lie.
+        """Find the tiles in whose circles ICRS positions, shape (n,), lie.
 
-        Parameters
-        ----------
-        ra, dec : ndarray, shape (n,)
-            ICRS, in degrees.
-
-        Yields
-        ------
-        tile : Tile
-            In the order of the names.
-        positions : ndarray of int
-            Which positions may lie in it, rising.
+        Gives tiles in the order of their names, each with the numbers of the positions that may
+        lie in it, rising.
         """
         from scipy.spatial import KDTree
 

@@ -22,11 +22,11 @@ from pydantic import Field
 
 from galaxymill.decoding.decode import PayloadError
 from galaxymill.settings import Names
-from galaxymill.surveys.base import MAX_SIZE, Cutout, PixelScale, Target
+from galaxymill.surveys.base import Cutout, PixelScale, Target
 from galaxymill.surveys.ivoa.irsa import BANDS, Listed, by_tile, cells, look_up
 from galaxymill.surveys.ivoa.votable import require_images, session, sia2
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, cut, zero_point_factor
-from galaxymill.surveys.mosaics.native import NativeSettings, assemble
+from galaxymill.surveys.mosaics.native import NativeSettings, assemble, too_large
 from galaxymill.surveys.mosaics.range_reader import BlockCache, RangeFile, Unreadable, requests_for
 from galaxymill.surveys.mosaics.tile_image import TileImage
 from galaxymill.surveys.per_galaxy import HttpService
@@ -45,11 +45,11 @@ _GRID_TOLERANCE_PIXELS = 0.1
 class EuclidSettings(NativeSettings):
     """Settings of the service ``euclid``."""
 
-    operational: ClassVar[frozenset[str]] = NativeSettings.operational | {"server", "s3", "source"}
+    operational: ClassVar[frozenset[str]] = NativeSettings.operational | {"s3", "source"}
     native_pixel_scale: ClassVar[float] = 0.1
     known_bands: ClassVar[frozenset[str]] = frozenset(BANDS)
 
-    pixel_scale: PixelScale | Literal["gz_decals"] = Field(
+    pixel_scale: PixelScale = Field(
         0.1,
         description="arcsec per pixel, or 'gz_decals': by the galaxy's Petrosian radii as in "
         "Galaxy Zoo DECaLS; the field that this makes is cut on the mosaics' own pixels",
@@ -154,9 +154,6 @@ class EuclidService(HttpService):
         on_tile: dict[str, list[tuple[float, Target]]] = defaultdict(list)
         for cell in cells(targets, _CELL_DEG):
             for target, candidates in self._find(cell, _CELL_DEG, tiles):
-                if isinstance(candidates, Unreadable):
-                    yield _no_cutout(target, candidates)
-                    continue
                 try:
                     number, y = _best_tile(target, candidates)
                     on_tile[number].append((y, target))
@@ -173,16 +170,15 @@ class EuclidService(HttpService):
         found: dict[str, _Tile] | Unreadable
         try:
             listed = self._look_up(cell)
-        except Unreadable as error:
-            found = error
-        else:
             if listed is None and cell_deg > _LEAST_CELL_DEG:
                 for part in cells(cell, cell_deg / 4):
                     yield from self._find(part, cell_deg / 4, tiles)
                 return
-            found = Unreadable("failed", "SIA2: more mosaics than the service lists at once", 200)
-            if listed is not None:
-                found = {number: tiles.setdefault(number, tile) for number, tile in listed.items()}
+            if listed is None:
+                raise Unreadable("failed", "SIA2: more mosaics than the service lists at once", 200)
+            found = {number: tiles.setdefault(number, tile) for number, tile in listed.items()}
+        except Unreadable as error:
+            found = error
         for target in cell:
             yield target, found
 
@@ -216,8 +212,7 @@ class EuclidService(HttpService):
 
     def _cutout(self, name: str, mosaics: Mapping[str, Mosaic], target: Target) -> Cutout:
         native = self._settings.native(target)
-        if native.size > MAX_SIZE:
-            reason = f"the field spans {native.size} pixels; at most {MAX_SIZE}"
+        if reason := too_large(native):
             return _no_cutout(target, Unreadable("invalid", reason), name)
         planes: dict[str, Plane] = {}
         try:
@@ -237,17 +232,18 @@ class EuclidService(HttpService):
 
 
 def _no_cutout(target: Target, why: Unreadable, name: str = "") -> Cutout:
-    url = f"/{name}" if name else ""
-    when = datetime.now(UTC)
-    return Cutout(target, why.status, None, why.http_status, why.reason, url, when)
+    url, now = f"/{name}" if name else "", datetime.now(UTC)
+    return Cutout(target, why.status, None, why.http_status, why.reason, url, now)
 
 
-def _best_tile(target: Target, tiles: Mapping[str, _Tile]) -> tuple[str, float]:
+def _best_tile(target: Target, tiles: Mapping[str, _Tile] | Unreadable) -> tuple[str, float]:
     """Choose the tile whose edge is farthest from a galaxy; give its number and the galaxy's y.
 
     Where a galaxy's field lies whole on several, the one with more bands comes first. Raises
     Unreadable when there is none, or when it might be one that cannot be opened.
     """
+    if isinstance(tiles, Unreadable):
+        raise tiles
     places = []
     unreadable: Unreadable | None = None
     for number, tile in tiles.items():

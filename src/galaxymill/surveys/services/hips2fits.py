@@ -10,7 +10,7 @@ galaxy.
 import json
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import urlencode
 
 import numpy as np
@@ -22,10 +22,9 @@ from galaxymill.decoding.place import SCALE_TOLERANCE
 from galaxymill.settings import Names, Numbers
 from galaxymill.surveys.base import Cutout, ServiceSettings, Target, cutout_of
 from galaxymill.surveys.ivoa.votable import shorten
-from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, stack, zero_point_factor
+from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, flux_factors, stack
 from galaxymill.surveys.per_galaxy import PerGalaxyService
-from galaxymill.surveys.pictures import picture_of
-from galaxymill.surveys.validate import check_payload, is_empty
+from galaxymill.surveys.validate import check_payload, is_empty, picture_of
 from galaxymill.web.answer import Answer, Judge, Verdict
 from galaxymill.web.network import Url
 
@@ -44,8 +43,6 @@ _OFF_COVERAGE = re.compile(
 
 class Hips2FitsSettings(ServiceSettings):
     """Settings of the service ``hips2fits``."""
-
-    operational: ClassVar[frozenset[str]] = ServiceSettings.operational | {"server"}
 
     hips: Names = Field(
         min_length=1,
@@ -134,7 +131,9 @@ class Hips2FitsService(PerGalaxyService):
         header, data = next(read_images(payload), (None, None))
         if data is None:
             raise PayloadError("no image")
-        flux = (data * self._factor(band)).astype(np.float32)
+        points = self._settings.zero_points
+        factor = flux_factors(points, self._settings.bands)[band] if points else 1.0
+        flux = (data * factor).astype(np.float32)
         plane = Plane(flux, _wcs_cards(header), True)
         bands = [band] if self._settings.zero_points else None
         payload = stack({band: plane}, [band])
@@ -142,10 +141,6 @@ class Hips2FitsService(PerGalaxyService):
         if verdict.status == "invalid":
             raise PayloadError(verdict.reason, verdict.truncated)
         return plane
-
-    def _factor(self, band: str) -> float:
-        given = dict(zip(self._settings.bands, self._settings.zero_points, strict=False))
-        return zero_point_factor(given[band]) if band in given else 1.0
 
     def _ask(self, hips: str, target: Target, judge: Judge) -> Answer:
         from astroquery.hips2fits import hips2fits
@@ -185,8 +180,8 @@ def _refusal(answer: Answer) -> Verdict:
         said = json.loads(answer.payload[:_ERROR_BYTES])
     except (ValueError, RecursionError):
         said = None
-    told = said if isinstance(said, dict) else {}
-    title, description = (str(told.get(key, "")) for key in ("title", "description"))
+    error = said if isinstance(said, dict) else {}
+    title, description = (str(error.get(key, "")) for key in ("title", "description"))
     refused = 400 <= (answer.http_status or 0) < 500
     off = refused and _OFF_COVERAGE.search(f"{title}. {description}")
     reason = f"{answer.reason}: {line}" if (line := shorten(title)) else answer.reason

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
-from typing import ClassVar, Literal
+from typing import ClassVar
 from urllib.parse import urlencode
 from zlib import crc32
 
@@ -25,9 +25,15 @@ from pydantic import Field
 
 from galaxymill.decoding.decode import PayloadError
 from galaxymill.decoding.hdus import list_hdus, read_images
-from galaxymill.surveys.base import MAX_SIZE, Cutout, PixelScale, Target, cutout_of
+from galaxymill.surveys.base import Cutout, PixelScale, Target, cutout_of
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, zero_point_factor
-from galaxymill.surveys.mosaics.native import NativeSettings, assemble, cut_native
+from galaxymill.surveys.mosaics.native import (
+    NativeSettings,
+    assemble,
+    cut_native,
+    native_scale,
+    too_large,
+)
 from galaxymill.surveys.per_galaxy import HttpService
 from galaxymill.surveys.tar_stream import ArchiveError, Member, read_members
 from galaxymill.web.answer import Answer, TryAgain
@@ -54,18 +60,11 @@ _HELD_BYTES = 100_000_000
 class HscSettings(NativeSettings):
     """Settings of the service ``hsc``."""
 
-    operational: ClassVar[frozenset[str]] = NativeSettings.operational | {
-        "server",
-        "rows_per_request",
-    }
+    operational: ClassVar[frozenset[str]] = NativeSettings.operational | {"rows_per_request"}
     native_pixel_scale: ClassVar[float] = 0.168
     known_bands: ClassVar[frozenset[str]] = frozenset(_FILTERS)
 
-    pixel_scale: PixelScale | Literal["gz_decals"] = Field(
-        0.168,
-        description="arcsec per pixel, or 'gz_decals'; with size it gives the field, which is "
-        "spread over the survey's own pixels of 0.168 arcsec",
-    )
+    pixel_scale: PixelScale = native_scale(0.168)
     release: str = Field("pdr3", pattern=r"^\w+$", description="public data release")
     rerun: str = Field(
         "pdr3_wide",
@@ -108,13 +107,13 @@ class _Galaxy:
 
     def best(self) -> dict[str, Plane]:
         """Planes of the best tract."""
-        ranks = {tract: (-len(planes), _empty(planes)) for tract, planes in self.tracts.items()}
-        tract = min(ranks, key=lambda tract: (ranks[tract], tract), default=None)
-        return {} if tract is None else self.tracts[tract]
 
+        def rank(tract: int) -> tuple[int, int, int]:
+            planes = self.tracts[tract].values()
+            empty = sum(int(np.count_nonzero(~np.isfinite(plane.data))) for plane in planes)
+            return -len(planes), empty, tract
 
-def _empty(planes: dict[str, Plane]) -> int:
-    return sum(int(np.count_nonzero(~np.isfinite(plane.data))) for plane in planes.values())
+        return self.tracts[min(self.tracts, key=rank)] if self.tracts else {}
 
 
 class HscService(HttpService):
@@ -133,10 +132,10 @@ class HscService(HttpService):
         while some := list(islice(source, self._settings.galaxies_per_request)):
             fitting = []
             for target in some:
-                if (size := self._settings.native(target).size) <= MAX_SIZE:
-                    fitting.append(target)
+                if reason := too_large(self._settings.native(target)):
+                    yield Cutout(target, "invalid", reason=reason)
                 else:
-                    yield Cutout(target, "invalid", reason=f"field spans {size} pixels")
+                    fitting.append(target)
             yield from self._bulk(fitting)
 
     def _bulk(self, targets: list[Target]) -> Iterator[Cutout]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 import numpy as np
@@ -23,9 +23,15 @@ from pydantic import Field
 from galaxymill.decoding.decode import PayloadError
 from galaxymill.decoding.hdus import read_images
 from galaxymill.sky.angles import offsets_deg
-from galaxymill.surveys.base import BATCH, MAX_SIZE, Cutout, PixelScale, Target, cutout_of
+from galaxymill.surveys.base import BATCH, Cutout, PixelScale, Target, cutout_of
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, zero_point_factor
-from galaxymill.surveys.mosaics.native import NativeSettings, assemble, cut_native
+from galaxymill.surveys.mosaics.native import (
+    NativeSettings,
+    assemble,
+    cut_native,
+    native_scale,
+    too_large,
+)
 from galaxymill.surveys.per_galaxy import HttpService
 from galaxymill.web.answer import Answer, Verdict
 from galaxymill.web.http import Http
@@ -49,15 +55,10 @@ Files = dict[str, str]
 class PanstarrsSettings(NativeSettings):
     """Settings of the service ``panstarrs``."""
 
-    operational: ClassVar[frozenset[str]] = NativeSettings.operational | {"server"}
     native_pixel_scale: ClassVar[float] = 0.25
     known_bands: ClassVar[frozenset[str]] = frozenset("grizy")
 
-    pixel_scale: PixelScale | Literal["gz_decals"] = Field(
-        0.25,
-        description="arcsec per pixel, or 'gz_decals'; with size it gives the field, which is "
-        "spread over the survey's own pixels of 0.25 arcsec",
-    )
+    pixel_scale: PixelScale = native_scale(0.25)
     server: Url = Field(
         "https://ps1images.stsci.edu", description="the image server of the PS1 archive at MAST"
     )
@@ -106,8 +107,8 @@ class PanstarrsService(HttpService):
         """Answer one galaxy: one request a band."""
         now = datetime.now(UTC)
         native = self._settings.native(target)
-        if native.size > MAX_SIZE:
-            return Cutout(target, "invalid", reason=f"field spans {native.size} pixels")
+        if reason := too_large(native):
+            return Cutout(target, "invalid", reason=reason)
         names = files[target.object_id]
         planes: dict[str, Plane] = {}
         url = _NAMES

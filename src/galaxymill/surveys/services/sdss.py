@@ -6,14 +6,13 @@ not tell where it was taken, and a field that the survey covers in part is black
 """
 
 from dataclasses import replace
-from typing import ClassVar
 from urllib.parse import urlencode
 
 from pydantic import Field
 
 from galaxymill.surveys.base import Cutout, ServiceSettings, Target, cutout_of
 from galaxymill.surveys.per_galaxy import PerGalaxyService
-from galaxymill.surveys.pictures import picture_of
+from galaxymill.surveys.validate import picture_of
 from galaxymill.web.network import Url
 
 _MIN_SIZE, _MAX_SIZE = 64, 2048
@@ -21,8 +20,6 @@ _MIN_SIZE, _MAX_SIZE = 64, 2048
 
 class SdssSettings(ServiceSettings):
     """Settings of the service ``sdss``."""
-
-    operational: ClassVar[frozenset[str]] = ServiceSettings.operational | {"server"}
 
     size: int = Field(256, ge=_MIN_SIZE, le=_MAX_SIZE, description="width and height in pixels")
     release: str = Field("dr18", pattern=r"^dr\d+$", description="data release")

@@ -35,11 +35,17 @@ from galaxymill.settings import Numbers
 from galaxymill.surveys.base import MAX_PAYLOAD_BYTES, Cutout, ServiceSettings, Target, cutout_of
 from galaxymill.surveys.ivoa.datalink import Cutter, Link, with_query
 from galaxymill.surveys.ivoa.obscore import WAVELENGTHS, Dataset, Selection
-from galaxymill.surveys.ivoa.planes import cut_answer
+from galaxymill.surveys.ivoa.planes import cut_file
 from galaxymill.surveys.ivoa.queries import REFUSED, UPLOAD_ROWS, Archive
 from galaxymill.surveys.ivoa.sia1 import Sia1Archive
 from galaxymill.surveys.ivoa.votable import ArchiveError, explain, says_error, shorten
-from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, stack, zero_point_factor
+from galaxymill.surveys.mosaics.mosaic import (
+    Mosaic,
+    Plane,
+    flux_factors,
+    one_or_each,
+    stack,
+)
 from galaxymill.surveys.per_galaxy import HttpService
 from galaxymill.surveys.validate import CUT_TOLERANCE_PIXELS, check_payload
 from galaxymill.web.answer import Answer, Verdict
@@ -87,11 +93,9 @@ class SiaSettings(ServiceSettings):
     the same archive's, and what a preset fills in counts by its values.
     """
 
-    operational: ClassVar[frozenset[str]] = ServiceSettings.operational | {
-        "preset",
-        "soda",
-        "token_variable",
-    }
+    operational: ClassVar[frozenset[str]] = frozenset(
+        {"footprint", "preset", "soda", "token_variable"}
+    )
 
     preset: Literal["none", "rubin", "cadc", "noirlab"] = Field(
         "none", description="archive whose addresses and columns fill the keys that are not given"
@@ -135,10 +139,7 @@ class SiaSettings(ServiceSettings):
     def _consistent(self) -> Self:
         if not self.server:
             raise ValueError("server is required without a preset")
-        if len(self.zero_points) not in (1, len(self.bands)):
-            raise ValueError(
-                f"zero_points holds {len(self.zero_points)} numbers for {len(self.bands)} bands"
-            )
+        one_or_each(self.zero_points, self.bands)
         if self.protocol == "sia1":
             self._only_what_sia1_knows()
         if self.where and not self.tap:
@@ -165,13 +166,6 @@ class SiaSettings(ServiceSettings):
         links = 0 if self.soda or self.protocol == "sia1" else _LINKS_FIRST
         return searches + len(self.bands) * galaxies + links
 
-    def factors(self) -> dict[str, float]:
-        """Nanomaggies in one unit of flux, by band."""
-        points = self.zero_points * (len(self.bands) // len(self.zero_points))
-        return {
-            band: zero_point_factor(point) for band, point in zip(self.bands, points, strict=True)
-        }
-
     def selection(self) -> Selection:
         """Say which images are looked for."""
         return Selection(
@@ -190,6 +184,7 @@ class SiaService(HttpService):
     def __init__(self, settings: SiaSettings, network: Network) -> None:
         self._settings = settings
         self._selection = settings.selection()
+        self._factors = flux_factors(settings.zero_points, settings.bands)
         token = read_token(settings.token_variable)
         self._http = Http(network, settings.server, token=token)
         self._archive = Archive(self._http, self._selection, settings.server, settings.tap)
@@ -235,7 +230,7 @@ class SiaService(HttpService):
             datasets = self._datasets(target)
             answers: dict[str, Answer] = {}
             planes: dict[str, Plane] = {}
-            for band, factor in self._settings.factors().items():
+            for band, factor in self._factors.items():
                 dataset = self._selection.choose(datasets, target, band)
                 if dataset is None:
                     continue
@@ -285,7 +280,7 @@ class SiaService(HttpService):
         def judge(answer: Answer) -> Verdict:
             if says_error(answer):
                 return Verdict("failed", explain(answer), refused=True)
-            planes.append(cut_answer(answer, target, factor))
+            planes.append(cut_file(answer.payload, target, factor))
             if planes[-1] is None and link.cutter:
                 raise PayloadError("the archive has cut out another place")
             return Verdict("ok")
@@ -314,12 +309,12 @@ class SiaService(HttpService):
 
     def _own(self, url: str) -> str:
         """Ask the server itself as safely as it was configured: it gets the token."""
+        own = urlsplit(self._settings.server)
         try:
-            own, other = urlsplit(self._settings.server), urlsplit(url)
+            other = urlsplit(url)
         except ValueError as error:
             raise ArchiveError("the archive gives an address that cannot be read") from error
-        same = own.netloc == other.netloc
-        return other._replace(scheme=own.scheme).geturl() if same else url
+        return other._replace(scheme=own.scheme).geturl() if own.netloc == other.netloc else url
 
     def _stacked(self, target: Target, planes: dict[str, Plane], last: Answer) -> Cutout:
         if len({plane.data.shape for plane in planes.values()}) > 1:
