@@ -46,16 +46,9 @@ class UnavailableError(Exception):
 
 @dataclass(frozen=True)
 class FitsCutout:
-    """A decoded FITS cutout.
+    """A decoded FITS cutout: planes by band, shape (height, width), y up, in the service's unit.
 
-    Attributes
-    ----------
-    planes : dict of str to ndarray, shape (height, width), float32
-        By band name, y up as in the file; fluxes in the service's unit (nanomaggies).
-    place : Place or None
-        Where it lies on the sky; None without a usable WCS.
-    cards : mapping of str to value
-        Of the header.
+    ``place`` is None without a usable WCS; ``cards`` are those of the header.
     """
 
     planes: dict[str, npt.NDArray[np.float32]]
@@ -86,16 +79,9 @@ def begins_as_image(payload: bytes) -> bool:
 def read_fits(payload: bytes) -> FitsCutout:
     """Decode the primary HDU of a FITS cutout.
 
-    Parameters
-    ----------
-    payload : bytes
-        A FITS file whose primary HDU is (bands, y, x) or, for one band, (y, x), with the
-        bands' names in ``BANDS`` or ``BAND0``, ``BAND1``, …. Further axes of length 1 are passed
-        over, and so are bytes beyond ASCII, which stand in comments and names of observers.
-
-    Returns
-    -------
-    FitsCutout
+    It is (bands, y, x) or, for one band, (y, x), with the bands' names in ``BANDS`` or ``BAND0``,
+    ``BAND1``, …. Further axes of length 1 are passed over, and so are bytes beyond ASCII, which
+    stand in comments and names of observers.
 
     Raises
     ------
@@ -188,13 +174,7 @@ def check_data(payload: bytes, start: int, size: int, datasum: int | None) -> No
 
 
 def ones_complement_sum(data: bytes | memoryview) -> int:
-    """Sum of big-endian 32-bit words with end-around carry (FITS standard 4.0, appendix J).
-
-    Parameters
-    ----------
-    data : bytes or memoryview
-        Zeros are added up to a multiple of four.
-    """
+    """Sum of big-endian 32-bit words with end-around carry (FITS standard 4.0, appendix J)."""
     view = memoryview(data)
     if view.nbytes % 4:
         view = memoryview(bytes(view) + b"\0" * (-view.nbytes % 4))
@@ -270,23 +250,11 @@ def has_16_bits(payload: bytes) -> bool:
 
 
 def read_samples(payload: bytes) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
-    """Decode a JPEG, PNG or WebP image.
+    """Decode a JPEG, PNG or WebP image to RGB, shape (height, width, 3), north up as served.
 
-    Parameters
-    ----------
-    payload : bytes
-        The file. What is transparent is shown black, like empty sky. An EXIF orientation is not
-        followed: surveys write none.
-
-    Returns
-    -------
-    ndarray, shape (height, width, 3)
-        RGB, north up as served; uint16 for a PNG of 16 bits, else uint8.
-
-    Raises
-    ------
-    PayloadError
-        When it is none of these formats, too large, animated or damaged.
+    It is uint16 for a PNG of 16 bits, else uint8. What is transparent is shown black, like empty
+    sky. An EXIF orientation is not followed: surveys write none. Raises PayloadError when it is
+    none of these formats, too large, animated or damaged.
     """
     from PIL import Image
 

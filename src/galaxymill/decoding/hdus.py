@@ -59,8 +59,6 @@ class Hdu:
 
     Attributes
     ----------
-    index : int
-        Its number, from 0.
     header : astropy.io.fits.Header
         Where it is fpacked, that of the image.
     shape : tuple of int or None
@@ -146,12 +144,8 @@ def list_hdus(file: IO[bytes]) -> list[Hdu]:
 def iter_hdus(file: IO[bytes] | io.RawIOBase, packed: bool = True) -> Iterator[Hdu]:
     """Give the HDUs of a FITS file from outside, at most 64; their pixels are read later.
 
-    Images may be fpacked by Rice, gzip or HCOMPRESS, unless ``packed`` is false.
-
-    Raises
-    ------
-    PayloadError
-        When the file is none, is damaged, or ends before its images do.
+    Images may be fpacked by Rice, gzip or HCOMPRESS, unless ``packed`` is false. Raises
+    PayloadError when the file is none, is damaged, or ends before its images do.
     """
     file.seek(0)
     if not is_fits(file.read(80)):
@@ -184,24 +178,11 @@ def iter_hdus(file: IO[bytes] | io.RawIOBase, packed: bool = True) -> Iterator[H
 
 
 def read_images(payload: bytes) -> Iterator[tuple[Any, npt.NDArray[Any]]]:
-    """Give the two-dimensional images of a FITS file, in the order of the file.
+    """Give header and data, shape (height, width), of the two-dimensional images of a FITS file.
 
-    Parameters
-    ----------
-    payload : bytes
-        A FITS file; see `list_hdus`. Images packed otherwise, and cubes, are passed over.
-
-    Yields
-    ------
-    header : astropy.io.fits.Header
-        Of the HDU, with EXTNAME where it has one.
-    data : ndarray, shape (height, width)
-        Scaled by BSCALE and BZERO; blank pixels are NaN.
-
-    Raises
-    ------
-    PayloadError
-        When the bytes are damaged, or an image is larger than any cutout.
+    They are scaled by BSCALE and BZERO; blank pixels are NaN. Images packed otherwise than in
+    `iter_hdus`, and cubes, are passed over. Raises PayloadError when the bytes are damaged, or an
+    image is larger than any cutout.
     """
     for hdu in list_hdus(io.BytesIO(payload)):
         if hdu.shape is not None and hdu.shape[0] == 1:
@@ -209,12 +190,10 @@ def read_images(payload: bytes) -> Iterator[tuple[Any, npt.NDArray[Any]]]:
 
 
 def unpack(file: IO[bytes], most_bytes: int) -> IO[bytes]:
-    """Unpack a gzip or bzip2 file, told by its first bytes; any other comes back as it is.
+    """Unpack a gzip or bzip2 file, known by its first bytes; any other comes back as it is.
 
-    Raises
-    ------
-    PayloadError
-        When it is damaged, holds more than ``most_bytes``, or is packed by another program.
+    Raises PayloadError when it is damaged, holds more than ``most_bytes``, or is packed by another
+    program.
     """
     head = file.read(6)
     file.seek(0)

@@ -29,16 +29,10 @@ feel distortions, narrow enough to stay on the plane of the projection."""
 
 @dataclass(frozen=True)
 class Place:
-    """Where an image lies on the sky.
+    """Where an image lies on the sky: its middle in degrees, in the frame of the header.
 
-    Attributes
-    ----------
-    ra, dec : float
-        Of its middle in degrees, in the frame of the header.
-    pixel_scale : float
-        In arcsec per pixel about the middle.
-    axes : tuple of two tuples of float
-        How far (east, north), in arcsec, one pixel along x and one along y leads.
+    ``pixel_scale`` is in arcsec per pixel about the middle; ``axes`` tell how far (east, north), in
+    arcsec, one pixel along x and one along y leads.
     """
 
     ra: float
@@ -48,19 +42,9 @@ class Place:
 
 
 def locate(header: Mapping[str, Any], width: int, height: int) -> Place | None:
-    """Find where on the sky an image lies.
+    """Find where on the sky an image of this width and height in pixels lies, by its header.
 
-    Parameters
-    ----------
-    header : mapping of str to value
-        A FITS header; what is not a usable WCS in it is no error.
-    width, height : int
-        Of the image in pixels.
-
-    Returns
-    -------
-    Place or None
-        None without a usable WCS, or when the pixels are not square to 2 %.
+    None without a usable WCS, which is no error, or when the pixels are not square to 2 %.
     """
     found = _measure(header, width, height)
     if found is None or np.ptp(found[1]) > SQUARE_TOLERANCE * found[1].max():

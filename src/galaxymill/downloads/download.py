@@ -31,22 +31,11 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
 def download(source: DownloadSettings, out: Path) -> None:
-    """Bring a file here.
+    """Bring a file here, byte by byte as it was served.
 
     What came before a kill or a broken connection is not asked for again where the server
     serves ranges. A file that is there already, with the checksum that is asked for, stays.
-
-    Parameters
-    ----------
-    source : DownloadSettings
-        Address, checksum where known, and upper limit of the size.
-    out : Path
-        Where the file goes, byte by byte as it was served.
-
-    Raises
-    ------
-    UserError
-        When the server does not send it, or the file is too long or has another checksum.
+    Raises UserError when the server does not send it, or it is too long or has another checksum.
     """
     with exclusive(out):
         if source.checksum and out.is_file() and _digest(out, source) == source.checksum[1]:

@@ -13,15 +13,9 @@ from galaxymill.storage.atomic import atomic_file
 class Part:
     """The beginning of a file, kept beside it until the rest has come.
 
-    Parameters
-    ----------
-    out : Path
-        The file; its part is ``.{name}.part``, the note ``.{name}.part.json``.
-    url : str
-        Where it comes from: the part of another file is not gone on with.
-    checked : bool
-        Whether a checksum over the whole is known. Then the rest may come from a server that
-        cannot tell whether its file has changed meanwhile.
+    It is ``.{name}.part``, with a note ``.{name}.part.json``; that of another ``url`` is not gone
+    on with. ``checked``: whether a checksum over the whole is known. Then the rest may come from a
+    server that cannot tell whether its file has changed meanwhile.
     """
 
     def __init__(self, out: Path, url: str, checked: bool) -> None:
@@ -64,13 +58,7 @@ class Part:
             temporary.write_text(json.dumps(note), encoding="utf-8")
 
     def append(self, pieces: Iterable[bytes]) -> None:
-        """Write what comes; it stays when the connection breaks.
-
-        Raises
-        ------
-        UserError
-            When the disk takes no more.
-        """
+        """Write what comes, which stays whatever follows; UserError when the disk is full."""
         try:
             with self.path.open("ab") as file:
                 for piece in pieces:

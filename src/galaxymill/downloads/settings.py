@@ -15,17 +15,7 @@ FileName = Annotated[
 
 
 class DownloadSettings(Settings):
-    """A published file.
-
-    Attributes
-    ----------
-    url : str
-        http or https, without a user or a password.
-    md5, sha256 : str or None
-        Hexadecimal, at most one of them.
-    bytes : int
-        A longer file is refused.
-    """
+    """A published file: its address, its checksum where known, and the bytes it may have."""
 
     operational: ClassVar[frozenset[str]] = frozenset({"bytes"})
 

@@ -7,10 +7,10 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from galaxymill import flags
 from galaxymill.errors import UserError
+from galaxymill.images.pixels import domain_of
 from galaxymill.images.recipes import settings_of
 from galaxymill.progress import progress
 from galaxymill.storage.atomic import atomic_file, atomic_tree
@@ -33,23 +33,10 @@ class _Image:
 def export_files(products: Sequence[Path], out: Path) -> int:
     """Write every image as a file, and a table of them, as Zoobot and galaxy-datasets read it.
 
-    Parameters
-    ----------
-    products : sequence of Path
-        Images products, one a partition.
-    out : Path
-        A new folder: ``catalog.csv`` with the columns id_str, file_loc (from ``out``) and flags,
-        one row per image; the files lie in ``{partition}/{thousand}/{object_id}.jpg``.
-
-    Returns
-    -------
-    int
-        Number of images; galaxies without one are left out.
-
-    Raises
-    ------
-    UserError
-        When ``out`` exists, or what is given are no images products.
+    ``out`` is a new folder: ``catalog.csv`` with the columns id_str, file_loc (from ``out``) and
+    flags, one row per image; files lie in ``{partition}/{thousand}/{object_id}.jpg``. Gives the
+    number of images; galaxies without one are left out. Raises UserError when ``out`` exists, or
+    what is given are no images products.
     """
     _refuse_old(out)
     rows: list[tuple[str, str, int]] = []
@@ -69,20 +56,10 @@ def export_files(products: Sequence[Path], out: Path) -> int:
 
 
 def export_tars(products: Sequence[Path], out: Path) -> int:
-    """Write the images of each partition as a tar that WebDataset reads.
+    """Write the images of each partition as a tar that WebDataset reads, ``{partition}.tar``.
 
-    Parameters
-    ----------
-    products : sequence of Path
-        Images products, one a partition.
-    out : Path
-        A folder: ``{partition}.tar``, whose members are ``{row}.jpg`` and ``{row}.json`` (object_id
-        and flags). Keys are numbers of rows, since WebDataset would cut an object_id at a dot.
-
-    Returns
-    -------
-    int
-        Number of images; galaxies without one are left out.
+    Members are ``{row}.jpg`` and ``{row}.json`` (object_id and flags): keys are numbers of rows,
+    since WebDataset would cut an object_id at a dot. Gives the number of images.
     """
     total = 0
     for product, suffix in _described(products):
@@ -111,11 +88,7 @@ def _described(products: Sequence[Path]) -> Iterator[tuple[Path, str]]:
     for product in products:
         if stems.count(product.stem) > 1:
             raise UserError(f"{product}: another product has the name {product.stem} too")
-        record = read_record(product)
-        kind: dict[str, Any] = record.origin.get("domain") or {}
-        if "recipe" not in kind:
-            raise UserError(f"{product}: holds no images; give products of render")
-        yield product, SUFFIXES[settings_of(kind).format]
+        yield product, SUFFIXES[settings_of(domain_of(product)).format]
 
 
 def _images(product: Path) -> Iterator[_Image]:

@@ -42,15 +42,7 @@ class Quality:
 
 
 def flux_quality(planes: Mapping[str, Plane], bands: Iterable[str]) -> Quality:
-    """Judge the fluxes that a picture is drawn from.
-
-    Parameters
-    ----------
-    planes : mapping of str to ndarray, shape (height, width)
-        By band, as decoded.
-    bands : iterable of str
-        Those that are drawn.
-    """
+    """Judge the fluxes by band, shape (height, width), of which ``bands`` are drawn."""
     wanted = set(bands)
     present = [planes[band] for band in sorted(wanted) if band in planes]
     bad = [_bad_fraction(plane) for plane in present]
@@ -77,17 +69,8 @@ def peak_snr(plane: Plane) -> float | None:
     """Signal-to-noise ratio of the brightest 3×3 pixels in the middle eighth of a plane.
 
     The noise is that of single pixels, 1.4826 times the median absolute deviation from the
-    median over a grid of some 64×64 pixels, divided by 3.
-
-    Parameters
-    ----------
-    plane : ndarray, shape (height, width)
-        Fluxes; what is not finite counts as nothing.
-
-    Returns
-    -------
-    float or None
-        None where there is no noise to compare with.
+    median over a grid of some 64×64 pixels, divided by 3; None where there is none to compare with.
+    Fluxes that are not finite count as nothing.
     """
     step = max(1, min(plane.shape) // _SAMPLED)
     sample = plane[::step, ::step]
@@ -124,13 +107,8 @@ def darkness(colour: npt.NDArray[np.uint8], depth: int = 0) -> str:
     """Say so when a picture is black, white or of one shade nearly all over; else nothing.
 
     It is when in each colour all values but 1 in 1,000 lie within 16 of 255. Where all 16 bits of
-    a picture are shown they must not lie within 64: its upper bits may not be used.
-
-    Parameters
-    ----------
-    colour : ndarray, shape (height, width, 3)
-    depth : int
-        Of a picture of 16 bits, the bits that its data are said to fill; else 0.
+    a picture are shown they must not lie within 64: its upper bits may not be used. ``depth`` is 0,
+    or of a picture of 16 bits those that its data are said to fill.
     """
     limit = DARK_OF_16_BITS if depth == 16 else DARK
     # Of most pictures a sixteenth of the pixels tells as much.

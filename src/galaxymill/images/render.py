@@ -54,20 +54,16 @@ logger = logging.getLogger("galaxymill")
 def render(
     cutouts: Path, out: Path, survey: str, recipe: str, settings: RecipeSettings, threads: int = 1
 ) -> None:
-    """Render the images of one partition.
+    """Render the images of one partition: one row per row of the cutouts, in their order.
 
     Parameters
     ----------
-    cutouts : Path
-        From `galaxymill.surveys.fetch.fetch`.
-    out : Path
-        The images: one row per row of the cutouts, in their order.
+    cutouts, out : Path
+        From `galaxymill.surveys.fetch.fetch`, and the images.
     survey : str
         Name of the survey, kept as the images' domain.
-    recipe : str
-        A name of `galaxymill.images.recipes.RECIPES`.
-    settings : RecipeSettings
-        Of that recipe.
+    recipe, settings : str, RecipeSettings
+        A name of `galaxymill.images.recipes.RECIPES`, and its settings.
     threads : int
         Galaxies that are drawn at a time; the product does not depend on it.
 
@@ -126,20 +122,11 @@ def _batch_rows(cutouts: Path) -> int:
 
 
 def image_row(cutout: Mapping[str, Any], recipe: str, settings: RecipeSettings) -> dict[str, Any]:
-    """Render one galaxy; whatever is wrong with it ends up in its flags.
+    """Render one galaxy to a row of `galaxymill.products.IMAGES`; faults end up in its flags.
 
-    Parameters
-    ----------
-    cutout : mapping
-        object_id, status and payload of its cutout; where they are known its reason, ra and dec
-        in degrees, and the size and pixel_scale that were asked for.
-    recipe, settings
-        As in `render`.
-
-    Returns
-    -------
-    dict
-        A row of `galaxymill.products.IMAGES`; there is no ``image`` when nothing could be drawn.
+    ``cutout`` has object_id, status and payload; where they are known its reason, ra and dec in
+    degrees, and the size and pixel_scale that were asked for. There is no ``image`` when nothing
+    could be drawn.
     """
     status, payload = cutout["status"], cutout["payload"]
     reason = cutout.get("reason") or ""

@@ -19,13 +19,12 @@ def straight(
     cutout : FitsCutout
     fill : float
         Flux of pixels that are not finite, and of corners that the cutout does not reach.
-
     outline : tuple of int
         Height and width of the result.
 
     Returns
     -------
-    dict of str to ndarray, shape (height, width), float32
+    dict of str to ndarray, shape (height, width)
         By band, y up, north up, east left.
 
     Raises

@@ -127,14 +127,10 @@ class Target:
 
     Attributes
     ----------
-    object_id : str
-        Key of the galaxy.
     ra, dec : float
         ICRS position in degrees; NaN where the catalogue has no positions.
-    pixel_scale : float
-        In arcsec per pixel; 0 where any will do.
-    size : int
-        Width and height in pixels; 0 where any will do.
+    pixel_scale, size : float, int
+        In arcsec per pixel, and width and height in pixels; 0 where any will do.
     file_loc : str
         Path of the image on disk, for the service ``files``, or a line a band; else empty.
     """
@@ -153,8 +149,6 @@ class Cutout:
 
     Attributes
     ----------
-    target : Target
-        What was asked for.
     status : str
         One of `galaxymill.products.CUTOUT_STATUSES`.
     payload : bytes or None
@@ -165,8 +159,6 @@ class Cutout:
         Why the status is not ``ok``.
     url : str
         What was asked, without server and secrets.
-    fetched_at : datetime or None
-        When the answer came.
     """
 
     target: Target

@@ -19,23 +19,17 @@ logger = logging.getLogger("galaxymill")
 
 
 def refuse_losses(part: PartFile, what: str, max_failed: float) -> None:
-    """Fail the job when too many of its galaxies could not be had; tell of the others.
+    """Fail the job when too many of its galaxies could not be had; log the others.
 
-    Parameters
-    ----------
-    part : PartFile
-        All answers; those that are refused are forgotten, so that a rerun asks again for them.
-    what : str
-        Who was asked for what, for the messages.
-    max_failed : float
-        Share of galaxies that may be ``failed`` or ``invalid``, or whose own file is missing;
-        others that are ``no_coverage`` are left out. Where fewer than eight remain, it must also
-        be more than this share of all, and none may have been had.
+    Lost are those that are ``failed`` or ``invalid``, or whose own file is missing; others that are
+    ``no_coverage`` are left out. ``max_failed`` is the share that may be lost. Where fewer than
+    eight remain, it must also be more than this share of all, and none may have been had.
 
     Raises
     ------
     ServiceError
-        Says how many, why, and what to do.
+        Says how many, why, and what to do. Those that are lost are forgotten, so that a rerun asks
+        for them again.
     """
     lost = [key for key, *outcome in part.outcomes() if _is_lost(*outcome)]
     counts, total = Counter(part.statuses()), len(part)

@@ -39,8 +39,7 @@ def retry_failed(
     tile, out : Path
         One tile and its cutouts, or the folder of the tiles and that of their cutouts.
     service, settings, network
-        As for `galaxymill.surveys.fetch.fetch`; service and settings must be those that the
-        products were made with.
+        As for `galaxymill.surveys.fetch.fetch`; those that the products were made with.
     statuses : collection of str
         Of ``failed``, ``invalid``, ``no_coverage`` and ``partial``.
 

@@ -34,23 +34,10 @@ class Member:
 def read_members(
     pieces: Iterable[bytes], max_bytes: int, max_members: int, timeout_s: float
 ) -> Iterator[Member]:
-    """Give the members of an uncompressed archive as they come.
+    """Give the members of an uncompressed archive as they come, but directories and headers.
 
-    Parameters
-    ----------
-    pieces : iterable of bytes
-        The archive, in pieces of any size.
-    max_bytes : int
-        Larger members are passed over.
-    max_members : int
-        Of all kinds, directories and extended headers included.
-    timeout_s : float
-        Time for one member.
-
-    Yields
-    ------
-    Member
-        Everything but directories and extended headers.
+    Members of more than ``max_bytes`` are passed over; ``max_members`` counts all kinds. Each must
+    come within ``timeout_s``.
 
     Raises
     ------

@@ -16,18 +16,10 @@ _SAID_BYTES, _SAID_LETTERS = 300, 60
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one answer means for its galaxy.
+    """What one answer means: a status of `galaxymill.products.CUTOUT_STATUSES`, and why.
 
-    Attributes
-    ----------
-    status : str
-        Of `galaxymill.products.CUTOUT_STATUSES`.
-    reason : str
-        Why it is not ``ok``.
-    truncated : bool
-        Whether the bytes end before their image does: another try may bring all of it.
-    refused : bool
-        Whether the service has understood, and says no: another try brings the same.
+    ``truncated`` when the bytes end before their image does: another try may bring all of it;
+    ``refused`` when the service has understood and says no: another try brings the same.
     """
 
     status: str
@@ -43,21 +35,17 @@ class Answer:
     Attributes
     ----------
     payload : bytes
-        The body; at most as many bytes as the client takes.
+        The body; ``cut`` when it was longer than the client takes, and so never a good cutout.
     http_status : int or None
         None when no answer came.
     reason : str
         What was wrong with it; empty for success.
     url : str
         Path and query that were asked for.
-    fetched_at : datetime
-        When it came.
     headers : mapping
         Names in lower case.
     retry_after_s : float or None
         The wait that the server asks for.
-    cut : bool
-        Whether the body was longer than the client takes; it is never a good cutout.
     verdict : Verdict
         Without a status when nobody has judged it.
     """
@@ -109,17 +97,11 @@ class Answer:
     def judged(
         self, judge: "Judge", earlier: set[bytes], otherwise: "Judge | None" = None
     ) -> "Answer":
-        """Say what this answer means for its galaxy.
+        """Say what this answer means, by ``judge`` for success and ``otherwise`` for the rest.
 
         Bytes that are not what was asked for are ``failed``, as any fault that may pass, until
         the same image, whole but another one, has come twice: then they are ``invalid``.
-
-        Parameters
-        ----------
-        judge, otherwise : callable
-            See `Http.ask`.
-        earlier : set of bytes
-            Digests of the unfit bodies of earlier tries; this one's is added.
+        ``earlier`` holds digests of the unfit bodies of earlier tries; this one's is added.
         """
         verdict = self._verdict(judge if self.http_status in _SUCCESS else otherwise)
         if verdict.status == "invalid":

@@ -13,12 +13,7 @@ from galaxymill.errors import UserError
 class Credentials:
     """Where user and password are to be found; they are not kept here.
 
-    Attributes
-    ----------
-    user_variable, password_variable : str
-        Environment variables; both must be set, or ``~/.netrc`` is asked.
-    server : str
-        Address of the service.
+    When the two environment variables are not both set, ``~/.netrc`` is asked for the server.
     """
 
     user_variable: str
@@ -34,13 +29,7 @@ class Credentials:
         )
 
     def headers(self) -> dict[str, str]:
-        """Make the header of HTTP Basic authentication (RFC 7617), in UTF-8.
-
-        Raises
-        ------
-        UserError
-            When there are no user and password.
-        """
+        """Make the header of HTTP Basic authentication (RFC 7617), in UTF-8, or raise UserError."""
         user, password = environ.get(self.user_variable), environ.get(self.password_variable)
         if not (user and password):
             user, password = self._from_netrc()
@@ -64,10 +53,7 @@ class Credentials:
 def read_token(variable: str) -> str:
     """Read a bearer token from an environment variable; empty when it has no name.
 
-    Raises
-    ------
-    UserError
-        When the variable is not set, or holds no token.
+    Raises UserError when the variable is not set, or holds no token.
     """
     if not variable:
         return ""

@@ -30,13 +30,7 @@ class Deadline(threading.local):
         self._at = None
 
     def left(self, timeout: float | None) -> float | None:
-        """Seconds that one operation may take, at most ``timeout``.
-
-        Raises
-        ------
-        httpcore.ReadTimeout
-            When none is left.
-        """
+        """Seconds one operation may take, at most ``timeout``; raises ReadTimeout at the end."""
         if self._at is None:
             return timeout
         left = self._at - time.monotonic()

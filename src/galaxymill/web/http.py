@@ -124,18 +124,11 @@ class Http:
         own : str
             What is asked for by itself, such as "SODA" or one of several HiPS: its failures and
             refusals are counted apart, and its 401, which may be one galaxy's, is a failure.
-        judge : callable, optional
-            Tells what an answer of success, but not 204, means for the galaxy; the answer that is
-            returned then has a verdict, see `Answer.judged`.
-        otherwise : callable, optional
-            The same for other answers; without it they are ``failed``.
+        judge, otherwise : callable, optional
+            Tell what an answer of success, but not 204, and any other means, see `Answer.judged`;
+            without ``otherwise`` others are ``failed``, without ``judge`` there is no verdict.
         **options
             Of `once`.
-
-        Returns
-        -------
-        Answer
-            The last one, good or bad.
 
         Raises
         ------
@@ -279,23 +272,10 @@ class Http:
 
 
 def pieces(response: "httpx.Response") -> Iterator[bytes]:
-    """Read a body in small pieces; what is compressed never grows large before it is counted.
+    """Read the body of an open response in decoded pieces of at most a megabyte.
 
-    Parameters
-    ----------
-    response : httpx.Response
-        Open, its body not yet read.
-
-    Yields
-    ------
-    bytes
-        Decoded, at most a megabyte each.
-
-    Raises
-    ------
-    httpx.HTTPError
-        When the connection fails, or the body is damaged or encoded in another way than gzip
-        or deflate.
+    What is compressed never grows large before it is counted. Raises httpx.HTTPError when the
+    connection fails, or the body is damaged or encoded in another way than gzip or deflate.
     """
     import httpx
 

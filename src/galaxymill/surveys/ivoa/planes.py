@@ -12,27 +12,10 @@ from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, cut
 
 
 def cut_file(packed: bytes, target: Target, factor: float) -> Plane | None:
-    """Cut the square around a galaxy out of a file.
+    """Cut the square around a galaxy out of a FITS file, also a gzipped one, in nanomaggies.
 
-    Parameters
-    ----------
-    packed : bytes
-        A FITS file, also a gzipped one; of its science images the one that fills most of the
-        square is cut.
-    target : Target
-        The galaxy.
-    factor : float
-        What pixels are multiplied with to get nanomaggies.
-
-    Returns
-    -------
-    Plane or None
-        None when no image reaches the galaxy.
-
-    Raises
-    ------
-    PayloadError
-        When this is no FITS file, or holds no image that can be used.
+    Of its science images the one that fills most of the square is cut; None when no image reaches
+    the galaxy. Raises PayloadError when it holds no image that can be used.
     """
     if not packed:
         raise PayloadError("empty answer", truncated=True)

@@ -29,14 +29,8 @@ Indices = npt.NDArray[np.int64]
 class Mosaic:
     """A large image on the sky, in one band.
 
-    Attributes
-    ----------
-    data : array-like, shape (height, width)
-        An array, or an HDU's ``section``: only what is cut is read.
-    header : Header
-        Its FITS header, with a celestial WCS.
-    factor : float
-        What pixels are multiplied with to get nanomaggies.
+    ``data`` is an array, shape (height, width), or a `TileImage`, of which only what is cut is
+    read; ``header`` has a celestial WCS; pixels times ``factor`` are nanomaggies.
     """
 
     data: Any
@@ -109,16 +103,9 @@ class Mosaic:
 
 @dataclass(frozen=True)
 class Plane:
-    """A square cut out of a mosaic.
+    """A square cut out of a mosaic, in nanomaggies; NaN beyond its edge.
 
-    Attributes
-    ----------
-    data : ndarray, shape (size, size), float32
-        In nanomaggies; NaN beyond the mosaic's edge.
-    header : Header
-        Cards of its WCS.
-    whole : bool
-        Whether the square lies inside the mosaic.
+    ``header`` holds the cards of its WCS; ``whole``: whether it lies inside the mosaic.
     """
 
     data: npt.NDArray[np.float32]
@@ -129,19 +116,8 @@ class Plane:
 def cut(mosaic: Mosaic, target: Target, size: int | None = None) -> Plane | None:
     """Cut the square around a target, as ``astropy.nddata.Cutout2D`` in mode ``partial`` does.
 
-    Parameters
-    ----------
-    mosaic : Mosaic
-        Where to cut.
-    target : Target
-        Its position is in the middle, to half a pixel.
-    size : int, optional
-        In pixels of the mosaic; by default those that the target's field spans.
-
-    Returns
-    -------
-    Plane or None
-        None when the square lies outside the mosaic.
+    The position is in the middle, to half a pixel; ``size`` is in pixels of the mosaic, by default
+    those that the target's field spans. None when the square lies outside the mosaic.
     """
     side = size or mosaic.size_of(target)
     position = np.array(mosaic.pixel(target.ra, target.dec))
@@ -187,21 +163,10 @@ def paste(square: npt.NDArray[Any], data: Any, x: int, y: int, factor: float = 1
 def stack(
     planes: Mapping[str, Plane], bands: Sequence[str], unit: str | None = "nanomaggy"
 ) -> bytes:
-    """Write the planes of one galaxy as a FITS cutout.
+    """Write the planes of one galaxy, all of one size, as a FITS cutout.
 
-    Parameters
-    ----------
-    planes : mapping of str to Plane
-        By band, all of one size; the WCS is that of the first.
-    bands : sequence of str
-        Order of the planes; those that are absent are left out.
-    unit : str or None
-        Of the pixels; None when it is not known.
-
-    Returns
-    -------
-    bytes
-        A FITS file whose primary HDU is (band, y, x), named by BAND0, BAND1, ….
+    Its primary HDU is (band, y, x), named by BAND0, BAND1, …, in the order of ``bands``; those that
+    are absent are left out. The WCS is that of the first; ``unit`` is None when it is not known.
     """
     present = [band for band in bands if band in planes]
     header = planes[present[0]].header

@@ -101,22 +101,10 @@ def cut_native(mosaic: Mosaic, native: Target) -> Plane | None:
 def assemble(
     planes: Mapping[str, Plane], bands: tuple[str, ...], target: Target
 ) -> tuple[bytes, Verdict]:
-    """Write the planes of one galaxy as a FITS cutout, and check it.
+    """Write the planes of one galaxy as a FITS cutout, and check it against the ``target``.
 
-    Parameters
-    ----------
-    planes : mapping of str to Plane
-        By band; at least one.
-    bands : tuple of str
-        Those that were asked for, in their order.
-    target : Target
-        With the pixel scale and size of the planes.
-
-    Returns
-    -------
-    payload : bytes
-    verdict : Verdict
-        ``partial`` also when the survey's image ends inside the square.
+    The verdict is ``partial`` also when the survey's image ends inside the square. ``bands`` are
+    those that were asked for, in their order; ``planes`` holds one at least.
     """
     payload = stack(planes, bands)
     verdict = check_payload(payload, target, bands, CUT_TOLERANCE_PIXELS, max_holes=1)

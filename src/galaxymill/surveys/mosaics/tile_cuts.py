@@ -1,6 +1,6 @@
 """Cut all galaxies of one tile: where their squares lie, what is read at once, what comes out."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -36,24 +36,10 @@ class Square:
 def cut_tile(
     name: str, mosaics: Mapping[str, Mosaic], targets: Sequence[Target], bands: Sequence[str]
 ) -> Iterator[Cutout]:
-    """Cut all galaxies of one tile.
+    """Cut all galaxies of one tile: one cutout per target, in the order of the tile's rows.
 
-    Parameters
-    ----------
-    name : str
-        Of the tile.
-    mosaics : mapping of str to Mosaic
-        The tile by band; their data are `TileImage`.
-    targets : sequence of Target
-        Galaxies inside the tile.
-    bands : sequence of str
-        Those that are asked for.
-
-    Yields
-    ------
-    Cutout
-        One per target, in the order of the tile's rows. A square that the tile cannot be read for
-        is ``failed``.
+    ``mosaics`` is the tile by band, their data `TileImage`; ``bands`` are those that are asked for.
+    A square that the tile cannot be read for is ``failed``.
     """
     cutter = _Cutter(f"tile:{name}", mosaics, bands)
     good = []
@@ -145,12 +131,13 @@ def groups(squares: Sequence[Square], image: TileImage, most: int) -> list[list[
 
 def _box(group: Sequence[Square], band: str, shape: tuple[int, int]) -> tuple[slice, slice]:
     """Rows and columns of the tile that a group of squares spans."""
-    spans = []
-    for axis, length in ((1, shape[0]), (0, shape[1])):
+
+    def span(axis: int, length: int) -> slice:
         start = min(square.corners[band][axis] for square in group)
         stop = max(square.corners[band][axis] + square.side for square in group)
-        spans.append(slice(min(max(start, 0), length), max(min(stop, length), 0)))
-    return spans[0], spans[1]
+        return slice(min(max(start, 0), length), max(min(stop, length), 0))
+
+    return span(1, shape[0]), span(0, shape[1])
 
 
 def _cost(group: Sequence[Square], band: str, image: TileImage) -> int:
@@ -161,18 +148,17 @@ def _cost(group: Sequence[Square], band: str, image: TileImage) -> int:
     return cost
 
 
-class _Block:
-    """The pixels that a group of squares needs, in one band."""
+_Paste = Callable[[npt.NDArray[Any], int, int], int]
+"""Fills a plane whose first pixel is (x, y) of the tile; see `mosaic.paste`."""
 
-    def __init__(self, mosaic: Mosaic, band: str, group: Sequence[Square]) -> None:
-        rows, columns = _box(group, band, mosaic.data.shape)
-        self._x, self._y, self._factor = columns.start, rows.start, mosaic.factor
-        empty = rows.start >= rows.stop or columns.start >= columns.stop
-        self._data = np.empty((0, 0)) if empty else mosaic.data[rows, columns]
 
-    def paste(self, plane: npt.NDArray[Any], x: int, y: int) -> int:
-        """Fill a plane whose first pixel is (x, y) of the tile; see `mosaic.paste`."""
-        return paste(plane, self._data, x - self._x, y - self._y, self._factor)
+def _read(mosaic: Mosaic, band: str, group: Sequence[Square]) -> _Paste:
+    """Read the pixels that a group of squares needs, in one band, to be pasted."""
+    rows, columns = _box(group, band, mosaic.data.shape)
+    empty = rows.start >= rows.stop or columns.start >= columns.stop
+    data = np.empty((0, 0)) if empty else mosaic.data[rows, columns]
+    left, low, factor = columns.start, rows.start, mosaic.factor
+    return lambda plane, x, y: paste(plane, data, x - left, y - low, factor)
 
 
 class _Cutter:
@@ -189,7 +175,7 @@ class _Cutter:
     def cut(self, group: Sequence[Square]) -> Iterator[Cutout]:
         """Read what a group needs, and cut its squares; the pixels are let go at the end."""
         try:
-            blocks = {band: _Block(mosaic, band, group) for band, mosaic in self._mosaics.items()}
+            blocks = {band: _read(mosaic, band, group) for band, mosaic in self._mosaics.items()}
         except PayloadError as error:
             for square in group:
                 yield self.without(square, "failed", str(error))
@@ -197,11 +183,11 @@ class _Cutter:
         for square in group:
             yield self._cut(square, blocks)
 
-    def _cut(self, square: Square, blocks: Mapping[str, _Block]) -> Cutout:
+    def _cut(self, square: Square, blocks: Mapping[str, _Paste]) -> Cutout:
         """Cut one square: its place and shape are right by construction, its pixels may not be."""
         cube = np.full((len(blocks), square.side, square.side), np.nan, ">f4")
         written = [
-            block.paste(plane, *square.corners[band])
+            block(plane, *square.corners[band])
             for plane, (band, block) in zip(cube, blocks.items(), strict=True)
         ]
         empty = [band for band, plane in zip(blocks, cube, strict=True) if is_empty(plane)]

@@ -36,19 +36,15 @@ class TileImage:
 
     Attributes
     ----------
-    header : Header
-        Of the image.
-    index : int
-        Number of its HDU.
-    shape : tuple of int
-        (height, width).
+    header, index, shape
+        Of the image's HDU: (height, width).
     grain : tuple of int
         Height and width of the pieces that are read whole.
 
     Raises
     ------
     PayloadError
-        When the file is absent, damaged or holds no such image; the message names it.
+        When the file is absent, damaged or holds no such image.
     """
 
     def __init__(self, source: Path | RangeFile, hdu: str, name: str) -> None:
@@ -91,17 +87,9 @@ class TileImage:
         return pixels
 
     def mosaic(self, factor: float = 1.0) -> Mosaic:
-        """Give the image as a mosaic whose WCS is known to work.
+        """Give the image, in nanomaggies by ``factor``, as a mosaic whose WCS is known to work.
 
-        Parameters
-        ----------
-        factor : float
-            What pixels are multiplied with to get nanomaggies.
-
-        Raises
-        ------
-        PayloadError
-            When the header has no WCS that can be used.
+        Raises PayloadError when the header has no WCS that can be used.
         """
         mosaic = Mosaic(self, self.header, factor)
         with self._named("no usable WCS"):

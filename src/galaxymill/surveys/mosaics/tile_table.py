@@ -37,19 +37,10 @@ class Tile:
 class TileTable:
     """Tiles by their place on the sky.
 
-    Parameters
-    ----------
-    path : Path
-        CSV, Parquet or FITS, one row per tile and band: ``tile``, ``band``, ``path``, the centre
-        ``ra``, ``dec`` and the ``radius`` of a circle around the tile in degrees, and, where it
-        is not the first image of its file, ``hdu``.
-    bands : sequence of str
-        Those that are asked for.
-
-    Raises
-    ------
-    UserError
-        When the table cannot be read, a row is bad or given twice, or a band is nowhere.
+    The table (CSV, Parquet or FITS) has one row per tile and band: ``tile``, ``band``, ``path``,
+    the centre ``ra``, ``dec`` and the ``radius`` of a circle around the tile in degrees, and, where
+    it is not the first image of its file, ``hdu``. Raises UserError when it cannot be read, a row
+    is bad or given twice, or one of ``bands`` is nowhere.
     """
 
     def __init__(self, path: Path, bands: Sequence[str]) -> None:

@@ -196,23 +196,12 @@ def _plane(payload: bytes, native: Target) -> Plane | None:
 
 
 def linear_flux(data: npt.NDArray[Any], header: Any) -> npt.NDArray[np.float64]:
-    """Undo the asinh scaling of stacks, where there is one.
+    """Undo the asinh scaling of stacks, where there is one; NaN where counts are not finite.
 
     ``BOFFSET + BSOFTEN (exp(x) − exp(−x))`` with ``x = data ln(10) / 2.5``: Waters+20 (ApJS 251,
     4), and the page "PS1 Image Cutout Service" of the archive. Stack files are scaled; cutouts
-    come from there as linear fluxes, without BSOFTEN and BOFFSET.
-
-    Parameters
-    ----------
-    data : ndarray, shape (height, width)
-        Pixels, after BSCALE and BZERO.
-    header : Header or mapping
-        Of the same image.
-
-    Returns
-    -------
-    ndarray, shape (height, width), float64
-        Counts; NaN where they are not finite.
+    come from there as linear fluxes, without BSOFTEN and BOFFSET. ``data``, shape (height, width),
+    are pixels after BSCALE and BZERO.
     """
     flux = np.asarray(data, np.float64)
     if "BSOFTEN" in header and "BOFFSET" in header:

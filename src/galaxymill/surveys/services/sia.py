@@ -249,8 +249,7 @@ class SiaService(HttpService):
             return Cutout(target, "no_coverage", None, 200, reason)
         last = answers[list(planes or answers)[-1]]
         if not planes:
-            nothing = replace(last, payload=b"")
-            return cutout_of(nothing, target, "no_coverage", "no overlap with the image")
+            return cutout_of(last, target, "no_coverage", "no overlap with the image")
         return self._stacked(target, planes, last)
 
     def _answer(
