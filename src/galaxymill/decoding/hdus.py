@@ -189,6 +189,13 @@ def read_images(payload: bytes) -> Iterator[tuple[Any, npt.NDArray[Any]]]:
             yield hdu.header, hdu.read()[0]
 
 
+def first_image(payload: bytes) -> tuple[Any, npt.NDArray[Any]]:
+    """Give the first of `read_images`; raises PayloadError when there is none."""
+    for image in read_images(payload):
+        return image
+    raise PayloadError("no image in the file")
+
+
 def unpack(file: IO[bytes], most_bytes: int) -> IO[bytes]:
     """Unpack a gzip or bzip2 file, known by its first bytes; any other comes back as it is.
 

@@ -84,6 +84,19 @@ def _measure(
     return (float(ra[0]), float(dec[0])), scales, steps
 
 
+def tangent_grid(ra: float, dec: float, pixel_scale: float, width: int, height: int) -> Any:
+    """Build the WCS of a tangential grid about a position, north up, at arcsec per pixel."""
+    from astropy.wcs import WCS
+
+    grid = WCS(naxis=2)
+    grid.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    grid.wcs.crval = [ra, dec]
+    grid.wcs.crpix = [(width + 1) / 2, (height + 1) / 2]
+    grid.wcs.cdelt = [-pixel_scale / 3600, pixel_scale / 3600]
+    grid.pixel_shape = (width, height)
+    return grid
+
+
 def celestial_wcs(header: Mapping[str, Any]) -> Any:
     """Build the WCS from its cards, one by one; raises whatever it likes when they are no good."""
     from astropy.wcs import WCS

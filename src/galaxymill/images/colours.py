@@ -116,12 +116,6 @@ def asinh(planes: Planes, settings: RecipeSettings) -> Rgb:
     ``x = asinh(flux · scale)``, clipped to ``[0, P]`` and divided by ``P``, the percentile of all
     ``x`` of the band. One band is drawn grey; of two, green is the mean. Parameters and result as
     in `decals`.
-
-    Recipe ``euclid`` is this as in Galaxy Zoo Euclid (Walmsley+25): VIS is blue and NISP-Y red. The
-    published factors 100 and 0.2 are for the mosaics' own units; here fluxes are in nanomaggies,
-    and the factors those times 10^(0.4 (zero point − 22.5)). For ``hsc`` no constants have been
-    published: the scales follow the bands' depths, and have not been compared with the survey's own
-    pictures.
     """
     assert isinstance(settings, AsinhSettings)
     drawn = []
@@ -135,6 +129,24 @@ def asinh(planes: Planes, settings: RecipeSettings) -> Rgb:
         drawn.insert(1, (drawn[0] + drawn[1]) / 2)
     blue, green, red = drawn if len(drawn) == 3 else drawn * 3
     return (np.stack([red, green, blue], axis=2) * 255).astype(np.uint8)
+
+
+def euclid(planes: Planes, settings: RecipeSettings) -> Rgb:
+    """Colour as in Galaxy Zoo Euclid (Walmsley+25): `asinh` of VIS (blue) and NISP-Y (red).
+
+    The published factors 100 and 0.2 are for the mosaics' own units; here fluxes are in
+    nanomaggies, and the factors those times 10^(0.4 (zero point − 22.5)).
+    """
+    return asinh(planes, settings)
+
+
+def hsc(planes: Planes, settings: RecipeSettings) -> Rgb:
+    """Colour Hyper Suprime-Cam's g, r and i by `asinh`.
+
+    No constants have been published. The scales follow the bands' depths; they have not been
+    compared with the survey's own pictures.
+    """
+    return asinh(planes, settings)
 
 
 def _by_strips(planes: Planes, settings: FluxSettings, stretch: Callable[[Floats], Floats]) -> Rgb:

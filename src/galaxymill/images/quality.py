@@ -24,16 +24,9 @@ Plane = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Quality:
-    """What was found; the numbers are columns of `galaxymill.products.IMAGES`.
+    """What was found: bits of `galaxymill.flags`, and columns of `galaxymill.products.IMAGES`.
 
-    Attributes
-    ----------
-    flags : int
-        Bits of `galaxymill.flags`.
-    bad_pixel_fraction : float or None
-        Zero or not finite pixels in the worst band.
-    peak_snr : float or None
-        Brightest 3×3 pixels about the middle over the noise of such a mean, in the best band.
+    The share of zero or not finite pixels is that of the worst band, `peak_snr` that of the best.
     """
 
     flags: int

@@ -1,12 +1,10 @@
 """North exactly up: fluxes resampled onto a grid that lies straight on the sky."""
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
 from galaxymill.decoding.decode import FitsCutout, PayloadError
-from galaxymill.decoding.place import Place, celestial_wcs
+from galaxymill.decoding.place import celestial_wcs, tangent_grid
 
 
 def straight(
@@ -36,10 +34,11 @@ def straight(
 
     if cutout.place is None:
         raise PayloadError("cannot be reprojected: it has no usable WCS")
+    place, (height, width) = cutout.place, outline
+    target = tangent_grid(place.ra, place.dec, place.pixel_scale, width, height)
     resampled = {}
     for band, plane in cutout.planes.items():
         finite = np.where(np.isfinite(plane), plane, np.float32(fill))
-        target = _grid(cutout.place, *outline)
         flux = reproject_interp(
             (finite, celestial_wcs(cutout.cards)),
             target,
@@ -49,14 +48,3 @@ def straight(
         )
         resampled[band] = np.where(np.isfinite(flux), flux, fill).astype(np.float32)
     return resampled
-
-
-def _grid(place: Place, height: int, width: int) -> Any:
-    from astropy.wcs import WCS
-
-    grid = WCS(naxis=2)
-    grid.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-    grid.wcs.crval = [place.ra, place.dec]
-    grid.wcs.crpix = [(width + 1) / 2, (height + 1) / 2]
-    grid.wcs.cdelt = [-place.pixel_scale / 3600, place.pixel_scale / 3600]
-    return grid

@@ -142,6 +142,10 @@ class Target:
     size: int
     file_loc: str = ""
 
+    def radec(self) -> dict[str, str]:
+        """Spell the position, to a third of a milliarcsecond."""
+        return {"ra": f"{self.ra:.7f}", "dec": f"{self.dec:.7f}"}
+
 
 @dataclass(frozen=True)
 class Cutout:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from galaxymill.surveys.base import Cutout, ServiceSettings, Target
 from galaxymill.web.http import Http
@@ -9,9 +10,11 @@ from galaxymill.web.network import Network
 
 
 class HttpService:
-    """A service with a client, ``_http``, which is closed with it."""
+    """A service with a client, ``_http``, which is closed with it; ``options`` are of `Http`."""
 
-    _http: Http
+    def __init__(self, settings: ServiceSettings, network: Network, **options: Any) -> None:
+        self._settings = settings
+        self._http = Http(network, getattr(settings, "server", ""), **options)
 
     def close(self) -> None:
         """Close the connections."""
@@ -19,20 +22,10 @@ class HttpService:
 
 
 class PerGalaxyService(HttpService, ABC):
-    """Ask for each galaxy by itself, as many at once as there are connections.
-
-    Parameters
-    ----------
-    settings : ServiceSettings
-        Tell which ``server`` is asked, and how large a cutout is.
-    network : Network
-        The limits.
-    """
+    """Ask for each galaxy by itself, as many at once as there are connections."""
 
     def __init__(self, settings: ServiceSettings, network: Network) -> None:
-        self._settings = settings
-        server = getattr(settings, "server", "")
-        self._http = Http(network, server, max_bytes=settings.most_bytes())
+        super().__init__(settings, network, max_bytes=settings.most_bytes())
 
     def fetch(self, targets: Iterable[Target]) -> Iterator[Cutout]:
         """Answer every target, as the answers come."""

@@ -24,15 +24,7 @@ S = TypeVar("S", bound=ServiceSettings)
 
 @dataclass(frozen=True)
 class Entry(Generic[S]):
-    """A registered service.
-
-    Attributes
-    ----------
-    settings : type
-        Its settings; a key of the config that it does not know is refused.
-    open : callable
-        Makes the service from its settings and the network limits.
-    """
+    """A registered service: its settings, and what makes it from these and the network limits."""
 
     settings: type[S]
     open: Callable[[S, Network], Service]

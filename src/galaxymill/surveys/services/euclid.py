@@ -143,9 +143,10 @@ class _Tile:
 class EuclidService(HttpService):
     """Find the mosaics by SIA2, and cut the galaxies out of them tile by tile."""
 
+    _settings: EuclidSettings
+
     def __init__(self, settings: EuclidSettings, network: Network) -> None:
-        self._settings = settings
-        self._http = Http(network, max_bytes=_ANSWER_BYTES)
+        super().__init__(settings, network, max_bytes=_ANSWER_BYTES)
         self._seen = False
 
     def fetch(self, targets: Iterable[Target]) -> Iterator[Cutout]:

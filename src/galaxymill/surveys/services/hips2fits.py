@@ -17,8 +17,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from galaxymill.decoding.decode import PayloadError
-from galaxymill.decoding.hdus import read_images
-from galaxymill.decoding.place import SCALE_TOLERANCE
+from galaxymill.decoding.hdus import first_image
+from galaxymill.decoding.place import SCALE_TOLERANCE, tangent_grid
 from galaxymill.settings import Names, Numbers
 from galaxymill.surveys.base import Cutout, ServiceSettings, Target, cutout_of
 from galaxymill.surveys.ivoa.votable import shorten
@@ -30,7 +30,6 @@ from galaxymill.web.network import Url
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
-    from astropy.wcs import WCS
 
 _PATH = "/hips-image-services/hips2fits"
 _FORMATS = {"fits": "fits", "jpeg": "jpg", "png": "png"}
@@ -128,9 +127,7 @@ class Hips2FitsService(PerGalaxyService):
 
     def _plane(self, payload: bytes, target: Target, band: str) -> Plane:
         """Read one band's answer; raises PayloadError when it is not what was asked for."""
-        header, data = next(read_images(payload), (None, None))
-        if data is None:
-            raise PayloadError("no image")
+        header, data = first_image(payload)
         points = self._settings.zero_points
         factor = flux_factors(points, self._settings.bands)[band] if points else 1.0
         flux = (data * factor).astype(np.float32)
@@ -146,23 +143,13 @@ class Hips2FitsService(PerGalaxyService):
         from astroquery.hips2fits import hips2fits
 
         form = _FORMATS[self._settings.format]
-        query = hips2fits.query_with_wcs(hips, _wcs(target), format=form, get_query_payload=True)
+        # A grid whose middle is the target: that of hips2fits is half a pixel off.
+        size = target.size
+        wcs = tangent_grid(target.ra, target.dec, target.pixel_scale, size, size)
+        query = hips2fits.query_with_wcs(hips, wcs, format=form, get_query_payload=True)
         path = f"{_PATH}?{urlencode(query)}"
         # A HiPS that is there says nothing of the others.
         return self._http.get(path, own=hips, judge=judge, otherwise=_refusal)
-
-
-def _wcs(target: Target) -> "WCS":
-    """A tangential grid whose middle is the target; that of hips2fits is half a pixel off."""
-    from astropy.wcs import WCS
-
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-    wcs.wcs.crval = [target.ra, target.dec]
-    wcs.wcs.crpix = [(target.size + 1) / 2] * 2
-    wcs.wcs.cdelt = [-target.pixel_scale / 3600, target.pixel_scale / 3600]
-    wcs.pixel_shape = (target.size, target.size)
-    return wcs
 
 
 def _wcs_cards(header: "Header") -> "Header":

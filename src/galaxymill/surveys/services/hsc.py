@@ -24,7 +24,7 @@ import numpy as np
 from pydantic import Field
 
 from galaxymill.decoding.decode import PayloadError
-from galaxymill.decoding.hdus import list_hdus, read_images
+from galaxymill.decoding.hdus import first_image, list_hdus
 from galaxymill.surveys.base import Cutout, PixelScale, Target, cutout_of
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, zero_point_factor
 from galaxymill.surveys.mosaics.native import (
@@ -38,7 +38,7 @@ from galaxymill.surveys.per_galaxy import HttpService
 from galaxymill.surveys.tar_stream import ArchiveError, Member, read_members
 from galaxymill.web.answer import Answer, TryAgain
 from galaxymill.web.credentials import Credentials
-from galaxymill.web.http import Http, pieces
+from galaxymill.web.http import pieces
 from galaxymill.web.network import Network, ServiceError, Url
 
 _FILTERS = {"g": "HSC-G", "r": "HSC-R", "i": "HSC-I", "z": "HSC-Z", "y": "HSC-Y"}
@@ -119,10 +119,11 @@ class _Galaxy:
 class HscService(HttpService):
     """Ask ``/das_cutout`` for many galaxies at once."""
 
+    _settings: HscSettings
+
     def __init__(self, settings: HscSettings, network: Network) -> None:
-        self._settings = settings
         self._credentials = Credentials("HSC_SSP_USER", "HSC_SSP_PASSWORD", settings.server)
-        self._http = Http(network, settings.server, self._credentials.headers())
+        super().__init__(settings, network, headers=self._credentials.headers())
         self._path = f"/das_cutout/{settings.release}/cgi-bin/cutout"
         self._unfit: dict[str, int] = {}
 
@@ -210,8 +211,7 @@ class HscService(HttpService):
         # Some more than the square: a tract's pixels are not quite along the meridian.
         half = (size / 2 + 4 + size // 40) * self._settings.native_pixel_scale
         return {
-            "ra": f"{target.ra:.7f}",
-            "dec": f"{target.dec:.7f}",
+            **target.radec(),
             "sw": f"{half:.3f}asec",
             "sh": f"{half:.3f}asec",
             "rerun": self._settings.rerun,
@@ -301,6 +301,5 @@ def _mosaic(payload: bytes) -> Mosaic:
     flux_of_zero = primary.header.get("FLUXMAG0", 10 ** (0.4 * _ZERO_POINT))
     if not isinstance(flux_of_zero, float | int) or not 0 < flux_of_zero < math.inf:
         raise PayloadError(f"FLUXMAG0 is {flux_of_zero!r}")
-    for header, data in read_images(payload):
-        return Mosaic(data, header, zero_point_factor(2.5 * math.log10(flux_of_zero)))
-    raise PayloadError("no image in the file")
+    header, data = first_image(payload)
+    return Mosaic(data, header, zero_point_factor(2.5 * math.log10(flux_of_zero)))

@@ -122,8 +122,7 @@ class LegacyService(PerGalaxyService):
 
     def _query(self, target: Target) -> dict[str, object]:
         return {
-            "ra": f"{target.ra:.7f}",
-            "dec": f"{target.dec:.7f}",
+            **target.radec(),
             "layer": self._settings.layer,
             "pixscale": f"{target.pixel_scale:.6g}",
             "size": target.size,

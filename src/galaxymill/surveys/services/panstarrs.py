@@ -21,7 +21,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from galaxymill.decoding.decode import PayloadError
-from galaxymill.decoding.hdus import read_images
+from galaxymill.decoding.hdus import first_image
 from galaxymill.sky.angles import offsets_deg
 from galaxymill.surveys.base import BATCH, Cutout, PixelScale, Target, cutout_of
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, zero_point_factor
@@ -34,8 +34,7 @@ from galaxymill.surveys.mosaics.native import (
 )
 from galaxymill.surveys.per_galaxy import HttpService
 from galaxymill.web.answer import Answer, Verdict
-from galaxymill.web.http import Http
-from galaxymill.web.network import Network, Url
+from galaxymill.web.network import Url
 
 _NAMES = "/cgi-bin/ps1filenames.py"
 _CUT = "/cgi-bin/fitscut.cgi"
@@ -71,9 +70,7 @@ class PanstarrsSettings(NativeSettings):
 class PanstarrsService(HttpService):
     """Ask ``ps1filenames.py`` for the images, and ``fitscut.cgi`` for the cutouts."""
 
-    def __init__(self, settings: PanstarrsSettings, network: Network) -> None:
-        self._settings = settings
-        self._http = Http(network, settings.server)
+    _settings: PanstarrsSettings
 
     def fetch(self, targets: Iterable[Target]) -> Iterator[Cutout]:
         """Answer every target, as the answers come."""
@@ -83,7 +80,7 @@ class PanstarrsService(HttpService):
 
     def _batch(self, targets: list[Target]) -> Iterator[Cutout]:
         """Answer some galaxies, whose file names are asked for at once."""
-        text = "".join(f"{_degrees(target.ra)} {_degrees(target.dec)}\n" for target in targets)
+        text = "".join(" ".join(target.radec().values()) + "\n" for target in targets)
         query = {"filters": "".join(self._settings.bands), "type": _TYPE}
         files: dict[str, Files] = {}
 
@@ -165,8 +162,7 @@ def _of_one_skycell(rows: list[dict[str, str]]) -> Files:
 
 def _url(native: Target, filename: str) -> str:
     query = {
-        "ra": _degrees(native.ra),
-        "dec": _degrees(native.dec),
+        **native.radec(),
         "size": native.size + _MARGIN,
         "format": "fits",
         "red": filename,
@@ -174,25 +170,20 @@ def _url(native: Target, filename: str) -> str:
     return f"{_CUT}?{urlencode(query)}"
 
 
-def _degrees(angle: float) -> str:
-    return f"{angle:.7f}"
-
-
 def _plane(payload: bytes, native: Target) -> Plane | None:
     """Cut the square out of one answer, in nanomaggies; None when it lies outside.
 
     Raises PayloadError when these are no such bytes.
     """
-    for header, data in read_images(payload):
-        try:
-            seconds = float(header["EXPTIME"])
-            if not 0 < seconds < math.inf:
-                raise ValueError
-        except (KeyError, TypeError, ValueError):
-            raise PayloadError("no exposure time") from None
-        factor = zero_point_factor(_ZERO_POINT) / seconds
-        return cut_native(Mosaic(linear_flux(data, header), header, factor), native)
-    raise PayloadError("no image in the file")
+    header, data = first_image(payload)
+    try:
+        seconds = float(header["EXPTIME"])
+        if not 0 < seconds < math.inf:
+            raise ValueError
+    except (KeyError, TypeError, ValueError):
+        raise PayloadError("no exposure time") from None
+    factor = zero_point_factor(_ZERO_POINT) / seconds
+    return cut_native(Mosaic(linear_flux(data, header), header, factor), native)
 
 
 def linear_flux(data: npt.NDArray[Any], header: Any) -> npt.NDArray[np.float64]:

@@ -45,8 +45,7 @@ class SdssService(PerGalaxyService):
 
     def _path(self, target: Target) -> str:
         query = {
-            "ra": f"{target.ra:.7f}",
-            "dec": f"{target.dec:.7f}",
+            **target.radec(),
             "scale": f"{target.pixel_scale:.6g}",
             "width": target.size,
             "height": target.size,

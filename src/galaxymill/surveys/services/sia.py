@@ -50,7 +50,6 @@ from galaxymill.surveys.per_galaxy import HttpService
 from galaxymill.surveys.validate import CUT_TOLERANCE_PIXELS, check_payload
 from galaxymill.web.answer import Answer, Verdict
 from galaxymill.web.credentials import read_token
-from galaxymill.web.http import Http
 from galaxymill.web.network import Network, ServiceError, Url
 
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
@@ -181,12 +180,13 @@ class SiaSettings(ServiceSettings):
 class SiaService(HttpService):
     """Find each galaxy's images, and have them cut by the archive."""
 
+    _settings: SiaSettings
+
     def __init__(self, settings: SiaSettings, network: Network) -> None:
-        self._settings = settings
+        token = read_token(settings.token_variable)
+        super().__init__(settings, network, token=token)
         self._selection = settings.selection()
         self._factors = flux_factors(settings.zero_points, settings.bands)
-        token = read_token(settings.token_variable)
-        self._http = Http(network, settings.server, token=token)
         self._archive = Archive(self._http, self._selection, settings.server, settings.tap)
         self._sia1 = Sia1Archive(self._http, settings.server, settings.band_column)
         self._found: dict[str, list[Dataset] | ArchiveError] = {}
