@@ -77,17 +77,12 @@ def begins_as_image(payload: bytes) -> bool:
 
 
 def read_fits(payload: bytes) -> FitsCutout:
-    """Decode the primary HDU of a FITS cutout.
+    """Decode the primary HDU of a FITS cutout: (bands, y, x) or, for one band, (y, x).
 
-    It is (bands, y, x) or, for one band, (y, x), with the bands' names in ``BANDS`` or ``BAND0``,
-    ``BAND1``, …. Further axes of length 1 are passed over, and so are bytes beyond ASCII, which
-    stand in comments and names of observers.
-
-    Raises
-    ------
-    PayloadError
-        When the bytes are no such file, are too large, end too early or later than the header
-        says, or do not add up to their DATASUM.
+    Bands are named by ``BANDS`` or ``BAND0``, ``BAND1``, …. Further axes of length 1 are passed
+    over, and so are bytes beyond ASCII, which stand in comments and names of observers. Raises
+    PayloadError when the bytes are no such file, are too large, end too early or later than the
+    header says, or do not add up to their DATASUM.
     """
     end, header = _header(payload)
     try:

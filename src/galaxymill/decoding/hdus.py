@@ -57,16 +57,9 @@ _AUXILIARY = re.compile(
 class Hdu:
     """One HDU of a FITS file, its pixels not yet decoded.
 
-    Attributes
-    ----------
-    header : astropy.io.fits.Header
-        Where it is fpacked, that of the image.
-    shape : tuple of int or None
-        (planes, height, width) of the image; None when it holds none.
-    start, size : int
-        Where its data begin in the file, and their bytes without padding.
-    datasum : int or None
-        What the file says that they add up to.
+    Where it is fpacked, ``header`` is that of the image. ``shape`` is (planes, height, width), None
+    when it holds no image. Its data begin at ``start`` in the file and have ``size`` bytes without
+    padding; ``datasum`` is what the file says that they add up to.
     """
 
     index: int
@@ -166,14 +159,11 @@ def iter_hdus(file: IO[bytes] | io.RawIOBase, packed: bool = True) -> Iterator[H
                 return
             if not packed and "ZIMAGE" in stored.header:
                 raise PayloadError("the image is compressed: its rows cannot be found")
-            found = (
-                _image_shape(stored, length),
-                stored.fileinfo()["datLoc"],
-                stored.size,
-                _datasum(stored),
-            )
+            shape, start = _image_shape(stored, length), stored.fileinfo()["datLoc"]
+            said = str(stored.header.get("DATASUM") or "").strip()
+            datasum = int(said) if said else None
             image = next(as_images)
-            hdu = Hdu(index, image.header, *found, image)
+            hdu = Hdu(index, image.header, shape, start, stored.size, datasum, image)
         yield hdu
 
 
@@ -287,11 +277,6 @@ def _image_shape(hdu: Any, file_bytes: int) -> tuple[int, int, int] | None:
     if packed and _is_small((planes, height, width)):
         _check_gzip(hdu, max(pixel_bytes, 4) * math.prod(axes))
     return planes, height, width
-
-
-def _datasum(hdu: Any) -> int | None:
-    said = str(hdu.header.get("DATASUM") or "").strip()
-    return int(said) if said else None
 
 
 def _check_gzip(table: Any, max_bytes: int) -> None:

@@ -59,15 +59,12 @@ def download(source: DownloadSettings, out: Path) -> None:
 def _ask(http: Http, source: DownloadSettings, part: Part) -> bool:
     """Ask until something comes of it; tell whether the file is whole."""
     try:
-        for attempt in http.retries():
-            with attempt:
-                return _attempt(http, source, part)
+        return http.repeated(lambda: _attempt(http, source, part))
     except TryAgain as last:
         raise UserError(
             f"{source.url}: {last.answer.reason} in the last of {http.network.attempts} tries; "
             "what has come is kept: run again later"
         ) from last
-    raise AssertionError("the last attempt returns or raises")
 
 
 def _attempt(http: Http, source: DownloadSettings, part: Part) -> bool:

@@ -5,8 +5,8 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from galaxymill import flags
 from galaxymill.errors import UserError
@@ -22,14 +22,6 @@ _COLUMNS = ["object_id", "image", "flags"]
 _PER_FOLDER = 1000
 
 
-@dataclass(frozen=True)
-class _Image:
-    object_id: str
-    payload: bytes
-    flags: int
-    row: int
-
-
 def export_files(products: Sequence[Path], out: Path) -> int:
     """Write every image as a file, and a table of them, as Zoobot and galaxy-datasets read it.
 
@@ -42,12 +34,12 @@ def export_files(products: Sequence[Path], out: Path) -> int:
     rows: list[tuple[str, str, int]] = []
     with atomic_tree(out, "catalog.csv") as folder:
         for product, suffix in _described(products):
-            for image in _images(product):
-                place = Path(product.stem, f"{image.row // _PER_FOLDER:04d}")
-                path = folder / place / f"{file_name(image.object_id)}.{suffix}"
+            for number, row in _images(product):
+                place = Path(product.stem, f"{number // _PER_FOLDER:04d}")
+                path = folder / place / f"{file_name(row['object_id'])}.{suffix}"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(image.payload)
-                rows.append((image.object_id, str(path.relative_to(folder)), image.flags))
+                path.write_bytes(row["image"]["bytes"])
+                rows.append((row["object_id"], str(path.relative_to(folder)), row["flags"]))
         with (folder / "catalog.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(("id_str", "file_loc", "flags"))
@@ -67,10 +59,10 @@ def export_tars(products: Sequence[Path], out: Path) -> int:
             atomic_file(out / f"{product.stem}.tar") as temporary,
             tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar,
         ):
-            for image in _images(product):
-                note = {"object_id": image.object_id, "flags": flags.names(image.flags)}
-                _add(tar, f"{image.row:09d}.{suffix}", image.payload)
-                _add(tar, f"{image.row:09d}.json", json.dumps(note).encode())
+            for number, row in _images(product):
+                note = {"object_id": row["object_id"], "flags": flags.names(row["flags"])}
+                _add(tar, f"{number:09d}.{suffix}", row["image"]["bytes"])
+                _add(tar, f"{number:09d}.json", json.dumps(note).encode())
                 total += 1
     return total
 
@@ -91,14 +83,15 @@ def _described(products: Sequence[Path]) -> Iterator[tuple[Path, str]]:
         yield product, SUFFIXES[settings_of(domain_of(product)).format]
 
 
-def _images(product: Path) -> Iterator[_Image]:
-    place = 0
+def _images(product: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Give the rows with an image, and their numbers."""
+    number = 0
     with progress(f"export {product.stem}", read_record(product).rows) as advance:
         for batch in read_batches(product, _COLUMNS, 64):
             for row in batch.to_pylist():
                 if row["image"] is not None:
-                    yield _Image(row["object_id"], row["image"]["bytes"], row["flags"], place)
-                place += 1
+                    yield number, row
+                number += 1
             advance(batch.num_rows)
 
 

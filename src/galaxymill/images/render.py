@@ -200,17 +200,14 @@ def _draw_fluxes(
     picture = colour(_seen(cutout, settings, frame), settings)
     if dark := darkness(picture):
         said["dark"] = f"{dark}; see the unit of the fluxes, and the recipe's settings"
-    return (
-        picture,
-        said,
-        {
-            "flags": quality.flags | (flags.BITS["off_centre"] if is_off else 0),
-            "bad_pixel_fraction": quality.bad_pixel_fraction,
-            "peak_snr": quality.peak_snr,
-            "centre_offset": offset,
-            "rotation": 0.0 if settings.reproject else residual_deg(cutout.place),
-        },
-    )
+    columns = {
+        "flags": quality.flags | (flags.BITS["off_centre"] if is_off else 0),
+        "bad_pixel_fraction": quality.bad_pixel_fraction,
+        "peak_snr": quality.peak_snr,
+        "centre_offset": offset,
+        "rotation": 0.0 if settings.reproject else residual_deg(cutout.place),
+    }
+    return picture, said, columns
 
 
 def _seen(cutout: FitsCutout, settings: FluxSettings, frame: Frame) -> dict[str, Any]:

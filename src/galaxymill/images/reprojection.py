@@ -12,23 +12,9 @@ def straight(
 ) -> dict[str, npt.NDArray[np.float32]]:
     """Resample a cutout, by cubic splines, about its middle at its own pixel scale.
 
-    Parameters
-    ----------
-    cutout : FitsCutout
-    fill : float
-        Flux of pixels that are not finite, and of corners that the cutout does not reach.
-    outline : tuple of int
-        Height and width of the result.
-
-    Returns
-    -------
-    dict of str to ndarray, shape (height, width)
-        By band, y up, north up, east left.
-
-    Raises
-    ------
-    PayloadError
-        When it does not say where on the sky it lies.
+    ``outline`` is height and width of the planes that are given by band, y up, north up, east left.
+    Pixels that are not finite, and corners that the cutout does not reach, have the flux ``fill``.
+    Raises PayloadError when it does not say where on the sky it lies.
     """
     from reproject import reproject_interp
 

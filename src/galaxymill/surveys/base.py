@@ -125,14 +125,9 @@ class ServiceSettings(Settings):
 class Target:
     """One galaxy to cut out.
 
-    Attributes
-    ----------
-    ra, dec : float
-        ICRS position in degrees; NaN where the catalogue has no positions.
-    pixel_scale, size : float, int
-        In arcsec per pixel, and width and height in pixels; 0 where any will do.
-    file_loc : str
-        Path of the image on disk, for the service ``files``, or a line a band; else empty.
+    The ICRS position is in degrees, NaN where the catalogue has none. ``pixel_scale`` is in arcsec
+    per pixel, ``size`` is width and height in pixels; 0 where any will do. ``file_loc`` is the path
+    of the image on disk, for the service ``files``, or a line a band; else empty.
     """
 
     object_id: str
@@ -151,18 +146,9 @@ class Target:
 class Cutout:
     """What became of one target; a row of the cutouts product.
 
-    Attributes
-    ----------
-    status : str
-        One of `galaxymill.products.CUTOUT_STATUSES`.
-    payload : bytes or None
-        As served; kept for ``ok`` and ``partial``, and for ``invalid`` so that it can be looked at.
-    http_status : int or None
-        The last one received.
-    reason : str
-        Why the status is not ``ok``.
-    url : str
-        What was asked, without server and secrets.
+    ``status`` is one of `galaxymill.products.CUTOUT_STATUSES`, and ``reason`` says why it is not
+    ``ok``. The ``payload`` is as served; it is kept for ``ok`` and ``partial``, and for ``invalid``
+    so that it can be looked at. ``url`` is what was asked, without server and secrets.
     """
 
     target: Target

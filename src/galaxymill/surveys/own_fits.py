@@ -94,8 +94,7 @@ def as_cutout(
     Raises
     ------
     PayloadError
-        When a file is damaged or too large, or it is not known which band is which; the message
-        lists what there is.
+        When a file is damaged or too large, or it is not known which band is which.
     """
     planes: dict[str, Plane] = {}
     renamed: list[str] = []

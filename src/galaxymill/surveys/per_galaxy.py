@@ -1,10 +1,12 @@
 """What services have in common that are asked over HTTP, most of them galaxy by galaxy."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from galaxymill.surveys.base import Cutout, ServiceSettings, Target
+from galaxymill.surveys.mosaics.mosaic import Plane
+from galaxymill.web.answer import Answer, Verdict
 from galaxymill.web.http import Http
 from galaxymill.web.network import Network
 
@@ -35,3 +37,26 @@ class PerGalaxyService(HttpService, ABC):
     @abstractmethod
     def _cutout(self, target: Target) -> Cutout:
         """Ask for one galaxy, and judge what comes."""
+
+
+def ask_by_band(
+    asks: Mapping[str, Callable[..., Answer]], read: Callable[[bytes, str], Plane | None]
+) -> tuple[dict[str, Plane], Answer, str]:
+    """Ask for one galaxy band by band; the first band that fails or is invalid ends it.
+
+    ``read`` makes a plane of an answer's bytes, None when they are empty here, and raises
+    PayloadError when they are not what was asked for. Gives the planes, the last answer, and the
+    reason, with its band, when that is no good; else an empty one.
+    """
+    planes: dict[str, Plane] = {}
+    for band, ask in asks.items():
+
+        def judge(answer: Answer, band: str = band) -> Verdict:
+            if (plane := read(answer.payload, band)) is not None:
+                planes[band] = plane
+            return Verdict("ok")
+
+        answer = ask(judge=judge)
+        if answer.verdict.status not in ("ok", "no_coverage"):
+            return planes, answer, f"band {band}: {answer.verdict.reason}"
+    return planes, answer, ""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from galaxymill.surveys.base import Service, ServiceSettings
 from galaxymill.surveys.services import (
@@ -19,18 +19,16 @@ from galaxymill.surveys.services import (
 )
 from galaxymill.web.network import Network
 
-S = TypeVar("S", bound=ServiceSettings)
-
 
 @dataclass(frozen=True)
-class Entry(Generic[S]):
+class Entry:
     """A registered service: its settings, and what makes it from these and the network limits."""
 
-    settings: type[S]
-    open: Callable[[S, Network], Service]
+    settings: type[ServiceSettings]
+    open: Callable[[Any, Network], Service]
 
 
-SERVICES: dict[str, Entry[Any]] = {
+SERVICES: dict[str, Entry] = {
     "euclid": Entry(euclid.EuclidSettings, euclid.EuclidService),
     "files": Entry(files.FilesSettings, lambda settings, _: files.FilesService(settings)),
     "hips2fits": Entry(hips2fits.Hips2FitsSettings, hips2fits.Hips2FitsService),

@@ -32,16 +32,9 @@ def retry_failed(
 
     What follows from a replaced product runs again when the workflow is next run. A galaxy that
     fails now, or is what it was, keeps its row, and so does a partial one that is not whole now; a
-    product without any other is left untouched.
-
-    Parameters
-    ----------
-    tile, out : Path
-        One tile and its cutouts, or the folder of the tiles and that of their cutouts.
-    service, settings, network
-        As for `galaxymill.surveys.fetch.fetch`; those that the products were made with.
-    statuses : collection of str
-        Of ``failed``, ``invalid``, ``no_coverage`` and ``partial``.
+    product without any other is left untouched. ``tile`` and ``out`` are one tile and its cutouts,
+    or the folders of both; the others are as for `galaxymill.surveys.fetch.fetch`, as the products
+    were made.
 
     Raises
     ------

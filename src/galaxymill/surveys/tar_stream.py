@@ -7,7 +7,7 @@ and cannot tell an archive that was cut off between two members from one that ha
 import tarfile
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _BLOCK = 512
 _REGULAR = {tarfile.REGTYPE, tarfile.AREGTYPE}
@@ -20,8 +20,7 @@ class ArchiveError(ValueError):
     """Bytes that are no tar archive, or not a whole one."""
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """One member of an archive: its name, only to be compared, never a path to open.
 
     ``content`` is None when it is larger than allowed, or no regular file.

@@ -85,13 +85,9 @@ def check_payload(
 def check_picture(payload: bytes, target: Target) -> Verdict:
     """Check that the bytes of one answer are a picture of the sky, a JPEG, PNG or WebP.
 
-    A picture does not say where it was taken: the service's word is all there is.
-
-    Returns
-    -------
-    Verdict
-        ``ok``; ``no_coverage`` when all pixels are of one colour, as services draw them off their
-        footprint; ``invalid`` when it cannot be decoded or has another size than ``target``.
+    A picture does not say where it was taken: the service's word is all there is. It is
+    ``no_coverage`` when all pixels are of one colour, as services draw them off their footprint,
+    and ``invalid`` when it cannot be decoded or has another size than ``target``.
     """
     try:
         if is_fits(payload):

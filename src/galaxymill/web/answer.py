@@ -32,22 +32,10 @@ class Verdict:
 class Answer:
     """The last answer to one request.
 
-    Attributes
-    ----------
-    payload : bytes
-        The body; ``cut`` when it was longer than the client takes, and so never a good cutout.
-    http_status : int or None
-        None when no answer came.
-    reason : str
-        What was wrong with it; empty for success.
-    url : str
-        Path and query that were asked for.
-    headers : mapping
-        Names in lower case.
-    retry_after_s : float or None
-        The wait that the server asks for.
-    verdict : Verdict
-        Without a status when nobody has judged it.
+    ``http_status`` is None when none came; ``reason`` says what was wrong, and is empty for
+    success. ``payload`` is the body, ``cut`` when it was longer than the client takes, and so never
+    a good cutout. Names of ``headers`` are in lower case. ``retry_after_s`` is the wait that the
+    server asks for. The ``verdict`` has no status when nobody has judged it.
     """
 
     payload: bytes

@@ -136,18 +136,27 @@ class Http:
             When too many requests have failed in a row, or the server asks for a long wait.
         """
         unfit: set[bytes] = set()
+
+        def attempt() -> Answer:
+            answer = self.once(method, url, **options)
+            if judge is not None:
+                answer = answer.judged(judge, unfit, otherwise)
+            self._breaker.note(answer, own)
+            if answer.transient and not gives_up(answer):
+                raise TryAgain(answer)
+            return answer
+
         try:
-            for attempt in self.retries():
-                with attempt:
-                    answer = self.once(method, url, **options)
-                    if judge is not None:
-                        answer = answer.judged(judge, unfit, otherwise)
-                    self._breaker.note(answer, own)
-                    if answer.transient and not gives_up(answer):
-                        raise TryAgain(answer)
+            return self.repeated(attempt)
         except TryAgain as last:
-            answer = last.answer
-        return answer
+            return last.answer
+
+    def repeated(self, attempt: Callable[[], Result]) -> Result:
+        """Make an attempt until it raises TryAgain no more; the last one passes."""
+        for turn in self.retries():
+            with turn:
+                return attempt()
+        raise AssertionError("the last attempt returns or raises")
 
     def retries(self) -> Any:
         """Attempts of one request: ``for attempt in retries(): with attempt: …`` and TryAgain."""
@@ -167,14 +176,8 @@ class Http:
     ) -> Answer:
         """Make one request once, within the rate and the time, and read ``max_bytes`` at most.
 
-        Parameters
-        ----------
-        method, url : str
-            See `ask`.
-        unread : callable, optional
-            Tells by the Content-Type whether the body is left unread.
-        **options
-            Of ``httpx.Client.stream``: headers, data, files, content.
+        ``unread`` tells by the Content-Type whether the body is left unread; ``options`` are those
+        of ``httpx.Client.stream``: headers, data, files, content.
         """
         import httpx
 

@@ -40,18 +40,9 @@ class Cutter:
 class Link:
     """What a DataLink tells of one dataset.
 
-    Attributes
-    ----------
-    cutter : Cutter or None
-        Its SODA service.
-    identifier : str
-        What that service knows the dataset by.
-    file_url, kilobytes : str, float
-        Where the whole file is, and its size; empty and NaN when not told.
-    assumed : bool
-        Whether it was not asked for, but follows from the links of other datasets.
-    lacks : str
-        Why there is no SODA service.
+    Its SODA service is ``cutter``, which knows it by ``identifier``; without one ``lacks`` says
+    why. ``file_url`` and ``kilobytes`` are of the whole file, empty and NaN when unknown.
+    ``assumed``: it was not asked for, but follows from the links of other datasets.
     """
 
     cutter: Cutter | None

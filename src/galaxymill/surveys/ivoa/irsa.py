@@ -84,21 +84,10 @@ def look_up(
 def by_tile(
     rows: Iterable[Mapping[str, Any]], bands: Sequence[str], s3: str | None
 ) -> dict[str, dict[str, Listed]]:
-    """Sort mosaics by tile and band; of several that were made, the newest counts.
+    """Sort mosaics by number of their tile and by band, of those ``bands`` that are wanted.
 
-    Parameters
-    ----------
-    rows : iterable of mapping
-        Of an SIA2 answer.
-    bands : sequence of str
-        Which are wanted, in this order.
-    s3 : str or None
-        Address of a bucket, with ``{bucket}`` for its name; None for the files at IRSA.
-
-    Returns
-    -------
-    dict of str to dict of str to Listed
-        By number of the tile, then by band; only tiles with a band that is wanted.
+    Of several that were made the newest counts. ``rows`` are those of an SIA2 answer; ``s3`` is the
+    address of a bucket, with ``{bucket}`` for its name, or None for the files at IRSA.
     """
     found: dict[str, dict[str, Listed]] = defaultdict(dict)
     mosaics = [one for row in rows if (one := _listed(row, s3)) and one.band in bands]

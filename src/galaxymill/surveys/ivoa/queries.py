@@ -5,12 +5,13 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from galaxymill.surveys.base import Target
+from galaxymill.surveys.ivoa import sia1
 from galaxymill.surveys.ivoa.datalink import Cutter, Link, is_datalink, linker, read_link
-from galaxymill.surveys.ivoa.obscore import Dataset, Selection
+from galaxymill.surveys.ivoa.obscore import Dataset, adql, columns_of
 from galaxymill.surveys.ivoa.votable import (
     ArchiveError,
     FileInsteadError,
@@ -25,6 +26,9 @@ from galaxymill.surveys.ivoa.votable import (
     text,
 )
 from galaxymill.web.http import Http
+
+if TYPE_CHECKING:
+    from galaxymill.surveys.services.sia import SiaSettings
 
 UPLOAD_ROWS = 1000
 """Galaxies in one TAP query."""
@@ -52,11 +56,10 @@ class _Pattern:
 
 
 class Archive:
-    """The archive's catalogue and links: ``server`` is its SIA2 endpoint, ``tap`` may be empty."""
+    """The archive's catalogue and links, as far as the settings of service ``sia`` want them."""
 
-    def __init__(self, http: Http, selection: Selection, server: str, tap: str) -> None:
-        self._http, self._selection = http, selection
-        self._server, self._tap = server, tap
+    def __init__(self, http: Http, wanted: "SiaSettings") -> None:
+        self._wanted = wanted
         self._session = session(http)
         self._links_session = session(http, own="DataLink")
         self._lock = threading.RLock()
@@ -66,14 +69,16 @@ class Archive:
         self._found = False
         self._first = threading.Lock()
 
-    def search(self, target: Target) -> list[Dataset]:
-        """Ask SIA2 for the images that hold a galaxy; raises ArchiveError."""
+    def search(self, target: Target, field_deg: float) -> list[Dataset]:
+        """Ask SIA2 for the images that hold a galaxy, SIA1 for a field; raises ArchiveError."""
+        if self._wanted.protocol == "sia1":
+            return sia1.search(self._session, self._wanted, target, field_deg)
         circle = (target.ra, target.dec, _POINT_RADIUS_DEG)
         with asking("SIA2"):
             results = self._sia2(pos=circle, maxrec=_MAX_RECORDS).execute()
             rows = list(rows_of(results))
-            require_columns(rows, self._selection.columns, "band_column, or `tap`,")
-            links_of = linker(results, self._server)
+            require_columns(rows, columns_of(self._wanted), "band_column, or `tap`,")
+            links_of = linker(results, self._wanted.server)
             found = [self._dataset(row, links_of(row)) for row in rows]
             overflow = overflows(results)
         if overflow:
@@ -94,10 +99,10 @@ class Archive:
         galaxies = Table(rows=rows, names=["object_id", "ra", "dec"], dtype=["i4", "f8", "f8"])
         with asking("TAP"):
             options = {"maxrec": _MAX_RECORDS, "uploads": {"galaxies": galaxies}}
-            results = self._tap_query(self._selection.adql(), **options).execute()
+            results = self._tap_query(adql(self._wanted), **options).execute()
             overflow = overflows(results)
             found: defaultdict[str, list[Dataset]] = defaultdict(list)
-            links_of = linker(results, self._tap)
+            links_of = linker(results, self._wanted.tap)
             for row in rows_of(results):
                 galaxy = targets[int(row["object_id"])]
                 found[galaxy.object_id].append(self._dataset(row, links_of(row)))
@@ -112,21 +117,25 @@ class Archive:
     def _require_images(self, found: Sized) -> None:
         """Refuse a collection that is nowhere: while no answer held an image, ask for any."""
         with self._first:
-            collection = self._selection.collection
-            if not found and not self._found and (self._tap or collection):
-                anywhere = self._selection.adql(anywhere=True)
-                query = self._tap_query(anywhere, maxrec=1) if self._tap else self._sia2(maxrec=1)
+            collection = self._wanted.collection
+            if not found and not self._found and (self._wanted.tap or collection):
+                anywhere = adql(self._wanted, anywhere=True)
+                query = (
+                    self._tap_query(anywhere, maxrec=1)
+                    if self._wanted.tap
+                    else self._sia2(maxrec=1)
+                )
                 require_images(query, collection)
             self._found = True
 
     def _sia2(self, **options: Any) -> Any:
-        options |= {"data_type": "image", "calib_level": self._selection.calib_level}
-        return sia2(self._server, self._session, self._selection.collection, **options)
+        options |= {"data_type": "image", "calib_level": self._wanted.calib_level}
+        return sia2(self._wanted.server, self._session, self._wanted.collection, **options)
 
     def _tap_query(self, adql: str, **options: Any) -> Any:
         from pyvo.dal.tap import TAPQuery
 
-        return TAPQuery(self._tap.rstrip("/"), adql, session=self._session, **options)
+        return TAPQuery(self._wanted.tap.rstrip("/"), adql, session=self._session, **options)
 
     def link(self, dataset: Dataset) -> Link:
         """Tell how one dataset is cut.
@@ -202,7 +211,7 @@ class Archive:
             dec=number(row.get("s_dec")),
             em_min=number(row.get("em_min")),
             em_max=number(row.get("em_max")),
-            band=text(row.get(self._selection.band_column.lower())),
+            band=text(row.get(self._wanted.band_column.lower())),
             kilobytes=number(row.get("access_estsize")),
             collection=text(row.get("obs_collection")),
         )

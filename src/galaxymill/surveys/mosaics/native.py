@@ -35,13 +35,8 @@ def too_large(native: Target) -> str:
 class NativeSettings(ServiceSettings):
     """Settings of a service whose cutouts come on the pixels of the survey.
 
-    Attributes
-    ----------
-    native_pixel_scale : float
-        In arcsec per pixel. The field is that of ``size`` and ``pixel_scale``; it is spread over
-        these pixels.
-    known_bands : frozenset of str
-        What ``bands`` may hold.
+    The field is that of ``size`` and ``pixel_scale``; it is spread over pixels of
+    ``native_pixel_scale`` arcsec. ``bands`` may hold ``known_bands``.
     """
 
     native_pixel_scale: ClassVar[float]

@@ -41,10 +41,7 @@ class _Block:
 class BlockCache:
     """The blocks that were read last, each asked for once however many threads want it.
 
-    Parameters
-    ----------
-    max_bytes : int
-        What it keeps at most, over all files that share it.
+    It keeps ``max_bytes`` at most, over all files that share it.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -68,16 +65,8 @@ class BlockCache:
 class RangeFile(io.RawIOBase):
     """A FITS file on a server; one thread at a time may read, several may `load`.
 
-    Every method raises Unreadable when the server does not send what is asked for.
-
-    Parameters
-    ----------
-    http : Http
-        Makes the requests.
-    url : str
-        The file; the server must honour ``Range``.
-    cache : BlockCache
-        Keeps blocks.
+    The server must honour ``Range``; else, and when it does not send what is asked for, every
+    method raises Unreadable. ``cache`` keeps blocks.
     """
 
     def __init__(self, http: Http, url: str, cache: BlockCache) -> None:

@@ -34,13 +34,6 @@ class TileImage:
     name : str
         What errors call the file.
 
-    Attributes
-    ----------
-    header, index, shape
-        Of the image's HDU: (height, width).
-    grain : tuple of int
-        Height and width of the pieces that are read whole.
-
     Raises
     ------
     PayloadError

@@ -32,14 +32,12 @@ logger = logging.getLogger("galaxymill")
 
 
 def index_tiles(folder: Path, out: Path, pattern: str, hdu: str = "", skip: bool = False) -> None:
-    """Read the headers of a folder's tiles and write the table of them.
+    """Read the headers of a folder's tiles and write the table of them, one row per tile and band.
 
     Parameters
     ----------
-    folder : Path
-        Where the tiles lie, at any depth.
-    out : Path
-        The table, ``.csv``: one row per tile and band, sorted.
+    folder, out : Path
+        Where the tiles lie, at any depth; the table, ``.csv``.
     pattern : str
         Paths below the folder, with ``{tile}`` and ``{band}`` in place of the names; ``*`` and
         ``?`` stand for other letters, ``**`` for any folders. ``{band}`` is as short as can be.
@@ -86,10 +84,7 @@ def index_tiles(folder: Path, out: Path, pattern: str, hdu: str = "", skip: bool
 def find_tiles(folder: Path, pattern: str) -> list[tuple[str, str, str]]:
     """Find the files that match a pattern, as (tile, band, path below the folder), sorted.
 
-    Raises
-    ------
-    UserError
-        When none does, two are of one tile and band, or the pattern is none.
+    Raises UserError when none does, two are of one tile and band, or the pattern is none.
     """
     absent = [word for word in _PLACEHOLDERS if word not in pattern]
     if absent or ".." in Path(pattern).parts or Path(pattern).is_absolute():

@@ -1,8 +1,8 @@
 """The table of tiles, and the search in it: no tile is opened to learn where it lies."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,16 +18,14 @@ _TEXTS = ("tile", "band", "path", "hdu")
 Degrees = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class TileFile:
+class TileFile(NamedTuple):
     """Where one tile lies in one band, as in the table; see `TileTable`."""
 
     path: str
     hdu: str
 
 
-@dataclass(frozen=True)
-class Tile:
+class Tile(NamedTuple):
     """A tile with its files by band, in the order of the bands asked for."""
 
     name: str

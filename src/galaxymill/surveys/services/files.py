@@ -17,7 +17,13 @@ from pydantic import Field, field_validator
 from galaxymill.decoding.decode import PayloadError
 from galaxymill.errors import UserError
 from galaxymill.settings import Names
-from galaxymill.surveys.base import MAX_PAYLOAD_BYTES, MAX_SIZE, Cutout, ServiceSettings, Target
+from galaxymill.surveys.base import (
+    MAX_PAYLOAD_BYTES,
+    MAX_SIZE,
+    Cutout,
+    ServiceSettings,
+    Target,
+)
 from galaxymill.surveys.own_fits import Naming, as_cutout
 from galaxymill.surveys.validate import check_payload
 
@@ -67,10 +73,7 @@ class FilesSettings(ServiceSettings):
     def paths(self, target: Target) -> dict[str, str]:
         """Paths of a galaxy's files by band; a single file is under the empty name.
 
-        Raises
-        ------
-        UserError
-            When the catalogue names several files, but not one a band.
+        Raises UserError when the catalogue names several files, but not one a band.
         """
         named = target.file_loc.split("\n")
         if len(named) not in (1, len(self.bands)):
@@ -90,8 +93,7 @@ class FilesSettings(ServiceSettings):
         }
 
     pixel_scale: Annotated[float, Field(ge=0, le=60)] | Literal["gz_decals"] = Field(
-        0.0,
-        description="arcsec per pixel that files should have, else they are flagged; 0: any",
+        0.0, description="arcsec per pixel that files should have, else they are flagged; 0: any"
     )
     size: int = Field(
         0,

@@ -10,6 +10,7 @@ galaxy.
 import json
 import re
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import urlencode
 
@@ -23,7 +24,7 @@ from galaxymill.settings import Names, Numbers
 from galaxymill.surveys.base import Cutout, ServiceSettings, Target, cutout_of
 from galaxymill.surveys.ivoa.votable import shorten
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, flux_factors, stack
-from galaxymill.surveys.per_galaxy import PerGalaxyService
+from galaxymill.surveys.per_galaxy import PerGalaxyService, ask_by_band
 from galaxymill.surveys.validate import check_payload, is_empty, picture_of
 from galaxymill.web.answer import Answer, Judge, Verdict
 from galaxymill.web.network import Url
@@ -100,22 +101,11 @@ class Hips2FitsService(PerGalaxyService):
 
     def _fits(self, target: Target) -> Cutout:
         """Ask for every band; one that fails or is invalid decides over the galaxy."""
-        planes: dict[str, Plane] = {}
-        for band, hips in zip(self._settings.bands, self._settings.hips, strict=True):
-
-            def judge(answer: Answer, band: str = band) -> Verdict:
-                planes[band] = self._plane(answer.payload, target, band)
-                return Verdict("no_coverage" if is_empty(planes[band].data) else "ok")
-
-            answer = self._ask(hips, target, judge)
-            verdict = answer.verdict
-            if verdict.status == "no_coverage":
-                planes.pop(band, None)
-            elif verdict.status != "ok":
-                return cutout_of(answer, target, verdict.status, f"band {band}: {verdict.reason}")
-        return self._stacked(planes, target, answer)
-
-    def _stacked(self, planes: dict[str, Plane], target: Target, last: Answer) -> Cutout:
+        named = zip(self._settings.bands, self._settings.hips, strict=True)
+        asks = {band: partial(self._ask, hips, target) for band, hips in named}
+        planes, last, fault = ask_by_band(asks, partial(self._plane, target))
+        if fault:
+            return cutout_of(last, target, last.verdict.status, fault)
         absent = [band for band in self._settings.bands if band not in planes]
         reason = f"no band {', '.join(absent)}" if absent else ""
         if not planes:
@@ -125,8 +115,8 @@ class Hips2FitsService(PerGalaxyService):
         cutout = cutout_of(last, target, "partial" if absent else "ok", reason)
         return replace(cutout, payload=payload)
 
-    def _plane(self, payload: bytes, target: Target, band: str) -> Plane:
-        """Read one band's answer; raises PayloadError when it is not what was asked for."""
+    def _plane(self, target: Target, payload: bytes, band: str) -> Plane | None:
+        """Read one band's answer, None when it is empty; raises PayloadError when it is no such."""
         header, data = first_image(payload)
         points = self._settings.zero_points
         factor = flux_factors(points, self._settings.bands)[band] if points else 1.0
@@ -137,7 +127,7 @@ class Hips2FitsService(PerGalaxyService):
         verdict = check_payload(payload, target, bands, scale_tolerance=SCALE_TOLERANCE)
         if verdict.status == "invalid":
             raise PayloadError(verdict.reason, verdict.truncated)
-        return plane
+        return None if is_empty(flux) else plane
 
     def _ask(self, hips: str, target: Target, judge: Judge) -> Answer:
         from astroquery.hips2fits import hips2fits

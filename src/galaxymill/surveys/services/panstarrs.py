@@ -10,6 +10,7 @@ out single epochs, weights or masks.
 import math
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
@@ -32,7 +33,7 @@ from galaxymill.surveys.mosaics.native import (
     native_scale,
     too_large,
 )
-from galaxymill.surveys.per_galaxy import HttpService
+from galaxymill.surveys.per_galaxy import HttpService, ask_by_band
 from galaxymill.web.answer import Answer, Verdict
 from galaxymill.web.network import Url
 
@@ -102,32 +103,22 @@ class PanstarrsService(HttpService):
 
     def _cutout(self, files: dict[str, Files], target: Target) -> Cutout:
         """Answer one galaxy: one request a band."""
-        now = datetime.now(UTC)
         native = self._settings.native(target)
         if reason := too_large(native):
             return Cutout(target, "invalid", reason=reason)
         names = files[target.object_id]
-        planes: dict[str, Plane] = {}
-        url = _NAMES
-        for band in self._settings.bands:
-            if band not in names:
-                continue
-            url = _url(native, names[band])
-
-            def judge(answer: Answer, band: str = band) -> Verdict:
-                plane = _plane(answer.payload, native)
-                if plane is not None:
-                    planes[band] = plane
-                return Verdict("ok")
-
-            answer = self._http.get(url, judge=judge)
-            verdict = answer.verdict
-            if verdict.status not in ("ok", "no_coverage"):
-                return cutout_of(answer, target, verdict.status, f"band {band}: {verdict.reason}")
+        urls = {band: _url(native, names[band]) for band in self._settings.bands if band in names}
+        if not urls:
+            return Cutout(target, "no_coverage", None, 200, "no image", _NAMES, datetime.now(UTC))
+        asks = {band: partial(self._http.get, url) for band, url in urls.items()}
+        planes, last, fault = ask_by_band(asks, lambda payload, _: _plane(payload, native))
+        if fault:
+            return cutout_of(last, target, last.verdict.status, fault)
         if not planes:
-            return Cutout(target, "no_coverage", None, 200, "no image", url, now)
+            return replace(cutout_of(last, target, "no_coverage", "no image"), http_status=200)
         payload, verdict = assemble(planes, self._settings.bands, native)
-        return Cutout(target, verdict.status, payload, 200, verdict.reason, url, now)
+        now = last.fetched_at
+        return Cutout(target, verdict.status, payload, 200, verdict.reason, last.url, now)
 
 
 def _files(table: bytes, targets: list[Target]) -> dict[str, Files]:
@@ -161,12 +152,7 @@ def _of_one_skycell(rows: list[dict[str, str]]) -> Files:
 
 
 def _url(native: Target, filename: str) -> str:
-    query = {
-        **native.radec(),
-        "size": native.size + _MARGIN,
-        "format": "fits",
-        "red": filename,
-    }
+    query = {**native.radec(), "size": native.size + _MARGIN, "format": "fits", "red": filename}
     return f"{_CUT}?{urlencode(query)}"
 
 

@@ -24,8 +24,7 @@ class SdssSettings(ServiceSettings):
     size: int = Field(256, ge=_MIN_SIZE, le=_MAX_SIZE, description="width and height in pixels")
     release: str = Field("dr18", pattern=r"^dr\d+$", description="data release")
     server: Url = Field(
-        "https://skyserver.sdss.org",
-        description="SkyServer, or a mirror that speaks its protocol",
+        "https://skyserver.sdss.org", description="SkyServer, or a mirror that speaks its protocol"
     )
 
     @property

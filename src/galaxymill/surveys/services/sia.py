@@ -34,18 +34,11 @@ from galaxymill.decoding.decode import PayloadError
 from galaxymill.settings import Numbers
 from galaxymill.surveys.base import MAX_PAYLOAD_BYTES, Cutout, ServiceSettings, Target, cutout_of
 from galaxymill.surveys.ivoa.datalink import Cutter, Link, with_query
-from galaxymill.surveys.ivoa.obscore import WAVELENGTHS, Dataset, Selection
+from galaxymill.surveys.ivoa.obscore import WAVELENGTHS, Dataset, bands_of, choose
 from galaxymill.surveys.ivoa.planes import cut_file
 from galaxymill.surveys.ivoa.queries import REFUSED, UPLOAD_ROWS, Archive
-from galaxymill.surveys.ivoa.sia1 import Sia1Archive
 from galaxymill.surveys.ivoa.votable import ArchiveError, explain, says_error, shorten
-from galaxymill.surveys.mosaics.mosaic import (
-    Mosaic,
-    Plane,
-    flux_factors,
-    one_or_each,
-    stack,
-)
+from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, flux_factors, one_or_each, stack
 from galaxymill.surveys.per_galaxy import HttpService
 from galaxymill.surveys.validate import CUT_TOLERANCE_PIXELS, check_payload
 from galaxymill.web.answer import Answer, Verdict
@@ -165,17 +158,6 @@ class SiaSettings(ServiceSettings):
         links = 0 if self.soda or self.protocol == "sia1" else _LINKS_FIRST
         return searches + len(self.bands) * galaxies + links
 
-    def selection(self) -> Selection:
-        """Say which images are looked for."""
-        return Selection(
-            self.obscore,
-            self.collection,
-            self.calib_level,
-            self.where,
-            self.band_column,
-            {band: WAVELENGTHS.get(band, 0.0) for band in self.bands},
-        )
-
 
 class SiaService(HttpService):
     """Find each galaxy's images, and have them cut by the archive."""
@@ -185,10 +167,8 @@ class SiaService(HttpService):
     def __init__(self, settings: SiaSettings, network: Network) -> None:
         token = read_token(settings.token_variable)
         super().__init__(settings, network, token=token)
-        self._selection = settings.selection()
         self._factors = flux_factors(settings.zero_points, settings.bands)
-        self._archive = Archive(self._http, self._selection, settings.server, settings.tap)
-        self._sia1 = Sia1Archive(self._http, settings.server, settings.band_column)
+        self._archive = Archive(self._http, settings)
         self._found: dict[str, list[Dataset] | ArchiveError] = {}
         self._stopped: ServiceError | None = None
 
@@ -214,10 +194,8 @@ class SiaService(HttpService):
                 yield target
 
     def _datasets(self, target: Target) -> list[Dataset]:
-        if self._settings.protocol == "sia1":
-            return self._sia1.search(target, 2 * _radius_deg(target))
         if not self._settings.tap:
-            return self._archive.search(target)
+            return self._archive.search(target, 2 * _radius_deg(target))
         if target.object_id not in self._found and self._stopped is not None:
             raise self._stopped
         found = self._found.pop(target.object_id)
@@ -231,7 +209,7 @@ class SiaService(HttpService):
             answers: dict[str, Answer] = {}
             planes: dict[str, Plane] = {}
             for band, factor in self._factors.items():
-                dataset = self._selection.choose(datasets, target, band)
+                dataset = choose(self._settings, datasets, target, band)
                 if dataset is None:
                     continue
                 answers[band], plane = self._answer(target, dataset, factor)
@@ -244,7 +222,7 @@ class SiaService(HttpService):
         if not answers:
             reason = "no image holds this position"
             if datasets:
-                there = shorten(self._selection.bands_of(datasets))
+                there = shorten(bands_of(self._settings, datasets))
                 reason = f"images of {there} hold this position, none of a band that is asked for"
             return Cutout(target, "no_coverage", None, 200, reason)
         last = answers[list(planes or answers)[-1]]
