@@ -28,9 +28,9 @@ from PIL import Image
 from galaxymill.products import objects
 from galaxymill.storage.origin import Origin
 from galaxymill.storage.parquet import write_product
-from galaxymill.surveys.base import Network
 from galaxymill.surveys.fetch import fetch
 from galaxymill.surveys.services.legacy import LegacySettings
+from galaxymill.web.network import Network
 
 LATENCY_S = 0.2
 CONNECTIONS = 16

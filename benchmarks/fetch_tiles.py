@@ -15,9 +15,9 @@ from pyarrow import csv
 from galaxymill import products
 from galaxymill.storage.origin import Origin
 from galaxymill.storage.parquet import write_product
-from galaxymill.surveys.base import Network
 from galaxymill.surveys.fetch import fetch
 from galaxymill.surveys.services.tiles import TilesSettings
+from galaxymill.web.network import Network
 
 GALAXIES, SIDE = (20, 400) if SHORT else (2000, 4000)
 SCALE = 0.262

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from galaxymill.settings import Settings
+from galaxymill.sky.angles import unit_vectors
 from galaxymill.sky.healpix import healpix_pixels
 
 SPLITS = ("train", "val", "test")
@@ -126,15 +127,10 @@ def near_training(
         return near
     # The chord of an angle θ on the unit sphere is 2 sin(θ/2).
     chord = 2 * np.sin(np.radians(radius_arcsec / 3600) / 2)
-    tree = cKDTree(_unit_vectors(positions[train]))
-    distances, _ = tree.query(_unit_vectors(positions[test]))
+    tree = cKDTree(unit_vectors(*positions[train].T))
+    distances, _ = tree.query(unit_vectors(*positions[test].T))
     near[test] = distances <= chord
     return near
-
-
-def _unit_vectors(positions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    ra, dec = np.radians(positions).T
-    return np.column_stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
 
 
 def uniform(key: str) -> float:

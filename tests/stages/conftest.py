@@ -16,7 +16,7 @@ from pytest_httpserver import HTTPServer
 from galaxymill import products
 from galaxymill.storage.origin import Origin
 from galaxymill.storage.parquet import write_product
-from galaxymill.surveys import http
+from galaxymill.web import http
 
 settings.register_profile("galaxymill", deadline=None)
 settings.load_profile("galaxymill")

@@ -23,8 +23,9 @@ from astropy.wcs import WCS
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from galaxymill.surveys.base import Network, Target
+from galaxymill.surveys.base import Target
 from galaxymill.surveys.services.sia import SiaService, SiaSettings
+from galaxymill.web.network import Network
 
 SCALE = 0.2
 VOTABLE = "application/x-votable+xml"

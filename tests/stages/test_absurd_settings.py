@@ -26,9 +26,9 @@ from galaxymill.rates import ModelUse, Rates
 from galaxymill.release.settings import ReleaseSettings
 from galaxymill.simulation.settings import SimulationSettings
 from galaxymill.splits import SplitSettings
-from galaxymill.surveys.base import Network
 from galaxymill.surveys.registry import SERVICES
 from galaxymill.tasks.checks import CheckSettings
+from galaxymill.web.network import Network
 
 sys.path.append(str(Path(__file__).parent))  # helpers beside the tests
 from absurd import TRAIN, TRAIN_WORDS, Tiny, absurd, allowed, call, sets

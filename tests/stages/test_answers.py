@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 from werkzeug import Response
 
-from galaxymill.surveys.base import Network, Target
+from galaxymill.surveys.base import Target
 from galaxymill.surveys.registry import SERVICES
+from galaxymill.web.network import Network
 
 sys.path.append(str(Path(__file__).parent))  # helpers beside the tests
 import test_euclid as euclid

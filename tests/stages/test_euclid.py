@@ -20,13 +20,14 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
 from galaxymill.decoding.decode import read_fits
-from galaxymill.surveys import http
-from galaxymill.surveys.base import Network, ServiceError, Target
+from galaxymill.surveys.base import Target
 from galaxymill.surveys.fetch import fetch
 from galaxymill.surveys.ivoa import irsa
 from galaxymill.surveys.mosaics import range_reader
 from galaxymill.surveys.mosaics.range_reader import BlockCache
 from galaxymill.surveys.services.euclid import EuclidService, EuclidSettings
+from galaxymill.web import http
+from galaxymill.web.network import Network, ServiceError
 
 SIDE = 600
 SCALE = 0.1

@@ -21,11 +21,12 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
 from galaxymill.storage.origin import read_record
-from galaxymill.surveys.base import BATCH, Cutout, Network, ServiceError
+from galaxymill.surveys.base import BATCH, Cutout, cutout_of
 from galaxymill.surveys.fetch import cutouts_origin, fetch, targets
-from galaxymill.surveys.http import Http
 from galaxymill.surveys.part_file import open_part
 from galaxymill.surveys.services.legacy import LegacySettings
+from galaxymill.web.http import Http
+from galaxymill.web.network import Network, ServiceError
 
 pytestmark = pytest.mark.usefixtures("short_waits")
 
@@ -272,14 +273,14 @@ def test_no_token_in_products_parts_logs_and_errors(viewer, tile, out, monkeypat
             self._http = Http(network, settings.server, headers)
 
         def fetch(self, targets):
-            return self._http.each(self._cutout, targets)
+            return self._http.map_bounded(self._cutout, targets)
 
         def close(self):
             self._http.close()
 
         def _cutout(self, target):
             answer = self._http.get(f"/viewer/fits-cutout?ra={target.ra:.3f}")
-            return answer.cutout(target, "ok" if not answer.reason else "failed", answer.reason)
+            return cutout_of(answer, target, "ok" if not answer.reason else "failed", answer.reason)
 
     caplog.set_level(logging.INFO)
     monkeypatch.setenv("GALAXYMILL_TEST_TOKEN", TOKEN)

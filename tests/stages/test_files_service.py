@@ -7,10 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from galaxymill.surveys.base import Network, Target
+from galaxymill.surveys.base import Target
 from galaxymill.surveys.fetch import fetch
 from galaxymill.surveys.services import files
 from galaxymill.surveys.services.files import FilesService, FilesSettings
+from galaxymill.web.network import Network
 
 
 def picture(kind="JPEG", value=None):

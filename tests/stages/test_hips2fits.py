@@ -20,9 +20,10 @@ from werkzeug import Response
 from galaxymill.decoding.decode import read_fits
 from galaxymill.errors import UserError
 from galaxymill.storage.origin import read_record
-from galaxymill.surveys.base import Network, ServiceError, Target
+from galaxymill.surveys.base import Target
 from galaxymill.surveys.fetch import fetch
 from galaxymill.surveys.services.hips2fits import Hips2FitsService, Hips2FitsSettings
+from galaxymill.web.network import Network, ServiceError
 
 pytestmark = pytest.mark.usefixtures("short_waits")
 

@@ -21,10 +21,11 @@ from pydantic import ValidationError
 
 from galaxymill.decoding.decode import read_fits
 from galaxymill.errors import UserError
-from galaxymill.surveys import http
-from galaxymill.surveys.base import Network, ServiceError, Target
+from galaxymill.surveys.base import Target
 from galaxymill.surveys.fetch import fetch
 from galaxymill.surveys.services.hsc import HscService, HscSettings
+from galaxymill.web import http
+from galaxymill.web.network import Network, ServiceError
 
 SCALE = 0.168
 SIZE = 32

@@ -13,10 +13,12 @@ from email.utils import format_datetime
 import pytest
 
 from galaxymill.decoding.decode import PayloadError
-from galaxymill.surveys import http
-from galaxymill.surveys.base import BATCH, Cutout, Network, ServiceError, Target
-from galaxymill.surveys.http import Http, TryAgain, each, pieces
-from galaxymill.surveys.validate import Verdict
+from galaxymill.surveys.base import BATCH, Cutout, Target, cutout_of
+from galaxymill.web import http
+from galaxymill.web.answer import TryAgain, Verdict
+from galaxymill.web.http import Http, pieces
+from galaxymill.web.network import Network, ServiceError
+from galaxymill.web.workers import map_bounded
 
 TOKEN = "s3cr3t-t0k3n"
 TARGETS = [Target(f"g{index}", 150.0, 2.0, 0.262, 32) for index in range(200)]
@@ -125,7 +127,9 @@ def picture(opened):
 
     def work(target):
         answer = opened.get(f"/{target.object_id}")
-        return answer.cutout(target, "ok" if answer.http_status == 200 else "failed", answer.reason)
+        return cutout_of(
+            answer, target, "ok" if answer.http_status == 200 else "failed", answer.reason
+        )
 
     return work
 
@@ -171,7 +175,7 @@ def test_waiting_for_ones_turn_is_no_time_for_the_request():
     with serving(always(response())) as server:
         limits = {"requests_per_second": 2, "timeout_s": 1, "connections": 4}
         with client(server.url, **limits) as opened:
-            cutouts = list(opened.each(picture(opened), TARGETS[:4]))
+            cutouts = list(opened.map_bounded(picture(opened), TARGETS[:4]))
     assert [cutout.status for cutout in cutouts] == ["ok"] * 4
 
 
@@ -194,7 +198,7 @@ def test_a_stream_may_take_its_time_once_it_has_begun():
 def test_a_long_answer_is_cut_and_never_good():
     answer, _ = get(always(response(b"x" * 100_000)), max_bytes=1000)
     assert (answer.http_status, answer.payload, answer.cut) == (200, b"x" * 1000, True)
-    cutout = answer.judged(lambda _: Verdict("ok"), set()).cutout(TARGETS[0])
+    cutout = cutout_of(answer.judged(lambda _: Verdict("ok"), set()), TARGETS[0])
     assert (cutout.status, cutout.payload) == ("failed", None)
     assert cutout.reason == "the answer is longer than 1000 bytes"
 
@@ -292,7 +296,7 @@ def test_bytes_behind_the_body_do_no_harm_to_the_next_request():
 @pytest.mark.parametrize("rate", [50, 200])
 def test_no_two_requests_are_closer_than_the_rate_allows(rate):
     with asking(always(response()), requests_per_second=rate, connections=8) as (server, opened):
-        assert len(list(opened.each(picture(opened), TARGETS[:rate]))) == rate
+        assert len(list(opened.map_bounded(picture(opened), TARGETS[:rate]))) == rate
     span = server.times[-1] - server.times[0]
     # The first may be long on its way to a busy server.
     assert (rate - 1) / span <= 1.2 * rate
@@ -315,7 +319,7 @@ def test_retry_after_holds_everybody_back_and_then_there_is_no_rush():
             client.sendall(response())
 
     with asking(handle, requests_per_second=50) as (server, opened):
-        cutouts = list(opened.each(picture(opened), TARGETS[:20]))
+        cutouts = list(opened.map_bounded(picture(opened), TARGETS[:20]))
     assert {cutout.status for cutout in cutouts} == {"ok"}
     gaps = [b - a for a, b in zip(server.times, server.times[1:], strict=False)]
     assert max(gaps) > 0.4
@@ -366,7 +370,7 @@ def test_the_breaker_stops_everybody_at_once_though_some_sleep(monkeypatch):
         limits = {"connections": 8, "stop_after": 8, "attempts": 20}
         with client(server.url, **limits) as opened, within(10):
             with pytest.raises(ServiceError, match=r"8 requests in a row failed, .* HTTP 503"):
-                got.extend(opened.each(picture(opened), TARGETS))
+                got.extend(opened.map_bounded(picture(opened), TARGETS))
             with pytest.raises(ServiceError, match="8 requests in a row failed"):
                 opened.get("/more")
     assert got == []
@@ -388,7 +392,7 @@ def test_a_stop_wakes_those_whom_the_server_told_to_wait():
         within(10),
         pytest.raises(ServiceError, match="HTTP 401"),
     ):
-        list(opened.each(picture(opened), TARGETS[:2]))
+        list(opened.map_bounded(picture(opened), TARGETS[:2]))
 
 
 def test_a_long_retry_after_stops_at_once():
@@ -400,7 +404,7 @@ def test_a_long_retry_after_stops_at_once():
         within(10),
         pytest.raises(ServiceError, match="the server asks to wait for 86400 s"),
     ):
-        list(opened.each(picture(opened), TARGETS))
+        list(opened.map_bounded(picture(opened), TARGETS))
     assert len(server.requests) <= 4
 
 
@@ -419,7 +423,7 @@ def test_what_is_under_way_at_a_stop_still_counts():
         asking(handle, connections=4, stop_after=4) as (_server, opened),
         pytest.raises(ServiceError),
     ):
-        got.extend(opened.each(picture(opened), TARGETS))
+        got.extend(opened.map_bounded(picture(opened), TARGETS))
     assert [(cutout.target, cutout.status) for cutout in got] == [(TARGETS[0], "ok")]
 
 
@@ -429,7 +433,7 @@ def test_one_good_answer_ends_the_row():
         _server,
         opened,
     ):
-        cutouts = list(opened.each(picture(opened), TARGETS[:8]))
+        cutouts = list(opened.map_bounded(picture(opened), TARGETS[:8]))
     assert {cutout.status for cutout in cutouts} == {"ok"}
 
 
@@ -438,7 +442,7 @@ def test_a_row_of_429_stops_too():
         asking(always(response(b"", "429 Too Many Requests")), stop_after=10) as (server, opened),
         pytest.raises(ServiceError, match="HTTP 429"),
     ):
-        list(opened.each(picture(opened), TARGETS))
+        list(opened.map_bounded(picture(opened), TARGETS))
     assert len(server.requests) < 20
 
 
@@ -450,7 +454,7 @@ def test_refusals_from_the_first_stop_unless_all_may_fail(max_failed, asked):
     with asking(always(REFUSED), connections=1, max_failed=max_failed) as (server, opened):
         stops = pytest.raises(ServiceError, match="first 8 galaxies were all refused with HTTP 404")
         with stops if asked == 8 else nullcontext():
-            list(opened.each(picture(opened), TARGETS[:30]))
+            list(opened.map_bounded(picture(opened), TARGETS[:30]))
     assert len(server.requests) == asked
 
 
@@ -461,7 +465,7 @@ def test_refusals_of_some_stop_nothing(first):
     """Neither after a good answer, nor while the refusals are of several kinds."""
     responses = [*first, *[REFUSED] * 7, response(), REFUSED]
     with asking(always(*responses), connections=1) as (_server, opened):
-        assert len(list(opened.each(picture(opened), TARGETS[:50]))) == 50
+        assert len(list(opened.map_bounded(picture(opened), TARGETS[:50]))) == 50
 
 
 def test_what_is_asked_for_by_itself_is_refused_by_itself():
@@ -510,7 +514,7 @@ def judge(answer):
 def test_what_was_not_asked_for_is_tried_again(bodies, status, requests):
     """It is failed, until the same image that is another one has come twice."""
     with asking(always(*map(response, bodies))) as (server, opened):
-        cutout = opened.get("/a", judge=judge).cutout(TARGETS[0])
+        cutout = cutout_of(opened.get("/a", judge=judge), TARGETS[0])
     assert (cutout.status, len(server.requests)) == (status, requests)
     assert cutout.payload == (bodies[-1] if status in ("ok", "invalid") else None)
     assert (cutout.reason == "") is (status == "ok")
@@ -532,13 +536,13 @@ def test_the_reason_quotes_a_text_and_no_other_bytes():
 
 def test_no_content_is_the_service_s_word():
     with asking(always(b"HTTP/1.1 204 No Content\r\n\r\n")) as (server, opened):
-        cutout = opened.get("/a", judge=judge).cutout(TARGETS[0])
+        cutout = cutout_of(opened.get("/a", judge=judge), TARGETS[0])
     assert (cutout.status, cutout.http_status, cutout.payload) == ("no_coverage", 204, None)
     assert len(server.requests) == 1
 
 
 def judged(opened):
-    return lambda target: opened.get(f"/{target.object_id}", judge=judge).cutout(target)
+    return lambda target: cutout_of(opened.get(f"/{target.object_id}", judge=judge), target)
 
 
 def test_a_row_of_pages_stops_and_says_what_they_are():
@@ -546,14 +550,14 @@ def test_a_row_of_pages_stops_and_says_what_they_are():
         asking(always(response(PAGE)), stop_after=10, connections=2) as (server, opened),
         pytest.raises(ServiceError, match=r"10 requests in a row failed.*'<html><title>Down for"),
     ):
-        list(opened.each(judged(opened), TARGETS))
+        list(opened.map_bounded(judged(opened), TARGETS))
     assert len(server.requests) <= 12
 
 
 @pytest.mark.parametrize("body", [JPEG + b"...", JPEG + b"other"])
 def test_a_row_of_images_that_are_no_good_stops_nothing(body):
     with asking(always(response(body)), stop_after=4, connections=2) as (_server, opened):
-        cutouts = list(opened.each(judged(opened), TARGETS[:20]))
+        cutouts = list(opened.map_bounded(judged(opened), TARGETS[:20]))
     assert len(cutouts) == 20
 
 
@@ -571,7 +575,7 @@ def test_401_stops_with_the_first():
         asking(always(response(b"", "401 Unauthorized")), connections=2) as (server, opened),
         pytest.raises(ServiceError, match="HTTP 401: the server wants credentials"),
     ):
-        list(opened.each(picture(opened), TARGETS))
+        list(opened.map_bounded(picture(opened), TARGETS))
     assert len(server.requests) <= 2
 
 
@@ -580,7 +584,7 @@ def test_closing_sends_those_away_who_wait():
     with serving(always(response())) as server:
         before = threading.active_count()
         with client(server.url, requests_per_second=0.001, connections=8) as opened:
-            cutouts = opened.each(picture(opened), TARGETS)
+            cutouts = opened.map_bounded(picture(opened), TARGETS)
             next(cutouts)
             cutouts.close()
         deadline = time.monotonic() + 2
@@ -619,7 +623,7 @@ def test_no_more_than_a_batch_is_ever_under_way(threads):
         time.sleep(0.001)
         return Cutout(target, "ok")
 
-    for cutout in each(work, TARGETS, threads):
+    for cutout in map_bounded(work, TARGETS, threads):
         time.sleep(0.001)
         most.append(len(begun) - len(kept))
         kept.append(cutout.target)
@@ -629,7 +633,7 @@ def test_no_more_than_a_batch_is_ever_under_way(threads):
 
 def test_no_targets_no_threads():
     before = threading.active_count()
-    assert list(each(lambda target: Cutout(target, "ok"), iter([]), 8)) == []
+    assert list(map_bounded(lambda target: Cutout(target, "ok"), iter([]), 8)) == []
     assert threading.active_count() == before
 
 
@@ -638,7 +642,7 @@ def test_a_fault_of_the_program_is_raised_as_it_is():
         raise KeyError(target.object_id)
 
     with pytest.raises(KeyError):
-        list(each(work, TARGETS, 4))
+        list(map_bounded(work, TARGETS, 4))
 
 
 # Secrets
@@ -697,7 +701,7 @@ def test_no_secret_and_no_server_in_answers_errors_and_logs(caplog):
             try:
                 answer = opened.get("/a?b=c")
                 said.append(repr(answer))
-                said.append(repr(answer.cutout(TARGETS[0], "failed", answer.reason)))
+                said.append(repr(cutout_of(answer, TARGETS[0], "failed", answer.reason)))
             except ServiceError as error:
                 said.append(str(error))
             assert str(server.port) not in "".join(said)

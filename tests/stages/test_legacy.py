@@ -18,10 +18,11 @@ from werkzeug import Response
 
 from galaxymill import __version__
 from galaxymill.errors import UserError
-from galaxymill.surveys.base import Network, ServiceError, Target
+from galaxymill.surveys.base import Target
 from galaxymill.surveys.fetch import fetch
 from galaxymill.surveys.services.legacy import LegacyService, LegacySettings
 from galaxymill.surveys.validate import check_payload
+from galaxymill.web.network import Network, ServiceError
 
 pytestmark = pytest.mark.usefixtures("short_waits")
 

@@ -12,11 +12,11 @@ from PIL import Image
 from werkzeug import Response
 
 from galaxymill.status.logs import read_counts
-from galaxymill.surveys.base import Network, ServiceError
 from galaxymill.surveys.fetch import fetch
 from galaxymill.surveys.retry import retry_failed
 from galaxymill.surveys.services.files import FilesSettings
 from galaxymill.surveys.services.legacy import LegacySettings
+from galaxymill.web.network import Network, ServiceError
 
 pytestmark = pytest.mark.usefixtures("short_waits")
 

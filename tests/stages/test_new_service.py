@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 from werkzeug import Response
 
 from galaxymill.surveys import registry
-from galaxymill.surveys.base import Network
 from galaxymill.surveys.fetch import fetch
+from galaxymill.web.network import Network
 
 
 def test_the_example_of_the_docs_is_a_service(

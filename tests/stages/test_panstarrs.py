@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from werkzeug import Response
 
 from galaxymill.decoding.decode import read_fits
-from galaxymill.surveys.base import Network, Target
+from galaxymill.surveys.base import Target
 from galaxymill.surveys.services.panstarrs import PanstarrsService, PanstarrsSettings, linear_flux
+from galaxymill.web.network import Network
 
 pytestmark = pytest.mark.usefixtures("short_waits")
 

@@ -14,11 +14,11 @@ from galaxymill.images.settings import RecipeSettings
 from galaxymill.planning.plan import plan
 from galaxymill.rates import ModelUse, Rates
 from galaxymill.reporting.words import bytes_in_words, duration
-from galaxymill.surveys.base import Network
 from galaxymill.surveys.fetch import fetch
 from galaxymill.surveys.pixel_scale import cutout_sizes, pixel_scale_and_size
 from galaxymill.surveys.services.files import FilesSettings
 from galaxymill.surveys.services.legacy import LegacySettings
+from galaxymill.web.network import Network
 
 LIMITS = Network(requests_per_second=0.5)
 IMAGES = RecipeSettings(size=212)

@@ -20,11 +20,11 @@ from galaxymill.images.settings import RecipeSettings
 from galaxymill.labels.images import collect_images
 from galaxymill.planning.cutouts import count_cutouts
 from galaxymill.storage.origin import read_record
-from galaxymill.surveys.base import Network
 from galaxymill.surveys.fetch import fetch
 from galaxymill.surveys.retry import retry_failed
 from galaxymill.surveys.services.files import FilesSettings
 from galaxymill.surveys.services.legacy import LegacySettings
+from galaxymill.web.network import Network
 
 SETTINGS = CatalogSettings(positions=False, file_loc="file_loc", keep=("mag",))
 

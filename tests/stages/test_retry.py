@@ -7,10 +7,10 @@ from werkzeug import Response
 
 from galaxymill.errors import UserError
 from galaxymill.storage.origin import read_record
-from galaxymill.surveys.base import Network, ServiceError
 from galaxymill.surveys.fetch import fetch
 from galaxymill.surveys.retry import retry_failed
 from galaxymill.surveys.services.legacy import LegacySettings
+from galaxymill.web.network import Network, ServiceError
 
 pytestmark = pytest.mark.usefixtures("short_waits")
 

@@ -9,9 +9,10 @@ from PIL import Image
 from werkzeug import Response
 
 from galaxymill.errors import UserError
-from galaxymill.surveys.base import Network, Target
+from galaxymill.surveys.base import Target
 from galaxymill.surveys.fetch import fetch
 from galaxymill.surveys.services.sdss import SdssService, SdssSettings
+from galaxymill.web.network import Network
 
 pytestmark = pytest.mark.usefixtures("short_waits")
 

@@ -13,10 +13,11 @@ from pydantic import ValidationError
 from werkzeug import Response
 
 from galaxymill.errors import UserError
-from galaxymill.surveys.base import Network, ServiceError, Target
+from galaxymill.surveys.base import Target
 from galaxymill.surveys.fetch import fetch
 from galaxymill.surveys.ivoa import queries
 from galaxymill.surveys.services.sia import SiaService, SiaSettings
+from galaxymill.web.network import Network, ServiceError
 
 sys.path.append(str(Path(__file__).parent))  # helpers beside the tests
 from ivoa_server import (

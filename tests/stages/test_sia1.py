@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from werkzeug import Response
 
 from galaxymill.decoding.decode import read_fits
-from galaxymill.surveys.base import Network, Target
+from galaxymill.surveys.base import Target
 from galaxymill.surveys.services.sia import SiaService, SiaSettings
+from galaxymill.web.network import Network
 
 sys.path.append(str(Path(__file__).parent))  # helpers beside the tests
 from ivoa_server import SCALE, Image, expected

@@ -14,8 +14,9 @@ import pytest
 from astropy.io import fits
 from werkzeug import Response
 
-from galaxymill.surveys.base import MAX_PAYLOAD_BYTES, Network, ServiceError, Target
+from galaxymill.surveys.base import MAX_PAYLOAD_BYTES, Target
 from galaxymill.surveys.fetch import fetch
+from galaxymill.web.network import Network, ServiceError
 
 sys.path.append(str(Path(__file__).parent))  # helpers beside the tests
 from ivoa_server import (

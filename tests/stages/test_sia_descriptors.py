@@ -11,8 +11,9 @@ from astropy.io.votable import parse
 from pyvo.dal.adhoc import DatalinkResults
 from werkzeug import Response
 
-from galaxymill.surveys.base import ServiceError, Target
+from galaxymill.surveys.base import Target
 from galaxymill.surveys.ivoa.datalink import Cutter, read_link
+from galaxymill.web.network import ServiceError
 
 sys.path.append(str(Path(__file__).parent))  # helpers beside the tests
 from ivoa_server import (

@@ -16,11 +16,12 @@ from pyarrow import csv
 from galaxymill.decoding.decode import read_fits
 from galaxymill.errors import UserError
 from galaxymill.storage.origin import read_record
-from galaxymill.surveys.base import Network, ServiceError, Target
+from galaxymill.surveys.base import Target
 from galaxymill.surveys.fetch import fetch
 from galaxymill.surveys.mosaics import tile_cuts
 from galaxymill.surveys.mosaics.tile_index import index_tiles
 from galaxymill.surveys.services.tiles import TilesService, TilesSettings
+from galaxymill.web.network import Network, ServiceError
 
 SCALE = 0.3
 SIDE = 200

@@ -218,7 +218,11 @@ def test_importing_the_config_is_light():
             ["g", "r"],
             "decals draws band 'z', which is not among",
         ),
-        ("surveys/field/images", {"recipe": "passthrough"}, "sends FITS; choose asinh, decals"),
+        (
+            "surveys/field/images",
+            {"recipe": "passthrough"},
+            "sends FITS; choose one of asinh, decals",
+        ),
         (
             "surveys/field/cutouts",
             {"service": "hips2fits", "hips": ["g", "r", "z"]},

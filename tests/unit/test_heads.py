@@ -53,7 +53,7 @@ def logits(head, values):
 def test_a_task_has_its_head(kind, head, width):
     made = TASKS[kind].head(FEATURES, settings())
     assert type(made) is head
-    assert made.width == width
+    assert made.linear.out_features == width
     questions = 2 if kind == "votes" else 1
     assert made.log_scale.tolist() == [0] * questions
     features = torch.randn(4, FEATURES, generator=torch.Generator().manual_seed(1))
@@ -159,6 +159,6 @@ def test_masks_say_which_features_a_sample_keeps(kind):
     features = torch.randn(2, FEATURES, generator=torch.Generator().manual_seed(2))
     masks = torch.rand(2, 3, FEATURES, generator=torch.Generator().manual_seed(3)) < 0.5
     drawn = head(features, masks)
-    assert drawn.shape == (2, 3, head.width)
+    assert drawn.shape == (2, 3, head.linear.out_features)
     for sample in range(3):
         torch.testing.assert_close(drawn[:, sample], head(features * masks[:, sample] * 2))

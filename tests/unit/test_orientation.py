@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from galaxymill.decoding.decode import read_fits
-from galaxymill.decoding.place import Place, separation_arcsec
+from galaxymill.decoding.place import Place
 from galaxymill.images.recipes import RECIPES
 from galaxymill.images.render import image_row
+from galaxymill.sky.angles import separation_arcsec
 
 SIDE, SCALE = 41, 0.262
 RA, DEC = 150.0, 2.0

@@ -14,10 +14,11 @@ from galaxymill.inference.settings import PredictSettings
 from galaxymill.models.settings import TrainSettings
 from galaxymill.simulation.settings import SimulationSettings
 from galaxymill.splits import SplitSettings
-from galaxymill.surveys.base import Network, ServiceSettings
+from galaxymill.surveys.base import ServiceSettings
 from galaxymill.surveys.services.files import FilesSettings
 from galaxymill.surveys.services.legacy import LegacySettings
 from galaxymill.surveys.services.simulated import SimulatedSettings
+from galaxymill.web.network import Network
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=20)
 LINE = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=20)

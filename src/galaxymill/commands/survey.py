@@ -105,8 +105,8 @@ def plan(
     from galaxymill.images.settings import RecipeSettings
     from galaxymill.planning.plan import plan as run
     from galaxymill.rates import ModelUse, Rates
-    from galaxymill.surveys.base import Network
     from galaxymill.surveys.registry import SERVICES
+    from galaxymill.web.network import Network
 
     chosen = chosen_settings(SERVICES, "service", service).from_flags(settings, "plan")
     uses = {}
@@ -148,8 +148,8 @@ def fetch(
     (or TILE and OUT are the folders of all of them): only its failed galaxies are asked for;
     with --retry STATUS, once or several times, those of other statuses too.
     """
-    from galaxymill.surveys.base import Network
     from galaxymill.surveys.registry import SERVICES
+    from galaxymill.web.network import Network
 
     model = chosen_settings(SERVICES, "service", service)
     limits = Network.from_flags(network, "--network")

@@ -18,9 +18,9 @@ from galaxymill.rates import Rates
 from galaxymill.release.settings import ReleaseSettings
 from galaxymill.settings import Name, Strict
 from galaxymill.simulation.settings import SimulationSettings
-from galaxymill.surveys.base import Network
 from galaxymill.surveys.registry import SERVICES
 from galaxymill.trees.tree import tree_path
+from galaxymill.web.network import Network
 
 
 def _several(value: Any) -> Any:

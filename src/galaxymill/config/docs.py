@@ -22,9 +22,9 @@ from galaxymill.rates import Rates
 from galaxymill.simulation.settings import SimulationSettings
 from galaxymill.splits import SplitSettings
 from galaxymill.storage.atomic import atomic_file
-from galaxymill.surveys.base import Network
 from galaxymill.surveys.registry import SERVICES
 from galaxymill.tasks.checks import CheckSettings
+from galaxymill.web.network import Network
 
 _HEAD = """# The config
 

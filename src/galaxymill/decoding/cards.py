@@ -16,18 +16,10 @@ _MAX_DIGITS = 40
 
 
 def read_cards(head: str) -> dict[str, Value]:
-    """Read the values of a header's cards (FITS standard 4.0, section 4.2).
+    """Read the values of a header's cards (FITS standard 4.0, section 4.2), up to END.
 
-    Parameters
-    ----------
-    head : str
-        The header's blocks up to END.
-
-    Returns
-    -------
-    dict of str to bool, int, float, str or None
-        By keyword; of several cards the first. None for a card without a value, or with one that
-        is complex or malformed: whoever needs it must not take it for absent.
+    Of several cards of a keyword the first counts. None stands for a card without a value, or with
+    one that is complex or malformed: whoever needs it must not take it for absent.
     """
     cards: dict[str, Value] = {}
     for start in range(0, len(head), _CARD):

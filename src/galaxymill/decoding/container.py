@@ -26,15 +26,9 @@ _LOOKAHEAD = b"\xff\0" * 8
 
 @dataclass(frozen=True)
 class Jpeg:
-    """What the markers of a JPEG say.
+    """What the markers of a JPEG say: its size in pixels, and where the data of its only scan end.
 
-    Attributes
-    ----------
-    width, height : int
-        In pixels.
-    data_end : int or None
-        Where the data of the only scan end; None when there are several scans, as in a
-        progressive file.
+    ``data_end`` is None when there are several scans, as in a progressive file.
     """
 
     width: int
@@ -45,12 +39,8 @@ class Jpeg:
 def check_jpeg(payload: bytes) -> Jpeg:
     """Walk the markers of a JPEG from its start to its end.
 
-    Raises
-    ------
-    EOFError
-        When the file ends before its end marker.
-    ValueError
-        When it is not one whole JPEG, has more than `MAX_SCANS` scans, or something follows.
+    Raises EOFError when the file ends before its end marker, ValueError when it is not one whole
+    JPEG, has more than `MAX_SCANS` scans, or something follows.
     """
     place, scans, frame, data_end = 2, 0, None, 0
     for _ in range(_MAX_SEGMENTS):
@@ -105,23 +95,9 @@ def draw_jpeg(image: Any, payload: bytes, data_end: int) -> None:
 
     Where data are missing libjpeg draws the rest grey. So it is given all but the last byte,
     with which the picture must not be complete, then that byte and some filling, with which it
-    must be, and only then the rest.
-
-    Parameters
-    ----------
-    image : PIL.JpegImagePlugin.JpegImageFile
-        Opened, not loaded.
-    payload : bytes
-        The file.
-    data_end : int
-        From `check_jpeg`.
-
-    Raises
-    ------
-    EOFError
-        When there are fewer data than pixels.
-    ValueError
-        When there are more data than pixels.
+    must be, and only then the rest. ``image`` is opened, not loaded; ``data_end`` is that of
+    `check_jpeg`. Raises EOFError when there are fewer data than pixels, ValueError when there are
+    more.
     """
     pieces = [payload[: data_end - 1], payload[data_end - 1 : data_end] + _LOOKAHEAD]
     pieces.append(payload[data_end:])
@@ -148,12 +124,8 @@ def draw_jpeg(image: Any, payload: bytes, data_end: int) -> None:
 def check_png(payload: bytes) -> None:
     """Walk the chunks of a PNG and check their checksums.
 
-    Raises
-    ------
-    EOFError
-        When the file ends before its last chunk.
-    ValueError
-        When a checksum is wrong or something follows the last chunk.
+    Raises EOFError when the file ends before its last chunk, ValueError when a checksum is wrong or
+    something follows.
     """
     view = memoryview(payload)
     place = 8
@@ -176,18 +148,10 @@ def check_png(payload: bytes) -> None:
 
 
 def check_webp(payload: bytes) -> tuple[int, int] | None:
-    """Compare a WebP's length with its own word.
+    """Compare a WebP's length with its own word; give (width, height) of an extended file.
 
-    Returns
-    -------
-    tuple of int or None
-        Width and height of the canvas, where it is an extended file: its decoder would take
-        the memory on opening. Other files have at most 16383 pixels a side.
-
-    Raises
-    ------
-    EOFError, ValueError
-        When the file is shorter or longer than it says.
+    Its decoder would take the memory on opening; other files have at most 16383 pixels a side.
+    Raises EOFError or ValueError when the file is shorter or longer than it says.
     """
     end = 8 + int.from_bytes(payload[4:8], "little")
     if len(payload) < max(end, 30):

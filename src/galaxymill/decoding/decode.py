@@ -25,6 +25,7 @@ _BLOCK = 2880
 _CARD = 80
 DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _FILLING = b"\0 "
+_FITS = b"SIMPLE  ="
 _JPEG = b"\xff\xd8\xff"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _OTHERS = {b"II*\0": "TIFF", b"MM\0*": "TIFF", b"GIF8": "GIF", b"BM": "BMP"}
@@ -39,18 +40,15 @@ class PayloadError(ValueError):
         self.truncated = truncated
 
 
+class UnavailableError(Exception):
+    """Bytes of a file could not be had; says nothing of the image, and passes all readers."""
+
+
 @dataclass(frozen=True)
 class FitsCutout:
-    """A decoded FITS cutout.
+    """A decoded FITS cutout: planes by band, shape (height, width), y up, in the service's unit.
 
-    Attributes
-    ----------
-    planes : dict of str to ndarray, shape (height, width), float32
-        By band name, y up as in the file; fluxes in the service's unit (nanomaggies).
-    place : Place or None
-        Where it lies on the sky; None without a usable WCS.
-    cards : mapping of str to value
-        Of the header.
+    ``place`` is None without a usable WCS; ``cards`` are those of the header.
     """
 
     planes: dict[str, npt.NDArray[np.float32]]
@@ -70,28 +68,21 @@ class FitsCutout:
 
 def is_fits(payload: bytes) -> bool:
     """Tell FITS from other bytes by their magic."""
-    return payload.startswith(b"SIMPLE  =")
+    return payload.startswith(_FITS)
+
+
+def begins_as_image(payload: bytes) -> bool:
+    """Tell FITS, JPEG, PNG and WebP, whole or not, from text and other bytes by their magic."""
+    return payload.startswith((_FITS, _JPEG, _PNG, b"RIFF"))
 
 
 def read_fits(payload: bytes) -> FitsCutout:
-    """Decode the primary HDU of a FITS cutout.
+    """Decode the primary HDU of a FITS cutout: (bands, y, x) or, for one band, (y, x).
 
-    Parameters
-    ----------
-    payload : bytes
-        A FITS file whose primary HDU is (bands, y, x) or, for one band, (y, x), with the
-        bands' names in ``BANDS`` or ``BAND0``, ``BAND1``, …. Further axes of length 1 are passed
-        over, and so are bytes beyond ASCII, which stand in comments and names of observers.
-
-    Returns
-    -------
-    FitsCutout
-
-    Raises
-    ------
-    PayloadError
-        When the bytes are no such file, are too large, end too early or later than the header
-        says, or do not add up to their DATASUM.
+    Bands are named by ``BANDS`` or ``BAND0``, ``BAND1``, …. Further axes of length 1 are passed
+    over, and so are bytes beyond ASCII, which stand in comments and names of observers. Raises
+    PayloadError when the bytes are no such file, are too large, end too early or later than the
+    header says, or do not add up to their DATASUM.
     """
     end, header = _header(payload)
     try:
@@ -178,13 +169,7 @@ def check_data(payload: bytes, start: int, size: int, datasum: int | None) -> No
 
 
 def ones_complement_sum(data: bytes | memoryview) -> int:
-    """Sum of big-endian 32-bit words with end-around carry (FITS standard 4.0, appendix J).
-
-    Parameters
-    ----------
-    data : bytes or memoryview
-        Zeros are added up to a multiple of four.
-    """
+    """Sum of big-endian 32-bit words with end-around carry (FITS standard 4.0, appendix J)."""
     view = memoryview(data)
     if view.nbytes % 4:
         view = memoryview(bytes(view) + b"\0" * (-view.nbytes % 4))
@@ -260,23 +245,11 @@ def has_16_bits(payload: bytes) -> bool:
 
 
 def read_samples(payload: bytes) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
-    """Decode a JPEG, PNG or WebP image.
+    """Decode a JPEG, PNG or WebP image to RGB, shape (height, width, 3), north up as served.
 
-    Parameters
-    ----------
-    payload : bytes
-        The file. What is transparent is shown black, like empty sky. An EXIF orientation is not
-        followed: surveys write none.
-
-    Returns
-    -------
-    ndarray, shape (height, width, 3)
-        RGB, north up as served; uint16 for a PNG of 16 bits, else uint8.
-
-    Raises
-    ------
-    PayloadError
-        When it is none of these formats, too large, animated or damaged.
+    It is uint16 for a PNG of 16 bits, else uint8. What is transparent is shown black, like empty
+    sky. An EXIF orientation is not followed: surveys write none. Raises PayloadError when it is
+    none of these formats, too large, animated or damaged.
     """
     from PIL import Image
 
@@ -289,8 +262,8 @@ def read_samples(payload: bytes) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint1
             _refuse_large(*(check_webp(payload) or (0, 0)))
         else:
             kind = next((_OTHERS[magic] for magic in _OTHERS if payload.startswith(magic)), "")
-            told = f": it is {kind}, which may be converted to PNG" if kind else ""
-            raise PayloadError(f"neither FITS nor JPEG, PNG or WebP{told}")
+            hint = f": it is {kind}, which may be converted to PNG" if kind else ""
+            raise PayloadError(f"neither FITS nor JPEG, PNG or WebP{hint}")
         with Image.open(io.BytesIO(payload), formats=("PNG", "WEBP")) as image:
             _refuse_large(*image.size)
             if getattr(image, "n_frames", 1) > 1:

@@ -22,9 +22,11 @@ from galaxymill.decoding.decode import (
     MAX_BANDS,
     MAX_PIXELS,
     PayloadError,
+    UnavailableError,
     image_shape,
     is_fits,
 )
+from galaxymill.errors import UserError
 
 MAX_HDUS = 64
 _MAX_AXES = 9
@@ -55,18 +57,9 @@ _AUXILIARY = re.compile(
 class Hdu:
     """One HDU of a FITS file, its pixels not yet decoded.
 
-    Attributes
-    ----------
-    index : int
-        Its number, from 0.
-    header : astropy.io.fits.Header
-        Where it is fpacked, that of the image.
-    shape : tuple of int or None
-        (planes, height, width) of the image; None when it holds none.
-    start, size : int
-        Where its data begin in the file, and their bytes without padding.
-    datasum : int or None
-        What the file says that they add up to.
+    Where it is fpacked, ``header`` is that of the image. ``shape`` is (planes, height, width), None
+    when it holds no image. Its data begin at ``start`` in the file and have ``size`` bytes without
+    padding; ``datasum`` is what the file says that they add up to.
     """
 
     index: int
@@ -97,6 +90,21 @@ class Hdu:
             raise PayloadError(f"compressed in pieces of {pieces} pixels")
         return min(int(pieces[-2]), height), min(int(pieces[-1]), width)
 
+    @property
+    def packed(self) -> bool:
+        """Whether the image is fpacked."""
+        return hasattr(self._hdu, "tile_shape")
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row of an image that is not fpacked."""
+        return self.outline[1] * abs(int(self.header["BITPIX"])) // 8
+
+    def span(self, rows: slice) -> tuple[int, int, int]:
+        """Where the data begin in the file, where in them these rows do, and their bytes."""
+        length = (rows.stop - rows.start) * self.row_bytes
+        return self.start, rows.start * self.row_bytes, length
+
     def answers_to(self, wanted: str) -> bool:
         """Tell whether it has this number or EXTNAME."""
         return wanted.upper() in (str(self.index), self.name.upper())
@@ -106,7 +114,7 @@ class Hdu:
         assert self.shape is not None
         if not _is_small(self.shape):
             raise PayloadError(f"FITS axes {self.shape} are larger than any cutout asked for")
-        with _one_fault():
+        with one_fault():
             data = np.asarray(self._hdu.data)
         if data.size != math.prod(self.shape):
             raise PayloadError("FITS image and its header do not agree")
@@ -115,21 +123,22 @@ class Hdu:
     def read_box(self, rows: slice, columns: slice) -> npt.NDArray[Any]:
         """Decode a part of an image of one plane, shape (rows, columns), as `read` does."""
         first = (0,) * (self._hdu.header["NAXIS"] - 2)
-        if hasattr(self._hdu, "tile_shape"):
+        if self.packed:
             return np.asarray(self._hdu.section[*first, rows, columns])
         # Rows side by side in the file are read at once; columns one row after the other.
         return np.asarray(self._hdu.section[*first, rows, :])[:, columns]
 
 
 def list_hdus(file: IO[bytes]) -> list[Hdu]:
-    """Look at the HDUs of a FITS file from outside, at most 64; their pixels are read later.
+    """Look at all HDUs of a FITS file; see `iter_hdus`."""
+    return list(iter_hdus(file))
 
-    Images may be fpacked by Rice, gzip or HCOMPRESS.
 
-    Raises
-    ------
-    PayloadError
-        When the file is none, is damaged, or ends before its images do.
+def iter_hdus(file: IO[bytes] | io.RawIOBase, packed: bool = True) -> Iterator[Hdu]:
+    """Give the HDUs of a FITS file from outside, at most 64; their pixels are read later.
+
+    Images may be fpacked by Rice, gzip or HCOMPRESS, unless ``packed`` is false. Raises
+    PayloadError when the file is none, is damaged, or ends before its images do.
     """
     file.seek(0)
     if not is_fits(file.read(80)):
@@ -142,47 +151,46 @@ def list_hdus(file: IO[bytes]) -> list[Hdu]:
     ):
         raise PayloadError("FITS header has no end")
     length = file.seek(0, io.SEEK_END)
-    with _one_fault():
-        stored = [
-            (_image_shape(hdu, length), hdu.fileinfo()["datLoc"], hdu.size, _datasum(hdu))
-            for hdu in _hdus(file, as_stored=True)
-        ]
-        images = enumerate(zip(_hdus(file, as_stored=False), stored, strict=True))
-        return [Hdu(index, hdu.header, *found, hdu) for index, (hdu, found) in images]
+    as_stored, as_images = (_hdus(file, as_stored=stored) for stored in (True, False))
+    for index in range(MAX_HDUS):
+        with one_fault():
+            stored = next(as_stored, None)
+            if stored is None:
+                return
+            if not packed and "ZIMAGE" in stored.header:
+                raise PayloadError("the image is compressed: its rows cannot be found")
+            shape, start = _image_shape(stored, length), stored.fileinfo()["datLoc"]
+            said = str(stored.header.get("DATASUM") or "").strip()
+            datasum = int(said) if said else None
+            image = next(as_images)
+            hdu = Hdu(index, image.header, shape, start, stored.size, datasum, image)
+        yield hdu
 
 
 def read_images(payload: bytes) -> Iterator[tuple[Any, npt.NDArray[Any]]]:
-    """Give the two-dimensional images of a FITS file, in the order of the file.
+    """Give header and data, shape (height, width), of the two-dimensional images of a FITS file.
 
-    Parameters
-    ----------
-    payload : bytes
-        A FITS file; see `list_hdus`. Images packed otherwise, and cubes, are passed over.
-
-    Yields
-    ------
-    header : astropy.io.fits.Header
-        Of the HDU, with EXTNAME where it has one.
-    data : ndarray, shape (height, width)
-        Scaled by BSCALE and BZERO; blank pixels are NaN.
-
-    Raises
-    ------
-    PayloadError
-        When the bytes are damaged, or an image is larger than any cutout.
+    They are scaled by BSCALE and BZERO; blank pixels are NaN. Images packed otherwise than in
+    `iter_hdus`, and cubes, are passed over. Raises PayloadError when the bytes are damaged, or an
+    image is larger than any cutout.
     """
     for hdu in list_hdus(io.BytesIO(payload)):
         if hdu.shape is not None and hdu.shape[0] == 1:
             yield hdu.header, hdu.read()[0]
 
 
-def unpack(file: IO[bytes], most_bytes: int) -> IO[bytes]:
-    """Unpack a gzip or bzip2 file, told by its first bytes; any other comes back as it is.
+def first_image(payload: bytes) -> tuple[Any, npt.NDArray[Any]]:
+    """Give the first of `read_images`; raises PayloadError when there is none."""
+    for image in read_images(payload):
+        return image
+    raise PayloadError("no image in the file")
 
-    Raises
-    ------
-    PayloadError
-        When it is damaged, holds more than ``most_bytes``, or is packed by another program.
+
+def unpack(file: IO[bytes], most_bytes: int) -> IO[bytes]:
+    """Unpack a gzip or bzip2 file, known by its first bytes; any other comes back as it is.
+
+    Raises PayloadError when it is damaged, holds more than ``most_bytes``, or is packed by another
+    program.
     """
     head = file.read(6)
     file.seek(0)
@@ -205,16 +213,16 @@ def unpack(file: IO[bytes], most_bytes: int) -> IO[bytes]:
 
 
 @contextmanager
-def _one_fault() -> Iterator[None]:
-    """Whatever a header from outside makes the FITS library do, it is one file's fault."""
+def one_fault(what: str = "undecodable FITS") -> Iterator[None]:
+    """Whatever a header from outside makes a library do is one file's fault, a PayloadError."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except PayloadError:
+    except (PayloadError, UnavailableError, UserError):
         raise
     except Exception as error:
-        raise PayloadError(f"undecodable FITS ({type(error).__name__})") from error
+        raise PayloadError(f"{what} ({type(error).__name__})") from error
 
 
 def is_auxiliary(header: Any) -> bool:
@@ -227,7 +235,7 @@ def _is_small(shape: tuple[int, int, int]) -> bool:
     return shape[0] <= MAX_BANDS and math.prod(shape) <= MAX_PIXELS
 
 
-def _hdus(file: IO[bytes], as_stored: bool) -> Iterator[Any]:
+def _hdus(file: IO[bytes] | io.RawIOBase, as_stored: bool) -> Iterator[Any]:
     """Give the HDUs, parsed one after the other; packed images as tables where ``as_stored``."""
     from astropy.io import fits
 
@@ -269,11 +277,6 @@ def _image_shape(hdu: Any, file_bytes: int) -> tuple[int, int, int] | None:
     if packed and _is_small((planes, height, width)):
         _check_gzip(hdu, max(pixel_bytes, 4) * math.prod(axes))
     return planes, height, width
-
-
-def _datasum(hdu: Any) -> int | None:
-    said = str(hdu.header.get("DATASUM") or "").strip()
-    return int(said) if said else None
 
 
 def _check_gzip(table: Any, max_bytes: int) -> None:

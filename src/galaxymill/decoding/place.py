@@ -4,7 +4,6 @@ Only the cards below reach the WCS library, as numbers and not as text: the cele
 2, linear terms, PV and SIP. Look-up tables, further axes and any other card are not looked at.
 """
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from galaxymill.sky.angles import unit_vectors
 
 _KINDS = re.compile(r"(RA--|DEC-)-([A-Z]{3})(-SIP)?")
 _PV = re.compile(r"PV([12])_(\d{1,2})")
@@ -28,16 +29,10 @@ feel distortions, narrow enough to stay on the plane of the projection."""
 
 @dataclass(frozen=True)
 class Place:
-    """Where an image lies on the sky.
+    """Where an image lies on the sky: its middle in degrees, in the frame of the header.
 
-    Attributes
-    ----------
-    ra, dec : float
-        Of its middle in degrees, in the frame of the header.
-    pixel_scale : float
-        In arcsec per pixel about the middle.
-    axes : tuple of two tuples of float
-        How far (east, north), in arcsec, one pixel along x and one along y leads.
+    ``pixel_scale`` is in arcsec per pixel about the middle; ``axes`` tell how far (east, north), in
+    arcsec, one pixel along x and one along y leads.
     """
 
     ra: float
@@ -47,19 +42,9 @@ class Place:
 
 
 def locate(header: Mapping[str, Any], width: int, height: int) -> Place | None:
-    """Find where on the sky an image lies.
+    """Find where on the sky an image of this width and height in pixels lies, by its header.
 
-    Parameters
-    ----------
-    header : mapping of str to value
-        A FITS header; what is not a usable WCS in it is no error.
-    width, height : int
-        Of the image in pixels.
-
-    Returns
-    -------
-    Place or None
-        None without a usable WCS, or when the pixels are not square to 2 %.
+    None without a usable WCS, which is no error, or when the pixels are not square to 2 %.
     """
     found = _measure(header, width, height)
     if found is None or np.ptp(found[1]) > SQUARE_TOLERANCE * found[1].max():
@@ -91,8 +76,7 @@ def _measure(
     except Exception:
         # Whatever a header from outside makes the WCS library do, it is one galaxy's fault.
         return None
-    lon, lat = np.radians(ra), np.radians(dec)
-    points = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
+    points = unit_vectors(ra, dec)
     steps = (points[1::2] - points[2::2]) / (2 * _STEP * np.array([[width], [height]]))
     scales = np.degrees(np.linalg.norm(steps, axis=1)) * 3600
     if not scales.min() > 0 or not scales.max() < np.inf:
@@ -100,12 +84,17 @@ def _measure(
     return (float(ra[0]), float(dec[0])), scales, steps
 
 
-def separation_arcsec(ra1: float, dec1: float, ra2: float, dec2: float) -> float:
-    """Angle between two positions in degrees, by the haversine formula (Sinnott 1984)."""
-    lon1, lat1, lon2, lat2 = map(math.radians, (ra1, dec1, ra2, dec2))
-    half = math.sin((lat2 - lat1) / 2) ** 2
-    half += math.cos(lat1) * math.cos(lat2) * math.sin((lon2 - lon1) / 2) ** 2
-    return math.degrees(2 * math.asin(min(1.0, math.sqrt(half)))) * 3600
+def tangent_grid(ra: float, dec: float, pixel_scale: float, width: int, height: int) -> Any:
+    """Build the WCS of a tangential grid about a position, north up, at arcsec per pixel."""
+    from astropy.wcs import WCS
+
+    grid = WCS(naxis=2)
+    grid.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    grid.wcs.crval = [ra, dec]
+    grid.wcs.crpix = [(width + 1) / 2, (height + 1) / 2]
+    grid.wcs.cdelt = [-pixel_scale / 3600, pixel_scale / 3600]
+    grid.pixel_shape = (width, height)
+    return grid
 
 
 def celestial_wcs(header: Mapping[str, Any]) -> Any:

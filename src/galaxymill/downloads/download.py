@@ -4,8 +4,8 @@ import hashlib
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,9 @@ from galaxymill.downloads.settings import DownloadSettings
 from galaxymill.errors import UserError
 from galaxymill.progress import progress
 from galaxymill.storage.atomic import atomic_file, exclusive
-from galaxymill.surveys.base import Network
-from galaxymill.surveys.http import Answer, Http, TryAgain
+from galaxymill.web.answer import Answer, TryAgain
+from galaxymill.web.http import Http, no_answer
+from galaxymill.web.network import Network
 
 if TYPE_CHECKING:
     import httpx
@@ -30,22 +31,11 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
 def download(source: DownloadSettings, out: Path) -> None:
-    """Bring a file here.
+    """Bring a file here, byte by byte as it was served.
 
     What came before a kill or a broken connection is not asked for again where the server
     serves ranges. A file that is there already, with the checksum that is asked for, stays.
-
-    Parameters
-    ----------
-    source : DownloadSettings
-        Address, checksum where known, and upper limit of the size.
-    out : Path
-        Where the file goes, byte by byte as it was served.
-
-    Raises
-    ------
-    UserError
-        When the server does not send it, or the file is too long or has another checksum.
+    Raises UserError when the server does not send it, or it is too long or has another checksum.
     """
     with exclusive(out):
         if source.checksum and out.is_file() and _digest(out, source) == source.checksum[1]:
@@ -69,15 +59,12 @@ def download(source: DownloadSettings, out: Path) -> None:
 def _ask(http: Http, source: DownloadSettings, part: Part) -> bool:
     """Ask until something comes of it; tell whether the file is whole."""
     try:
-        for attempt in http.retries():
-            with attempt:
-                return _attempt(http, source, part)
+        return http.repeated(lambda: _attempt(http, source, part))
     except TryAgain as last:
         raise UserError(
             f"{source.url}: {last.answer.reason} in the last of {http.network.attempts} tries; "
             "what has come is kept: run again later"
         ) from last
-    raise AssertionError("the last attempt returns or raises")
 
 
 def _attempt(http: Http, source: DownloadSettings, part: Part) -> bool:
@@ -93,7 +80,7 @@ def _attempt(http: Http, source: DownloadSettings, part: Part) -> bool:
                     return True
                 answer = replace(answer, http_status=None, reason="another part than was asked for")
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-        answer = Answer(b"", None, type(error).__name__, source.url, datetime.now(UTC))
+        answer = no_answer(error, source.url)
     if answer.http_status == 416 and before:
         # No part of the file that is there now.
         part.discard()
@@ -117,7 +104,7 @@ def _receive(
     elif start != part.size:
         part.discard()
         return False
-    part.append(_shown(_bounded(response.iter_raw(), source, part), start, total, source))
+    part.append(_watched(response.iter_raw(), start, total, source, part))
     return total is None or part.size == total
 
 
@@ -143,15 +130,6 @@ def _refuse_compressed(headers: Mapping[str, str], source: DownloadSettings) -> 
         )
 
 
-def _bounded(pieces: Iterable[bytes], source: DownloadSettings, part: Part) -> Iterator[bytes]:
-    size = part.size
-    for piece in pieces:
-        size += len(piece)
-        if size > source.bytes:
-            raise _too_long(source, part)
-        yield piece
-
-
 def _too_long(source: DownloadSettings, part: Part) -> UserError:
     part.discard()
     return UserError(
@@ -160,22 +138,22 @@ def _too_long(source: DownloadSettings, part: Part) -> UserError:
     )
 
 
-def _shown(
-    pieces: Iterable[bytes], start: int, total: int | None, source: DownloadSettings
+def _watched(
+    pieces: Iterable[bytes], start: int, total: int | None, source: DownloadSettings, part: Part
 ) -> Iterator[bytes]:
-    """Pass pieces on, and show in MB how much of the file has come."""
-    if total is None:
-        yield from pieces
-        return
+    """Pass pieces on while the file is not too long, and show in MB how much of it has come."""
     name = source.url.split("?")[0].rsplit("/", 1)[-1]
-    with progress(f"download {name}", -(-total // _MB), "MB") as advance:
-        size, told = start, 0
+    bar = progress(f"download {name}", -(-total // _MB), "MB") if total else nullcontext(int)
+    size, shown = start, 0
+    with bar as advance:
         for piece in pieces:
             size += len(piece)
-            done = -(-total // _MB) if size == total else size // _MB
-            if done > told:
-                advance(done - told)
-                told = done
+            if size > source.bytes:
+                raise _too_long(source, part)
+            done = -(-size // _MB) if size == total else size // _MB
+            if done > shown:
+                advance(done - shown)
+                shown = done
             yield piece
 
 

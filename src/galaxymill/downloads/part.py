@@ -13,15 +13,9 @@ from galaxymill.storage.atomic import atomic_file
 class Part:
     """The beginning of a file, kept beside it until the rest has come.
 
-    Parameters
-    ----------
-    out : Path
-        The file; its part is ``.{name}.part``, the note ``.{name}.part.json``.
-    url : str
-        Where it comes from: the part of another file is not gone on with.
-    checked : bool
-        Whether a checksum over the whole is known. Then the rest may come from a server that
-        cannot tell whether its file has changed meanwhile.
+    It is ``.{name}.part``, with a note ``.{name}.part.json``; that of another ``url`` is not gone
+    on with. ``checked``: whether a checksum over the whole is known. Then the rest may come from a
+    server that cannot tell whether its file has changed meanwhile.
     """
 
     def __init__(self, out: Path, url: str, checked: bool) -> None:
@@ -37,28 +31,23 @@ class Part:
     @property
     def whole(self) -> bool:
         """Whether all of the file is here."""
-        told = self._told()
-        return bool(told) and self.path.is_file() and self.size == told.get("total")
+        note = self._read_note()
+        return bool(note) and self.path.is_file() and self.size == note.get("total")
 
     def conditions(self) -> dict[str, str]:
         """Headers that ask for the rest alone; none when the whole must be asked for."""
-        told = self._told()
-        validator = told.get("validator")
-        if not (told and self.size and (validator or self._checked)):
+        note = self._read_note()
+        validator = note.get("validator")
+        if not (note and self.size and (validator or self._checked)):
             return {}
         headers = {"Range": f"bytes={self.size}-"}
         # RFC 9110, 13.1.5: another file than the one this is a part of then comes whole.
         return headers | ({"If-Range": str(validator)} if validator else {})
 
     def begin(self, headers: Mapping[str, str], total: int | None) -> None:
-        """Start with an empty part, and note what the answer says of the file.
+        """Start with an empty part, and note what the headers of an answer say of the file.
 
-        Parameters
-        ----------
-        headers : mapping
-            Of the answer, names in lower case.
-        total : int or None
-            Length of the whole, where known.
+        ``total`` is the length of the whole, where known.
         """
         self.path.write_bytes(b"")
         tag = headers.get("etag", "")
@@ -69,13 +58,7 @@ class Part:
             temporary.write_text(json.dumps(note), encoding="utf-8")
 
     def append(self, pieces: Iterable[bytes]) -> None:
-        """Write what comes; it stays when the connection breaks.
-
-        Raises
-        ------
-        UserError
-            When the disk takes no more.
-        """
+        """Write what comes, which stays whatever follows; UserError when the disk is full."""
         try:
             with self.path.open("ab") as file:
                 for piece in pieces:
@@ -93,10 +76,10 @@ class Part:
         self.path.unlink(missing_ok=True)
         self._note.unlink(missing_ok=True)
 
-    def _told(self) -> dict[str, Any]:
+    def _read_note(self) -> dict[str, Any]:
         """Give the note; empty when there is none, or one of another address."""
         try:
-            told = json.loads(self._note.read_text(encoding="utf-8"))
+            note = json.loads(self._note.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return told if isinstance(told, dict) and told.get("url") == self._url else {}
+        return note if isinstance(note, dict) and note.get("url") == self._url else {}

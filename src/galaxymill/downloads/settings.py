@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from galaxymill.settings import Settings
-from galaxymill.surveys.base import Url
+from galaxymill.web.network import Url
 
 FileName = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=128)
@@ -15,17 +15,7 @@ FileName = Annotated[
 
 
 class DownloadSettings(Settings):
-    """A published file.
-
-    Attributes
-    ----------
-    url : str
-        http or https, without a user or a password.
-    md5, sha256 : str or None
-        Hexadecimal, at most one of them.
-    bytes : int
-        A longer file is refused.
-    """
+    """A published file: its address, its checksum where known, and the bytes it may have."""
 
     operational: ClassVar[frozenset[str]] = frozenset({"bytes"})
 

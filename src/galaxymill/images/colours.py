@@ -114,17 +114,8 @@ def asinh(planes: Planes, settings: RecipeSettings) -> Rgb:
     """Colour one to three bands by asinh, each up to a percentile of its own pixels.
 
     ``x = asinh(flux · scale)``, clipped to ``[0, P]`` and divided by ``P``, the percentile of all
-    ``x`` of the band. One band is drawn grey; of two, green is the mean.
-
-    Parameters
-    ----------
-    planes : mapping of str to ndarray, shape (height, width)
-        Fluxes in nanomaggies, the first row at the top.
-    settings : AsinhSettings
-
-    Returns
-    -------
-    ndarray, shape (height, width, 3), uint8
+    ``x`` of the band. One band is drawn grey; of two, green is the mean. Parameters and result as
+    in `decals`.
     """
     assert isinstance(settings, AsinhSettings)
     drawn = []

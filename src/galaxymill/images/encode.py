@@ -9,18 +9,9 @@ from galaxymill.images.settings import RecipeSettings
 
 
 def encode(colour: npt.NDArray[np.uint8], settings: RecipeSettings) -> bytes:
-    """Resize (antialiased Lanczos) and encode one image.
+    """Resize (antialiased Lanczos) and encode one image, shape (height, width, 3).
 
-    Parameters
-    ----------
-    colour : ndarray, shape (height, width, 3), uint8
-    settings : RecipeSettings
-        ``size``, ``format`` and ``quality``.
-
-    Returns
-    -------
-    bytes
-        A JPEG file, or a PNG or WebP file without loss.
+    Gives a JPEG file, or a PNG or WebP file without loss.
     """
     from PIL import Image
 

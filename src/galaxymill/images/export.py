@@ -5,12 +5,12 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from galaxymill import flags
 from galaxymill.errors import UserError
+from galaxymill.images.pixels import domain_of
 from galaxymill.images.recipes import settings_of
 from galaxymill.progress import progress
 from galaxymill.storage.atomic import atomic_file, atomic_tree
@@ -22,45 +22,24 @@ _COLUMNS = ["object_id", "image", "flags"]
 _PER_FOLDER = 1000
 
 
-@dataclass(frozen=True)
-class _Image:
-    object_id: str
-    payload: bytes
-    flags: int
-    row: int
-
-
 def export_files(products: Sequence[Path], out: Path) -> int:
     """Write every image as a file, and a table of them, as Zoobot and galaxy-datasets read it.
 
-    Parameters
-    ----------
-    products : sequence of Path
-        Images products, one a partition.
-    out : Path
-        A new folder: ``catalog.csv`` with the columns id_str, file_loc (from ``out``) and flags,
-        one row per image; the files lie in ``{partition}/{thousand}/{object_id}.jpg``.
-
-    Returns
-    -------
-    int
-        Number of images; galaxies without one are left out.
-
-    Raises
-    ------
-    UserError
-        When ``out`` exists, or what is given are no images products.
+    ``out`` is a new folder: ``catalog.csv`` with the columns id_str, file_loc (from ``out``) and
+    flags, one row per image; files lie in ``{partition}/{thousand}/{object_id}.jpg``. Gives the
+    number of images; galaxies without one are left out. Raises UserError when ``out`` exists, or
+    what is given are no images products.
     """
     _refuse_old(out)
     rows: list[tuple[str, str, int]] = []
     with atomic_tree(out, "catalog.csv") as folder:
         for product, suffix in _described(products):
-            for image in _images(product):
-                place = Path(product.stem, f"{image.row // _PER_FOLDER:04d}")
-                path = folder / place / f"{file_name(image.object_id)}.{suffix}"
+            for number, row in _images(product):
+                place = Path(product.stem, f"{number // _PER_FOLDER:04d}")
+                path = folder / place / f"{file_name(row['object_id'])}.{suffix}"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(image.payload)
-                rows.append((image.object_id, str(path.relative_to(folder)), image.flags))
+                path.write_bytes(row["image"]["bytes"])
+                rows.append((row["object_id"], str(path.relative_to(folder)), row["flags"]))
         with (folder / "catalog.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(("id_str", "file_loc", "flags"))
@@ -69,20 +48,10 @@ def export_files(products: Sequence[Path], out: Path) -> int:
 
 
 def export_tars(products: Sequence[Path], out: Path) -> int:
-    """Write the images of each partition as a tar that WebDataset reads.
+    """Write the images of each partition as a tar that WebDataset reads, ``{partition}.tar``.
 
-    Parameters
-    ----------
-    products : sequence of Path
-        Images products, one a partition.
-    out : Path
-        A folder: ``{partition}.tar``, whose members are ``{row}.jpg`` and ``{row}.json`` (object_id
-        and flags). Keys are numbers of rows, since WebDataset would cut an object_id at a dot.
-
-    Returns
-    -------
-    int
-        Number of images; galaxies without one are left out.
+    Members are ``{row}.jpg`` and ``{row}.json`` (object_id and flags): keys are numbers of rows,
+    since WebDataset would cut an object_id at a dot. Gives the number of images.
     """
     total = 0
     for product, suffix in _described(products):
@@ -90,10 +59,10 @@ def export_tars(products: Sequence[Path], out: Path) -> int:
             atomic_file(out / f"{product.stem}.tar") as temporary,
             tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar,
         ):
-            for image in _images(product):
-                note = {"object_id": image.object_id, "flags": flags.names(image.flags)}
-                _add(tar, f"{image.row:09d}.{suffix}", image.payload)
-                _add(tar, f"{image.row:09d}.json", json.dumps(note).encode())
+            for number, row in _images(product):
+                note = {"object_id": row["object_id"], "flags": flags.names(row["flags"])}
+                _add(tar, f"{number:09d}.{suffix}", row["image"]["bytes"])
+                _add(tar, f"{number:09d}.json", json.dumps(note).encode())
                 total += 1
     return total
 
@@ -111,21 +80,18 @@ def _described(products: Sequence[Path]) -> Iterator[tuple[Path, str]]:
     for product in products:
         if stems.count(product.stem) > 1:
             raise UserError(f"{product}: another product has the name {product.stem} too")
-        record = read_record(product)
-        kind: dict[str, Any] = record.origin.get("domain") or {}
-        if "recipe" not in kind:
-            raise UserError(f"{product}: holds no images; give products of render")
-        yield product, SUFFIXES[settings_of(kind).format]
+        yield product, SUFFIXES[settings_of(domain_of(product)).format]
 
 
-def _images(product: Path) -> Iterator[_Image]:
-    place = 0
+def _images(product: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Give the rows with an image, and their numbers."""
+    number = 0
     with progress(f"export {product.stem}", read_record(product).rows) as advance:
         for batch in read_batches(product, _COLUMNS, 64):
             for row in batch.to_pylist():
                 if row["image"] is not None:
-                    yield _Image(row["object_id"], row["image"]["bytes"], row["flags"], place)
-                place += 1
+                    yield number, row
+                number += 1
             advance(batch.num_rows)
 
 

@@ -15,16 +15,9 @@ from galaxymill.storage.origin import read_record
 
 
 def list_images(partitions: Path, folder: Path, out: Path) -> None:
-    """List the images products of a survey with their content digests.
+    """List the images products of a survey as CSV with the columns part, n_rows, digest.
 
-    Parameters
-    ----------
-    partitions : Path
-        ``partitions.csv``.
-    folder : Path
-        Holds ``{part}.parquet`` for each of its rows.
-    out : Path
-        CSV with the columns part, n_rows, digest.
+    ``folder`` holds ``{part}.parquet`` for each row of ``partitions``.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -36,18 +29,10 @@ def list_images(partitions: Path, folder: Path, out: Path) -> None:
 
 
 def describe_images(out: Path, survey: str, cutouts: str, images: str, versions: str) -> None:
-    """Write down how a survey's images are made.
+    """Write down how a survey's images are made, as JSON.
 
-    Parameters
-    ----------
-    out : Path
-        JSON.
-    survey : str
-        Name of the survey.
-    cutouts, images : str
-        Service and recipe with their settings, as spelled for the command line.
-    versions : str
-        Of the code that makes them.
+    ``cutouts`` and ``images`` are service and recipe with their settings, as spelled for the
+    command line; ``versions`` are of the code that makes them.
     """
     plain = {"survey": survey, "cutouts": cutouts, "images": images, "versions": versions}
     _write(out, json.dumps(plain, indent=1) + "\n")

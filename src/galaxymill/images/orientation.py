@@ -11,19 +11,10 @@ Plane = npt.NDArray[np.float32]
 
 
 def upright(plane: Plane, place: Place | None) -> Plane:
-    """Turn a plane so that it is seen as on the sky.
+    """Turn a plane, shape (height, width), y up as in a FITS file, to be seen as on the sky.
 
-    Parameters
-    ----------
-    plane : ndarray, shape (height, width)
-        y up, as in a FITS file.
-    place : Place or None
-        Without one it is taken to lie north up and east left already.
-
-    Returns
-    -------
-    ndarray
-        A view, the first row at the top; north is up to 45 degrees, east is left.
+    The first row of this view is at the top; north is up to 45 degrees, east is left. Without a
+    place it is taken to lie so already.
     """
     mirrored, turns, _ = _turns(place)
     seen = plane[:, ::-1] if mirrored else plane
@@ -31,12 +22,9 @@ def upright(plane: Plane, place: Place | None) -> Plane:
 
 
 def residual_deg(place: Place | None) -> float | None:
-    """Angle from up to north in an upright image, in degrees, counter-clockwise (towards east).
+    """Angle from up to north in an upright image, towards east, -45 to 45 degrees.
 
-    Returns
-    -------
-    float or None
-        Between -45 and 45; None where the place is not known.
+    None where the place is not known.
     """
     return None if place is None else _turns(place)[2]
 

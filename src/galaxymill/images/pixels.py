@@ -22,37 +22,15 @@ from galaxymill.storage.parquet import open_parquet
 
 
 def to_pixels(image: bytes, side: int) -> npt.NDArray[np.uint8]:
-    """Decode one rendered image and bring it to a size.
-
-    Parameters
-    ----------
-    image : bytes
-        From the ``image`` column of an images product.
-    side : int
-        Width and height of the result.
-
-    Returns
-    -------
-    ndarray, shape (3, side, side), uint8
-    """
+    """Decode one rendered image and bring it to a size: shape (3, side, side), uint8."""
     return np.ascontiguousarray(central_pixels(image, side, side).transpose(2, 0, 1))
 
 
 def central_pixels(image: bytes, side: int, size: int) -> npt.NDArray[np.uint8]:
     """Decode one rendered image, bring it to a size and crop its middle.
 
-    Parameters
-    ----------
-    image : bytes
-        From the ``image`` column of an images product.
-    side : int
-        Width and height of the whole image when resized.
-    size : int
-        Width and height of the middle that is wanted; the rest is never computed.
-
-    Returns
-    -------
-    ndarray, shape (size, size, 3), uint8
+    ``side`` is that of the whole image when resized, ``size`` that of the middle; the rest is never
+    computed. Gives shape (size, size, 3), uint8.
     """
     from PIL import Image
 
@@ -71,16 +49,7 @@ def central_pixels(image: bytes, side: int, size: int) -> npt.NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class RowGroup:
-    """Galaxies that stand together in an images product: what is read at once.
-
-    Attributes
-    ----------
-    path : Path
-    number : int
-        Of the Parquet row group.
-    ids : frozenset of str
-        The wanted galaxies in it.
-    """
+    """Galaxies ``ids`` that stand together in a Parquet row group: what is read at once."""
 
     path: Path
     number: int
@@ -103,13 +72,8 @@ class RowGroup:
 class ImageSource:
     """Images products taken together: those of all partitions of a survey, or of a folder.
 
-    Attributes
-    ----------
-    files : tuple of Path
-    digest : str
-        Over the contents of all of them.
-    domain : dict
-        The survey and recipe that they share; for several, ``any_of`` lists them.
+    ``digest`` is over the contents of all of them; ``domain`` is the survey and recipe that they
+    share; for several, ``any_of`` lists them.
     """
 
     files: tuple[Path, ...]
@@ -118,17 +82,9 @@ class ImageSource:
 
     @classmethod
     def open(cls, sets: Sequence[Path]) -> "ImageSource":
-        """Read the footers of the products.
+        """Read the footers of the products of some sets, see `image_files`.
 
-        Parameters
-        ----------
-        sets : sequence of Path
-            See `image_files`; each is of one survey and recipe.
-
-        Raises
-        ------
-        UserError
-            When the files of one set are of different surveys or recipes.
+        Raises UserError when the files of one set are of different surveys or recipes.
         """
         files: list[Path] = []
         digests: list[str] = []
@@ -149,22 +105,9 @@ class ImageSource:
     def find(self, wanted: Iterable[str], unfit: int) -> list[RowGroup]:
         """Find where the images of galaxies are; only identifiers and flags are read.
 
-        Parameters
-        ----------
-        wanted : iterable of str
-            Values of ``object_id``.
-        unfit : int
-            Bits of `galaxymill.flags` that an image must not have.
-
-        Returns
-        -------
-        list of RowGroup
-            In the order of the files; galaxies without a fit image are in none.
-
-        Raises
-        ------
-        UserError
-            When a galaxy is in two products.
+        An image must have none of the bits ``unfit`` of `galaxymill.flags`. Groups are in the order
+        of the files; galaxies without a fit image are in none. Raises UserError when a galaxy is in
+        two products.
         """
         keys = set(wanted)
         home: dict[str, Path] = {}
@@ -187,10 +130,7 @@ class ImageSource:
     def lacking(self, wanted: Iterable[str], groups: Iterable[RowGroup], unfit: int) -> str:
         """Say why some of ``wanted`` are not among the ``groups`` that `find` has found for them.
 
-        Returns
-        -------
-        str
-            The most common reasons; empty when all are.
+        Gives the most common reasons; empty when all are.
         """
         keys = set(wanted)
         absent = keys.difference(*(group.ids for group in groups))
@@ -205,6 +145,14 @@ class ImageSource:
         return reasons.told(len(keys))
 
 
+def domain_of(product: Path) -> dict[str, Any]:
+    """Read the domain of an images product; raises UserError when it is none."""
+    kind: dict[str, Any] = read_record(product).origin.get("domain") or {}
+    if "recipe" not in kind:
+        raise UserError(f"{product}: holds no images; give products of render")
+    return kind
+
+
 def unfit_rows(path: Path, unfit: int) -> Iterator[tuple[str, str]]:
     """Give the galaxies of an images product with a flag of ``unfit``: object_id, and the reason.
 
@@ -215,8 +163,8 @@ def unfit_rows(path: Path, unfit: int) -> Iterator[tuple[str, str]]:
         table = file.read([name for name in ("object_id", "flags", "reason") if name in names])
     bits = pc.bit_wise_and(table["flags"], unfit)
     for row in table.set_column(1, "flags", bits).filter(pc.greater(bits, 0)).to_pylist():
-        told = [", ".join(flags.names(row["flags"])), row.get("reason")]
-        yield row["object_id"], ": ".join(filter(None, told))
+        names = ", ".join(flags.names(row["flags"]))
+        yield row["object_id"], ": ".join(filter(None, [names, row.get("reason")]))
 
 
 def _identities(path: Path) -> Iterator[tuple[int, pa.Table]]:
@@ -228,16 +176,9 @@ def _identities(path: Path) -> Iterator[tuple[int, pa.Table]]:
 def image_files(path: Path) -> list[Path]:
     """List the products that a set of images consists of.
 
-    Parameters
-    ----------
-    path : Path
-        One images product (of a labelled folder), or a survey's ``images.csv``: its products are
-        in the folder ``images`` beside it, one a partition.
-
-    Raises
-    ------
-    UserError
-        When there is no such file.
+    ``path`` is one images product (of a labelled folder), or a survey's ``images.csv``: its
+    products are in the folder ``images`` beside it, one a partition. Raises UserError when there is
+    no such file.
     """
     if path.suffix != ".csv":
         return [path]

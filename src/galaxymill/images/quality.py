@@ -24,16 +24,9 @@ Plane = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Quality:
-    """What was found; the numbers are columns of `galaxymill.products.IMAGES`.
+    """What was found: bits of `galaxymill.flags`, and columns of `galaxymill.products.IMAGES`.
 
-    Attributes
-    ----------
-    flags : int
-        Bits of `galaxymill.flags`.
-    bad_pixel_fraction : float or None
-        Zero or not finite pixels in the worst band.
-    peak_snr : float or None
-        Brightest 3×3 pixels about the middle over the noise of such a mean, in the best band.
+    The share of zero or not finite pixels is that of the worst band, `peak_snr` that of the best.
     """
 
     flags: int
@@ -42,15 +35,7 @@ class Quality:
 
 
 def flux_quality(planes: Mapping[str, Plane], bands: Iterable[str]) -> Quality:
-    """Judge the fluxes that a picture is drawn from.
-
-    Parameters
-    ----------
-    planes : mapping of str to ndarray, shape (height, width)
-        By band, as decoded.
-    bands : iterable of str
-        Those that are drawn.
-    """
+    """Judge the fluxes by band, shape (height, width), of which ``bands`` are drawn."""
     wanted = set(bands)
     present = [planes[band] for band in sorted(wanted) if band in planes]
     bad = [_bad_fraction(plane) for plane in present]
@@ -77,17 +62,8 @@ def peak_snr(plane: Plane) -> float | None:
     """Signal-to-noise ratio of the brightest 3×3 pixels in the middle eighth of a plane.
 
     The noise is that of single pixels, 1.4826 times the median absolute deviation from the
-    median over a grid of some 64×64 pixels, divided by 3.
-
-    Parameters
-    ----------
-    plane : ndarray, shape (height, width)
-        Fluxes; what is not finite counts as nothing.
-
-    Returns
-    -------
-    float or None
-        None where there is no noise to compare with.
+    median over a grid of some 64×64 pixels, divided by 3; None where there is none to compare with.
+    Fluxes that are not finite count as nothing.
     """
     step = max(1, min(plane.shape) // _SAMPLED)
     sample = plane[::step, ::step]
@@ -124,13 +100,8 @@ def darkness(colour: npt.NDArray[np.uint8], depth: int = 0) -> str:
     """Say so when a picture is black, white or of one shade nearly all over; else nothing.
 
     It is when in each colour all values but 1 in 1,000 lie within 16 of 255. Where all 16 bits of
-    a picture are shown they must not lie within 64: its upper bits may not be used.
-
-    Parameters
-    ----------
-    colour : ndarray, shape (height, width, 3)
-    depth : int
-        Of a picture of 16 bits, the bits that its data are said to fill; else 0.
+    a picture are shown they must not lie within 64: its upper bits may not be used. ``depth`` is 0,
+    or of a picture of 16 bits those that its data are said to fill.
     """
     limit = DARK_OF_16_BITS if depth == 16 else DARK
     # Of most pictures a sixteenth of the pixels tells as much.
@@ -140,12 +111,12 @@ def darkness(colour: npt.NDArray[np.uint8], depth: int = 0) -> str:
             return ""
     low, high = min(low for low, _ in spans), max(high for _, high in spans)
     shade = "black" if high < limit else "white" if low > 255 - limit else "of one shade"
-    told = f"nearly {shade} all over: its values lie between {low} and {high} of 255"
+    message = f"nearly {shade} all over: its values lie between {low} and {high} of 255"
     if not depth or shade == "white":
-        return told
+        return message
     filled = max(8, depth - 8 + high.bit_length())
     return (
-        f"{told}; its data fill {filled} of 16 bits: set depth to the bits that the survey's "
+        f"{message}; its data fill {filled} of 16 bits: set depth to the bits that the survey's "
         "pictures fill"
     )
 

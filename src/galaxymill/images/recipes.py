@@ -24,15 +24,9 @@ from galaxymill.stages import STAGE_VERSIONS
 class Recipe:
     """A registered recipe.
 
-    Attributes
-    ----------
-    settings : type
-        What it is told.
-    colour : callable or None
-        Draws planes of flux, see `galaxymill.images.colours`; None for images that are shown as
-        served.
-    version : int
-        To be raised when it draws differently: its images are then drawn again, no others.
+    ``colour`` draws planes of flux, see `galaxymill.images.colours`; None for images that are shown
+    as served. ``version`` is to be raised when it draws differently: its images are then drawn
+    again.
     """
 
     settings: type[RecipeSettings]
@@ -51,13 +45,7 @@ RECIPES = {
 
 
 def settings_of(domain: Mapping[str, Any]) -> RecipeSettings:
-    """Give the settings that images were made with.
-
-    Parameters
-    ----------
-    domain : mapping
-        See `galaxymill.images.render.domain`; its ``recipe`` must be one of `RECIPES`.
-    """
+    """Give the settings that images of a domain, see `domain`, were made with."""
     model = RECIPES[domain["recipe"]].settings
     return model.model_validate({k: v for k, v in domain.items() if k in model.model_fields})
 
@@ -72,15 +60,8 @@ WAYS_OUT = (
 def domain(name: str, recipe: str, settings: RecipeSettings) -> dict[str, Any]:
     """Say what kind of images these are: a model serves the domain that it was trained on.
 
-    Parameters
-    ----------
-    name : str
-        Of the survey or labelled set: where the pixels come from, unless the settings name an
-        ``origin``. Two sets of the same origin, recipe and settings are one domain.
-    recipe : str
-        A name of ``RECIPES``.
-    settings : RecipeSettings
-        Of that recipe.
+    ``name`` is of the survey or labelled set: where the pixels come from, unless the settings name
+    an ``origin``. Two sets of the same origin, recipe and settings are one domain.
     """
     return {
         "survey": settings.origin or name,

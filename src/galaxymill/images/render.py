@@ -20,7 +20,7 @@ from galaxymill.decoding.decode import (
     read_fits,
     read_raster,
 )
-from galaxymill.decoding.place import pixel_size, separation_arcsec
+from galaxymill.decoding.place import pixel_size
 from galaxymill.errors import UserError
 from galaxymill.images.colours import Rgb
 from galaxymill.images.encode import encode
@@ -38,6 +38,7 @@ from galaxymill.images.shape import Frame, differences, square
 from galaxymill.products import IMAGES
 from galaxymill.progress import progress
 from galaxymill.reasons import Reasons
+from galaxymill.sky.angles import separation_arcsec
 from galaxymill.storage.atomic import exclusive
 from galaxymill.storage.origin import Origin, is_made, read_record
 from galaxymill.storage.parquet import open_product, read_batches
@@ -53,20 +54,16 @@ logger = logging.getLogger("galaxymill")
 def render(
     cutouts: Path, out: Path, survey: str, recipe: str, settings: RecipeSettings, threads: int = 1
 ) -> None:
-    """Render the images of one partition.
+    """Render the images of one partition: one row per row of the cutouts, in their order.
 
     Parameters
     ----------
-    cutouts : Path
-        From `galaxymill.surveys.fetch.fetch`.
-    out : Path
-        The images: one row per row of the cutouts, in their order.
+    cutouts, out : Path
+        From `galaxymill.surveys.fetch.fetch`, and the images.
     survey : str
         Name of the survey, kept as the images' domain.
-    recipe : str
-        A name of `galaxymill.images.recipes.RECIPES`.
-    settings : RecipeSettings
-        Of that recipe.
+    recipe, settings : str, RecipeSettings
+        A name of `galaxymill.images.recipes.RECIPES`, and its settings.
     threads : int
         Galaxies that are drawn at a time; the product does not depend on it.
 
@@ -125,24 +122,15 @@ def _batch_rows(cutouts: Path) -> int:
 
 
 def image_row(cutout: Mapping[str, Any], recipe: str, settings: RecipeSettings) -> dict[str, Any]:
-    """Render one galaxy; whatever is wrong with it ends up in its flags.
+    """Render one galaxy to a row of `galaxymill.products.IMAGES`; faults end up in its flags.
 
-    Parameters
-    ----------
-    cutout : mapping
-        object_id, status and payload of its cutout; where they are known its reason, ra and dec
-        in degrees, and the size and pixel_scale that were asked for.
-    recipe, settings
-        As in `render`.
-
-    Returns
-    -------
-    dict
-        A row of `galaxymill.products.IMAGES`; there is no ``image`` when nothing could be drawn.
+    ``cutout`` has object_id, status and payload; where they are known its reason, ra and dec in
+    degrees, and the size and pixel_scale that were asked for. There is no ``image`` when nothing
+    could be drawn.
     """
     status, payload = cutout["status"], cutout["payload"]
-    told = cutout.get("reason") or ""
-    row: dict[str, Any] = {"object_id": cutout["object_id"], "reason": told}
+    reason = cutout.get("reason") or ""
+    row: dict[str, Any] = {"object_id": cutout["object_id"], "reason": reason}
     if status in _STATUS_FLAGS or not payload:
         return row | {"flags": flags.BITS[_STATUS_FLAGS.get(status, "invalid_payload")]}
     found = flags.BITS["invalid_payload"] if status == "invalid" else 0
@@ -150,13 +138,13 @@ def image_row(cutout: Mapping[str, Any], recipe: str, settings: RecipeSettings) 
         colour, said, measured = _draw(payload, recipe, settings, cutout)
     except PayloadError as error:
         names = ["invalid_payload", *(["truncated"] if error.truncated else [])]
-        return row | {"flags": flags.mask(names), "reason": _joined(told, str(error))}
+        return row | {"flags": flags.mask(names), "reason": _joined(reason, str(error))}
     saturated = saturated_fraction(colour)
     found |= flags.mask(said) | picture_flags(colour, saturated)
     return row | {
         "image": {"bytes": encode(colour, settings), "path": None},
         "flags": found | measured.pop("flags", 0),
-        "reason": _joined(told, *said.values()),
+        "reason": _joined(reason, *said.values()),
         "saturated_fraction": saturated,
         **measured,
     }
@@ -212,17 +200,14 @@ def _draw_fluxes(
     picture = colour(_seen(cutout, settings, frame), settings)
     if dark := darkness(picture):
         said["dark"] = f"{dark}; see the unit of the fluxes, and the recipe's settings"
-    return (
-        picture,
-        said,
-        {
-            "flags": quality.flags | (flags.BITS["off_centre"] if is_off else 0),
-            "bad_pixel_fraction": quality.bad_pixel_fraction,
-            "peak_snr": quality.peak_snr,
-            "centre_offset": offset,
-            "rotation": 0.0 if settings.reproject else residual_deg(cutout.place),
-        },
-    )
+    columns = {
+        "flags": quality.flags | (flags.BITS["off_centre"] if is_off else 0),
+        "bad_pixel_fraction": quality.bad_pixel_fraction,
+        "peak_snr": quality.peak_snr,
+        "centre_offset": offset,
+        "rotation": 0.0 if settings.reproject else residual_deg(cutout.place),
+    }
+    return picture, said, columns
 
 
 def _seen(cutout: FitsCutout, settings: FluxSettings, frame: Frame) -> dict[str, Any]:

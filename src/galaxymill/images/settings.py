@@ -17,7 +17,7 @@ _MOST = 1e12
 
 
 class RecipeSettings(Settings):
-    """What every recipe is told: the size and the format of the image."""
+    """Settings of every recipe: the size and the format of the image."""
 
     size: int = Field(424, ge=16, le=3000, description="width and height of the image in pixels")
     format: Literal["jpeg", "png", "webp"] = Field(
@@ -95,16 +95,16 @@ class LuptonSettings(RgbSettings):
 
 def _bands(*names: str) -> Any:
     """Make a field of one to three bands, with these for its default."""
-    told = "bands, blue to red: one is drawn grey; of two, green is the mean"
-    return Field(names, min_length=1, max_length=3, description=told)
+    description = "bands, blue to red: one is drawn grey; of two, green is the mean"
+    return Field(names, min_length=1, max_length=3, description=description)
 
 
 def _scales(*factors: float, note: str = "") -> Any:
     """Make a field of a factor a band, with these for its default."""
-    told = (
+    description = (
         "factors of the fluxes (nanomaggies) before asinh, one a band: larger shows fainter parts"
     )
-    return Field(factors, description=told + note)
+    return Field(factors, description=description + note)
 
 
 class AsinhSettings(FluxSettings):

@@ -45,21 +45,12 @@ def square(
     pixel: tuple[float, float] | None = None,
     fill: float = 0,
 ) -> npt.NDArray[Any]:
-    """Cut the middle out of an image, or pad it, so that it is square on the sky.
+    """Cut the middle out of an image, or pad it with ``fill``, so that it is square on the sky.
 
-    Parameters
-    ----------
-    pixels : ndarray, shape (height, width) or (height, width, 3)
-    shape : str
-        ``cut``, or ``pad`` with ``fill``.
-    pixel : tuple of float or None
-        Height and width of a pixel on the sky.
-
-    Returns
-    -------
-    ndarray
-        As many rows as columns, unless pixels are oval: resizing makes these square. Where the
-        middle lies between two pixels, the upper row and the left column is kept.
+    ``pixels`` has the shape (height, width) or (height, width, 3), ``pixel`` is the height and
+    width of one on the sky. There are as many rows as columns, unless pixels are oval: resizing
+    makes these square. Where the middle lies between two pixels, the upper row and the left column
+    is kept.
     """
     rows, columns = Frame(pixels.shape[0], pixels.shape[1], pixel).squared(shape)
     top, left = (pixels.shape[0] - rows) // 2, (pixels.shape[1] - columns) // 2
@@ -74,25 +65,20 @@ def square(
 def differences(frame: Frame, shape: Shape, asked: Mapping[str, Any]) -> dict[str, str]:
     """Say by flag how an image differs from the square that was asked for.
 
-    Parameters
-    ----------
-    frame, shape : Frame, str
-        The image, and how it is made square.
-    asked : mapping
-        ``size`` in pixels and ``pixel_scale`` in arcsec of its cutout; what is null or absent is
-        not compared. Nothing differs where the field is as large as was asked for, to 2 % or a
-        pixel: services spread it over the survey's own pixels.
+    ``asked`` has ``size`` in pixels and ``pixel_scale`` in arcsec of its cutout; what is null or
+    absent is not compared. Nothing differs where the field is as large as was asked for, to 2 % or
+    a pixel: services spread it over the survey's own pixels.
     """
     found: dict[str, str] = {}
     rows, columns = frame.squared(shape)
-    told = f"image is {frame.width}×{frame.height}"
+    about = f"image is {frame.width}×{frame.height}"
     if frame.oval and frame.pixel:
         up, across = frame.pixel
         found["not_square"] = f"pixels are {across:.3g}×{up:.3g} arcsec: drawn as square ones"
     elif frame.width != frame.height:
         outline = f"{columns}×{rows}"
         how = f"the middle {outline} is drawn" if shape == "cut" else f"padded to {outline}"
-        found["not_square"] = f"{told}, not square: {how}"
+        found["not_square"] = f"{about}, not square: {how}"
     size, scale = asked.get("size"), asked.get("pixel_scale")
     own = frame.pixel and frame.pixel[1]
     if own and size and scale:
@@ -100,7 +86,7 @@ def differences(frame: Frame, shape: Shape, asked: Mapping[str, Any]) -> dict[st
         if abs(columns * own - field) <= max(SCALE_TOLERANCE * field, own):
             return found
     if size and size != (max if shape == "pad" else min)(frame.width, frame.height):
-        found["size_differs"] = f"{told}, {size} asked for"
+        found["size_differs"] = f"{about}, {size} asked for"
     if own and scale and abs(own / scale - 1) > SCALE_TOLERANCE:
         found["scale_differs"] = f"pixels are {own:.4g} arcsec, {scale:.4g} asked for"
     return found

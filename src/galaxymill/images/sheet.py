@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from galaxymill import flags
 from galaxymill.errors import UserError
+from galaxymill.images.pixels import domain_of
 from galaxymill.images.recipes import settings_of
-from galaxymill.storage.origin import read_record
 from galaxymill.storage.parquet import read_batches
 
 if TYPE_CHECKING:
@@ -23,28 +23,11 @@ _GREY, _WHITE = (70, 70, 70), (255, 255, 255)
 
 
 def contact_sheet(products: Sequence[Path], out: Path, columns: int, most: int) -> int:
-    """Draw the first images of each product into one picture, product below product.
+    """Draw the first ``most`` images of each product into one picture, product below product.
 
-    Parameters
-    ----------
-    products : sequence of Path
-        Images products.
-    out : Path
-        A ``.png`` or ``.jpg``.
-    columns : int
-        Images side by side.
-    most : int
-        Images of each product; galaxies without one are drawn as an empty field, with their flags.
-
-    Returns
-    -------
-    int
-        Number of galaxies that are shown.
-
-    Raises
-    ------
-    UserError
-        When ``out`` is no picture's name, or what is given are no images products.
+    Galaxies without an image are drawn as an empty field, with their flags. Gives the number of
+    galaxies that are shown. Raises UserError when ``out`` is no ``.png`` or ``.jpg``, or what is
+    given are no images products.
     """
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise UserError(f"{out}: name a file that ends in .png or .jpg")
@@ -71,9 +54,7 @@ def contact_sheet(products: Sequence[Path], out: Path, columns: int, most: int) 
 
 
 def _title(path: Path) -> str:
-    kind: dict[str, Any] = read_record(path).origin.get("domain") or {}
-    if "recipe" not in kind:
-        raise UserError(f"{path}: holds no images; give products of render")
+    kind = domain_of(path)
     return f"{kind['survey']}: {kind['recipe']}, {settings_of(kind).size} pixels"
 
 
@@ -94,5 +75,5 @@ def _thumbnail(row: dict[str, Any]) -> "Image":
 def _caption(row: dict[str, Any]) -> str:
     # The picture's own font has no other letters.
     name = row["object_id"].encode("ascii", "replace").decode()
-    told = textwrap.wrap(", ".join(flags.names(row["flags"])), _LETTERS)
-    return "\n".join([name[:_LETTERS], *told[: _LINES - 1]])
+    lines = textwrap.wrap(", ".join(flags.names(row["flags"])), _LETTERS)
+    return "\n".join([name[:_LETTERS], *lines[: _LINES - 1]])

@@ -11,7 +11,8 @@ from galaxymill.planning.cutouts import Asked, count_cutouts
 from galaxymill.rates import ModelUse, Rates
 from galaxymill.reporting.tables import text_table
 from galaxymill.reporting.words import bytes_in_words, duration, number
-from galaxymill.surveys.base import Network, ServiceSettings
+from galaxymill.surveys.base import ServiceSettings
+from galaxymill.web.network import Network
 
 _IMAGE_BYTES_A_PIXEL = {"jpeg": 0.5, "webp": 1.5, "png": 2.0}
 """With room: of galaxies on dark sky in a JPEG of quality 90 it is 0.1 to 0.3."""

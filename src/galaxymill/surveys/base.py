@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Protocol, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from galaxymill.errors import UserError
 from galaxymill.settings import Names, Settings, spell
+from galaxymill.web.answer import Answer
+from galaxymill.web.network import MAX_ANSWER_BYTES, MAX_UNDER_WAY
 
 MAX_SIZE = 3000
-MAX_PAYLOAD_BYTES = 36_000_000
+MAX_PAYLOAD_BYTES = MAX_ANSWER_BYTES
 """3,000 pixels a side in one band, 1,730 in three. Into Parquet it takes ten times its size."""
-BATCH = 64
+BATCH = MAX_UNDER_WAY
 """Most galaxies under way at once: a killed job asks again for no more than these."""
 
 NANOMAGGY_ZERO_POINT = 22.5
@@ -24,79 +25,11 @@ _FLOAT_BYTES = 4
 _RGB_BYTES = 3
 
 
-class ServiceError(UserError):
-    """The service cannot be asked any further now; what has been fetched is kept."""
-
-
-class Network(Settings):
-    """How hard a service may be asked: operational, changing it fetches nothing again."""
-
-    requests_per_second: float = Field(
-        5.0, ge=1e-4, le=1e4, description="upper limit of requests a second"
-    )
-    connections: int = Field(4, ge=1, le=BATCH, description="requests under way at once")
-    jobs: int = Field(
-        1, ge=1, le=BATCH, description="jobs at once; each gets its share of rate and connections"
-    )
-    timeout_s: float = Field(60.0, gt=0, le=86400, description="time for one request, in seconds")
-    attempts: int = Field(5, ge=1, le=20, description="tries before a galaxy is given up")
-    stop_after: int = Field(
-        40,
-        ge=1,
-        description="failures in a row (5xx, no answer, or no image) after which a job stops",
-    )
-    max_failed: float = Field(
-        0.5,
-        ge=0,
-        le=1,
-        description="share of a partition's galaxies that may be failed or invalid; with more the "
-        "job fails, and a rerun asks for them again; 1: all may be",
-    )
-    contact: str = Field(
-        "",
-        pattern=r"^[^\x00-\x1f\x7f]*$",
-        description="address for the service's operators, in the User-Agent",
-    )
-
-    @model_validator(mode="after")
-    def _a_connection_each(self) -> Self:
-        if self.jobs > self.connections:
-            raise ValueError(f"jobs ({self.jobs}) must not exceed connections ({self.connections})")
-        return self
-
-    def share(self) -> "Network":
-        """Limits of one of ``jobs`` jobs."""
-        return self.model_copy(
-            update={
-                "requests_per_second": self.requests_per_second / self.jobs,
-                "connections": self.connections // self.jobs,
-                "jobs": 1,
-            }
-        )
-
-    def limit_flags(self) -> str:
-        """Spell the limits as ``--network`` flags."""
-        return self._flags("--network", set(type(self).model_fields))
-
-
-PixelScale = Annotated[float, Field(ge=1e-4, le=60)]
-
-
-def _plain_address(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.username is not None:
-        raise ValueError("must hold no user or password; they come from the environment")
-    if not parts.hostname or (parts.port or 0) < 0:
-        raise ValueError("must name a host")
-    return url
-
-
-Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$"), AfterValidator(_plain_address)]
-"""Address of a service, without secrets."""
+PixelScale = Annotated[float, Field(ge=1e-4, le=60)] | Literal["gz_decals"]
 
 
 class ServiceSettings(Settings):
-    """What every service is told: how the cutouts are to be cut.
+    """Settings of every service: how the cutouts are to be cut.
 
     Attributes
     ----------
@@ -107,11 +40,11 @@ class ServiceSettings(Settings):
         Whether a galaxy is found by where it is on the sky; else by ``file_loc``.
     """
 
-    operational: ClassVar[frozenset[str]] = frozenset({"footprint"})
+    operational: ClassVar[frozenset[str]] = frozenset({"footprint", "server"})
     files: ClassVar[frozenset[str]] = frozenset({"footprint"})
     asks_by_position: ClassVar[bool] = True
 
-    pixel_scale: PixelScale | Literal["gz_decals"] = Field(
+    pixel_scale: PixelScale = Field(
         0.262,
         description="arcsec per pixel, or 'gz_decals': by the galaxy's Petrosian radii as in "
         "Galaxy Zoo DECaLS",
@@ -192,18 +125,9 @@ class ServiceSettings(Settings):
 class Target:
     """One galaxy to cut out.
 
-    Attributes
-    ----------
-    object_id : str
-        Key of the galaxy.
-    ra, dec : float
-        ICRS position in degrees; NaN where the catalogue has no positions.
-    pixel_scale : float
-        In arcsec per pixel; 0 where any will do.
-    size : int
-        Width and height in pixels; 0 where any will do.
-    file_loc : str
-        Path of the image on disk, for the service ``files``, or a line a band; else empty.
+    The ICRS position is in degrees, NaN where the catalogue has none. ``pixel_scale`` is in arcsec
+    per pixel, ``size`` is width and height in pixels; 0 where any will do. ``file_loc`` is the path
+    of the image on disk, for the service ``files``, or a line a band; else empty.
     """
 
     object_id: str
@@ -213,27 +137,18 @@ class Target:
     size: int
     file_loc: str = ""
 
+    def radec(self) -> dict[str, str]:
+        """Spell the position, to a third of a milliarcsecond."""
+        return {"ra": f"{self.ra:.7f}", "dec": f"{self.dec:.7f}"}
+
 
 @dataclass(frozen=True)
 class Cutout:
     """What became of one target; a row of the cutouts product.
 
-    Attributes
-    ----------
-    target : Target
-        What was asked for.
-    status : str
-        One of `galaxymill.products.CUTOUT_STATUSES`.
-    payload : bytes or None
-        As served; kept for ``ok`` and ``partial``, and for ``invalid`` so that it can be looked at.
-    http_status : int or None
-        The last one received.
-    reason : str
-        Why the status is not ``ok``.
-    url : str
-        What was asked, without server and secrets.
-    fetched_at : datetime or None
-        When the answer came.
+    ``status`` is one of `galaxymill.products.CUTOUT_STATUSES`, and ``reason`` says why it is not
+    ``ok``. The ``payload`` is as served; it is kept for ``ok`` and ``partial``, and for ``invalid``
+    so that it can be looked at. ``url`` is what was asked, without server and secrets.
     """
 
     target: Target
@@ -243,6 +158,19 @@ class Cutout:
     reason: str = ""
     url: str = ""
     fetched_at: datetime | None = None
+
+
+def cutout_of(answer: Answer, target: Target, status: str = "", reason: str = "") -> Cutout:
+    """Make an answer the cutout of ``target``, by its verdict unless a status is given.
+
+    Only the bytes of images are kept, and those of a service that sends the same wrong ones
+    again, to look at.
+    """
+    if not status:
+        status, reason = answer.verdict.status, answer.verdict.reason
+    kept = answer.payload if status not in ("no_coverage", "failed") and not answer.cut else b""
+    when = answer.fetched_at
+    return Cutout(target, status, kept or None, answer.http_status, reason, answer.url, when)
 
 
 class Service(Protocol):

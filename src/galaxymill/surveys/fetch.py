@@ -19,13 +19,14 @@ from galaxymill.progress import progress
 from galaxymill.storage.atomic import exclusive
 from galaxymill.storage.origin import Origin, content_digest, is_made, read_record
 from galaxymill.storage.parquet import open_product, read_batches
-from galaxymill.surveys.base import BATCH, Cutout, Network, ServiceError, ServiceSettings, Target
-from galaxymill.surveys.follower import Follower, written_beside
+from galaxymill.surveys.base import BATCH, Cutout, ServiceSettings, Target
 from galaxymill.surveys.footprint import screen
+from galaxymill.surveys.ordered_reader import OrderedReader, written_beside
 from galaxymill.surveys.outcome import refuse_losses
 from galaxymill.surveys.part_file import PartFile, open_part
 from galaxymill.surveys.pixel_scale import pixel_scale_and_size, require_known
 from galaxymill.surveys.registry import SERVICES
+from galaxymill.web.network import Network, ServiceError
 
 _GROUP_BYTES = 8_000_000
 _TARGET_COLUMNS = ["object_id", "ra", "dec", "petro_r50", "petro_r90", "file_loc"]
@@ -41,14 +42,10 @@ def fetch(tile: Path, out: Path, service: str, settings: ServiceSettings, networ
 
     Parameters
     ----------
-    tile : Path
-        Tile of the catalogue.
-    out : Path
-        The cutouts: one row per row of the tile, in its order, whatever became of it.
-    service : str
-        A name of `galaxymill.surveys.registry.SERVICES`.
-    settings : ServiceSettings
-        Of that service.
+    tile, out : Path
+        Tile of the catalogue, and its cutouts: a row for each of its rows, in its order.
+    service, settings : str, ServiceSettings
+        A name of `galaxymill.surveys.registry.SERVICES`, and its settings.
     network : Network
         Limits, of which this job takes its share; they do not change the product.
 
@@ -68,8 +65,8 @@ def fetch(tile: Path, out: Path, service: str, settings: ServiceSettings, networ
             with open_part(out, origin.to_dict()) as part:
                 if len(part):
                     logger.info("fetch %s: %d galaxies are here already", tile.stem, len(part))
-                follower = Follower(part, targets(tile, settings))
-                with written_beside(partial(write_cutouts, out, origin), follower):
+                reader = OrderedReader(part, targets(tile, settings))
+                with written_beside(partial(write_cutouts, out, origin), reader):
                     collect(part, tile, service, settings, network.share())
                     refuse_losses(part, asked_for(tile, service, settings), network.max_failed)
                 counts = Counter(part.statuses())
@@ -129,14 +126,8 @@ def collect(
 ) -> None:
     """Ask for every galaxy that the part file has not, and keep the answers as they come.
 
-    Parameters
-    ----------
-    part : PartFile
-        Where answers are kept.
-    tile, service, settings, network
-        As for `fetch`.
-    wanted : collection of str, optional
-        Galaxies that are asked for again; by default all of the tile, for the first time.
+    ``wanted`` are galaxies that are asked for again; by default all of the tile, for the first
+    time. The others are as for `fetch`.
     """
     total = (pq.read_metadata(tile).num_rows if wanted is None else len(wanted)) - len(part)
     if not total:
@@ -198,19 +189,15 @@ def write_cutouts(out: Path, origin: Origin, cutouts: Iterable[Cutout]) -> None:
 
 
 def _row(cutout: Cutout) -> dict[str, Any]:
+    target, payload = cutout.target, cutout.payload
     return {
-        "object_id": cutout.target.object_id,
-        "ra": _known(cutout.target.ra),
-        "dec": _known(cutout.target.dec),
-        "status": cutout.status,
-        "http_status": cutout.http_status,
-        "reason": cutout.reason,
-        "payload": cutout.payload,
-        "sha256": sha256(cutout.payload).hexdigest() if cutout.payload else None,
-        "fetched_at": cutout.fetched_at,
-        "url": cutout.url,
-        "pixel_scale": cutout.target.pixel_scale or None,
-        "size": cutout.target.size or None,
+        **vars(cutout),
+        "object_id": target.object_id,
+        "ra": _known(target.ra),
+        "dec": _known(target.dec),
+        "sha256": sha256(payload).hexdigest() if payload else None,
+        "pixel_scale": target.pixel_scale or None,
+        "size": target.size or None,
     }
 
 

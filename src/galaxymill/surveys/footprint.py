@@ -118,19 +118,11 @@ def _corners(path: Path) -> list[Degrees]:
 
 
 def load_footprint(path: Path) -> Footprint:
-    """Read a footprint.
+    """Read a footprint: a MOC (``.fits``, ``.json``), or a table of bricks.
 
-    Parameters
-    ----------
-    path : Path
-        A MOC (``.fits``, ``.json``), or a table of bricks (``.fits``, ``.csv``, ``.parquet``)
-        with the columns ra1, ra2, dec1, dec2 in degrees, as the Legacy Surveys publish
-        (those of a release: ``survey-bricks`` alone names the bricks of the whole sky).
-
-    Raises
-    ------
-    UserError
-        When it is none of these.
+    Bricks (``.fits``, ``.csv``, ``.parquet``) have the columns ra1, ra2, dec1, dec2 in degrees, as
+    the Legacy Surveys publish (those of a release: ``survey-bricks`` alone names the bricks of the
+    whole sky). Raises UserError when it is none of these.
     """
     require_file(path)
     if path.stat().st_size > _MAX_BYTES:

@@ -1,4 +1,4 @@
-"""What became of a partition's galaxies: told with reasons, and refused when too many are lost."""
+"""What became of a partition's galaxies: with reasons, and refused when too many are lost."""
 
 import logging
 import re
@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable
 
 from galaxymill.reasons import Reasons
-from galaxymill.surveys.base import ServiceError
 from galaxymill.surveys.footprint import OUTSIDE
 from galaxymill.surveys.part_file import PartFile
+from galaxymill.web.network import ServiceError
 
 _FEW = 8
 """Of fewer galaxies a share says little, unless no word came of any of them."""
@@ -19,24 +19,18 @@ logger = logging.getLogger("galaxymill")
 
 
 def refuse_losses(part: PartFile, what: str, max_failed: float) -> None:
-    """Fail the job when too many of its galaxies could not be had; tell of the others.
+    """Fail the job when too many of its galaxies could not be had; log the others.
 
-    Parameters
-    ----------
-    part : PartFile
-        All answers; those that are refused are forgotten, so that a rerun asks again for them.
-    what : str
-        Who was asked for what, for the messages.
-    max_failed : float
-        Share of galaxies that may be ``failed`` or ``invalid``, or whose own file is missing;
-        others that are ``no_coverage`` are left out. Where fewer than eight remain, they must also
-        be more than this share of all, none may have been had, and one at least is not
-        ``invalid``: a service that sends pictures, if no good ones, is at work.
+    Lost are those that are ``failed`` or ``invalid``, or whose own file is missing; others that are
+    ``no_coverage`` are left out. ``max_failed`` is the share that may be lost. Where fewer than
+    eight remain, it must also be more than this share of all, none may have been had, and one at
+    least is not ``invalid``: a service that sends pictures, if no good ones, is at work.
 
     Raises
     ------
     ServiceError
-        Says how many, why, and what to do.
+        Says how many, why, and what to do. Those that are lost are forgotten, so that a rerun asks
+        for them again.
     """
     lost = [key for key, *outcome in part.outcomes() if _is_lost(*outcome)]
     counts, total = Counter(part.statuses()), len(part)
@@ -56,13 +50,13 @@ def refuse_losses(part: PartFile, what: str, max_failed: float) -> None:
     if lost:
         logger.warning(message)
     if total and counts["no_coverage"] == total:
-        told = f"{what}: all {total} galaxies are no_coverage: {_why(part, lambda *_: True)}"
+        warning = f"{what}: all {total} galaxies are no_coverage: {_why(part, lambda *_: True)}"
         if not all(reason.startswith(OUTSIDE) for _, _, reason in part.outcomes()):
-            told += (
+            warning += (
                 ". Has the survey really not been here? If what is asked for is misspelled there "
                 "is nothing anywhere; a footprint would settle such galaxies without a request"
             )
-        logger.warning(told)
+        logger.warning(warning)
 
 
 def _is_lost(status: str, reason: str) -> bool:

@@ -22,8 +22,9 @@ from galaxymill.decoding.decode import (
     is_fits,
 )
 from galaxymill.decoding.hdus import MAX_HDUS, Hdu, is_auxiliary, list_hdus, unpack
-from galaxymill.decoding.place import locate, separation_arcsec
+from galaxymill.decoding.place import locate
 from galaxymill.reasons import some
+from galaxymill.sky.angles import separation_arcsec
 from galaxymill.surveys.base import MAX_PAYLOAD_BYTES
 from galaxymill.surveys.mosaics.mosaic import Plane, stack
 
@@ -48,12 +49,12 @@ _APART_PIXELS = 0.5
 class Found:
     """A galaxy's cutout: its file as it stands, unpacked, or one made of its files.
 
-    ``lacking`` says which bands are not there, ``told`` which band has another name in the files.
+    ``lacking`` says which bands are not there, ``renamed`` which have another name in the files.
     """
 
     payload: bytes
     lacking: str = ""
-    told: str = ""
+    renamed: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,11 +94,10 @@ def as_cutout(
     Raises
     ------
     PayloadError
-        When a file is damaged or too large, or it is not known which band is which; the message
-        lists what there is.
+        When a file is damaged or too large, or it is not known which band is which.
     """
     planes: dict[str, Plane] = {}
-    told: list[str] = []
+    renamed: list[str] = []
     seen: list[str] = []
     for band, packed in files.items():
         payload = unpack(io.BytesIO(packed), MAX_PAYLOAD_BYTES).read()
@@ -113,12 +113,12 @@ def as_cutout(
         except PayloadError as error:
             where = f"file of band {band}: " if band else ""
             raise PayloadError(f"{where}{error}", error.truncated) from error
-        told += [f"{name} is {source}" for name, source in chosen.items() if name != str(source)]
+        renamed += [f"{name} is {source}" for name, source in chosen.items() if name != str(source)]
         seen += [str(source) for source in sources]
     _require_same_pixels(planes)
     absent = [band for band in bands if band not in planes]
     lacking = f"no band {', '.join(absent)}; in the files: {some(seen)}" if absent else ""
-    return Found(stack(planes, bands, None), lacking, ", ".join(told))
+    return Found(stack(planes, bands, None), lacking, ", ".join(renamed))
 
 
 def _require_end(hdus: Sequence[Hdu], payload: bytes) -> None:

@@ -35,13 +35,7 @@ class PartFile:
         return ((key, status, why) for key, (_, status, why) in self._places.items())
 
     def add(self, cutout: Cutout) -> None:
-        """Keep one cutout, at once.
-
-        Raises
-        ------
-        UserError
-            When the disk takes no more; what was kept before stays.
-        """
+        """Keep one cutout, at once; raises UserError when the disk takes no more."""
         # Not dataclasses.asdict: its deep copies took a seventh of the stage's time.
         time = cutout.fetched_at
         plain = vars(cutout) | {
@@ -98,21 +92,8 @@ class PartFile:
 def open_part(product: Path, key: Mapping[str, Any]) -> Iterator[PartFile]:
     """Open the part file of a product; it is removed when the block ends well.
 
-    Parameters
-    ----------
-    product : Path
-        The finished product's path; the caller holds its lock.
-    key : mapping
-        Plain JSON that says what is asked for; what was kept for another request is dropped.
-
-    Yields
-    ------
-    PartFile
-
-    Raises
-    ------
-    UserError
-        When the disk takes no more.
+    The caller holds the lock of ``product``. ``key`` is plain JSON that says what is asked for;
+    what was kept for another request is dropped. Raises UserError when the disk takes no more.
     """
     with open_records(product, key) as records:
         yield PartFile(records)

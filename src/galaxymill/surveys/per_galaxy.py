@@ -1,16 +1,22 @@
 """What services have in common that are asked over HTTP, most of them galaxy by galaxy."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
-from galaxymill.surveys.base import Cutout, Network, ServiceSettings, Target
-from galaxymill.surveys.http import Http
+from galaxymill.surveys.base import Cutout, ServiceSettings, Target
+from galaxymill.surveys.mosaics.mosaic import Plane
+from galaxymill.web.answer import Answer, Verdict
+from galaxymill.web.http import Http
+from galaxymill.web.network import Network
 
 
 class HttpService:
-    """A service with a client, ``_http``, which is closed with it."""
+    """A service with a client, ``_http``, which is closed with it; ``options`` are of `Http`."""
 
-    _http: Http
+    def __init__(self, settings: ServiceSettings, network: Network, **options: Any) -> None:
+        self._settings = settings
+        self._http = Http(network, getattr(settings, "server", ""), **options)
 
     def close(self) -> None:
         """Close the connections."""
@@ -18,26 +24,39 @@ class HttpService:
 
 
 class PerGalaxyService(HttpService, ABC):
-    """Ask for each galaxy by itself, as many at once as there are connections.
-
-    Parameters
-    ----------
-    settings : ServiceSettings
-        Tell which ``server`` is asked, and how large a cutout is.
-    network : Network
-        The limits.
-    """
+    """Ask for each galaxy by itself, as many at once as there are connections."""
 
     def __init__(self, settings: ServiceSettings, network: Network) -> None:
-        self._settings = settings
-        server = getattr(settings, "server", "")
-        self._http = Http(network, server, max_bytes=settings.most_bytes())
+        super().__init__(settings, network, max_bytes=settings.most_bytes())
 
     def fetch(self, targets: Iterable[Target]) -> Iterator[Cutout]:
         """Answer every target, as the answers come."""
         bytes_each = self._settings.payload_bytes(self._settings.size)
-        return self._http.each(self._cutout, targets, bytes_each)
+        return self._http.map_bounded(self._cutout, targets, bytes_each)
 
     @abstractmethod
     def _cutout(self, target: Target) -> Cutout:
         """Ask for one galaxy, and judge what comes."""
+
+
+def ask_by_band(
+    asks: Mapping[str, Callable[..., Answer]], read: Callable[[bytes, str], Plane | None]
+) -> tuple[dict[str, Plane], Answer, str]:
+    """Ask for one galaxy band by band; the first band that fails or is invalid ends it.
+
+    ``read`` makes a plane of an answer's bytes, None when they are empty here, and raises
+    PayloadError when they are not what was asked for. Gives the planes, the last answer, and the
+    reason, with its band, when that is no good; else an empty one.
+    """
+    planes: dict[str, Plane] = {}
+    for band, ask in asks.items():
+
+        def judge(answer: Answer, band: str = band) -> Verdict:
+            if (plane := read(answer.payload, band)) is not None:
+                planes[band] = plane
+            return Verdict("ok")
+
+        answer = ask(judge=judge)
+        if answer.verdict.status not in ("ok", "no_coverage"):
+            return planes, answer, f"band {band}: {answer.verdict.reason}"
+    return planes, answer, ""

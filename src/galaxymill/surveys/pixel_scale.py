@@ -23,11 +23,8 @@ _MIN_SIZE = 16
 def require_known(tile: Path, columns: Collection[str], settings: ServiceSettings) -> None:
     """See that a tile has the positions and radii that its cutouts are made by.
 
-    Raises
-    ------
-    UserError
-        When ``pixel_scale`` is ``gz_decals`` and a radius is absent, or when the service or a
-        footprint needs positions, which are null.
+    Raises UserError when ``pixel_scale`` is ``gz_decals`` and a radius is absent, or when the
+    service or a footprint needs positions, which are null.
     """
     why_positions = settings.why_positions
     if why_positions and not has_positions(tile):
@@ -46,26 +43,13 @@ def require_known(tile: Path, columns: Collection[str], settings: ServiceSetting
 def pixel_scale_and_size(
     petro_r50: float | None, petro_r90: float | None, settings: ServiceSettings
 ) -> tuple[float, int]:
-    """Give the pixel scale and size of one galaxy's cutout.
+    """Give the pixel scale (arcsec) and size (pixels, 16 to 3000) of one galaxy's cutout.
 
     With ``pixel_scale: gz_decals`` the field is that of Galaxy Zoo DECaLS (Walmsley+22, 2.2):
     424 pixels of ``max(min(0.04·r50, 0.02·r90), 0.1)`` arcsec. It is spread over the configured
     size, unless that would be finer than the survey's own 0.262 arcsec: then it is cut at that
-    scale, with fewer pixels.
-
-    Parameters
-    ----------
-    petro_r50, petro_r90 : float or None
-        Petrosian radii in arcsec; a galaxy without them gets the smallest field.
-    settings : ServiceSettings
-        ``pixel_scale`` and ``size``.
-
-    Returns
-    -------
-    pixel_scale : float
-        Arcsec per pixel.
-    size : int
-        Width and height in pixels, 16 to 3000.
+    scale, with fewer pixels. Petrosian radii are in arcsec; a galaxy without them gets the
+    smallest field.
     """
     if settings.pixel_scale != "gz_decals":
         return settings.pixel_scale, settings.size
@@ -78,16 +62,7 @@ def pixel_scale_and_size(
 def cutout_sizes(r50: Floats, r90: Floats, settings: ServiceSettings) -> Sizes:
     """Give the sizes of many galaxies' cutouts, as `pixel_scale_and_size` gives each.
 
-    Parameters
-    ----------
-    r50, r90 : ndarray, shape (n,)
-        Petrosian radii in arcsec; NaN where there is none.
-    settings : ServiceSettings
-        With ``pixel_scale: gz_decals``.
-
-    Returns
-    -------
-    ndarray, shape (n,), int64
+    Petrosian radii in arcsec, NaN where there is none, and the sizes have the shape (n,).
     """
     field_arcsec = _fields_arcsec(r50, r90)
     native = np.clip(np.round(field_arcsec / NATIVE_PIXEL_SCALE), _MIN_SIZE, MAX_SIZE)

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-from galaxymill.surveys.base import Network, Service, ServiceSettings
+from galaxymill.surveys.base import Service, ServiceSettings
 from galaxymill.surveys.services import (
     euclid,
     files,
@@ -17,27 +17,18 @@ from galaxymill.surveys.services import (
     simulated,
     tiles,
 )
-
-S = TypeVar("S", bound=ServiceSettings)
+from galaxymill.web.network import Network
 
 
 @dataclass(frozen=True)
-class Entry(Generic[S]):
-    """A registered service.
+class Entry:
+    """A registered service: its settings, and what makes it from these and the network limits."""
 
-    Attributes
-    ----------
-    settings : type
-        Its settings; a key of the config that it does not know is refused.
-    open : callable
-        Makes the service from its settings and the network limits.
-    """
-
-    settings: type[S]
-    open: Callable[[S, Network], Service]
+    settings: type[ServiceSettings]
+    open: Callable[[Any, Network], Service]
 
 
-SERVICES: dict[str, Entry[Any]] = {
+SERVICES: dict[str, Entry] = {
     "euclid": Entry(euclid.EuclidSettings, euclid.EuclidService),
     "files": Entry(files.FilesSettings, lambda settings, _: files.FilesService(settings)),
     "hips2fits": Entry(hips2fits.Hips2FitsSettings, hips2fits.Hips2FitsService),

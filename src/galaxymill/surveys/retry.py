@@ -10,9 +10,10 @@ from galaxymill.errors import UserError
 from galaxymill.storage.atomic import exclusive
 from galaxymill.storage.origin import read_record
 from galaxymill.storage.parquet import read_batches
-from galaxymill.surveys.base import BATCH, Cutout, Network, ServiceSettings, Target
+from galaxymill.surveys.base import BATCH, Cutout, ServiceSettings, Target
 from galaxymill.surveys.fetch import collect, cutouts_origin, write_cutouts
 from galaxymill.surveys.part_file import PartFile, open_part
+from galaxymill.web.network import Network
 
 RETRIED = ("failed", "invalid", "no_coverage", "partial")
 
@@ -31,17 +32,9 @@ def retry_failed(
 
     What follows from a replaced product runs again when the workflow is next run. A galaxy that
     fails now, or is what it was, keeps its row, and so does a partial one that is not whole now; a
-    product without any other is left untouched.
-
-    Parameters
-    ----------
-    tile, out : Path
-        One tile and its cutouts, or the folder of the tiles and that of their cutouts.
-    service, settings, network
-        As for `galaxymill.surveys.fetch.fetch`; service and settings must be those that the
-        products were made with.
-    statuses : collection of str
-        Of ``failed``, ``invalid``, ``no_coverage`` and ``partial``.
+    product without any other is left untouched. ``tile`` and ``out`` are one tile and its cutouts,
+    or the folders of both; the others are as for `galaxymill.surveys.fetch.fetch`, as the products
+    were made.
 
     Raises
     ------
@@ -103,8 +96,8 @@ def _retry_one(
             new = {key for key, now, _ in part.outcomes() if _is_better(now, before[key])}
             if new:
                 write_cutouts(out, origin, _merged(out, part, new))
-    told = (tile.stem, len(new), len(before), " or ".join(asked))
-    logger.info("fetch %s: %d of %d %s galaxies could be had", *told)
+    counts = f"{len(new)} of {len(before)} {' or '.join(asked)} galaxies"
+    logger.info("fetch %s: %s could be had", tile.stem, counts)
     return bool(new)
 
 

@@ -7,7 +7,7 @@ and cannot tell an archive that was cut off between two members from one that ha
 import tarfile
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _BLOCK = 512
 _REGULAR = {tarfile.REGTYPE, tarfile.AREGTYPE}
@@ -20,16 +20,10 @@ class ArchiveError(ValueError):
     """Bytes that are no tar archive, or not a whole one."""
 
 
-@dataclass(frozen=True)
-class Member:
-    """One member of an archive.
+class Member(NamedTuple):
+    """One member of an archive: its name, only to be compared, never a path to open.
 
-    Attributes
-    ----------
-    name : str
-        As it stands in the archive; only to be compared, never a path to open.
-    content : bytes or None
-        None when it is larger than allowed, or no regular file.
+    ``content`` is None when it is larger than allowed, or no regular file.
     """
 
     name: str
@@ -39,23 +33,10 @@ class Member:
 def read_members(
     pieces: Iterable[bytes], max_bytes: int, max_members: int, timeout_s: float
 ) -> Iterator[Member]:
-    """Give the members of an uncompressed archive as they come.
+    """Give the members of an uncompressed archive as they come, but directories and headers.
 
-    Parameters
-    ----------
-    pieces : iterable of bytes
-        The archive, in pieces of any size.
-    max_bytes : int
-        Larger members are passed over.
-    max_members : int
-        Of all kinds, directories and extended headers included.
-    timeout_s : float
-        Time for one member.
-
-    Yields
-    ------
-    Member
-        Everything but directories and extended headers.
+    Members of more than ``max_bytes`` are passed over; ``max_members`` counts all kinds. Each must
+    come within ``timeout_s``.
 
     Raises
     ------
@@ -65,7 +46,7 @@ def read_members(
     """
     source = _Source(pieces, timeout_s)
     for _ in range(max_members):
-        block = source.read(_BLOCK)
+        block = b"".join(source.take(_BLOCK))
         if not any(block):
             return
         try:
@@ -75,12 +56,10 @@ def read_members(
         if info.size < 0:
             raise ArchiveError("not a tar archive")
         length = 0 if info.type in _WITHOUT_DATA else -(-info.size // _BLOCK) * _BLOCK
-        if info.type in _REGULAR and info.size <= max_bytes:
-            yield Member(info.name, source.read(length)[: info.size])
-        else:
-            source.skip(length)
-            if info.type not in _NO_MEMBERS:
-                yield Member(info.name, None)
+        kept = info.type in _REGULAR and info.size <= max_bytes
+        content = b"".join(part for part in source.take(length) if kept)
+        if info.type not in _NO_MEMBERS:
+            yield Member(info.name, content[: info.size] if kept else None)
     raise ArchiveError(f"more than {max_members} members")
 
 
@@ -91,26 +70,15 @@ class _Source:
         self._pieces, self._timeout_s = iter(pieces), timeout_s
         self._rest = b""
 
-    def read(self, count: int) -> bytes:
-        return b"".join(self._take(count))
-
-    def skip(self, count: int) -> None:
-        for _ in self._take(count):
-            pass
-
-    def _take(self, count: int) -> Iterator[bytes]:
+    def take(self, count: int) -> Iterator[bytes]:
         deadline = time.monotonic() + self._timeout_s
         while count > 0:
-            if not self._rest:
-                self._rest = self._next()
+            if not self._rest and (piece := next(self._pieces, None)) is not None:
+                self._rest = piece
+            elif not self._rest:
+                raise ArchiveError("the archive ends too early")
             part, self._rest = self._rest[:count], self._rest[count:]
             count -= len(part)
             yield part
             if time.monotonic() > deadline:
                 raise ArchiveError("the archive comes too slowly")
-
-    def _next(self) -> bytes:
-        try:
-            return next(self._pieces)
-        except StopIteration:
-            raise ArchiveError("the archive ends too early") from None

@@ -1,14 +1,21 @@
 """Is what the service sent the cutout that was asked for? HTTP 200 does not say so."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from galaxymill.decoding.decode import FitsCutout, PayloadError, is_fits, read_fits, read_samples
-from galaxymill.decoding.place import separation_arcsec
+from galaxymill.decoding.decode import (
+    FitsCutout,
+    PayloadError,
+    is_fits,
+    read_fits,
+    read_raster,
+    read_samples,
+)
+from galaxymill.sky.angles import separation_arcsec
 from galaxymill.surveys.base import Target
+from galaxymill.web.answer import Judge, Verdict
 
 CENTRE_TOLERANCE_PIXELS = 0.5
 CUT_TOLERANCE_PIXELS = 0.75
@@ -16,39 +23,8 @@ CUT_TOLERANCE_PIXELS = 0.75
 MAX_FLUX = 1e8
 """In one pixel, nanomaggies: a star of magnitude 2.5. Detectors saturate long before; damaged or
 byte-swapped numbers do not."""
-
 MAX_HOLES = 0.01
 """Share of a band's pixels that may be not finite: some dead ones, no edge of a survey."""
-
-
-_MAGIC = (b"SIMPLE  =", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF")
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What one answer means for its galaxy.
-
-    Attributes
-    ----------
-    status : str
-        Of `galaxymill.products.CUTOUT_STATUSES`.
-    reason : str
-        Why it is not ``ok``.
-    truncated : bool
-        Whether the bytes end before their image does: another try may bring all of it.
-    refused : bool
-        Whether the service has understood, and says no: another try brings the same.
-    """
-
-    status: str
-    reason: str = ""
-    truncated: bool = False
-    refused: bool = False
-
-
-def begins_as_image(payload: bytes) -> bool:
-    """Tell FITS, JPEG, PNG and WebP, whole or not, from text and other bytes by their magic."""
-    return payload.startswith(_MAGIC)
 
 
 def check_payload(
@@ -69,10 +45,9 @@ def check_payload(
         What was asked for; None when position and size are not to be checked.
     bands : sequence of str or None
         Bands a FITS cutout in nanomaggies must hold; None when bands and unit are not known.
-    tolerance_pixels : float
-        How far the middle of a FITS cutout may be from the target.
-    scale_tolerance : float
-        How far its pixel scale may be from the target's, as a share; by default any will do.
+    tolerance_pixels, scale_tolerance : float
+        How far its middle may be from the target, and its pixel scale, as a share, from the
+        target's.
     max_holes : float
         Share of a band's pixels that may be not finite; 1 for who knows where its images end.
 
@@ -92,59 +67,79 @@ def check_payload(
     try:
         if is_fits(payload):
             cutout = read_fits(payload)
-            verdict = _check_fits(cutout, target, bands, tolerance_pixels, scale_tolerance)
-            return _check_holes(cutout, max_holes) if verdict.status == "ok" else verdict
+            if target is not None:
+                _require_place(cutout, target, tolerance_pixels, scale_tolerance)
+            return _check_planes(cutout, bands, max_holes)
         if bands is not None:
             return Verdict("invalid", "not a FITS file")
         image = read_samples(payload)
+        if image.min() == image.max():
+            return Verdict("invalid", "every pixel has the same value")
+        if target is not None:
+            _require_size("image is {}", image.shape, target)
     except PayloadError as error:
         return Verdict("invalid", str(error), error.truncated)
-    if image.min() == image.max():
-        return Verdict("invalid", "every pixel has the same value")
-    if target is not None and image.shape[:2] != (target.size, target.size):
-        return Verdict("invalid", f"image is {image.shape[1]}×{image.shape[0]}, not {target.size}")
     return Verdict("ok")
 
 
-def _check_fits(
-    cutout: FitsCutout,
-    target: Target | None,
-    bands: Sequence[str] | None,
-    tolerance_pixels: float,
-    scale_tolerance: float,
-) -> Verdict:
-    if target is not None:
-        height, width = next(iter(cutout.planes.values())).shape
-        if (height, width) != (target.size, target.size):
-            return Verdict("invalid", f"cutout is {width}×{height} pixels, not {target.size}")
-        place, off = cutout.place, np.nan
-        if place is not None:
-            away = separation_arcsec(place.ra, place.dec, target.ra, target.dec)
-            off = away / place.pixel_scale
-        if not off <= tolerance_pixels:
-            return Verdict("invalid", f"centre is {off:.1f} pixels from the galaxy")
-        scale = cutout.pixel_scale or 0.0
-        if abs(scale / target.pixel_scale - 1) > scale_tolerance:
-            asked = f"not {target.pixel_scale:.4g}"
-            return Verdict("invalid", f"pixel scale is {scale:.4g} arcsec, {asked}")
-    ranges = {band: _range(plane) for band, plane in cutout.planes.items()}
-    if bands is not None:
-        absurd = [band for band, (low, high) in ranges.items() if max(-low, high) > MAX_FLUX]
-        if absurd:
-            return Verdict("invalid", f"band {', '.join(absurd)} holds impossible fluxes")
-    absent = [band for band in bands or () if band not in cutout.planes]
-    if absent:
+def check_picture(payload: bytes, target: Target) -> Verdict:
+    """Check that the bytes of one answer are a picture of the sky, a JPEG, PNG or WebP.
+
+    A picture does not say where it was taken: the service's word is all there is. It is
+    ``no_coverage`` when all pixels are of one colour, as services draw them off their footprint,
+    and ``invalid`` when it cannot be decoded or has another size than ``target``.
+    """
+    try:
+        if is_fits(payload):
+            raise PayloadError("a FITS file, not a picture")
+        image = read_raster(payload)
+        _require_size("image is {}", image.shape, target)
+    except PayloadError as error:
+        return Verdict("invalid", str(error), error.truncated)
+    if (image == image[0, 0]).all():
+        return Verdict("no_coverage", "the picture is blank: off the footprint")
+    return Verdict("ok")
+
+
+def picture_of(target: Target) -> Judge:
+    """Make the judge of answers that should be pictures of ``target``; see `Http.ask`."""
+    return lambda answer: check_picture(answer.payload, target)
+
+
+def _require_size(what: str, shape: tuple[int, ...], target: Target) -> None:
+    if shape[:2] != (target.size, target.size):
+        raise PayloadError(what.format(f"{shape[1]}×{shape[0]}") + f", not {target.size}")
+
+
+def _require_place(
+    cutout: FitsCutout, target: Target, tolerance_pixels: float, scale_tolerance: float
+) -> None:
+    _require_size("cutout is {} pixels", next(iter(cutout.planes.values())).shape, target)
+    place, off = cutout.place, np.nan
+    if place is not None:
+        away = separation_arcsec(place.ra, place.dec, target.ra, target.dec)
+        off = away / place.pixel_scale
+    if not off <= tolerance_pixels:
+        raise PayloadError(f"centre is {off:.1f} pixels from the galaxy")
+    scale = cutout.pixel_scale or 0.0
+    if abs(scale / target.pixel_scale - 1) > scale_tolerance:
+        raise PayloadError(f"pixel scale is {scale:.4g} arcsec, not {target.pixel_scale:.4g}")
+
+
+def _check_planes(cutout: FitsCutout, bands: Sequence[str] | None, max_holes: float) -> Verdict:
+    planes = cutout.planes
+    ranges = {band: _range(plane) for band, plane in planes.items()}
+    absurd = [band for band, (low, high) in ranges.items() if max(-low, high) > MAX_FLUX]
+    if absurd and bands is not None:
+        return Verdict("invalid", f"band {', '.join(absurd)} holds impossible fluxes")
+    if absent := [band for band in bands or () if band not in planes]:
         return Verdict("partial", f"no band {', '.join(absent)}")
-    empty = [band for band, (low, high) in ranges.items() if not low < high]
-    if empty:
+    if empty := [band for band, (low, high) in ranges.items() if not low < high]:
         return Verdict("partial", f"band {', '.join(empty)} is empty")
-    return Verdict("ok")
-
-
-def _check_holes(cutout: FitsCutout, most: float) -> Verdict:
-    good = {band: np.count_nonzero(np.isfinite(p)) / p.size for band, p in cutout.planes.items()}
-    holes = [band for band, share in good.items() if 1 - share > most]
-    if holes:
+    good = {
+        band: np.count_nonzero(np.isfinite(plane)) / plane.size for band, plane in planes.items()
+    }
+    if holes := [band for band, share in good.items() if 1 - share > max_holes]:
         return Verdict("partial", f"band {', '.join(holes)} has pixels that are not finite")
     return Verdict("ok")
 

@@ -19,16 +19,9 @@ _RANKS = {"#cutout": 0, "#proc": 1}
 
 @dataclass(frozen=True)
 class Cutter:
-    """How a SODA service is asked.
+    """How a SODA service is asked: by ``CIRCLE`` or ``POS``, whichever it understands.
 
-    Attributes
-    ----------
-    url : str
-        Where it is.
-    shape : str
-        ``CIRCLE`` or ``POS``, whichever it understands.
-    constants : mapping of str to str
-        Parameters that its descriptor fixes.
+    ``constants`` are the parameters that its descriptor fixes.
     """
 
     url: str
@@ -47,20 +40,9 @@ class Cutter:
 class Link:
     """What a DataLink tells of one dataset.
 
-    Attributes
-    ----------
-    cutter : Cutter or None
-        Its SODA service.
-    identifier : str
-        What that service knows the dataset by.
-    file_url : str
-        Where the whole file is; empty when not told.
-    kilobytes : float
-        Its size; NaN when not told.
-    assumed : bool
-        Whether it was not asked for, but follows from the links of other datasets.
-    lacks : str
-        Why there is no SODA service.
+    Its SODA service is ``cutter``, which knows it by ``identifier``; without one ``lacks`` says
+    why. ``file_url`` and ``kilobytes`` are of the whole file, empty and NaN when unknown.
+    ``assumed``: it was not asked for, but follows from the links of other datasets.
     """
 
     cutter: Cutter | None
@@ -79,12 +61,8 @@ def is_datalink(access_format: str) -> bool:
 def linker(results: Any, url: str) -> Callable[[Mapping[str, Any]], str]:
     """Give a function that tells where the DataLink of a row is; empty when that is not known.
 
-    Parameters
-    ----------
-    results : pyvo.dal.DALResults
-        A list of images, which may describe a links service (DataLink 1.1, section 4).
-    url : str
-        Where it came from.
+    ``results``, a list of images from ``url``, may describe a links service (DataLink 1.1,
+    section 4).
     """
     columns = _columns(results)
     links = [service for service in _services(results.votable) if _follows(service, _LINKS)]
@@ -101,24 +79,10 @@ def linker(results: Any, url: str) -> Callable[[Mapping[str, Any]], str]:
 
 
 def read_link(links: Any, url: str) -> Link:
-    """Find the SODA service of a DataLink answer, and the file itself.
+    """Find the SODA service of one dataset's DataLink, which came from ``url``, and its file.
 
-    Parameters
-    ----------
-    links : pyvo.dal.adhoc.DatalinkResults
-        For one dataset.
-    url : str
-        Where it came from.
-
-    Returns
-    -------
-    Link
-        Of several services the first that takes a circle, those of ``#cutout`` before others.
-
-    Raises
-    ------
-    ArchiveError
-        When the answer tells of a fault instead.
+    Of several services it is the first that takes a circle, those of ``#cutout`` before others.
+    Raises ArchiveError when the answer tells of a fault instead.
     """
     services = [service for service in _services(links.votable) if _follows(service, _SODA)]
     by_id = {service.ID: service for service in services}

@@ -4,13 +4,12 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from galaxymill.surveys.base import Target
-from galaxymill.surveys.http import Http
 from galaxymill.surveys.ivoa.votable import (
     ArchiveError,
     asking,
@@ -21,6 +20,7 @@ from galaxymill.surveys.ivoa.votable import (
     text,
 )
 from galaxymill.surveys.mosaics.range_reader import Unreadable
+from galaxymill.web.http import Http
 
 BANDS = ("VIS", "Y", "J", "H", "u", "g", "r", "i", "z")
 _NAME = re.compile(
@@ -33,18 +33,8 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 class Listed:
     """A background-subtracted mosaic that the SIA2 service lists.
 
-    Attributes
-    ----------
-    name : str
-        Of the file.
-    band : str
-        One of ``BANDS``, or one that is not known.
-    tile : str
-        Number of the tile.
-    created : str
-        When it was made; empty when its name does not say. Later ones sort later.
-    url : str
-        Where to read it.
+    ``band`` may be none of ``BANDS``; ``tile`` is a number; later ones of ``created``, which is
+    empty when the file's name does not say, sort later.
     """
 
     name: str
@@ -65,13 +55,7 @@ def cells(targets: Iterable[Target], cell_deg: float) -> Iterator[list[Target]]:
 
 
 def circle(targets: list[Target]) -> tuple[float, float, float]:
-    """Give a circle around the fields of galaxies near each other.
-
-    Returns
-    -------
-    ra, dec, radius : float
-        In degrees.
-    """
+    """Give a circle around the fields of galaxies near each other: ra, dec, radius in degrees."""
     from astropy.coordinates import SkyCoord
 
     places = SkyCoord([t.ra for t in targets], [t.dec for t in targets], unit="deg")
@@ -86,16 +70,8 @@ def look_up(
 ) -> list[dict[str, Any]] | None:
     """Ask once for the images around some galaxies that are near each other.
 
-    Returns
-    -------
-    list of dict, or None
-        Each row's values by the column's name in lower case; None when the service says that
-        there are more than it lists.
-
-    Raises
-    ------
-    Unreadable
-        When it answers with an error, or with no VOTable.
+    Rows by the columns' names in lower case; None when there are more than the service lists.
+    Raises Unreadable when it answers with an error, or with no VOTable.
     """
     try:
         with asking("SIA2"):
@@ -106,34 +82,19 @@ def look_up(
 
 
 def by_tile(
-    rows: Iterable[Mapping[str, Any]], bands: Iterable[str], s3: str | None
+    rows: Iterable[Mapping[str, Any]], bands: Sequence[str], s3: str | None
 ) -> dict[str, dict[str, Listed]]:
-    """Sort mosaics by tile and band; of several that were made, the newest counts.
+    """Sort mosaics by number of their tile and by band, of those ``bands`` that are wanted.
 
-    Parameters
-    ----------
-    rows : iterable of mapping
-        Of an SIA2 answer.
-    bands : iterable of str
-        Which are wanted, in this order.
-    s3 : str or None
-        Address of a bucket, with ``{bucket}`` for its name; None for the files at IRSA.
-
-    Returns
-    -------
-    dict of str to dict of str to Listed
-        By number of the tile, then by band; only tiles with a band that is wanted.
+    Of several that were made the newest counts. ``rows`` are those of an SIA2 answer; ``s3`` is the
+    address of a bucket, with ``{bucket}`` for its name, or None for the files at IRSA.
     """
     found: dict[str, dict[str, Listed]] = defaultdict(dict)
-    mosaics = filter(None, (_listed(row, s3) for row in rows))
-    for mosaic in sorted(mosaics, key=lambda mosaic: (mosaic.created, mosaic.name)):
-        found[mosaic.tile][mosaic.band] = mosaic
-    order = tuple(bands)
-    wanted = {
-        number: {band: tile[band] for band in order if band in tile}
-        for number, tile in found.items()
-    }
-    return {number: tile for number, tile in wanted.items() if tile}
+    mosaics = [one for row in rows if (one := _listed(row, s3)) and one.band in bands]
+    # The bands in their order; of one band the newest is the last.
+    for one in sorted(mosaics, key=lambda one: (bands.index(one.band), one.created, one.name)):
+        found[one.tile][one.band] = one
+    return found
 
 
 def _listed(row: Mapping[str, Any], s3: str | None) -> Listed | None:

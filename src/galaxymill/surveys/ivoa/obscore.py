@@ -1,11 +1,16 @@
 """Images of an archive as rows of ObsCore: which are looked for, and which one is cut."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
+from galaxymill.sky.angles import offsets_deg
 from galaxymill.surveys.base import Target
+
+if TYPE_CHECKING:
+    from galaxymill.surveys.services.sia import SiaSettings
 
 WAVELENGTHS = {
     "u": 365e-9,
@@ -38,24 +43,9 @@ COLUMNS = (
 class Dataset:
     """One image of the archive, as a row of ObsCore describes it.
 
-    Attributes
-    ----------
-    did : str
-        ``obs_publisher_did``.
-    access_url, access_format : str
-        Where the image, or its DataLink, is.
-    links_url : str
-        Its DataLink; empty when there is none.
-    ra, dec : float
-        Its centre in degrees; NaN when unknown.
-    em_min, em_max : float
-        Its band's edges in metres; NaN when unknown.
-    band : str
-        Value of the column that names the band; empty without one.
-    kilobytes : float
-        Size of the file; NaN when unknown.
-    collection : str
-        ``obs_collection``.
+    ``did`` is its identifier, ``access_url`` leads to the image or to its DataLink, and
+    ``links_url`` to the DataLink where there is one. The centre is in degrees, the band's edges
+    in metres; ``band`` is the value of the column that names it. What is unknown is empty or NaN.
     """
 
     did: str
@@ -82,105 +72,68 @@ class Dataset:
         return next((value for name, value in query if name.upper() == "ID"), "")
 
 
-@dataclass(frozen=True)
-class Selection:
-    """Which images are looked for.
+def columns_of(wanted: "SiaSettings") -> tuple[str, ...]:
+    """Columns without which no image can be chosen and asked for."""
+    band = (wanted.band_column,) if wanted.band_column else ("em_min", "em_max")
+    return "access_url", "access_format", *band
 
-    Attributes
-    ----------
-    obscore : str
-        TAP table.
-    collection : str
-        ``obs_collection``; empty for any.
-    calib_level : int or None
-        None for any.
-    where : str
-        A further condition in ADQL.
-    band_column : str
-        Column that names the band; empty when there is none.
-    bands : mapping of str to float
-        Central wavelengths in metres, by band; or the bands, when a column names them.
+
+def adql(wanted: "SiaSettings", anywhere: bool = False) -> str:
+    """Spell the join of uploaded galaxies with the archive's images, or ask for any image."""
+    columns = [*COLUMNS, *([wanted.band_column] if wanted.band_column else [])]
+    conditions = ["o.dataproduct_type = 'image'"]
+    if wanted.collection:
+        conditions.append(f"o.obs_collection = {_quoted(wanted.collection)}")
+    if wanted.calib_level is not None:
+        conditions.append(f"o.calib_level = {wanted.calib_level}")
+    if wanted.band_column:
+        names = ", ".join(map(_quoted, wanted.bands))
+        conditions.append(f"o.{wanted.band_column} IN ({names})")
+    else:
+        metres = [f"{WAVELENGTHS[band]:.4g}" for band in wanted.bands]
+        inside = (f"(o.em_min <= {m} AND o.em_max >= {m})" for m in metres)
+        conditions.append(f"({' OR '.join(inside)})")
+    if wanted.where:
+        conditions.append(f"({wanted.where})")
+    where = f"WHERE {' AND '.join(conditions)}"
+    if anywhere:
+        return f"SELECT TOP 1 o.access_url FROM {wanted.obscore} AS o {where}"
+    return (
+        f"SELECT t.object_id, {', '.join(f'o.{name}' for name in columns)} "
+        f"FROM TAP_UPLOAD.galaxies AS t JOIN {wanted.obscore} AS o "
+        f"ON CONTAINS(POINT('ICRS', t.ra, t.dec), o.s_region) = 1 {where}"
+    )
+
+
+def bands_of(wanted: "SiaSettings", datasets: Sequence[Dataset]) -> str:
+    """Name the bands that images are of, as far as that is known."""
+    if wanted.band_column:
+        return ", ".join(sorted({one.band for one in datasets}))
+    edges = {(one.em_min * 1e9, one.em_max * 1e9) for one in datasets}
+    return ", ".join(f"{low:.0f} to {high:.0f} nm" for low, high in sorted(edges))
+
+
+def choose(
+    wanted: "SiaSettings", datasets: Sequence[Dataset], target: Target, band: str
+) -> Dataset | None:
+    """Choose one image of a band: the best-matching filter, then the nearest centre, then id.
+
+    None when there is none in this band.
     """
+    # Without a meaning where a column names the bands.
+    wavelength = WAVELENGTHS.get(band, 0.0)
 
-    obscore: str
-    collection: str
-    calib_level: int | None
-    where: str
-    band_column: str
-    bands: Mapping[str, float]
+    def rank(one: Dataset) -> tuple[int, float, str, str]:
+        middle = (one.em_min + one.em_max) / 2
+        off_nm = 0 if wanted.band_column else round(abs(middle - wavelength) * 1e9)
+        far = math.hypot(*offsets_deg(one.ra, one.dec, target.ra, target.dec))
+        return off_nm, far if math.isfinite(far) else math.inf, one.did, one.access_url
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Columns without which no image can be chosen and asked for."""
-        band = (self.band_column,) if self.band_column else ("em_min", "em_max")
-        return "access_url", "access_format", *band
-
-    def adql(self, anywhere: bool = False) -> str:
-        """Spell the join of uploaded galaxies with the archive's images, or ask for any image."""
-        columns = [*COLUMNS, *([self.band_column] if self.band_column else [])]
-        conditions = ["o.dataproduct_type = 'image'"]
-        if self.collection:
-            conditions.append(f"o.obs_collection = {_quoted(self.collection)}")
-        if self.calib_level is not None:
-            conditions.append(f"o.calib_level = {self.calib_level}")
-        if self.band_column:
-            names = ", ".join(_quoted(band) for band in self.bands)
-            conditions.append(f"o.{self.band_column} IN ({names})")
-        else:
-            inside = (f"(o.em_min <= {m:.4g} AND o.em_max >= {m:.4g})" for m in self.bands.values())
-            conditions.append(f"({' OR '.join(inside)})")
-        if self.where:
-            conditions.append(f"({self.where})")
-        wanted = f"WHERE {' AND '.join(conditions)}"
-        if anywhere:
-            return f"SELECT TOP 1 o.access_url FROM {self.obscore} AS o {wanted}"
-        return (
-            f"SELECT t.object_id, {', '.join(f'o.{name}' for name in columns)} "
-            f"FROM TAP_UPLOAD.galaxies AS t JOIN {self.obscore} AS o "
-            f"ON CONTAINS(POINT('ICRS', t.ra, t.dec), o.s_region) = 1 {wanted}"
-        )
-
-    def bands_of(self, datasets: Sequence[Dataset]) -> str:
-        """Name the bands that images are of, as far as it is told."""
-        if self.band_column:
-            return ", ".join(sorted({one.band for one in datasets}))
-        edges = {(one.em_min * 1e9, one.em_max * 1e9) for one in datasets}
-        return ", ".join(f"{low:.0f} to {high:.0f} nm" for low, high in sorted(edges))
-
-    def choose(self, datasets: Sequence[Dataset], target: Target, band: str) -> Dataset | None:
-        """Choose one image of a band: the best-matching filter, then the nearest centre, then id.
-
-        Parameters
-        ----------
-        datasets : sequence of Dataset
-            That hold the galaxy.
-        target : Target
-            The galaxy.
-        band : str
-            One of ``bands``.
-
-        Returns
-        -------
-        Dataset or None
-            None when there is none in this band.
-        """
-        wavelength = self.bands[band]
-
-        def rank(one: Dataset) -> tuple[int, float, str, str]:
-            off_nm = 0 if self.band_column else round(abs(_middle(one) - wavelength) * 1e9)
-            east = ((one.ra - target.ra + 180) % 360 - 180) * math.cos(math.radians(target.dec))
-            far = math.hypot(east, one.dec - target.dec)
-            return off_nm, far if math.isfinite(far) else math.inf, one.did, one.access_url
-
-        if self.band_column:
-            fitting = [one for one in datasets if one.band == band]
-        else:
-            fitting = [one for one in datasets if one.em_min <= wavelength <= one.em_max]
-        return min(fitting, key=rank, default=None)
-
-
-def _middle(dataset: Dataset) -> float:
-    return (dataset.em_min + dataset.em_max) / 2
+    if wanted.band_column:
+        fitting = [one for one in datasets if one.band == band]
+    else:
+        fitting = [one for one in datasets if one.em_min <= wavelength <= one.em_max]
+    return min(fitting, key=rank, default=None)
 
 
 def _quoted(value: str) -> str:

@@ -5,13 +5,13 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from galaxymill.surveys.base import Target
-from galaxymill.surveys.http import Http
+from galaxymill.surveys.ivoa import sia1
 from galaxymill.surveys.ivoa.datalink import Cutter, Link, is_datalink, linker, read_link
-from galaxymill.surveys.ivoa.obscore import Dataset, Selection
+from galaxymill.surveys.ivoa.obscore import Dataset, adql, columns_of
 from galaxymill.surveys.ivoa.votable import (
     ArchiveError,
     FileInsteadError,
@@ -25,6 +25,10 @@ from galaxymill.surveys.ivoa.votable import (
     sia2,
     text,
 )
+from galaxymill.web.http import Http
+
+if TYPE_CHECKING:
+    from galaxymill.surveys.services.sia import SiaSettings
 
 UPLOAD_ROWS = 1000
 """Galaxies in one TAP query."""
@@ -52,23 +56,10 @@ class _Pattern:
 
 
 class Archive:
-    """The archive's catalogue and links.
+    """The archive's catalogue and links, as far as the settings of service ``sia`` want them."""
 
-    Parameters
-    ----------
-    http : Http
-        Makes all requests.
-    selection : Selection
-        Which images are looked for.
-    server : str
-        SIA2 query endpoint.
-    tap : str
-        TAP service; empty when there is none.
-    """
-
-    def __init__(self, http: Http, selection: Selection, server: str, tap: str) -> None:
-        self._http, self._selection = http, selection
-        self._server, self._tap = server, tap
+    def __init__(self, http: Http, wanted: "SiaSettings") -> None:
+        self._wanted = wanted
         self._session = session(http)
         self._links_session = session(http, own="DataLink")
         self._lock = threading.RLock()
@@ -78,14 +69,16 @@ class Archive:
         self._found = False
         self._first = threading.Lock()
 
-    def search(self, target: Target) -> list[Dataset]:
-        """Ask SIA2 for the images that hold a galaxy; raises ArchiveError."""
+    def search(self, target: Target, field_deg: float) -> list[Dataset]:
+        """Ask SIA2 for the images that hold a galaxy, SIA1 for a field; raises ArchiveError."""
+        if self._wanted.protocol == "sia1":
+            return sia1.search(self._session, self._wanted, target, field_deg)
         circle = (target.ra, target.dec, _POINT_RADIUS_DEG)
         with asking("SIA2"):
             results = self._sia2(pos=circle, maxrec=_MAX_RECORDS).execute()
             rows = list(rows_of(results))
-            require_columns(rows, self._selection.columns, "band_column, or `tap`,")
-            links_of = linker(results, self._server)
+            require_columns(rows, columns_of(self._wanted), "band_column, or `tap`,")
+            links_of = linker(results, self._wanted.server)
             found = [self._dataset(row, links_of(row)) for row in rows]
             overflow = overflows(results)
         if overflow:
@@ -96,35 +89,20 @@ class Archive:
     def join(self, targets: Sequence[Target]) -> dict[str, list[Dataset] | ArchiveError]:
         """Ask TAP for the images that hold each of many galaxies.
 
-        An answer that the archive cuts short is asked for again in halves.
-
-        Returns
-        -------
-        dict of str to list of Dataset, or to ArchiveError
-            By ``object_id``; an error for a galaxy that has more images than are listed.
-
-        Raises
-        ------
-        ArchiveError
-            When the query fails.
+        An answer that the archive cuts short is asked for again in halves. By ``object_id``; an
+        error stands for a galaxy that has more images than are listed. Raises ArchiveError.
         """
         from astropy.table import Table
 
         # Numbers stand for the galaxies: ids of any letters and length survive.
-        galaxies = Table(
-            {
-                "object_id": range(len(targets)),
-                "ra": [target.ra for target in targets],
-                "dec": [target.dec for target in targets],
-            },
-            dtype=["i4", "f8", "f8"],
-        )
+        rows = [(index, target.ra, target.dec) for index, target in enumerate(targets)]
+        galaxies = Table(rows=rows, names=["object_id", "ra", "dec"], dtype=["i4", "f8", "f8"])
         with asking("TAP"):
             options = {"maxrec": _MAX_RECORDS, "uploads": {"galaxies": galaxies}}
-            results = self._tap_query(self._selection.adql(), **options).execute()
+            results = self._tap_query(adql(self._wanted), **options).execute()
             overflow = overflows(results)
             found: defaultdict[str, list[Dataset]] = defaultdict(list)
-            links_of = linker(results, self._tap)
+            links_of = linker(results, self._wanted.tap)
             for row in rows_of(results):
                 galaxy = targets[int(row["object_id"])]
                 found[galaxy.object_id].append(self._dataset(row, links_of(row)))
@@ -139,33 +117,33 @@ class Archive:
     def _require_images(self, found: Sized) -> None:
         """Refuse a collection that is nowhere: while no answer held an image, ask for any."""
         with self._first:
-            collection = self._selection.collection
-            if not found and not self._found and (self._tap or collection):
-                anywhere = self._selection.adql(anywhere=True)
-                query = self._tap_query(anywhere, maxrec=1) if self._tap else self._sia2(maxrec=1)
+            collection = self._wanted.collection
+            if not found and not self._found and (self._wanted.tap or collection):
+                anywhere = adql(self._wanted, anywhere=True)
+                query = (
+                    self._tap_query(anywhere, maxrec=1)
+                    if self._wanted.tap
+                    else self._sia2(maxrec=1)
+                )
                 require_images(query, collection)
             self._found = True
 
     def _sia2(self, **options: Any) -> Any:
-        options |= {"data_type": "image", "calib_level": self._selection.calib_level}
-        return sia2(self._server, self._session, self._selection.collection, **options)
+        options |= {"data_type": "image", "calib_level": self._wanted.calib_level}
+        return sia2(self._wanted.server, self._session, self._wanted.collection, **options)
 
     def _tap_query(self, adql: str, **options: Any) -> Any:
         from pyvo.dal.tap import TAPQuery
 
-        return TAPQuery(self._tap.rstrip("/"), adql, session=self._session, **options)
+        return TAPQuery(self._wanted.tap.rstrip("/"), adql, session=self._session, **options)
 
     def link(self, dataset: Dataset) -> Link:
         """Tell how one dataset is cut.
 
         When the DataLinks of two datasets name one SODA service and identifiers that follow from
         their rows, the links of all others of their collection are assumed to do so; else there
-        is one DataLink a dataset, believed for ten minutes.
-
-        Raises
-        ------
-        ArchiveError
-            When the DataLink cannot be had, or tells of an error.
+        is one DataLink a dataset, believed for ten minutes. Raises ArchiveError when it cannot be
+        had, or tells of an error.
         """
         with self._lock:
             if _kind(dataset) in self._files:
@@ -204,25 +182,23 @@ class Archive:
             self._patterns[kind] = _Pattern(link.cutter, names, dataset.links_url)
 
     def _ask_link(self, dataset: Dataset) -> Link:
-        try:
-            link = self._read_link(dataset.links_url)
-        except FileInsteadError:
-            self._files.add(_kind(dataset))
-            return Link(None, "", dataset.links_url, dataset.kilobytes)
-        except ArchiveError as error:
-            # What the list describes may not know what the address in its row does.
-            told = dataset.access_url if is_datalink(dataset.access_format) else ""
-            if told in ("", dataset.links_url) or error.http_status not in {200, *REFUSED}:
-                raise
-            return self._ask_link(replace(dataset, links_url=told))
-        return replace(link, file_url=link.file_url or dataset.file_url)
-
-    def _read_link(self, url: str) -> Link:
         from pyvo.dal.adhoc import DatalinkResults
 
-        with asking("DataLink"):
-            links = DatalinkResults.from_result_url(url, session=self._links_session)
-            return read_link(links, url)
+        url = dataset.links_url
+        try:
+            with asking("DataLink"):
+                links = DatalinkResults.from_result_url(url, session=self._links_session)
+                link = read_link(links, url)
+        except FileInsteadError:
+            self._files.add(_kind(dataset))
+            return Link(None, "", url, dataset.kilobytes)
+        except ArchiveError as error:
+            # What the list describes may not know what the address in its row does.
+            own = dataset.access_url if is_datalink(dataset.access_format) else ""
+            if own in ("", url) or error.http_status not in {200, *REFUSED}:
+                raise
+            return self._ask_link(replace(dataset, links_url=own))
+        return replace(link, file_url=link.file_url or dataset.file_url)
 
     def _dataset(self, row: Mapping[str, Any], links_url: str) -> Dataset:
         url, kind = text(row.get("access_url")), text(row.get("access_format"))
@@ -235,7 +211,7 @@ class Archive:
             dec=number(row.get("s_dec")),
             em_min=number(row.get("em_min")),
             em_max=number(row.get("em_max")),
-            band=text(row.get(self._selection.band_column.lower())),
+            band=text(row.get(self._wanted.band_column.lower())),
             kilobytes=number(row.get("access_estsize")),
             collection=text(row.get("obs_collection")),
         )

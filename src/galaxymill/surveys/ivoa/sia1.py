@@ -1,10 +1,9 @@
 """Archives that speak version 1 of SIA: a list of images, each with the address of its cutout."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from galaxymill.surveys.base import Target
-from galaxymill.surveys.http import Http
 from galaxymill.surveys.ivoa.obscore import Dataset
 from galaxymill.surveys.ivoa.votable import (
     ArchiveError,
@@ -13,9 +12,13 @@ from galaxymill.surveys.ivoa.votable import (
     overflows,
     require_columns,
     rows_of,
-    session,
     text,
 )
+
+if TYPE_CHECKING:
+    import requests
+
+    from galaxymill.surveys.services.sia import SiaSettings
 
 _UCDS = {
     "access_url": "VOX:Image_AccessReference",
@@ -29,60 +32,42 @@ _SCIENCE = {"prodtype": ("", "image"), "proctype": ("", "stack")}
 """NOIRLab lists weights, masks and single exposures too; others have no such columns."""
 
 
-class Sia1Archive:
-    """The archive's list of images, asked galaxy by galaxy.
+def search(
+    session: "requests.Session", wanted: "SiaSettings", target: Target, field_deg: float
+) -> list[Dataset]:
+    """Ask for the images that a field lies on, cut to it where the archive does that.
 
-    Parameters
-    ----------
-    http : Http
-        Makes all requests.
-    server : str
-        SIA1 query endpoint.
-    band_column : str
-        Column whose first word names the band.
+    The first word of the column ``band_column`` names the band. Raises ArchiveError when the
+    archive does not answer, or has no such columns.
     """
+    from pyvo.dal.sia import SIAResults
 
-    def __init__(self, http: Http, server: str, band_column: str) -> None:
-        self._server, self._band_column = server, band_column.lower()
-        self._session = session(http)
-
-    def search(self, target: Target, field_deg: float) -> list[Dataset]:
-        """Ask for the images that a field lies on, cut to it where the archive does that.
-
-        Raises
-        ------
-        ArchiveError
-            When the archive does not answer, or has no such columns.
-        """
-        from pyvo.dal.sia import SIAResults
-
-        # Written by hand: NOIRLab takes a comma that is encoded for no comma.
-        mark = "&" if "?" in self._server else "?"
-        place = f"POS={target.ra:.7f},{target.dec:.7f}&SIZE={field_deg:.7f},{field_deg:.7f}"
-        url = f"{self._server.rstrip('?&')}{mark}{place}&FORMAT=image/fits"
-        with asking("SIA1"):
-            results = SIAResults.from_result_url(url, session=self._session)
-            names = {
-                name: (results.fieldname_with_ucd(ucd) or name).lower()
-                for name, ucd in _UCDS.items()
-            }
-            rows = list(rows_of(results))
-            overflow = overflows(results)
-        if overflow:
-            raise ArchiveError("more images than the archive lists", 200)
-        require_columns(rows, sorted({self._band_column, names["access_url"]}), "band_column")
-        return [self._dataset(row, names) for row in rows if _is_science(row)]
-
-    def _dataset(self, row: Mapping[str, Any], names: Mapping[str, str]) -> Dataset:
-        title = text(row.get(names["title"]))
-        return Dataset(
-            did=title,
+    # Written by hand: NOIRLab takes a comma that is encoded for no comma.
+    mark = "&" if "?" in wanted.server else "?"
+    place = f"POS={target.ra:.7f},{target.dec:.7f}&SIZE={field_deg:.7f},{field_deg:.7f}"
+    url = f"{wanted.server.rstrip('?&')}{mark}{place}&FORMAT=image/fits"
+    with asking("SIA1"):
+        results = SIAResults.from_result_url(url, session=session)
+        found = {name: results.fieldname_with_ucd(ucd) for name, ucd in _UCDS.items()}
+        names = {name: (own or name).lower() for name, own in found.items()}
+        rows = list(rows_of(results))
+        overflow = overflows(results)
+    if overflow:
+        raise ArchiveError("more images than the archive lists", 200)
+    band = wanted.band_column.lower()
+    require_columns(rows, sorted({band, names["access_url"]}), "band_column")
+    return [
+        Dataset(
+            did=text(row.get(names["title"])),
             access_url=text(row[names["access_url"]]),
             access_format=text(row.get(names["access_format"])) or "image/fits",
             ra=number(row.get(names["s_ra"])),
             dec=number(row.get(names["s_dec"])),
-            band=text(row[self._band_column]).split(" ")[0],
+            band=text(row[band]).split(" ")[0],
         )
+        for row in rows
+        if _is_science(row)
+    ]
 
 
 def _is_science(row: Mapping[str, Any]) -> bool:

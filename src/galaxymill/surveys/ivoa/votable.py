@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from galaxymill.decoding.decode import PayloadError
-from galaxymill.surveys.base import ServiceError
-from galaxymill.surveys.http import Answer, Http
-from galaxymill.surveys.validate import Verdict
+from galaxymill.web.answer import Answer, Verdict
+from galaxymill.web.http import Http
+from galaxymill.web.network import ServiceError
 
 if TYPE_CHECKING:
     import requests
@@ -30,15 +30,7 @@ _OUTSIZE = re.compile(rb"\b(?:nrows|arraysize)\s*=\s*[\"'][^\"']*\d{7}")
 
 
 class ArchiveError(Exception):
-    """One question that the archive did not answer well.
-
-    Attributes
-    ----------
-    http_status : int or None
-        Of the answer.
-    answer : Answer or None
-        The bytes that came instead of an image.
-    """
+    """One question that the archive did not answer well; ``answer`` came instead of an image."""
 
     def __init__(
         self, reason: str, http_status: int | None = None, answer: Answer | None = None
@@ -53,19 +45,9 @@ class FileInsteadError(ArchiveError):
 
 
 def session(http: Http, own: str = "") -> "requests.Session":
-    """Make a session for pyvo that hands every request over to our client.
+    """Make a session for pyvo that hands every request over to our client; see `Http.ask`.
 
-    Parameters
-    ----------
-    http : Http
-        Makes the requests.
-    own : str
-        See `Http.ask`.
-
-    Returns
-    -------
-    requests.Session
-        Which raises ArchiveError where an answer is no good.
+    It raises ArchiveError where an answer is no good.
     """
     import requests
     from requests.adapters import HTTPAdapter
@@ -73,7 +55,6 @@ def session(http: Http, own: str = "") -> "requests.Session":
 
     class Adapter(HTTPAdapter):
         def send(self, request: Any, *args: object, **options: object) -> requests.Response:
-            asked = request.body.encode() if isinstance(request.body, str) else request.body
             kind = request.headers.get("Content-Type")
             answer = http.ask(
                 request.method,
@@ -81,9 +62,9 @@ def session(http: Http, own: str = "") -> "requests.Session":
                 gives_up=_fails_again,
                 own=own,
                 judge=_judge_table,
-                content=asked,
+                content=request.body,
                 headers={"Content-Type": kind} if kind else {},
-                extensions={"table": True},
+                unread=is_file,
             )
             if answer.verdict.status != "ok":
                 said = answer.why if answer.http_status == 200 else explain(answer)
@@ -142,8 +123,8 @@ def explain(answer: Answer) -> str:
     """Say in a line what was wrong with an answer: its status, and what the server says."""
     found = _ERROR.search(answer.payload[:_MAX_ERROR_BYTES])
     said = shorten((found[1] if found else answer.payload[:2000]).decode("utf-8", "replace"))
-    told = said and not said.startswith("<")
-    return ": ".join([answer.why or f"HTTP {answer.http_status}", *([said] if told else [])])
+    why = answer.why or f"HTTP {answer.http_status}"
+    return f"{why}: {said}" if said and not said.startswith("<") else why
 
 
 def shorten(text: str) -> str:

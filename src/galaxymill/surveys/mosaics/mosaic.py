@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from galaxymill.sky.angles import unit_vectors
 from galaxymill.surveys.base import Target
 
 if TYPE_CHECKING:
@@ -28,14 +29,8 @@ Indices = npt.NDArray[np.int64]
 class Mosaic:
     """A large image on the sky, in one band.
 
-    Attributes
-    ----------
-    data : array-like, shape (height, width)
-        An array, or an HDU's ``section``: only what is cut is read.
-    header : Header
-        Its FITS header, with a celestial WCS.
-    factor : float
-        What pixels are multiplied with to get nanomaggies.
+    ``data`` is an array, shape (height, width), or a `TileImage`, of which only what is cut is
+    read; ``header`` has a celestial WCS; pixels times ``factor`` are nanomaggies.
     """
 
     data: Any
@@ -46,10 +41,7 @@ class Mosaic:
     def wcs(self) -> Any:
         """The celestial WCS in ICRS, or FK5 of J2000, which differ by 0.02 arcsec.
 
-        Raises
-        ------
-        ValueError
-            When there is none.
+        Raises ValueError when there is none.
         """
         from astropy.wcs import WCS, FITSFixedWarning
 
@@ -78,18 +70,10 @@ class Mosaic:
         return float(np.mean(proj_plane_pixel_scales(self.wcs))) * 3600
 
     def pixels(self, ra: Pixels, dec: Pixels) -> tuple[Pixels, Pixels]:
-        """Find pixel coordinates of ICRS positions.
+        """Find pixel coordinates (x, y) of ICRS positions in degrees, all of shape (n,).
 
-        Parameters
-        ----------
-        ra, dec : ndarray, shape (n,)
-            In degrees.
-
-        Returns
-        -------
-        x, y : ndarray, shape (n,)
-            Counted from 0; NaN where the way back does not lead to the position again, as far
-            from the image and where a distortion cannot be inverted.
+        They are counted from 0, and NaN where the way back does not lead to the position again, as
+        far from the image and where a distortion cannot be inverted.
         """
         ra, dec = np.asarray(ra, np.float64), np.asarray(dec, np.float64)
         x, y = self.wcs.all_world2pix(ra, dec, 0, quiet=True)
@@ -119,16 +103,9 @@ class Mosaic:
 
 @dataclass(frozen=True)
 class Plane:
-    """A square cut out of a mosaic.
+    """A square cut out of a mosaic, in nanomaggies; NaN beyond its edge.
 
-    Attributes
-    ----------
-    data : ndarray, shape (size, size), float32
-        In nanomaggies; NaN beyond the mosaic's edge.
-    header : Header
-        Cards of its WCS.
-    whole : bool
-        Whether the square lies inside the mosaic.
+    ``header`` holds the cards of its WCS; ``whole``: whether it lies inside the mosaic.
     """
 
     data: npt.NDArray[np.float32]
@@ -139,19 +116,8 @@ class Plane:
 def cut(mosaic: Mosaic, target: Target, size: int | None = None) -> Plane | None:
     """Cut the square around a target, as ``astropy.nddata.Cutout2D`` in mode ``partial`` does.
 
-    Parameters
-    ----------
-    mosaic : Mosaic
-        Where to cut.
-    target : Target
-        Its position is in the middle, to half a pixel.
-    size : int, optional
-        In pixels of the mosaic; by default those that the target's field spans.
-
-    Returns
-    -------
-    Plane or None
-        None when the square lies outside the mosaic.
+    The position is in the middle, to half a pixel; ``size`` is in pixels of the mosaic, by default
+    those that the target's field spans. None when the square lies outside the mosaic.
     """
     side = size or mosaic.size_of(target)
     position = np.array(mosaic.pixel(target.ra, target.dec))
@@ -179,21 +145,8 @@ def first_pixel(position: Pixels, side: int | Indices) -> Indices:
 def paste(square: npt.NDArray[Any], data: Any, x: int, y: int, factor: float = 1.0) -> int:
     """Fill a square with the pixels of an image, as far as it lies there.
 
-    Parameters
-    ----------
-    square : ndarray, shape (side, side)
-        Written in place; what lies outside the image is left as it is.
-    data : array-like, shape (height, width)
-        The image.
-    x, y : int
-        Column and row of the image where the square begins; may be negative.
-    factor : float
-        What pixels are multiplied with.
-
-    Returns
-    -------
-    int
-        Number of pixels that were written.
+    ``square``, shape (side, side), begins at column ``x`` and row ``y`` of the image, which may be
+    negative; what lies outside is left as it is. Gives the number of pixels that were written.
     """
     side = len(square)
     height, width = map(int, data.shape)
@@ -202,32 +155,18 @@ def paste(square: npt.NDArray[Any], data: Any, x: int, y: int, factor: float = 1
     if rows.start >= rows.stop or columns.start >= columns.stop:
         return 0
     pixels = data[rows, columns]
-    place = (
-        slice(rows.start - y, rows.stop - y),
-        slice(columns.start - x, columns.stop - x),
-    )
-    square[place] = pixels if factor == 1 else pixels * np.float32(factor)
+    inside = square[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
+    inside[:] = pixels if factor == 1 else pixels * np.float32(factor)
     return (rows.stop - rows.start) * (columns.stop - columns.start)
 
 
 def stack(
     planes: Mapping[str, Plane], bands: Sequence[str], unit: str | None = "nanomaggy"
 ) -> bytes:
-    """Write the planes of one galaxy as a FITS cutout.
+    """Write the planes of one galaxy, all of one size, as a FITS cutout.
 
-    Parameters
-    ----------
-    planes : mapping of str to Plane
-        By band, all of one size; the WCS is that of the first.
-    bands : sequence of str
-        Order of the planes; those that are absent are left out.
-    unit : str or None
-        Of the pixels; None when it is not known.
-
-    Returns
-    -------
-    bytes
-        A FITS file whose primary HDU is (band, y, x), named by BAND0, BAND1, ….
+    Its primary HDU is (band, y, x), named by BAND0, BAND1, …, in the order of ``bands``; those that
+    are absent are left out. The WCS is that of the first; ``unit`` is None when it is not known.
     """
     present = [band for band in bands if band in planes]
     header = planes[present[0]].header
@@ -238,14 +177,7 @@ def stack(
 class CutoutForm:
     """Write cutouts of one mosaic: their headers differ in size and reference pixel alone.
 
-    Parameters
-    ----------
-    wcs_header : Header
-        Cards of the mosaic's WCS.
-    bands : sequence of str
-        Names of the planes.
-    unit : str or None
-        Of the pixels; None when it is not known.
+    ``wcs_header`` holds the cards of the mosaic's WCS; ``unit`` is None when it is not known.
     """
 
     def __init__(
@@ -264,19 +196,9 @@ class CutoutForm:
         self._crpix = tuple(float(wcs_header.get(f"CRPIX{axis}", 0)) for axis in (1, 2))
 
     def write(self, cube: npt.NDArray[Any], x: int = 0, y: int = 0) -> bytes:
-        """Write one cutout.
+        """Write a FITS file of one cutout, shape (band, height, width).
 
-        Parameters
-        ----------
-        cube : ndarray, shape (band, height, width)
-            In the unit of this form.
-        x, y : int
-            Column and row of the mosaic where it begins.
-
-        Returns
-        -------
-        bytes
-            A FITS file.
+        ``x`` and ``y`` are the column and row of the mosaic where it begins.
         """
         count, height, width = cube.shape
         axes = _number("NAXIS1", width) + _number("NAXIS2", height) + _number("NAXIS3", count)
@@ -297,15 +219,22 @@ def _number(keyword: str, value: float) -> str:
     return f"{keyword:<8}= {value:>20.14G}".ljust(80)
 
 
-def unit_vectors(ra: Pixels, dec: Pixels) -> Pixels:
-    """Turn positions in degrees, shape (n,), into vectors of length 1, shape (n, 3)."""
-    lon, lat = np.radians(ra), np.radians(dec)
-    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
-
-
 def zero_point_factor(zero_point: float) -> float:
     """Nanomaggies in one unit of flux of this AB zero point: ``10 ** (0.4 (22.5 − zp))``."""
     return float(10 ** (0.4 * (22.5 - zero_point)))
+
+
+def flux_factors(zero_points: Sequence[float], bands: Sequence[str]) -> dict[str, float]:
+    """Nanomaggies in one unit of flux, by band, of one zero point for all or one each."""
+    points = [*zero_points] * (len(bands) if len(zero_points) == 1 else 1)
+    return {band: zero_point_factor(point) for band, point in zip(bands, points, strict=True)}
+
+
+def one_or_each(zero_points: Sequence[float], bands: Sequence[str]) -> None:
+    """Refuse zero points that are neither one for all bands nor one each."""
+    if len(zero_points) not in (1, len(bands)):
+        given = f"{len(zero_points)} numbers for {len(bands)} bands"
+        raise ValueError(f"zero_points holds {given}; give one, or one each")
 
 
 def _require_equatorial(wcs: Any) -> None:

@@ -2,33 +2,41 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from galaxymill.decoding.decode import PayloadError
+from galaxymill.decoding.hdus import one_fault
 from galaxymill.decoding.place import SCALE_TOLERANCE
 from galaxymill.settings import Names
 from galaxymill.surveys.base import MAX_SIZE, ServiceSettings, Target
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, cut, stack
-from galaxymill.surveys.validate import (
-    CUT_TOLERANCE_PIXELS,
-    Verdict,
-    check_payload,
-)
+from galaxymill.surveys.validate import CUT_TOLERANCE_PIXELS, check_payload
+from galaxymill.web.answer import Verdict
+
+
+def native_scale(arcsec: float) -> Any:
+    """Make the field ``pixel_scale`` of a survey with pixels of this size."""
+    return Field(
+        arcsec,
+        description="arcsec per pixel, or 'gz_decals'; with size it gives the field, which is "
+        f"spread over the survey's own pixels of {arcsec} arcsec",
+    )
+
+
+def too_large(native: Target) -> str:
+    """Say that a field spans too many of the survey's own pixels; empty when it does not."""
+    fits = native.size <= MAX_SIZE
+    return "" if fits else f"the field spans {native.size} pixels; at most {MAX_SIZE}"
 
 
 class NativeSettings(ServiceSettings):
     """Settings of a service whose cutouts come on the pixels of the survey.
 
-    Attributes
-    ----------
-    native_pixel_scale : float
-        In arcsec per pixel. The field is that of ``size`` and ``pixel_scale``; it is spread over
-        these pixels.
-    known_bands : frozenset of str
-        What ``bands`` may hold.
+    The field is that of ``size`` and ``pixel_scale``; it is spread over pixels of
+    ``native_pixel_scale`` arcsec. ``bands`` may hold ``known_bands``.
     """
 
     native_pixel_scale: ClassVar[float]
@@ -38,8 +46,7 @@ class NativeSettings(ServiceSettings):
 
     @model_validator(mode="after")
     def _can_be_had(self) -> Self:
-        unknown = [band for band in self.bands if band not in self.known_bands]
-        if unknown or len(set(self.bands)) < len(self.bands):
+        if not self.known_bands.issuperset(self.bands):
             allowed = ", ".join(sorted(self.known_bands))
             raise ValueError(f"bands {', '.join(self.bands)}: allowed are {allowed}, each once")
         if (size := self._native_size(self.size)) > MAX_SIZE:
@@ -71,31 +78,16 @@ class NativeSettings(ServiceSettings):
 
 
 def cut_native(mosaic: Mosaic, native: Target) -> Plane | None:
-    """Cut the square around a target out of one band.
-
-    Parameters
-    ----------
-    mosaic : Mosaic
-        As it was served, larger than the square.
-    native : Target
-        With the pixel scale and size of the square.
-
-    Returns
-    -------
-    Plane or None
-        None when the square lies outside the mosaic.
+    """Cut the square around a target out of one band; see `galaxymill.surveys.mosaics.mosaic.cut`.
 
     Raises
     ------
     PayloadError
-        When the WCS is unusable, or that of other pixels.
+        When the WCS is unusable, or that of other pixels than those of ``native``.
     """
-    try:
+    with one_fault("unusable WCS"):
         scale = mosaic.pixel_scale
         plane = cut(mosaic, native, native.size)
-    except Exception as error:
-        # Whatever a header from outside makes the WCS library do, it is one galaxy's fault.
-        raise PayloadError(f"unusable WCS ({type(error).__name__})") from error
     if not abs(scale / native.pixel_scale - 1) <= SCALE_TOLERANCE:
         raise PayloadError(f"pixel scale is {scale:.4g} arcsec, not {native.pixel_scale:.4g}")
     return plane
@@ -104,23 +96,10 @@ def cut_native(mosaic: Mosaic, native: Target) -> Plane | None:
 def assemble(
     planes: Mapping[str, Plane], bands: tuple[str, ...], target: Target
 ) -> tuple[bytes, Verdict]:
-    """Write the planes of one galaxy as a FITS cutout, and check it.
+    """Write the planes of one galaxy as a FITS cutout, and check it against the ``target``.
 
-    Parameters
-    ----------
-    planes : mapping of str to Plane
-        By band; at least one.
-    bands : tuple of str
-        Those that were asked for, in their order.
-    target : Target
-        With the pixel scale and size of the planes.
-
-    Returns
-    -------
-    payload : bytes
-        See `galaxymill.surveys.mosaics.mosaic.stack`.
-    verdict : Verdict
-        ``partial`` also when the survey's image ends inside the square.
+    The verdict is ``partial`` also when the survey's image ends inside the square. ``bands`` are
+    those that were asked for, in their order; ``planes`` holds one at least.
     """
     payload = stack(planes, bands)
     verdict = check_payload(payload, target, bands, CUT_TOLERANCE_PIXELS, max_holes=1)

@@ -1,8 +1,7 @@
-"""A FITS image on a server, read by HTTP ranges: its header, and those rows that are cut.
+"""A file on a server as one that can be sought in: its bytes are read by HTTP ranges.
 
-It reads uncompressed images only, in the primary HDU or, where that is empty, in the first
-extension. Rows are read whole, however few columns are wanted: one request for many pixels
-that lie side by side in the file is kinder to a server than one for each row.
+Headers are read in small pieces. Pixels are read in blocks of fixed places, which cutouts beside
+each other share: one request for many rows is kinder to a server than one for each.
 """
 
 import io
@@ -12,28 +11,20 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
+from galaxymill.decoding.decode import UnavailableError
+from galaxymill.web.answer import Answer, Verdict
+from galaxymill.web.http import Http
 
-from galaxymill.decoding.decode import DTYPES, scaled
-from galaxymill.surveys.http import Answer, Http
-from galaxymill.surveys.validate import Verdict
-
-if TYPE_CHECKING:
-    from astropy.io.fits import Header
-
-_FITS_BLOCK = 2880
-_HEADER_BYTES = 20 * _FITS_BLOCK
-_MAX_HEADER_BYTES = 100 * _FITS_BLOCK
-_MAX_SIDE = 100_000
-_HDU = (b"SIMPLE  =", b"XTENSION=")
+_HEADER_BYTES = 57_600
+_MAX_HEADER_PIECES = 5
 _BLOCK_BYTES = 4_000_000
+_HDU = (b"SIMPLE  =", b"XTENSION=")
+_UNKNOWN_LENGTH = 1 << 62
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
-class Unreadable(Exception):  # noqa: N818 - a verdict on galaxies, not a fault of the program
+class Unreadable(UnavailableError):  # noqa: N818 - a verdict on galaxies
     """Why something on a server cannot be used; becomes the status of the galaxies on it."""
 
     def __init__(self, status: str, reason: str, http_status: int | None = None) -> None:
@@ -48,12 +39,9 @@ class _Block:
 
 
 class BlockCache:
-    """The blocks of rows that were read last, each asked for once however many threads want it.
+    """The blocks that were read last, each asked for once however many threads want it.
 
-    Parameters
-    ----------
-    max_bytes : int
-        What it keeps at most, over all images that share it.
+    It keeps ``max_bytes`` at most, over all files that share it.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -74,156 +62,89 @@ class BlockCache:
         return data
 
 
-class RemoteImage:
-    """The pixels of a remote image, to be sliced like an array of two dimensions.
+class RangeFile(io.RawIOBase):
+    """A FITS file on a server; one thread at a time may read, several may `load`.
 
-    Attributes
-    ----------
-    header : Header
-        Of the image's HDU.
-    shape : tuple of int
-        Height and width.
+    The server must honour ``Range``; else, and when it does not send what is asked for, every
+    method raises Unreadable. ``cache`` keeps blocks.
     """
 
-    def __init__(
-        self, http: Http, url: str, header: "Header", start: int, cache: BlockCache
-    ) -> None:
-        self.header = header
-        self.shape, self._dtype = _geometry(header)
-        self._http, self._url, self._start, self._cache = http, url, start, cache
-        self._row_bytes = self.shape[1] * self._dtype.itemsize
-        self._block_rows = max(1, _BLOCK_BYTES // self._row_bytes)
-        try:
-            scale, zero = float(header.get("BSCALE", 1)), float(header.get("BZERO", 0))
-            blanks = self._dtype.kind in "iu" and "BLANK" in header
-            self._scale = scale, zero, int(header["BLANK"]) if blanks else None
-        except (ValueError, TypeError) as error:
-            raise Unreadable("invalid", f"unreadable FITS header ({error})") from error
+    def __init__(self, http: Http, url: str, cache: BlockCache) -> None:
+        self._http, self._url, self._cache = http, url, cache
+        self._at, self._length = 0, 0
+        self._data_start: int | None = None
+        self._pieces: dict[int, bytes] = {}
 
-    def __getitem__(self, where: tuple[slice, slice]) -> npt.NDArray[np.float32]:
-        """Read the pixels of a slice of rows and one of columns, with known ends and no steps.
+    def tell(self) -> int:
+        """Where the next `read` begins."""
+        return self._at
 
-        Rows are asked for in blocks of fixed places, so that cutouts beside each other share
-        them.
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place; the length is known once something has been read."""
+        self._at = offset + (0, self._at, self._length)[whence]
+        return self._at
 
-        Raises
-        ------
-        Unreadable
-            When the server does not send them.
-        """
-        rows, columns = where
-        out = np.empty((rows.stop - rows.start, columns.stop - columns.start), np.float32)
-        first_block = rows.start // self._block_rows
-        last_block = (rows.stop - 1) // self._block_rows
-        for index in range(first_block, last_block + 1):
-            top = index * self._block_rows
-            start, stop = max(rows.start, top), min(rows.stop, top + self._block_rows)
-            block = self._block(index)[start - top : stop - top, columns]
-            out[start - rows.start : stop - rows.start] = scaled(block, *self._scale)
-        return out
+    def read(self, size: int = -1) -> bytes:
+        """Read on: by pieces until something was loaded, and then by blocks."""
+        size = size if size >= 0 else self._length - self._at
+        parts = []
+        while size > 0 and (self._at < self._length or not self._length):
+            if self._data_start is None:
+                index, start = divmod(self._at, _HEADER_BYTES)
+                part = self._piece(index)[start : start + size]
+            else:
+                index, start = divmod(self._at - self._data_start, _BLOCK_BYTES)
+                part = self._block(index)[start : start + size]
+            if not part:
+                break
+            parts.append(part)
+            self._at += len(part)
+            size -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _block(self, index: int) -> npt.NDArray[np.generic]:
-        def read() -> bytes:
-            top = index * self._block_rows
-            rows = min(self._block_rows, self.shape[0] - top)
-            length = rows * self._row_bytes
-            data = read_range(self._http, self._url, self._start + top * self._row_bytes, length)
-            if len(data) < length:
-                raise Unreadable("invalid", "FITS data end too early", 206)
-            return data
+    def load(self, data_start: int, start: int, size: int) -> None:
+        """Fetch what will be read next, counted from where the data start; headers are read."""
+        self._data_start = data_start
+        for index in range(start // _BLOCK_BYTES, (start + size - 1) // _BLOCK_BYTES + 1):
+            self._block(index)
 
-        data = self._cache.get((self._url, index), read)
-        return np.frombuffer(data, self._dtype).reshape(-1, self.shape[1])
+    def _block(self, index: int) -> bytes:
+        start = (self._data_start or 0) + index * _BLOCK_BYTES
+        return self._cache.get((self._url, index), lambda: self._range(start, _BLOCK_BYTES))
 
+    def _piece(self, index: int) -> bytes:
+        if index not in self._pieces:
+            if len(self._pieces) == _MAX_HEADER_PIECES:
+                raise Unreadable("invalid", "FITS header has no end", 206)
+            self._pieces[index] = self._range(index * _HEADER_BYTES, _HEADER_BYTES)
+        return self._pieces[index]
 
-def open_image(http: Http, url: str, cache: BlockCache) -> RemoteImage:
-    """Read the header of the first image of a remote FITS file.
+    def _range(self, start: int, size: int) -> bytes:
+        """Read a range: all of it, less only where the file ends."""
 
-    Parameters
-    ----------
-    http : Http
-        Makes the requests; at most five for a header.
-    url : str
-        The file; the server must honour ``Range``.
-    cache : BlockCache
-        Keeps rows.
+        def judge(answer: Answer) -> Verdict | None:
+            if answer.http_status == 200:
+                return Verdict("failed", "the server ignores Range", refused=True)
+            if answer.http_status != 206:
+                return None
+            sent = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
+            first, last, total = sent.groups() if sent else (-1, -1, "*")
+            length = _UNKNOWN_LENGTH if total == "*" else int(total)
+            stop = min(start + size, length)
+            if (int(first), int(last), len(answer.payload)) != (start, stop - 1, stop - start):
+                return Verdict("failed", "the server sends another range than was asked for")
+            if start == 0 and not answer.payload.startswith(_HDU):
+                return Verdict("failed", "not a FITS file")
+            self._length = length
+            return Verdict("ok")
 
-    Raises
-    ------
-    Unreadable
-        When the server does not send it, or it is no uncompressed image of two dimensions.
-    """
-    header, start = _read_header(http, url, 0)
-    if header.get("NAXIS") == 0:
-        header, start = _read_header(http, url, start)
-    return RemoteImage(http, url, header, start, cache)
-
-
-def read_range(http: Http, url: str, start: int, length: int, begins_hdu: bool = False) -> bytes:
-    """Read bytes of a remote file: all that were asked for, fewer only where the file ends.
-
-    Raises
-    ------
-    Unreadable
-        When the server sends something else, or ignores ``Range``.
-    """
-
-    def judge(answer: Answer) -> Verdict | None:
-        if answer.http_status == 200:
-            return Verdict("failed", "the server ignores Range", refused=True)
-        if answer.http_status != 206:
-            return None
-        sent = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
-        stop = start + length
-        if sent is not None and sent[3].isdigit():
-            stop = min(stop, int(sent[3]))
-        place = (start, stop - 1, stop - start)
-        if sent is None or (int(sent[1]), int(sent[2]), len(answer.payload)) != place:
-            return Verdict("failed", "the server sends another range than was asked for")
-        if begins_hdu and not answer.payload.startswith(_HDU):
-            return Verdict("failed", "not a FITS file")
-        return Verdict("ok")
-
-    wanted = {"Range": f"bytes={start}-{start + length - 1}"}
-    answer = http.get(url, judge=judge, headers=wanted)
-    if answer.http_status == 416:
-        raise Unreadable("invalid", "FITS file ends too early", 416)
-    if answer.verdict.status != "ok":
-        raise Unreadable(answer.verdict.status, answer.verdict.reason, answer.http_status)
-    return answer.payload
-
-
-def _read_header(http: Http, url: str, start: int) -> tuple["Header", int]:
-    """Header of the HDU at ``start``, and where its data begin."""
-    from astropy.io import fits
-
-    text = b""
-    while len(text) < _MAX_HEADER_BYTES:
-        more = read_range(http, url, start + len(text), _HEADER_BYTES, begins_hdu=not text)
-        text += more
-        file = io.BytesIO(text)
-        try:
-            return fits.Header.fromfile(file), start + file.tell()
-        except (OSError, ValueError) as error:
-            if len(more) < _HEADER_BYTES:
-                raise Unreadable("invalid", "FITS header has no end", 206) from error
-    raise Unreadable("invalid", "FITS header has no end", 206)
-
-
-def _geometry(header: "Header") -> tuple[tuple[int, int], np.dtype[np.generic]]:
-    """Shape and type of the pixels."""
-    if "ZIMAGE" in header:
-        raise Unreadable("invalid", "the image is compressed: its rows cannot be found")
-    if str(header.get("XTENSION", "IMAGE")).strip() != "IMAGE" or header.get("NAXIS") != 2:
-        raise Unreadable("invalid", "no image of two dimensions")
-    try:
-        shape = int(header["NAXIS2"]), int(header["NAXIS1"])
-        dtype: np.dtype[np.generic] = np.dtype(DTYPES[header["BITPIX"]])
-    except (KeyError, ValueError, TypeError) as error:
-        raise Unreadable("invalid", f"unreadable FITS header ({error})") from error
-    if min(shape) < 1 or max(shape) > _MAX_SIDE:
-        raise Unreadable("invalid", f"FITS axes {shape} are not those of a mosaic")
-    return shape, dtype
+        wanted = {"Range": f"bytes={start}-{start + size - 1}"}
+        answer = self._http.get(self._url, judge=judge, headers=wanted)
+        if answer.http_status == 416:
+            raise Unreadable("invalid", "FITS file ends too early", 416)
+        if answer.verdict.status != "ok":
+            raise Unreadable(answer.verdict.status, answer.verdict.reason, answer.http_status)
+        return answer.payload
 
 
 def requests_for(rows: int, row_bytes: int) -> int:

@@ -1,6 +1,6 @@
 """Cut all galaxies of one tile: where their squares lie, what is read at once, what comes out."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -21,18 +21,10 @@ _READ_PIXELS = 20_000_000
 
 @dataclass(frozen=True)
 class Square:
-    """Where the cutout of one galaxy lies.
+    """Where the cutout of one galaxy lies, in pixels of the tile.
 
-    Attributes
-    ----------
-    target : Target
-        The galaxy.
-    side : int
-        In pixels of the tile.
-    corners : dict of str to tuple of int
-        Column and row of the first pixel by band; may be negative.
-    apart : str
-        The first band whose pixels do not coincide with the others', or empty.
+    ``corners`` are column and row of the first pixel by band, and may be negative; ``apart`` is
+    the first band whose pixels do not coincide with the others', or empty.
     """
 
     target: Target
@@ -44,24 +36,10 @@ class Square:
 def cut_tile(
     name: str, mosaics: Mapping[str, Mosaic], targets: Sequence[Target], bands: Sequence[str]
 ) -> Iterator[Cutout]:
-    """Cut all galaxies of one tile.
+    """Cut all galaxies of one tile: one cutout per target, in the order of the tile's rows.
 
-    Parameters
-    ----------
-    name : str
-        Of the tile.
-    mosaics : mapping of str to Mosaic
-        The tile by band; their data are `TileImage`.
-    targets : sequence of Target
-        Galaxies inside the tile.
-    bands : sequence of str
-        Those that are asked for.
-
-    Yields
-    ------
-    Cutout
-        One per target, in the order of the tile's rows. A square that the tile cannot be read for
-        is ``failed``.
+    ``mosaics`` is the tile by band, their data `TileImage`; ``bands`` are those that are asked for.
+    A square that the tile cannot be read for is ``failed``.
     """
     cutter = _Cutter(f"tile:{name}", mosaics, bands)
     good = []
@@ -91,12 +69,8 @@ def squares(mosaics: Mapping[str, Mosaic], targets: Sequence[Target]) -> list[Sq
         own_x, own_y, coincide = _on_other_grid(first, mosaic, x, y, sides)
         apart[~coincide & (apart == "")] = band
         corners[band] = list(zip(own_x.tolist(), own_y.tolist(), strict=True))
-    return [
-        Square(
-            target, int(sides[index]), {band: c[index] for band, c in corners.items()}, apart[index]
-        )
-        for index, target in enumerate(targets)
-    ]
+    places = [dict(zip(corners, each, strict=True)) for each in zip(*corners.values(), strict=True)]
+    return list(map(Square, targets, sides.tolist(), places, apart))
 
 
 def _on_other_grid(
@@ -110,17 +84,12 @@ def _on_other_grid(
     if other is first or str(other.wcs_header) == str(first.wcs_header):
         return x, y, np.ones(len(x), bool)
     last = sides - 1
-    found = [
-        other.pixels(*first.wcs.all_pix2world(x + right * last, y + up * last, 0))
-        for right, up in ((0, 0), (1, 0), (0, 1))
-    ]
-    start_x, start_y = (np.rint(np.nan_to_num(axis)).astype(np.int64) for axis in found[0])
-    off = [
-        np.hypot(at_x - start_x - right * last, at_y - start_y - up * last)
-        for (at_x, at_y), (right, up) in zip(found, ((0, 0), (1, 0), (0, 1)), strict=True)
-    ]
+    right, up = np.array([[0, 1, 0], [0, 0, 1]])[:, :, None] * last
+    at = other.pixels(*first.wcs.all_pix2world(x + right, y + up, 0))
+    start_x, start_y = (np.rint(np.nan_to_num(axis[0])).astype(np.int64) for axis in at)
+    off = np.hypot(at[0] - start_x - right, at[1] - start_y - up)
     # NaN, where there is no pixel, compares as false.
-    return start_x, start_y, np.max(off, axis=0) <= _COINCIDE_PIXELS
+    return start_x, start_y, off.max(axis=0) <= _COINCIDE_PIXELS
 
 
 def _unfit(square: Square, mosaics: Mapping[str, Mosaic]) -> str:
@@ -138,19 +107,8 @@ def groups(squares: Sequence[Square], image: TileImage, most: int) -> list[list[
     Squares that share rows are read in one strip, so that nothing is decompressed twice; where
     galaxies are sparse and the tile is compressed in small pieces, each by itself is less work.
 
-    Parameters
-    ----------
-    squares : sequence of Square
-        Of one tile.
-    image : TileImage
-        The tile in the first band.
-    most : int
-        Pixels that a strip may have.
-
-    Returns
-    -------
-    list of list of Square
-        By row.
+    ``image`` is the tile in the first band; a strip has ``most`` pixels at most, unless a single
+    square has more. Groups are in the order of the rows.
     """
     band = next(iter(squares[0].corners)) if squares else ""
     strips: list[list[Square]] = []
@@ -173,12 +131,13 @@ def groups(squares: Sequence[Square], image: TileImage, most: int) -> list[list[
 
 def _box(group: Sequence[Square], band: str, shape: tuple[int, int]) -> tuple[slice, slice]:
     """Rows and columns of the tile that a group of squares spans."""
-    spans = []
-    for axis, length in ((1, shape[0]), (0, shape[1])):
+
+    def span(axis: int, length: int) -> slice:
         start = min(square.corners[band][axis] for square in group)
         stop = max(square.corners[band][axis] + square.side for square in group)
-        spans.append(slice(min(max(start, 0), length), max(min(stop, length), 0)))
-    return spans[0], spans[1]
+        return slice(min(max(start, 0), length), max(min(stop, length), 0))
+
+    return span(1, shape[0]), span(0, shape[1])
 
 
 def _cost(group: Sequence[Square], band: str, image: TileImage) -> int:
@@ -189,19 +148,17 @@ def _cost(group: Sequence[Square], band: str, image: TileImage) -> int:
     return cost
 
 
-class _Block:
-    """The pixels that a group of squares needs, in one band."""
+_Paste = Callable[[npt.NDArray[Any], int, int], int]
+"""Fills a plane whose first pixel is (x, y) of the tile; see `mosaic.paste`."""
 
-    def __init__(self, mosaic: Mosaic, band: str, group: Sequence[Square]) -> None:
-        rows, columns = _box(group, band, mosaic.data.shape)
-        self._x, self._y = columns.start, rows.start
-        self._factor = mosaic.factor
-        empty = rows.start >= rows.stop or columns.start >= columns.stop
-        self._data = np.empty((0, 0)) if empty else mosaic.data.read(rows, columns)
 
-    def paste(self, plane: npt.NDArray[Any], x: int, y: int) -> int:
-        """Fill a plane whose first pixel is (x, y) of the tile; see `mosaic.paste`."""
-        return paste(plane, self._data, x - self._x, y - self._y, self._factor)
+def _read(mosaic: Mosaic, band: str, group: Sequence[Square]) -> _Paste:
+    """Read the pixels that a group of squares needs, in one band, to be pasted."""
+    rows, columns = _box(group, band, mosaic.data.shape)
+    empty = rows.start >= rows.stop or columns.start >= columns.stop
+    data = np.empty((0, 0)) if empty else mosaic.data[rows, columns]
+    left, low, factor = columns.start, rows.start, mosaic.factor
+    return lambda plane, x, y: paste(plane, data, x - left, y - low, factor)
 
 
 class _Cutter:
@@ -218,7 +175,7 @@ class _Cutter:
     def cut(self, group: Sequence[Square]) -> Iterator[Cutout]:
         """Read what a group needs, and cut its squares; the pixels are let go at the end."""
         try:
-            blocks = {band: _Block(mosaic, band, group) for band, mosaic in self._mosaics.items()}
+            blocks = {band: _read(mosaic, band, group) for band, mosaic in self._mosaics.items()}
         except PayloadError as error:
             for square in group:
                 yield self.without(square, "failed", str(error))
@@ -226,25 +183,23 @@ class _Cutter:
         for square in group:
             yield self._cut(square, blocks)
 
-    def _cut(self, square: Square, blocks: Mapping[str, _Block]) -> Cutout:
+    def _cut(self, square: Square, blocks: Mapping[str, _Paste]) -> Cutout:
         """Cut one square: its place and shape are right by construction, its pixels may not be."""
         cube = np.full((len(blocks), square.side, square.side), np.nan, ">f4")
         written = [
-            block.paste(plane, *square.corners[band])
+            block(plane, *square.corners[band])
             for plane, (band, block) in zip(cube, blocks.items(), strict=True)
         ]
         empty = [band for band, plane in zip(blocks, cube, strict=True) if is_empty(plane)]
         if len(empty) == len(blocks):
             return self.without(square, "no_coverage", f"{self._url}: every band is empty here")
         absent = [band for band in self._bands if band not in blocks]
-        reasons = []
-        if min(written) < square.side**2:
-            reasons.append("reaches over the tile's edge")
-        if absent:
-            reasons.append(f"no band {', '.join(absent)}")
-        if empty:
-            reasons.append(f"band {', '.join(empty)} is empty")
+        faults = {
+            "reaches over the tile's edge": min(written) < square.side**2,
+            f"no band {', '.join(absent)}": bool(absent),
+            f"band {', '.join(empty)} is empty": bool(empty),
+        }
+        reason = "; ".join(fault for fault, is_so in faults.items() if is_so)
         payload = self._form.write(cube, *square.corners[next(iter(blocks))])
-        status, reason = "partial" if reasons else "ok", "; ".join(reasons)
-        made = datetime.now(UTC)
-        return Cutout(square.target, status, payload, None, reason, self._url, made)
+        status, now = "partial" if reason else "ok", datetime.now(UTC)
+        return Cutout(square.target, status, payload, None, reason, self._url, now)

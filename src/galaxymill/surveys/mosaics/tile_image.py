@@ -1,59 +1,52 @@
-"""One tile on disk: its header, and its pixels box by box. Bounded before anything is parsed."""
+"""One large image: its header, and its pixels box by box. Bounded before anything is parsed."""
 
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from galaxymill.decoding.decode import PayloadError
-from galaxymill.decoding.hdus import Hdu, list_hdus, unpack
+from galaxymill.decoding.decode import PayloadError, UnavailableError
+from galaxymill.decoding.hdus import Hdu, iter_hdus, unpack
+from galaxymill.errors import UserError
 from galaxymill.surveys.mosaics.mosaic import Mosaic
+from galaxymill.surveys.mosaics.range_reader import RangeFile
 
 _MAX_UNPACKED_BYTES = 128_000_000
+_STRIP_BYTES = 16_000_000
+"""Of rows, which are read whole."""
 
 
 class TileImage:
-    """The image of one tile in one band; use it in a ``with`` block.
+    """The image of one tile in one band, to be sliced like an array; use it in a ``with`` block.
 
     Parameters
     ----------
-    path : Path
+    source : Path or RangeFile
         A FITS file, plain or fpacked; one in ``.gz`` or ``.bz2`` is unpacked in memory, up to
-        128 MB.
+        128 MB. A file on a server, which must be plain, is read where it lies; its errors pass.
     hdu : str
         Number (from 0) or EXTNAME of the image; empty for the first of two dimensions.
     name : str
         What errors call the file.
 
-    Attributes
-    ----------
-    name : str
-        As given.
-    header : Header
-        Of the image.
-    index : int
-        Number of its HDU.
-    shape : tuple of int
-        (height, width).
-    grain : tuple of int
-        Height and width of the pieces that are read whole.
-
     Raises
     ------
     PayloadError
-        When the file is absent, damaged or holds no such image; the message names it.
+        When the file is absent, damaged or holds no such image.
     """
 
-    def __init__(self, path: Path, hdu: str, name: str) -> None:
+    def __init__(self, source: Path | RangeFile, hdu: str, name: str) -> None:
         self.name = name
+        self._lock = threading.Lock()
         with self._named():
-            self._file = _open(path)
+            self._file = source if isinstance(source, RangeFile) else _open(source)
             try:
-                self._hdu = _find(list_hdus(self._file), hdu)
+                self._hdu = _find(iter_hdus(self._file, packed=isinstance(source, Path)), hdu)
                 self.index, self.header = self._hdu.index, self._hdu.header
                 self.grain = self._hdu.grain
                 self.shape = self._hdu.outline
@@ -67,29 +60,29 @@ class TileImage:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def read(self, rows: slice, columns: slice) -> npt.NDArray[Any]:
-        """Read one box, shape (rows, columns), as float32 of any byte order.
+    @property
+    def packed(self) -> bool:
+        """Whether it is compressed."""
+        return self._hdu.packed
 
-        Raises
-        ------
-        PayloadError
-            When it cannot be read.
-        """
-        with self._named():
-            return self._hdu.read_box(rows, columns).astype(np.float32, copy=False)
+    def __getitem__(self, box: tuple[slice, slice]) -> npt.NDArray[np.float32]:
+        """Read one box, (rows, columns) with known ends; raises PayloadError when it cannot be."""
+        rows, columns = box
+        pixels = np.empty((rows.stop - rows.start, columns.stop - columns.start), np.float32)
+        step = len(pixels) if self.packed else max(1, _STRIP_BYTES // self._hdu.row_bytes)
+        for start in range(rows.start, rows.stop, step):
+            strip = slice(start, min(start + step, rows.stop))
+            if isinstance(self._file, RangeFile):
+                self._file.load(*self._hdu.span(strip))
+            place = slice(strip.start - rows.start, strip.stop - rows.start)
+            with self._named(), self._lock:
+                pixels[place] = self._hdu.read_box(strip, columns)
+        return pixels
 
     def mosaic(self, factor: float = 1.0) -> Mosaic:
-        """Give the image as a mosaic whose WCS is known to work.
+        """Give the image, in nanomaggies by ``factor``, as a mosaic whose WCS is known to work.
 
-        Parameters
-        ----------
-        factor : float
-            What pixels are multiplied with to get nanomaggies.
-
-        Raises
-        ------
-        PayloadError
-            When the header has no WCS that can be used.
+        Raises PayloadError when the header has no WCS that can be used.
         """
         mosaic = Mosaic(self, self.header, factor)
         with self._named("no usable WCS"):
@@ -105,6 +98,8 @@ class TileImage:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 yield
+        except (UnavailableError, UserError):
+            raise
         except OSError as error:
             raise PayloadError(f"{self.name}: {error.strerror or 'unreadable'}") from error
         except PayloadError as error:
@@ -114,7 +109,7 @@ class TileImage:
             raise PayloadError(f"{self.name}: {fault} ({error})") from error
 
 
-def _find(hdus: list[Hdu], wanted: str) -> Hdu:
+def _find(hdus: Iterable[Hdu], wanted: str) -> Hdu:
     """Choose the image that is wanted, or the first."""
     for hdu in hdus:
         is_image = hdu.shape is not None and hdu.shape[0] == 1

@@ -16,8 +16,9 @@ from galaxymill.decoding.decode import PayloadError
 from galaxymill.errors import UserError
 from galaxymill.progress import progress
 from galaxymill.reasons import some
+from galaxymill.sky.angles import unit_vectors
 from galaxymill.storage.atomic import atomic_file
-from galaxymill.surveys.mosaics.mosaic import Mosaic, unit_vectors
+from galaxymill.surveys.mosaics.mosaic import Mosaic
 from galaxymill.surveys.mosaics.tile_image import TileImage
 
 _PLACEHOLDERS = ("{tile}", "{band}")
@@ -31,14 +32,12 @@ logger = logging.getLogger("galaxymill")
 
 
 def index_tiles(folder: Path, out: Path, pattern: str, hdu: str = "", skip: bool = False) -> None:
-    """Read the headers of a folder's tiles and write the table of them.
+    """Read the headers of a folder's tiles and write the table of them, one row per tile and band.
 
     Parameters
     ----------
-    folder : Path
-        Where the tiles lie, at any depth.
-    out : Path
-        The table, ``.csv``: one row per tile and band, sorted.
+    folder, out : Path
+        Where the tiles lie, at any depth; the table, ``.csv``.
     pattern : str
         Paths below the folder, with ``{tile}`` and ``{band}`` in place of the names; ``*`` and
         ``?`` stand for other letters, ``**`` for any folders. ``{band}`` is as short as can be.
@@ -85,10 +84,7 @@ def index_tiles(folder: Path, out: Path, pattern: str, hdu: str = "", skip: bool
 def find_tiles(folder: Path, pattern: str) -> list[tuple[str, str, str]]:
     """Find the files that match a pattern, as (tile, band, path below the folder), sorted.
 
-    Raises
-    ------
-    UserError
-        When none does, two are of one tile and band, or the pattern is none.
+    Raises UserError when none does, two are of one tile and band, or the pattern is none.
     """
     absent = [word for word in _PLACEHOLDERS if word not in pattern]
     if absent or ".." in Path(pattern).parts or Path(pattern).is_absolute():
@@ -144,10 +140,7 @@ def _describe(found: tuple[str, str, str], folder: Path, hdu: str) -> dict[str, 
 def circle(mosaic: Mosaic) -> tuple[float, float, float]:
     """Give the circle around a tile: centre and radius in degrees (a pixel wider than the tile).
 
-    Raises
-    ------
-    PayloadError
-        When its middle or a point of its edge is not on the sky.
+    Raises PayloadError when its middle or a point of its edge is not on the sky.
     """
     height, width = mosaic.data.shape
     right, top = width - 0.5, height - 0.5

@@ -1,15 +1,15 @@
 """The table of tiles, and the search in it: no tile is opened to learn where it lies."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from galaxymill.errors import UserError
-from galaxymill.surveys.mosaics.mosaic import unit_vectors
+from galaxymill.sky.angles import unit_vectors
 from galaxymill.tables import check_range, in_unit, read_table
 
 COLUMNS = ("tile", "band", "path", "ra", "dec", "radius")
@@ -18,24 +18,14 @@ _TEXTS = ("tile", "band", "path", "hdu")
 Degrees = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class TileFile:
-    """Where one tile lies in one band.
-
-    Attributes
-    ----------
-    path : str
-        As in the table: absolute, or relative to the folder of tiles.
-    hdu : str
-        Number or EXTNAME of the image; empty for the first of two dimensions.
-    """
+class TileFile(NamedTuple):
+    """Where one tile lies in one band, as in the table; see `TileTable`."""
 
     path: str
     hdu: str
 
 
-@dataclass(frozen=True)
-class Tile:
+class Tile(NamedTuple):
     """A tile with its files by band, in the order of the bands asked for."""
 
     name: str
@@ -45,19 +35,10 @@ class Tile:
 class TileTable:
     """Tiles by their place on the sky.
 
-    Parameters
-    ----------
-    path : Path
-        CSV, Parquet or FITS, one row per tile and band: ``tile``, ``band``, ``path``, the centre
-        ``ra``, ``dec`` and the ``radius`` of a circle around the tile in degrees, and, where it
-        is not the first image of its file, ``hdu``.
-    bands : sequence of str
-        Those that are asked for.
-
-    Raises
-    ------
-    UserError
-        When the table cannot be read, a row is bad or given twice, or a band is nowhere.
+    The table (CSV, Parquet or FITS) has one row per tile and band: ``tile``, ``band``, ``path``,
+    the centre ``ra``, ``dec`` and the ``radius`` of a circle around the tile in degrees, and, where
+    it is not the first image of its file, ``hdu``. Raises UserError when it cannot be read, a row
+    is bad or given twice, or one of ``bands`` is nowhere.
     """
 
     def __init__(self, path: Path, bands: Sequence[str]) -> None:
@@ -86,19 +67,10 @@ class TileTable:
         self._chords = 2 * np.sin(np.radians(radius[self._chosen]) / 2) + 1e-9
 
     def near(self, ra: Degrees, dec: Degrees) -> Iterator[tuple[Tile, npt.NDArray[np.int64]]]:
-        """Find the tiles in whose circles positions lie.
+        """Find the tiles in whose circles ICRS positions, shape (n,), lie.
 
-        Parameters
-        ----------
-        ra, dec : ndarray, shape (n,)
-            ICRS, in degrees.
-
-        Yields
-        ------
-        tile : Tile
-            In the order of the names.
-        positions : ndarray of int
-            Which positions may lie in it, rising.
+        Gives tiles in the order of their names, each with the numbers of the positions that may
+        lie in it, rising.
         """
         from scipy.spatial import KDTree
 

@@ -20,17 +20,21 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from galaxymill.decoding.decode import PayloadError
 from galaxymill.settings import Names
-from galaxymill.surveys.base import MAX_SIZE, Cutout, Network, PixelScale, Target, Url
-from galaxymill.surveys.http import Http
+from galaxymill.surveys.base import Cutout, PixelScale, Target
 from galaxymill.surveys.ivoa.irsa import BANDS, Listed, by_tile, cells, look_up
 from galaxymill.surveys.ivoa.votable import require_images, session, sia2
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, cut, zero_point_factor
-from galaxymill.surveys.mosaics.native import NativeSettings, assemble
-from galaxymill.surveys.mosaics.range_reader import BlockCache, Unreadable, open_image, requests_for
+from galaxymill.surveys.mosaics.native import NativeSettings, assemble, too_large
+from galaxymill.surveys.mosaics.range_reader import BlockCache, RangeFile, Unreadable, requests_for
+from galaxymill.surveys.mosaics.tile_image import TileImage
 from galaxymill.surveys.per_galaxy import HttpService
+from galaxymill.web.http import Http
+from galaxymill.web.network import Network, Url
 
 _ROW_BYTES = 19200 * 4
+_MAX_SIDE = 100_000
 _CACHE_BYTES = 128_000_000
 _ANSWER_BYTES = 20_000_000
 _CELL_DEG = 0.5
@@ -41,11 +45,11 @@ _GRID_TOLERANCE_PIXELS = 0.1
 class EuclidSettings(NativeSettings):
     """Settings of the service ``euclid``."""
 
-    operational: ClassVar[frozenset[str]] = NativeSettings.operational | {"server", "s3", "source"}
+    operational: ClassVar[frozenset[str]] = NativeSettings.operational | {"s3", "source"}
     native_pixel_scale: ClassVar[float] = 0.1
     known_bands: ClassVar[frozenset[str]] = frozenset(BANDS)
 
-    pixel_scale: PixelScale | Literal["gz_decals"] = Field(
+    pixel_scale: PixelScale = Field(
         0.1,
         description="arcsec per pixel, or 'gz_decals': by the galaxy's Petrosian radii as in "
         "Galaxy Zoo DECaLS; the field that this makes is cut on the mosaics' own pixels",
@@ -105,18 +109,24 @@ class _Tile:
     def mosaic(self, band: str) -> Mosaic:
         """The mosaic of one band; raises Unreadable, the second time without asking again."""
         if band not in self._opened:
+            listed = self.listed[band]
+            name = f"mosaic {listed.name}"
             try:
-                self._opened[band] = self._open(self.listed[band])
+                file = RangeFile(self._http, listed.url, self._cache)
+                self._opened[band] = self._calibrated(TileImage(file, "", name))
             except Unreadable as error:
-                reason = f"mosaic {self.listed[band].name}: {error.reason}"
+                reason = f"{name}: {error.reason}"
                 self._opened[band] = Unreadable(error.status, reason, error.http_status)
+            except PayloadError as error:
+                self._opened[band] = Unreadable("invalid", str(error), 206)
         mosaic = self._opened[band]
         if isinstance(mosaic, Unreadable):
             raise mosaic
         return mosaic
 
-    def _open(self, listed: Listed) -> Mosaic:
-        image = open_image(self._http, listed.url, self._cache)
+    def _calibrated(self, image: TileImage) -> Mosaic:
+        if max(image.shape) > _MAX_SIDE:
+            raise Unreadable("invalid", f"FITS axes {image.shape} are not those of a mosaic")
         try:
             zero_point = float(image.header.get("MAGZERO", self._zero_point or np.nan))
             mosaic = Mosaic(image, image.header, zero_point_factor(zero_point))
@@ -133,9 +143,10 @@ class _Tile:
 class EuclidService(HttpService):
     """Find the mosaics by SIA2, and cut the galaxies out of them tile by tile."""
 
+    _settings: EuclidSettings
+
     def __init__(self, settings: EuclidSettings, network: Network) -> None:
-        self._settings = settings
-        self._http = Http(network, max_bytes=_ANSWER_BYTES)
+        super().__init__(settings, network, max_bytes=_ANSWER_BYTES)
         self._seen = False
 
     def fetch(self, targets: Iterable[Target]) -> Iterator[Cutout]:
@@ -144,9 +155,6 @@ class EuclidService(HttpService):
         on_tile: dict[str, list[tuple[float, Target]]] = defaultdict(list)
         for cell in cells(targets, _CELL_DEG):
             for target, candidates in self._find(cell, _CELL_DEG, tiles):
-                if isinstance(candidates, Unreadable):
-                    yield _no_cutout(target, candidates)
-                    continue
                 try:
                     number, y = _best_tile(target, candidates)
                     on_tile[number].append((y, target))
@@ -163,16 +171,15 @@ class EuclidService(HttpService):
         found: dict[str, _Tile] | Unreadable
         try:
             listed = self._look_up(cell)
-        except Unreadable as error:
-            found = error
-        else:
             if listed is None and cell_deg > _LEAST_CELL_DEG:
                 for part in cells(cell, cell_deg / 4):
                     yield from self._find(part, cell_deg / 4, tiles)
                 return
-            found = Unreadable("failed", "SIA2: more mosaics than the service lists at once", 200)
-            if listed is not None:
-                found = {number: tiles.setdefault(number, tile) for number, tile in listed.items()}
+            if listed is None:
+                raise Unreadable("failed", "SIA2: more mosaics than the service lists at once", 200)
+            found = {number: tiles.setdefault(number, tile) for number, tile in listed.items()}
+        except Unreadable as error:
+            found = error
         for target in cell:
             yield target, found
 
@@ -200,12 +207,13 @@ class EuclidService(HttpService):
                 yield _no_cutout(target, error, tile.name)
             return
         _, bytes_each = self._settings.largest(targets)
-        yield from self._http.each(partial(self._cutout, tile.name, mosaics), targets, bytes_each)
+        yield from self._http.map_bounded(
+            partial(self._cutout, tile.name, mosaics), targets, bytes_each
+        )
 
     def _cutout(self, name: str, mosaics: Mapping[str, Mosaic], target: Target) -> Cutout:
         native = self._settings.native(target)
-        if native.size > MAX_SIZE:
-            reason = f"the field spans {native.size} pixels; at most {MAX_SIZE}"
+        if reason := too_large(native):
             return _no_cutout(target, Unreadable("invalid", reason), name)
         planes: dict[str, Plane] = {}
         try:
@@ -215,6 +223,8 @@ class EuclidService(HttpService):
                     planes[band] = plane
         except Unreadable as error:
             return _no_cutout(target, error, name)
+        except PayloadError as error:
+            return _no_cutout(target, Unreadable("invalid", str(error), 206), name)
         if not planes:
             return _no_cutout(target, Unreadable("no_coverage", "outside every mosaic"), name)
         payload, verdict = assemble(planes, self._settings.bands, native)
@@ -223,17 +233,18 @@ class EuclidService(HttpService):
 
 
 def _no_cutout(target: Target, why: Unreadable, name: str = "") -> Cutout:
-    url = f"/{name}" if name else ""
-    when = datetime.now(UTC)
-    return Cutout(target, why.status, None, why.http_status, why.reason, url, when)
+    url, now = f"/{name}" if name else "", datetime.now(UTC)
+    return Cutout(target, why.status, None, why.http_status, why.reason, url, now)
 
 
-def _best_tile(target: Target, tiles: Mapping[str, _Tile]) -> tuple[str, float]:
+def _best_tile(target: Target, tiles: Mapping[str, _Tile] | Unreadable) -> tuple[str, float]:
     """Choose the tile whose edge is farthest from a galaxy; give its number and the galaxy's y.
 
     Where a galaxy's field lies whole on several, the one with more bands comes first. Raises
     Unreadable when there is none, or when it might be one that cannot be opened.
     """
+    if isinstance(tiles, Unreadable):
+        raise tiles
     places = []
     unreadable: Unreadable | None = None
     for number, tile in tiles.items():

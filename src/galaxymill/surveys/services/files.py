@@ -8,7 +8,6 @@ word. FITS files that are no cutouts as they stand are made so; docs/own_files.m
 import errno
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -74,10 +73,7 @@ class FilesSettings(ServiceSettings):
     def paths(self, target: Target) -> dict[str, str]:
         """Paths of a galaxy's files by band; a single file is under the empty name.
 
-        Raises
-        ------
-        UserError
-            When the catalogue names several files, but not one a band.
+        Raises UserError when the catalogue names several files, but not one a band.
         """
         named = target.file_loc.split("\n")
         if len(named) not in (1, len(self.bands)):
@@ -97,8 +93,7 @@ class FilesSettings(ServiceSettings):
         }
 
     pixel_scale: Annotated[float, Field(ge=0, le=60)] | Literal["gz_decals"] = Field(
-        0.0,
-        description="arcsec per pixel that files should have, else they are flagged; 0: any",
+        0.0, description="arcsec per pixel that files should have, else they are flagged; 0: any"
     )
     size: int = Field(
         0,
@@ -153,29 +148,25 @@ class FilesService:
             absent.append(reason)
         if not files:
             return Cutout(target, "no_coverage", reason="; ".join(absent), url=url)
-        return self._judged(Cutout(target, "ok", url=url), files, absent)
+        return self._judged(target, url, files, absent)
 
-    def _judged(self, cutout: Cutout, files: Mapping[str, bytes], absent: list[str]) -> Cutout:
+    def _judged(
+        self, target: Target, url: str, files: Mapping[str, bytes], absent: list[str]
+    ) -> Cutout:
         """Make a cutout of the files' contents and check it."""
         settings = self._settings
         made = datetime.now(UTC)
         try:
             found = as_cutout(files, settings.bands, settings.naming, settings.hdu)
         except PayloadError as error:
-            (payload, *_) = files.values()
-            return replace(
-                cutout, status="invalid", payload=payload, reason=str(error), fetched_at=made
-            )
+            payload = next(iter(files.values()))
+            return Cutout(target, "invalid", payload, None, str(error), url, made)
         verdict = check_payload(found.payload, None, None)
-        status, reasons = verdict.status, [verdict.reason, found.lacking, *absent]
-        return replace(
-            cutout,
-            status="partial" if status == "ok" and any(reasons) else status,
-            payload=found.payload,
-            reason="; ".join(filter(None, reasons)),
-            url=f"{cutout.url} ({found.told})" if found.told else cutout.url,
-            fetched_at=made,
-        )
+        reasons = list(filter(None, [verdict.reason, found.lacking, *absent]))
+        status = "partial" if verdict.status == "ok" and reasons else verdict.status
+        if found.renamed:
+            url = f"{url} ({found.renamed})"
+        return Cutout(target, status, found.payload, None, "; ".join(reasons), url, made)
 
     def _read(self, path: str) -> bytes | tuple[str, str]:
         """Content of a file or, when it cannot be had, status and reason."""

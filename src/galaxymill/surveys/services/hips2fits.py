@@ -10,27 +10,27 @@ galaxy.
 import json
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from functools import partial
+from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import urlencode
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from galaxymill.decoding.decode import PayloadError
-from galaxymill.decoding.hdus import read_images
-from galaxymill.decoding.place import SCALE_TOLERANCE
+from galaxymill.decoding.hdus import first_image
+from galaxymill.decoding.place import SCALE_TOLERANCE, tangent_grid
 from galaxymill.settings import Names, Numbers
-from galaxymill.surveys.base import Cutout, ServiceSettings, Target, Url
-from galaxymill.surveys.http import Answer, Judge
+from galaxymill.surveys.base import Cutout, ServiceSettings, Target, cutout_of
 from galaxymill.surveys.ivoa.votable import shorten
-from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, stack, zero_point_factor
-from galaxymill.surveys.per_galaxy import PerGalaxyService
-from galaxymill.surveys.pictures import picture_of
-from galaxymill.surveys.validate import Verdict, check_payload, is_empty
+from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, flux_factors, stack
+from galaxymill.surveys.per_galaxy import PerGalaxyService, ask_by_band
+from galaxymill.surveys.validate import check_payload, is_empty, picture_of
+from galaxymill.web.answer import Answer, Judge, Verdict
+from galaxymill.web.network import Url
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
-    from astropy.wcs import WCS
 
 _PATH = "/hips-image-services/hips2fits"
 _FORMATS = {"fits": "fits", "jpeg": "jpg", "png": "png"}
@@ -43,8 +43,6 @@ _OFF_COVERAGE = re.compile(
 
 class Hips2FitsSettings(ServiceSettings):
     """Settings of the service ``hips2fits``."""
-
-    operational: ClassVar[frozenset[str]] = ServiceSettings.operational | {"server"}
 
     hips: Names = Field(
         min_length=1,
@@ -99,74 +97,49 @@ class Hips2FitsService(PerGalaxyService):
     def _cutout(self, target: Target) -> Cutout:
         if not self._settings.sends_pictures:
             return self._fits(target)
-        return self._ask(self._settings.hips[0], target, picture_of(target)).cutout(target)
+        return cutout_of(self._ask(self._settings.hips[0], target, picture_of(target)), target)
 
     def _fits(self, target: Target) -> Cutout:
         """Ask for every band; one that fails or is invalid decides over the galaxy."""
-        planes: dict[str, Plane] = {}
-        for band, hips in zip(self._settings.bands, self._settings.hips, strict=True):
-
-            def judge(answer: Answer, band: str = band) -> Verdict:
-                planes[band] = self._plane(answer.payload, target, band)
-                return Verdict("no_coverage" if is_empty(planes[band].data) else "ok")
-
-            answer = self._ask(hips, target, judge)
-            verdict = answer.verdict
-            if verdict.status == "no_coverage":
-                planes.pop(band, None)
-            elif verdict.status != "ok":
-                return answer.cutout(target, verdict.status, f"band {band}: {verdict.reason}")
-        return self._stacked(planes, target, answer)
-
-    def _stacked(self, planes: dict[str, Plane], target: Target, last: Answer) -> Cutout:
+        named = zip(self._settings.bands, self._settings.hips, strict=True)
+        asks = {band: partial(self._ask, hips, target) for band, hips in named}
+        planes, last, fault = ask_by_band(asks, partial(self._plane, target))
+        if fault:
+            return cutout_of(last, target, last.verdict.status, fault)
         absent = [band for band in self._settings.bands if band not in planes]
         reason = f"no band {', '.join(absent)}" if absent else ""
         if not planes:
-            return last.cutout(target, "no_coverage", f"{reason}: off the coverage")
+            return cutout_of(last, target, "no_coverage", f"{reason}: off the coverage")
         unit = "nanomaggy" if self._settings.zero_points else None
         payload = stack(planes, self._settings.bands, unit)
-        cutout = last.cutout(target, "partial" if absent else "ok", reason)
+        cutout = cutout_of(last, target, "partial" if absent else "ok", reason)
         return replace(cutout, payload=payload)
 
-    def _plane(self, payload: bytes, target: Target, band: str) -> Plane:
-        """Read one band's answer; raises PayloadError when it is not what was asked for."""
-        header, data = next(read_images(payload), (None, None))
-        if data is None:
-            raise PayloadError("no image")
-        flux = (data * self._factor(band)).astype(np.float32)
+    def _plane(self, target: Target, payload: bytes, band: str) -> Plane | None:
+        """Read one band's answer, None when it is empty; raises PayloadError when it is no such."""
+        header, data = first_image(payload)
+        points = self._settings.zero_points
+        factor = flux_factors(points, self._settings.bands)[band] if points else 1.0
+        flux = (data * factor).astype(np.float32)
         plane = Plane(flux, _wcs_cards(header), True)
         bands = [band] if self._settings.zero_points else None
         payload = stack({band: plane}, [band])
         verdict = check_payload(payload, target, bands, scale_tolerance=SCALE_TOLERANCE)
         if verdict.status == "invalid":
             raise PayloadError(verdict.reason, verdict.truncated)
-        return plane
-
-    def _factor(self, band: str) -> float:
-        given = dict(zip(self._settings.bands, self._settings.zero_points, strict=False))
-        return zero_point_factor(given[band]) if band in given else 1.0
+        return None if is_empty(flux) else plane
 
     def _ask(self, hips: str, target: Target, judge: Judge) -> Answer:
         from astroquery.hips2fits import hips2fits
 
         form = _FORMATS[self._settings.format]
-        query = hips2fits.query_with_wcs(hips, _wcs(target), format=form, get_query_payload=True)
+        # A grid whose middle is the target: that of hips2fits is half a pixel off.
+        size = target.size
+        wcs = tangent_grid(target.ra, target.dec, target.pixel_scale, size, size)
+        query = hips2fits.query_with_wcs(hips, wcs, format=form, get_query_payload=True)
         path = f"{_PATH}?{urlencode(query)}"
         # A HiPS that is there says nothing of the others.
         return self._http.get(path, own=hips, judge=judge, otherwise=_refusal)
-
-
-def _wcs(target: Target) -> "WCS":
-    """A tangential grid whose middle is the target; that of hips2fits is half a pixel off."""
-    from astropy.wcs import WCS
-
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-    wcs.wcs.crval = [target.ra, target.dec]
-    wcs.wcs.crpix = [(target.size + 1) / 2] * 2
-    wcs.wcs.cdelt = [-target.pixel_scale / 3600, target.pixel_scale / 3600]
-    wcs.pixel_shape = (target.size, target.size)
-    return wcs
 
 
 def _wcs_cards(header: "Header") -> "Header":
@@ -184,8 +157,8 @@ def _refusal(answer: Answer) -> Verdict:
         said = json.loads(answer.payload[:_ERROR_BYTES])
     except (ValueError, RecursionError):
         said = None
-    told = said if isinstance(said, dict) else {}
-    title, description = (str(told.get(key, "")) for key in ("title", "description"))
+    error = said if isinstance(said, dict) else {}
+    title, description = (str(error.get(key, "")) for key in ("title", "description"))
     refused = 400 <= (answer.http_status or 0) < 500
     off = refused and _OFF_COVERAGE.search(f"{title}. {description}")
     reason = f"{answer.reason}: {line}" if (line := shorten(title)) else answer.reason

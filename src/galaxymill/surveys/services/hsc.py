@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
-from typing import ClassVar, Literal
+from typing import ClassVar
 from urllib.parse import urlencode
 from zlib import crc32
 
@@ -24,14 +24,22 @@ import numpy as np
 from pydantic import Field
 
 from galaxymill.decoding.decode import PayloadError
-from galaxymill.decoding.hdus import list_hdus, read_images
-from galaxymill.surveys.base import MAX_SIZE, Cutout, Network, PixelScale, ServiceError, Target, Url
-from galaxymill.surveys.credentials import Credentials
-from galaxymill.surveys.http import Answer, Http, TryAgain, pieces
+from galaxymill.decoding.hdus import first_image, list_hdus
+from galaxymill.surveys.base import Cutout, PixelScale, Target, cutout_of
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, zero_point_factor
-from galaxymill.surveys.mosaics.native import NativeSettings, assemble, cut_native
+from galaxymill.surveys.mosaics.native import (
+    NativeSettings,
+    assemble,
+    cut_native,
+    native_scale,
+    too_large,
+)
 from galaxymill.surveys.per_galaxy import HttpService
 from galaxymill.surveys.tar_stream import ArchiveError, Member, read_members
+from galaxymill.web.answer import Answer, TryAgain
+from galaxymill.web.credentials import Credentials
+from galaxymill.web.http import pieces
+from galaxymill.web.network import Network, ServiceError, Url
 
 _FILTERS = {"g": "HSC-G", "r": "HSC-R", "i": "HSC-I", "z": "HSC-Z", "y": "HSC-Y"}
 _NAME = re.compile(
@@ -52,18 +60,11 @@ _HELD_BYTES = 100_000_000
 class HscSettings(NativeSettings):
     """Settings of the service ``hsc``."""
 
-    operational: ClassVar[frozenset[str]] = NativeSettings.operational | {
-        "server",
-        "rows_per_request",
-    }
+    operational: ClassVar[frozenset[str]] = NativeSettings.operational | {"rows_per_request"}
     native_pixel_scale: ClassVar[float] = 0.168
     known_bands: ClassVar[frozenset[str]] = frozenset(_FILTERS)
 
-    pixel_scale: PixelScale | Literal["gz_decals"] = Field(
-        0.168,
-        description="arcsec per pixel, or 'gz_decals'; with size it gives the field, which is "
-        "spread over the survey's own pixels of 0.168 arcsec",
-    )
+    pixel_scale: PixelScale = native_scale(0.168)
     release: str = Field("pdr3", pattern=r"^\w+$", description="public data release")
     rerun: str = Field(
         "pdr3_wide",
@@ -106,22 +107,23 @@ class _Galaxy:
 
     def best(self) -> dict[str, Plane]:
         """Planes of the best tract."""
-        ranks = {tract: (-len(planes), _empty(planes)) for tract, planes in self.tracts.items()}
-        tract = min(ranks, key=lambda tract: (ranks[tract], tract), default=None)
-        return {} if tract is None else self.tracts[tract]
 
+        def rank(tract: int) -> tuple[int, int, int]:
+            planes = self.tracts[tract].values()
+            empty = sum(int(np.count_nonzero(~np.isfinite(plane.data))) for plane in planes)
+            return -len(planes), empty, tract
 
-def _empty(planes: dict[str, Plane]) -> int:
-    return sum(int(np.count_nonzero(~np.isfinite(plane.data))) for plane in planes.values())
+        return self.tracts[min(self.tracts, key=rank)] if self.tracts else {}
 
 
 class HscService(HttpService):
     """Ask ``/das_cutout`` for many galaxies at once."""
 
+    _settings: HscSettings
+
     def __init__(self, settings: HscSettings, network: Network) -> None:
-        self._settings = settings
         self._credentials = Credentials("HSC_SSP_USER", "HSC_SSP_PASSWORD", settings.server)
-        self._http = Http(network, settings.server, self._credentials.headers())
+        super().__init__(settings, network, headers=self._credentials.headers())
         self._path = f"/das_cutout/{settings.release}/cgi-bin/cutout"
         self._unfit: dict[str, int] = {}
 
@@ -131,10 +133,10 @@ class HscService(HttpService):
         while some := list(islice(source, self._settings.galaxies_per_request)):
             fitting = []
             for target in some:
-                if (size := self._settings.native(target).size) <= MAX_SIZE:
-                    fitting.append(target)
+                if reason := too_large(self._settings.native(target)):
+                    yield Cutout(target, "invalid", reason=reason)
                 else:
-                    yield Cutout(target, "invalid", reason=f"field spans {size} pixels")
+                    fitting.append(target)
             yield from self._bulk(fitting)
 
     def _bulk(self, targets: list[Target]) -> Iterator[Cutout]:
@@ -160,7 +162,7 @@ class HscService(HttpService):
                 if len(waiting) == before:
                     for key, target in waiting.items():
                         reason = unfit.get(key, last.answer.reason)
-                        yield last.answer.cutout(target, "failed", reason)
+                        yield cutout_of(last.answer, target, "failed", reason)
                     return
 
     def _once(self, targets: list[Target]) -> Iterator[Cutout]:
@@ -194,7 +196,7 @@ class HscService(HttpService):
         if answer.transient:
             raise TryAgain(answer)
         for target in targets:
-            yield answer.judged(lambda _: None, set()).cutout(target)
+            yield cutout_of(answer.judged(lambda _: None, set()), target)
 
     def _list(self, targets: list[Target]) -> str:
         """Spell the rows that are uploaded: for each galaxy one a band."""
@@ -209,8 +211,7 @@ class HscService(HttpService):
         # Some more than the square: a tract's pixels are not quite along the meridian.
         half = (size / 2 + 4 + size // 40) * self._settings.native_pixel_scale
         return {
-            "ra": f"{target.ra:.7f}",
-            "dec": f"{target.dec:.7f}",
+            **target.radec(),
             "sw": f"{half:.3f}asec",
             "sh": f"{half:.3f}asec",
             "rerun": self._settings.rerun,
@@ -300,6 +301,5 @@ def _mosaic(payload: bytes) -> Mosaic:
     flux_of_zero = primary.header.get("FLUXMAG0", 10 ** (0.4 * _ZERO_POINT))
     if not isinstance(flux_of_zero, float | int) or not 0 < flux_of_zero < math.inf:
         raise PayloadError(f"FLUXMAG0 is {flux_of_zero!r}")
-    for header, data in read_images(payload):
-        return Mosaic(data, header, zero_point_factor(2.5 * math.log10(flux_of_zero)))
-    raise PayloadError("no image in the file")
+    header, data = first_image(payload)
+    return Mosaic(data, header, zero_point_factor(2.5 * math.log10(flux_of_zero)))

@@ -10,17 +10,17 @@ such cutouts are ``partial``.
 """
 
 import io
-from typing import ClassVar, Literal, Self
+from typing import Literal, Self
 from urllib.parse import urlencode
 
 from pydantic import Field, model_validator
 
 from galaxymill.decoding.hdus import list_hdus
-from galaxymill.surveys.base import Cutout, ServiceSettings, Target, Url
-from galaxymill.surveys.http import Answer, Judge
+from galaxymill.surveys.base import Cutout, ServiceSettings, Target, cutout_of
 from galaxymill.surveys.per_galaxy import PerGalaxyService
-from galaxymill.surveys.pictures import check_picture, picture_of
-from galaxymill.surveys.validate import Verdict, check_payload
+from galaxymill.surveys.validate import check_payload, check_picture, picture_of
+from galaxymill.web.answer import Answer, Judge, Verdict
+from galaxymill.web.network import Url
 
 _INVVAR, _MASKBITS = "INVVAR", "MASKBITS"
 _NO_LAYER = b"no such layer"
@@ -29,8 +29,6 @@ _MASK_BYTES = 4
 
 class LegacySettings(ServiceSettings):
     """Settings of the service ``legacy``."""
-
-    operational: ClassVar[frozenset[str]] = ServiceSettings.operational | {"server"}
 
     layer: str = Field("ls-dr9", pattern=r"^[\w.-]+$", description="layer of the viewer")
     format: Literal["fits", "jpeg"] = Field(
@@ -73,16 +71,15 @@ class LegacyService(PerGalaxyService):
     _settings: LegacySettings
 
     def _cutout(self, target: Target) -> Cutout:
-        path, look = self._jpeg_path(target), check_picture
+        path, check = self._jpeg_path(target), check_picture
         otherwise: Judge = _no_layer
         if not self._settings.sends_pictures:
-            path, look, otherwise = self._fits_path(target), self._check, self._fault_at(target)
-        answer = self._http.get(
-            path,
-            judge=lambda answer: _no_layer(answer) or look(answer.payload, target),
-            otherwise=otherwise,
-        )
-        return answer.cutout(target)
+            path, check, otherwise = self._fits_path(target), self._check, self._fault_at(target)
+
+        def judge(answer: Answer) -> Verdict:
+            return _no_layer(answer) or check(answer.payload, target)
+
+        return cutout_of(self._http.get(path, judge=judge, otherwise=otherwise), target)
 
     def _fault_at(self, target: Target) -> Judge:
         """Make the judge of faults, who after a 500 looks at the picture of the same place."""
@@ -125,8 +122,7 @@ class LegacyService(PerGalaxyService):
 
     def _query(self, target: Target) -> dict[str, object]:
         return {
-            "ra": f"{target.ra:.7f}",
-            "dec": f"{target.dec:.7f}",
+            **target.radec(),
             "layer": self._settings.layer,
             "pixscale": f"{target.pixel_scale:.6g}",
             "size": target.size,

@@ -10,10 +10,11 @@ out single epochs, weights or masks.
 import math
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 import numpy as np
@@ -21,13 +22,20 @@ import numpy.typing as npt
 from pydantic import Field
 
 from galaxymill.decoding.decode import PayloadError
-from galaxymill.decoding.hdus import read_images
-from galaxymill.surveys.base import BATCH, MAX_SIZE, Cutout, Network, PixelScale, Target, Url
-from galaxymill.surveys.http import Answer, Http
+from galaxymill.decoding.hdus import first_image
+from galaxymill.sky.angles import offsets_deg
+from galaxymill.surveys.base import BATCH, Cutout, PixelScale, Target, cutout_of
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, zero_point_factor
-from galaxymill.surveys.mosaics.native import NativeSettings, assemble, cut_native
-from galaxymill.surveys.per_galaxy import HttpService
-from galaxymill.surveys.validate import Verdict
+from galaxymill.surveys.mosaics.native import (
+    NativeSettings,
+    assemble,
+    cut_native,
+    native_scale,
+    too_large,
+)
+from galaxymill.surveys.per_galaxy import HttpService, ask_by_band
+from galaxymill.web.answer import Answer, Verdict
+from galaxymill.web.network import Url
 
 _NAMES = "/cgi-bin/ps1filenames.py"
 _CUT = "/cgi-bin/fitscut.cgi"
@@ -47,15 +55,10 @@ Files = dict[str, str]
 class PanstarrsSettings(NativeSettings):
     """Settings of the service ``panstarrs``."""
 
-    operational: ClassVar[frozenset[str]] = NativeSettings.operational | {"server"}
     native_pixel_scale: ClassVar[float] = 0.25
     known_bands: ClassVar[frozenset[str]] = frozenset("grizy")
 
-    pixel_scale: PixelScale | Literal["gz_decals"] = Field(
-        0.25,
-        description="arcsec per pixel, or 'gz_decals'; with size it gives the field, which is "
-        "spread over the survey's own pixels of 0.25 arcsec",
-    )
+    pixel_scale: PixelScale = native_scale(0.25)
     server: Url = Field(
         "https://ps1images.stsci.edu", description="the image server of the PS1 archive at MAST"
     )
@@ -68,9 +71,7 @@ class PanstarrsSettings(NativeSettings):
 class PanstarrsService(HttpService):
     """Ask ``ps1filenames.py`` for the images, and ``fitscut.cgi`` for the cutouts."""
 
-    def __init__(self, settings: PanstarrsSettings, network: Network) -> None:
-        self._settings = settings
-        self._http = Http(network, settings.server)
+    _settings: PanstarrsSettings
 
     def fetch(self, targets: Iterable[Target]) -> Iterator[Cutout]:
         """Answer every target, as the answers come."""
@@ -80,7 +81,7 @@ class PanstarrsService(HttpService):
 
     def _batch(self, targets: list[Target]) -> Iterator[Cutout]:
         """Answer some galaxies, whose file names are asked for at once."""
-        text = "".join(f"{_degrees(target.ra)} {_degrees(target.dec)}\n" for target in targets)
+        text = "".join(" ".join(target.radec().values()) + "\n" for target in targets)
         query = {"filters": "".join(self._settings.bands), "type": _TYPE}
         files: dict[str, Files] = {}
 
@@ -95,39 +96,29 @@ class PanstarrsService(HttpService):
         answer = self._http.ask("POST", _NAMES, judge=judge, data=query, files=upload)
         if answer.verdict.status != "ok":
             for target in targets:
-                yield answer.cutout(target)
+                yield cutout_of(answer, target)
             return
         _, cutout_bytes = self._settings.largest(targets)
-        yield from self._http.each(partial(self._cutout, files), targets, cutout_bytes)
+        yield from self._http.map_bounded(partial(self._cutout, files), targets, cutout_bytes)
 
     def _cutout(self, files: dict[str, Files], target: Target) -> Cutout:
         """Answer one galaxy: one request a band."""
-        now = datetime.now(UTC)
         native = self._settings.native(target)
-        if native.size > MAX_SIZE:
-            return Cutout(target, "invalid", reason=f"field spans {native.size} pixels")
+        if reason := too_large(native):
+            return Cutout(target, "invalid", reason=reason)
         names = files[target.object_id]
-        planes: dict[str, Plane] = {}
-        url = _NAMES
-        for band in self._settings.bands:
-            if band not in names:
-                continue
-            url = _url(native, names[band])
-
-            def judge(answer: Answer, band: str = band) -> Verdict:
-                plane = _plane(answer.payload, native)
-                if plane is not None:
-                    planes[band] = plane
-                return Verdict("ok")
-
-            answer = self._http.get(url, judge=judge)
-            verdict = answer.verdict
-            if verdict.status not in ("ok", "no_coverage"):
-                return answer.cutout(target, verdict.status, f"band {band}: {verdict.reason}")
+        urls = {band: _url(native, names[band]) for band in self._settings.bands if band in names}
+        if not urls:
+            return Cutout(target, "no_coverage", None, 200, "no image", _NAMES, datetime.now(UTC))
+        asks = {band: partial(self._http.get, url) for band, url in urls.items()}
+        planes, last, fault = ask_by_band(asks, lambda payload, _: _plane(payload, native))
+        if fault:
+            return cutout_of(last, target, last.verdict.status, fault)
         if not planes:
-            return Cutout(target, "no_coverage", None, 200, "no image", url, now)
+            return replace(cutout_of(last, target, "no_coverage", "no image"), http_status=200)
         payload, verdict = assemble(planes, self._settings.bands, native)
-        return Cutout(target, verdict.status, payload, 200, verdict.reason, url, now)
+        now = last.fetched_at
+        return Cutout(target, verdict.status, payload, 200, verdict.reason, last.url, now)
 
 
 def _files(table: bytes, targets: list[Target]) -> dict[str, Files]:
@@ -143,8 +134,8 @@ def _files(table: bytes, targets: list[Target]) -> dict[str, Files]:
     ra, dec = (np.array([float(row[name]) for row in rows]) for name in ("ra", "dec"))
     files: dict[str, Files] = {}
     for target in targets:
-        east = ((ra - target.ra + 180) % 360 - 180) * np.cos(np.radians(target.dec))
-        near = np.flatnonzero(np.hypot(east, dec - target.dec) <= _ECHO_DEG)
+        off = np.hypot(*offsets_deg(ra, dec, target.ra, target.dec))
+        near = np.flatnonzero(off <= _ECHO_DEG)
         files[target.object_id] = _of_one_skycell([rows[index] for index in near])
     return files
 
@@ -161,18 +152,8 @@ def _of_one_skycell(rows: list[dict[str, str]]) -> Files:
 
 
 def _url(native: Target, filename: str) -> str:
-    query = {
-        "ra": _degrees(native.ra),
-        "dec": _degrees(native.dec),
-        "size": native.size + _MARGIN,
-        "format": "fits",
-        "red": filename,
-    }
+    query = {**native.radec(), "size": native.size + _MARGIN, "format": "fits", "red": filename}
     return f"{_CUT}?{urlencode(query)}"
-
-
-def _degrees(angle: float) -> str:
-    return f"{angle:.7f}"
 
 
 def _plane(payload: bytes, native: Target) -> Plane | None:
@@ -180,36 +161,24 @@ def _plane(payload: bytes, native: Target) -> Plane | None:
 
     Raises PayloadError when these are no such bytes.
     """
-    for header, data in read_images(payload):
-        try:
-            seconds = float(header["EXPTIME"])
-            if not 0 < seconds < math.inf:
-                raise ValueError
-        except (KeyError, TypeError, ValueError):
-            raise PayloadError("no exposure time") from None
-        factor = zero_point_factor(_ZERO_POINT) / seconds
-        return cut_native(Mosaic(linear_flux(data, header), header, factor), native)
-    raise PayloadError("no image in the file")
+    header, data = first_image(payload)
+    try:
+        seconds = float(header["EXPTIME"])
+        if not 0 < seconds < math.inf:
+            raise ValueError
+    except (KeyError, TypeError, ValueError):
+        raise PayloadError("no exposure time") from None
+    factor = zero_point_factor(_ZERO_POINT) / seconds
+    return cut_native(Mosaic(linear_flux(data, header), header, factor), native)
 
 
 def linear_flux(data: npt.NDArray[Any], header: Any) -> npt.NDArray[np.float64]:
-    """Undo the asinh scaling of stacks, where there is one.
+    """Undo the asinh scaling of stacks, where there is one; NaN where counts are not finite.
 
     ``BOFFSET + BSOFTEN (exp(x) − exp(−x))`` with ``x = data ln(10) / 2.5``: Waters+20 (ApJS 251,
     4), and the page "PS1 Image Cutout Service" of the archive. Stack files are scaled; cutouts
-    come from there as linear fluxes, without BSOFTEN and BOFFSET.
-
-    Parameters
-    ----------
-    data : ndarray, shape (height, width)
-        Pixels, after BSCALE and BZERO.
-    header : Header or mapping
-        Of the same image.
-
-    Returns
-    -------
-    ndarray, shape (height, width), float64
-        Counts; NaN where they are not finite.
+    come from there as linear fluxes, without BSOFTEN and BOFFSET. ``data``, shape (height, width),
+    are pixels after BSCALE and BZERO.
     """
     flux = np.asarray(data, np.float64)
     if "BSOFTEN" in header and "BOFFSET" in header:

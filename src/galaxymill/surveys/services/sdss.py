@@ -6,14 +6,14 @@ not tell where it was taken, and a field that the survey covers in part is black
 """
 
 from dataclasses import replace
-from typing import ClassVar
 from urllib.parse import urlencode
 
 from pydantic import Field
 
-from galaxymill.surveys.base import Cutout, ServiceSettings, Target, Url
+from galaxymill.surveys.base import Cutout, ServiceSettings, Target, cutout_of
 from galaxymill.surveys.per_galaxy import PerGalaxyService
-from galaxymill.surveys.pictures import picture_of
+from galaxymill.surveys.validate import picture_of
+from galaxymill.web.network import Url
 
 _MIN_SIZE, _MAX_SIZE = 64, 2048
 
@@ -21,13 +21,10 @@ _MIN_SIZE, _MAX_SIZE = 64, 2048
 class SdssSettings(ServiceSettings):
     """Settings of the service ``sdss``."""
 
-    operational: ClassVar[frozenset[str]] = ServiceSettings.operational | {"server"}
-
     size: int = Field(256, ge=_MIN_SIZE, le=_MAX_SIZE, description="width and height in pixels")
     release: str = Field("dr18", pattern=r"^dr\d+$", description="data release")
     server: Url = Field(
-        "https://skyserver.sdss.org",
-        description="SkyServer, or a mirror that speaks its protocol",
+        "https://skyserver.sdss.org", description="SkyServer, or a mirror that speaks its protocol"
     )
 
     @property
@@ -43,12 +40,11 @@ class SdssService(PerGalaxyService):
 
     def _cutout(self, target: Target) -> Cutout:
         target = _allowed(target)
-        return self._http.get(self._path(target), judge=picture_of(target)).cutout(target)
+        return cutout_of(self._http.get(self._path(target), judge=picture_of(target)), target)
 
     def _path(self, target: Target) -> str:
         query = {
-            "ra": f"{target.ra:.7f}",
-            "dec": f"{target.dec:.7f}",
+            **target.radec(),
             "scale": f"{target.pixel_scale:.6g}",
             "width": target.size,
             "height": target.size,

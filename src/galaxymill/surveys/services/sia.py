@@ -32,26 +32,18 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from galaxymill.decoding.decode import PayloadError
 from galaxymill.settings import Numbers
-from galaxymill.surveys.base import (
-    MAX_PAYLOAD_BYTES,
-    Cutout,
-    Network,
-    ServiceError,
-    ServiceSettings,
-    Target,
-    Url,
-)
-from galaxymill.surveys.http import Answer
-from galaxymill.surveys.ivoa.bearer import BearerHttp, read_token
+from galaxymill.surveys.base import MAX_PAYLOAD_BYTES, Cutout, ServiceSettings, Target, cutout_of
 from galaxymill.surveys.ivoa.datalink import Cutter, Link, with_query
-from galaxymill.surveys.ivoa.obscore import WAVELENGTHS, Dataset, Selection
-from galaxymill.surveys.ivoa.planes import cut_answer
+from galaxymill.surveys.ivoa.obscore import WAVELENGTHS, Dataset, bands_of, choose
+from galaxymill.surveys.ivoa.planes import cut_file
 from galaxymill.surveys.ivoa.queries import REFUSED, UPLOAD_ROWS, Archive
-from galaxymill.surveys.ivoa.sia1 import Sia1Archive
 from galaxymill.surveys.ivoa.votable import ArchiveError, explain, says_error, shorten
-from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, stack, zero_point_factor
+from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, flux_factors, one_or_each, stack
 from galaxymill.surveys.per_galaxy import HttpService
-from galaxymill.surveys.validate import CUT_TOLERANCE_PIXELS, Verdict, check_payload
+from galaxymill.surveys.validate import CUT_TOLERANCE_PIXELS, check_payload
+from galaxymill.web.answer import Answer, Verdict
+from galaxymill.web.credentials import read_token
+from galaxymill.web.network import Network, ServiceError, Url
 
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -93,11 +85,9 @@ class SiaSettings(ServiceSettings):
     the same archive's, and what a preset fills in counts by its values.
     """
 
-    operational: ClassVar[frozenset[str]] = ServiceSettings.operational | {
-        "preset",
-        "soda",
-        "token_variable",
-    }
+    operational: ClassVar[frozenset[str]] = frozenset(
+        {"footprint", "preset", "soda", "token_variable"}
+    )
 
     preset: Literal["none", "rubin", "cadc", "noirlab"] = Field(
         "none", description="archive whose addresses and columns fill the keys that are not given"
@@ -141,10 +131,7 @@ class SiaSettings(ServiceSettings):
     def _consistent(self) -> Self:
         if not self.server:
             raise ValueError("server is required without a preset")
-        if len(self.zero_points) not in (1, len(self.bands)):
-            raise ValueError(
-                f"zero_points holds {len(self.zero_points)} numbers for {len(self.bands)} bands"
-            )
+        one_or_each(self.zero_points, self.bands)
         if self.protocol == "sia1":
             self._only_what_sia1_knows()
         if self.where and not self.tap:
@@ -171,35 +158,17 @@ class SiaSettings(ServiceSettings):
         links = 0 if self.soda or self.protocol == "sia1" else _LINKS_FIRST
         return searches + len(self.bands) * galaxies + links
 
-    def factors(self) -> dict[str, float]:
-        """Nanomaggies in one unit of flux, by band."""
-        points = self.zero_points * (len(self.bands) // len(self.zero_points))
-        return {
-            band: zero_point_factor(point) for band, point in zip(self.bands, points, strict=True)
-        }
-
-    def selection(self) -> Selection:
-        """Say which images are looked for."""
-        return Selection(
-            self.obscore,
-            self.collection,
-            self.calib_level,
-            self.where,
-            self.band_column,
-            {band: WAVELENGTHS.get(band, 0.0) for band in self.bands},
-        )
-
 
 class SiaService(HttpService):
     """Find each galaxy's images, and have them cut by the archive."""
 
+    _settings: SiaSettings
+
     def __init__(self, settings: SiaSettings, network: Network) -> None:
-        self._settings = settings
-        self._selection = settings.selection()
         token = read_token(settings.token_variable)
-        self._http = BearerHttp(network, settings.server, token)
-        self._archive = Archive(self._http, self._selection, settings.server, settings.tap)
-        self._sia1 = Sia1Archive(self._http, settings.server, settings.band_column)
+        super().__init__(settings, network, token=token)
+        self._factors = flux_factors(settings.zero_points, settings.bands)
+        self._archive = Archive(self._http, settings)
         self._found: dict[str, list[Dataset] | ArchiveError] = {}
         self._stopped: ServiceError | None = None
 
@@ -207,7 +176,7 @@ class SiaService(HttpService):
         """Answer every target, as the answers come."""
         known = self._located(targets) if self._settings.tap else targets
         bytes_each = self._settings.payload_bytes(self._settings.size)
-        return self._http.each(self._cutout, known, bytes_each)
+        return self._http.map_bounded(self._cutout, known, bytes_each)
 
     def _located(self, targets: Iterable[Target]) -> Iterator[Target]:
         """Give galaxies whose images are known; the next thousand when their turn comes."""
@@ -225,10 +194,8 @@ class SiaService(HttpService):
                 yield target
 
     def _datasets(self, target: Target) -> list[Dataset]:
-        if self._settings.protocol == "sia1":
-            return self._sia1.search(target, 2 * _radius_deg(target))
         if not self._settings.tap:
-            return self._archive.search(target)
+            return self._archive.search(target, 2 * _radius_deg(target))
         if target.object_id not in self._found and self._stopped is not None:
             raise self._stopped
         found = self._found.pop(target.object_id)
@@ -241,8 +208,8 @@ class SiaService(HttpService):
             datasets = self._datasets(target)
             answers: dict[str, Answer] = {}
             planes: dict[str, Plane] = {}
-            for band, factor in self._settings.factors().items():
-                dataset = self._selection.choose(datasets, target, band)
+            for band, factor in self._factors.items():
+                dataset = choose(self._settings, datasets, target, band)
                 if dataset is None:
                     continue
                 answers[band], plane = self._answer(target, dataset, factor)
@@ -250,18 +217,17 @@ class SiaService(HttpService):
                     planes[band] = plane
         except ArchiveError as error:
             if error.answer is not None:
-                return error.answer.cutout(target)
+                return cutout_of(error.answer, target)
             return Cutout(target, "failed", None, error.http_status, str(error))
         if not answers:
             reason = "no image holds this position"
             if datasets:
-                there = shorten(self._selection.bands_of(datasets))
+                there = shorten(bands_of(self._settings, datasets))
                 reason = f"images of {there} hold this position, none of a band that is asked for"
             return Cutout(target, "no_coverage", None, 200, reason)
         last = answers[list(planes or answers)[-1]]
         if not planes:
-            nothing = replace(last, payload=b"")
-            return nothing.cutout(target, "no_coverage", "no overlap with the image")
+            return cutout_of(last, target, "no_coverage", "no overlap with the image")
         return self._stacked(target, planes, last)
 
     def _answer(
@@ -291,7 +257,7 @@ class SiaService(HttpService):
         def judge(answer: Answer) -> Verdict:
             if says_error(answer):
                 return Verdict("failed", explain(answer), refused=True)
-            planes.append(cut_answer(answer, target, factor))
+            planes.append(cut_file(answer.payload, target, factor))
             if planes[-1] is None and link.cutter:
                 raise PayloadError("the archive has cut out another place")
             return Verdict("ok")
@@ -320,16 +286,16 @@ class SiaService(HttpService):
 
     def _own(self, url: str) -> str:
         """Ask the server itself as safely as it was configured: it gets the token."""
+        own = urlsplit(self._settings.server)
         try:
-            own, other = urlsplit(self._settings.server), urlsplit(url)
+            other = urlsplit(url)
         except ValueError as error:
             raise ArchiveError("the archive gives an address that cannot be read") from error
-        same = own.netloc == other.netloc
-        return other._replace(scheme=own.scheme).geturl() if same else url
+        return other._replace(scheme=own.scheme).geturl() if own.netloc == other.netloc else url
 
     def _stacked(self, target: Target, planes: dict[str, Plane], last: Answer) -> Cutout:
         if len({plane.data.shape for plane in planes.values()}) > 1:
-            return last.cutout(target, "invalid", "the bands differ in pixel scale")
+            return cutout_of(last, target, "invalid", "the bands differ in pixel scale")
         first = next(iter(planes.values()))
         scale = Mosaic(first.data, first.header).pixel_scale
         field = replace(target, size=len(first.data), pixel_scale=scale)
@@ -340,7 +306,7 @@ class SiaService(HttpService):
         status, reason = verdict.status, verdict.reason
         if status == "ok" and not all(plane.whole for plane in planes.values()):
             status, reason = "partial", "reaches over the edge of the image"
-        return replace(last, payload=payload).cutout(target, status, reason)
+        return cutout_of(replace(last, payload=payload), target, status, reason)
 
 
 def _request(target: Target, dataset: Dataset, link: Link) -> tuple[str, str]:

@@ -10,8 +10,9 @@ from typing import ClassVar
 from pydantic import Field
 
 from galaxymill.storage.origin import read_record
-from galaxymill.surveys.base import Network, ServiceSettings
+from galaxymill.surveys.base import ServiceSettings
 from galaxymill.surveys.services.legacy import LegacyService, LegacySettings
+from galaxymill.web.network import Network
 
 
 class SimulatedSettings(ServiceSettings):

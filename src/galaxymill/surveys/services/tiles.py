@@ -21,14 +21,9 @@ from pydantic import Field, model_validator
 from galaxymill.decoding.decode import PayloadError
 from galaxymill.errors import UserError
 from galaxymill.settings import Numbers
-from galaxymill.surveys.base import (
-    NANOMAGGY_ZERO_POINT,
-    Cutout,
-    ServiceError,
-    ServiceSettings,
-    Target,
-)
-from galaxymill.surveys.mosaics.mosaic import Mosaic, zero_point_factor
+from galaxymill.surveys.base import NANOMAGGY_ZERO_POINT, Cutout, ServiceSettings, Target
+from galaxymill.surveys.mosaics.mosaic import Mosaic, flux_factors, one_or_each
+from galaxymill.web.network import ServiceError
 
 if TYPE_CHECKING:
     from galaxymill.surveys.mosaics.tile_image import TileImage
@@ -54,23 +49,12 @@ class TilesSettings(ServiceSettings):
 
     @model_validator(mode="after")
     def _one_or_one_each(self) -> Self:
-        if len(self.zero_points) not in (1, len(self.bands)):
-            given = f"{len(self.zero_points)} zero points for {len(self.bands)} bands"
-            raise ValueError(f"zero_points: {given}; give one, or one each")
-        if not np.isfinite(self.zero_points).all():
-            raise ValueError("zero_points: must be finite")
+        one_or_each(self.zero_points, self.bands)
         return self
 
     def requests(self, galaxies: int) -> int:
         """No request leaves this machine."""
         return 0
-
-    def factors(self) -> dict[str, float]:
-        """Nanomaggies in one unit of flux, by band."""
-        points = self.zero_points * (len(self.bands) if len(self.zero_points) == 1 else 1)
-        return {
-            band: zero_point_factor(point) for band, point in zip(self.bands, points, strict=True)
-        }
 
 
 @dataclass
@@ -92,7 +76,7 @@ class TilesService:
             raise UserError(f"folder: no such folder: {settings.folder} (looked in {Path.cwd()})")
         self._bands = settings.bands
         self._folder = Path(settings.folder)
-        self._factors = settings.factors()
+        self._factors = flux_factors(settings.zero_points, settings.bands)
         self._table = TileTable(settings.table, settings.bands)
 
     def fetch(self, targets: Iterable[Target]) -> Iterator[Cutout]:

@@ -15,7 +15,7 @@ class _AbandonedError(Exception):
     """The product is not to be finished."""
 
 
-class Follower:
+class OrderedReader:
     """Gives the cutouts of a part file in the order of the tile, each once it is there."""
 
     def __init__(self, part: PartFile, targets: Iterable[Target]) -> None:
@@ -41,14 +41,16 @@ class Follower:
 
 
 @contextmanager
-def written_beside(write: Callable[[Iterable[Cutout]], None], follower: Follower) -> Iterator[None]:
+def written_beside(
+    write: Callable[[Iterable[Cutout]], None], reader: OrderedReader
+) -> Iterator[None]:
     """Run ``write`` on what comes while the block runs; it ends well only if the block does."""
     with ThreadPoolExecutor(1, "write") as pool:
-        product = pool.submit(write, follower)
+        product = pool.submit(write, reader)
         try:
             yield
         except BaseException:
-            follower.end(complete=False)
+            reader.end(complete=False)
             raise
-        follower.end(complete=True)
+        reader.end(complete=True)
         product.result()

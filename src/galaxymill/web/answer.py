@@ -7,40 +7,35 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from hashlib import sha256
 
-from galaxymill.decoding.decode import PayloadError
-from galaxymill.surveys.base import Cutout, Target
-from galaxymill.surveys.validate import Verdict, begins_as_image
+from galaxymill.decoding.decode import PayloadError, begins_as_image
 
 TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 _SUCCESS = {200, 206}
-_UNJUDGED = Verdict("")
 _SAID_BYTES, _SAID_LETTERS = 300, 60
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one answer means: a status of `galaxymill.products.CUTOUT_STATUSES`, and why.
+
+    ``truncated`` when the bytes end before their image does: another try may bring all of it;
+    ``refused`` when the service has understood and says no: another try brings the same.
+    """
+
+    status: str
+    reason: str = ""
+    truncated: bool = False
+    refused: bool = False
 
 
 @dataclass(frozen=True)
 class Answer:
     """The last answer to one request.
 
-    Attributes
-    ----------
-    payload : bytes
-        The body; at most as many bytes as the client takes.
-    http_status : int or None
-        None when no answer came.
-    reason : str
-        What was wrong with it; empty for success.
-    url : str
-        Path and query that were asked for.
-    fetched_at : datetime
-        When it came.
-    headers : mapping
-        Names in lower case.
-    retry_after_s : float or None
-        The wait that the server asks for.
-    cut : bool
-        Whether the body was longer than the client takes; it is never a good cutout.
-    verdict : Verdict
-        Without a status when nobody has judged it.
+    ``http_status`` is None when none came; ``reason`` says what was wrong, and is empty for
+    success. ``payload`` is the body, ``cut`` when it was longer than the client takes, and so never
+    a good cutout. Names of ``headers`` are in lower case. ``retry_after_s`` is the wait that the
+    server asks for. The ``verdict`` has no status when nobody has judged it.
     """
 
     payload: bytes
@@ -51,7 +46,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     retry_after_s: float | None = None
     cut: bool = False
-    verdict: Verdict = _UNJUDGED
+    verdict: Verdict = Verdict("")
 
     @property
     def transient(self) -> bool:
@@ -90,17 +85,11 @@ class Answer:
     def judged(
         self, judge: "Judge", earlier: set[bytes], otherwise: "Judge | None" = None
     ) -> "Answer":
-        """Say what this answer means for its galaxy.
+        """Say what this answer means, by ``judge`` for success and ``otherwise`` for the rest.
 
         Bytes that are not what was asked for are ``failed``, as any fault that may pass, until
         the same image, whole but another one, has come twice: then they are ``invalid``.
-
-        Parameters
-        ----------
-        judge, otherwise : callable
-            See `Http.ask`.
-        earlier : set of bytes
-            Digests of the unfit bodies of earlier tries; this one's is added.
+        ``earlier`` holds digests of the unfit bodies of earlier tries; this one's is added.
         """
         verdict = self._verdict(judge if self.http_status in _SUCCESS else otherwise)
         if verdict.status == "invalid":
@@ -125,18 +114,6 @@ class Answer:
         if verdict.status == "invalid" and (said := _said(self.payload)):
             return replace(verdict, reason=f"{verdict.reason}: {said}")
         return verdict
-
-    def cutout(self, target: Target, status: str = "", reason: str = "") -> Cutout:
-        """Make this answer the cutout of ``target``, by its verdict unless a status is given.
-
-        Only the bytes of images are kept, and those of a service that sends the same wrong ones
-        again, to look at.
-        """
-        if not status:
-            status, reason = self.verdict.status, self.verdict.reason
-        kept = self.payload if status not in ("no_coverage", "failed") and not self.cut else b""
-        when = self.fetched_at
-        return Cutout(target, status, kept or None, self.http_status, reason, self.url, when)
 
 
 Judge = Callable[[Answer], Verdict | None]

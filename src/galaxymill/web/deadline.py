@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import httpcore
 
 if TYPE_CHECKING:
-    import ssl
-
     import httpx
+
+_READ_BYTES = 1 << 18
 
 
 class Deadline(threading.local):
@@ -30,13 +30,7 @@ class Deadline(threading.local):
         self._at = None
 
     def left(self, timeout: float | None) -> float | None:
-        """Seconds that one operation may take, at most ``timeout``.
-
-        Raises
-        ------
-        httpcore.ReadTimeout
-            When none is left.
-        """
+        """Seconds one operation may take, at most ``timeout``; raises ReadTimeout at the end."""
         if self._at is None:
             return timeout
         left = self._at - time.monotonic()
@@ -49,44 +43,38 @@ def enforce(client: "httpx.Client", deadline: Deadline) -> None:
     """Hold every connection of a client, those through a proxy included, to the deadline."""
     # There is no public way that leaves the proxies of the environment in place.
     transports: list[Any] = [client._transport, *client._mounts.values()]
-    for transport in transports:
-        if transport is not None:
-            transport._pool._network_backend = _Backend(deadline)
+    for transport in filter(None, transports):
+        transport._pool._network_backend = _Backend(deadline)
 
 
-class _Backend(httpcore.NetworkBackend):
+class _Backend(httpcore.SyncBackend):
     def __init__(self, deadline: Deadline) -> None:
-        self._plain, self._deadline = httpcore.SyncBackend(), deadline
+        self._deadline = deadline
 
     def connect_tcp(
         self, host: str, port: int, timeout: float | None = None, *rest: Any, **options: Any
-    ) -> httpcore.NetworkStream:
+    ) -> Any:
         left = self._deadline.left(timeout)
-        stream = self._plain.connect_tcp(host, port, left, *rest, **options)
-        return _Stream(stream, self._deadline)
+        return _Stream(super().connect_tcp(host, port, left, *rest, **options), self._deadline)
 
 
-class _Stream(httpcore.NetworkStream):
+class _Stream:
+    """A connection; what takes no time is left to it."""
+
     def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline) -> None:
         self._stream, self._deadline = stream, deadline
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max(max_bytes, 1 << 18), self._deadline.left(timeout))
+        return self._stream.read(max(max_bytes, _READ_BYTES), self._deadline.left(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._stream.write(buffer, self._deadline.left(timeout))
 
-    def close(self) -> None:
-        self._stream.close()
-
     def start_tls(
-        self,
-        ssl_context: "ssl.SSLContext",
-        server_hostname: str | None = None,
-        timeout: float | None = None,
-    ) -> httpcore.NetworkStream:
+        self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
+    ) -> "_Stream":
         left = self._deadline.left(timeout)
         return _Stream(self._stream.start_tls(ssl_context, server_hostname, left), self._deadline)
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)

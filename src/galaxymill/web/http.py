@@ -3,6 +3,7 @@
 The HTTP libraries are imported when a service is opened: a config is checked without them.
 """
 
+import re
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,15 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from galaxymill import __version__
 from galaxymill.errors import UserError
-from galaxymill.surveys.answer import Answer, Judge, TryAgain, retry_after_s
-from galaxymill.surveys.base import BATCH, MAX_PAYLOAD_BYTES, Cutout, Network, Target
-from galaxymill.surveys.gate import Breaker, Gate
-from galaxymill.surveys.workers import each
+from galaxymill.web.answer import Answer, Judge, TryAgain, retry_after_s
+from galaxymill.web.gate import Breaker, Gate
+from galaxymill.web.network import MAX_ANSWER_BYTES, MAX_UNDER_WAY, Network
+from galaxymill.web.workers import Item, Result, map_bounded
 
 if TYPE_CHECKING:
     import httpx
-
-__all__ = ["Answer", "Http", "Judge", "TryAgain", "each"]
 
 _WAIT_MAX_S = 30.0
 _RETRY_AFTER_MAX_S = 300.0
@@ -30,6 +29,7 @@ _MAX_REDIRECTS = 5
 _IN_FLIGHT_BYTES = 32_000_000
 """Of answers; while they are read, checked and kept each takes about three times its size."""
 _PIECE_BYTES = 1_000_000
+_MIN_TELLING = 8
 
 
 class Http:
@@ -45,6 +45,8 @@ class Http:
         Sent to ``server`` and to no other host, such as ``Authorization``.
     max_bytes : int
         Longer bodies are cut there, and so no good.
+    token : str
+        Bearer token, sent as such a header; where a server's answer holds it, ``***`` stands.
     """
 
     def __init__(
@@ -52,19 +54,23 @@ class Http:
         network: Network,
         server: str = "",
         headers: Mapping[str, str] | None = None,
-        max_bytes: int = MAX_PAYLOAD_BYTES,
+        max_bytes: int = MAX_ANSWER_BYTES,
+        token: str = "",
     ) -> None:
         import httpx
 
-        from galaxymill.surveys.deadline import Deadline, enforce
+        from galaxymill.web.deadline import Deadline, enforce
 
         self.network = network
-        self._own_headers = dict(headers or {})
+        own = {"Authorization": f"Bearer {token}"} if token else {}
+        self._own_headers = {**own, **(headers or {})}
+        self._secrets = _secrets(token) if token else []
         self._max_bytes = max_bytes
         self._gate = Gate(network.requests_per_second)
         self._breaker = Breaker(self._gate, network.stop_after, network.max_failed >= 1)
         self._deadline = Deadline()
-        self._connections = threading.BoundedSemaphore(network.connections)
+        count = network.connections
+        self._connections = threading.BoundedSemaphore(count)
         contact = f" ({network.contact})" if network.contact else ""
         options: dict[str, Any] = {
             "timeout": httpx.Timeout(network.timeout_s, pool=None),
@@ -75,10 +81,7 @@ class Http:
                 # Images hardly shrink.
                 b"Accept-Encoding": b"identity",
             },
-            "limits": httpx.Limits(
-                max_connections=network.connections,
-                max_keepalive_connections=network.connections,
-            ),
+            "limits": httpx.Limits(max_connections=count, max_keepalive_connections=count),
             "event_hooks": {"request": [self._before]},
         }
         try:
@@ -121,18 +124,11 @@ class Http:
         own : str
             What is asked for by itself, such as "SODA" or one of several HiPS: its failures and
             refusals are counted apart, and its 401, which may be one galaxy's, is a failure.
-        judge : callable, optional
-            Tells what an answer of success, but not 204, means for the galaxy; the answer that is
-            returned then has a verdict, see `Answer.judged`.
-        otherwise : callable, optional
-            The same for other answers; without it they are ``failed``.
+        judge, otherwise : callable, optional
+            Tell what an answer of success, but not 204, and any other means, see `Answer.judged`;
+            without ``otherwise`` others are ``failed``, without ``judge`` there is no verdict.
         **options
-            Of ``httpx.Client.stream``: headers, data, files, content.
-
-        Returns
-        -------
-        Answer
-            The last one, good or bad.
+            Of `once`.
 
         Raises
         ------
@@ -140,18 +136,27 @@ class Http:
             When too many requests have failed in a row, or the server asks for a long wait.
         """
         unfit: set[bytes] = set()
+
+        def attempt() -> Answer:
+            answer = self.once(method, url, **options)
+            if judge is not None:
+                answer = answer.judged(judge, unfit, otherwise)
+            self._breaker.note(answer, own)
+            if answer.transient and not gives_up(answer):
+                raise TryAgain(answer)
+            return answer
+
         try:
-            for attempt in self.retries():
-                with attempt:
-                    answer = self.once(method, url, **options)
-                    if judge is not None:
-                        answer = answer.judged(judge, unfit, otherwise)
-                    self._breaker.note(answer, own)
-                    if answer.transient and not gives_up(answer):
-                        raise TryAgain(answer)
+            return self.repeated(attempt)
         except TryAgain as last:
-            answer = last.answer
-        return answer
+            return last.answer
+
+    def repeated(self, attempt: Callable[[], Result]) -> Result:
+        """Make an attempt until it raises TryAgain no more; the last one passes."""
+        for turn in self.retries():
+            with turn:
+                return attempt()
+        raise AssertionError("the last attempt returns or raises")
 
     def retries(self) -> Any:
         """Attempts of one request: ``for attempt in retries(): with attempt: …`` and TryAgain."""
@@ -166,19 +171,28 @@ class Http:
             wait_jitter=0.5,
         )
 
-    def once(self, method: str, url: str, **options: Any) -> Answer:
-        """Make one request once, within the rate and the time, and read ``max_bytes`` at most."""
+    def once(
+        self, method: str, url: str, unread: Callable[[str], bool] | None = None, **options: Any
+    ) -> Answer:
+        """Make one request once, within the rate and the time, and read ``max_bytes`` at most.
+
+        ``unread`` tells by the Content-Type whether the body is left unread; ``options`` are those
+        of ``httpx.Client.stream``: headers, data, files, content.
+        """
         import httpx
 
         try:
             with self._open(method, url, **options) as response:
-                payload = self._bounded(response)
+                left = unread is not None and unread(response.headers.get("content-type", ""))
+                payload = b"" if left else self._read(response)
                 answer = self.head(response, url)
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-            # The message of a transport error may hold the server's address; its kind does not.
-            return Answer(b"", None, type(error).__name__, url, datetime.now(UTC))
+            return no_answer(error, url)
         cut = len(payload) > self._max_bytes
-        return replace(answer, payload=payload[: self._max_bytes] if cut else payload, cut=cut)
+        payload = payload[: self._max_bytes] if cut else payload
+        for secret, shown in self._secrets:
+            payload = secret.sub(shown, payload)
+        return replace(answer, payload=payload, cut=cut)
 
     def head(self, response: "httpx.Response", url: str) -> Answer:
         """Give an open response as an answer without its body; a wait that it asks for is kept."""
@@ -226,24 +240,24 @@ class Http:
         """Count an answer of `once` or `stream` towards the failures in a row."""
         self._breaker.note(answer)
 
-    def each(
-        self, work: Callable[[Target], Cutout], targets: Iterable[Target], bytes_each: int = 0
-    ) -> Iterator[Cutout]:
-        """Do the work of every target on some more threads than there are connections.
+    def map_bounded(
+        self, work: Callable[[Item], Result], items: Iterable[Item], bytes_each: int = 0
+    ) -> Iterator[Result]:
+        """Do the work of every item on some more threads than there are connections.
 
         While the answers of some are checked, those of others come. ``bytes_each`` is what one
-        answer takes: fewer are under way when they are large. See `workers.each`.
+        answer takes: fewer are under way when they are large. See `workers.map_bounded`.
         """
-        connections = self.network.connections
-        threads = min(connections + connections // 2, _IN_FLIGHT_BYTES // max(bytes_each, 1), BATCH)
-        yield from each(work, targets, max(1, threads))
+        wanted = self.network.connections * 3 // 2
+        threads = min(wanted, _IN_FLIGHT_BYTES // max(bytes_each, 1), MAX_UNDER_WAY)
+        yield from map_bounded(work, items, max(1, threads))
 
     def close(self) -> None:
         """Close the connections; whoever still waits for its turn is sent away."""
         self._gate.stop("the service was closed")
         self._client.close()
 
-    def _bounded(self, response: "httpx.Response") -> bytes:
+    def _read(self, response: "httpx.Response") -> bytes:
         """Read a body, and stop when it is longer than ``max_bytes``."""
         body = BytesIO()
         for piece in pieces(response):
@@ -261,23 +275,10 @@ class Http:
 
 
 def pieces(response: "httpx.Response") -> Iterator[bytes]:
-    """Read a body in small pieces; what is compressed never grows large before it is counted.
+    """Read the body of an open response in decoded pieces of at most a megabyte.
 
-    Parameters
-    ----------
-    response : httpx.Response
-        Open, its body not yet read.
-
-    Yields
-    ------
-    bytes
-        Decoded, at most a megabyte each.
-
-    Raises
-    ------
-    httpx.HTTPError
-        When the connection fails, or the body is damaged or encoded in another way than gzip
-        or deflate.
+    What is compressed never grows large before it is counted. Raises httpx.HTTPError when the
+    connection fails, or the body is damaged or encoded in another way than gzip or deflate.
     """
     import httpx
 
@@ -301,6 +302,29 @@ def pieces(response: "httpx.Response") -> Iterator[bytes]:
         raise httpx.DecodingError("damaged") from error
     if not decoder.eof:
         raise httpx.DecodingError("the body ends too early")
+
+
+def no_answer(error: Exception, url: str) -> Answer:
+    """Give the answer that stands for none: what kind of error came instead of one.
+
+    The message of a transport error may hold the server's address; its kind does not.
+    """
+    return Answer(b"", None, type(error).__name__, url, datetime.now(UTC))
+
+
+def _secrets(token: str) -> list[tuple[re.Pattern[bytes], bytes]]:
+    """What is replaced, and by what: also a token that a server cuts short.
+
+    A quarter of it tells a token; less may be the header that all JSON web tokens share, and those
+    in signed addresses are needed. Each search has a fixed beginning: that is quick in images.
+    """
+    # Quotes and tags end it: what remains is still a VOTable.
+    rest = rb"[^\s<>\"']"
+    telling = re.escape(token[: max(_MIN_TELLING, len(token) // 4)].encode())
+    return [
+        (re.compile(rb"Bearer\s+" + rest + rb"+"), b"Bearer ***"),
+        (re.compile(telling + rest + rb"*"), b"***"),
+    ]
 
 
 def _may_pass(error: Exception) -> bool | float:

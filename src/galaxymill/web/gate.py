@@ -4,8 +4,8 @@ import threading
 import time
 from collections import Counter
 
-from galaxymill.surveys.answer import Answer
-from galaxymill.surveys.base import ServiceError
+from galaxymill.web.answer import Answer
+from galaxymill.web.network import ServiceError
 
 _MARGIN = 1.015
 """Requests are so much further apart than the rate says: some are quicker on their way."""
@@ -16,17 +16,10 @@ _UNAUTHORIZED = "the server wants credentials, or other ones than it got"
 class Gate:
     """Let the requests of all threads through, evenly paced; nobody sleeps on after a stop.
 
-    Parameters
-    ----------
-    requests_per_second : float
-        Upper limit; no two requests are closer together than its inverse, so that a server's
-        own limiter sees no bursts.
-
-    Notes
-    -----
-    A library's limiter was measured and left: pyrate-limiter 4.5 lets threads that queue in it
-    through late and then two at once (at 20 requests/s 18.4 were made, some 0.04 ms apart), and a
-    server that counts strictly answers 429.
+    No two requests are closer together than the inverse of ``requests_per_second``: a server's own
+    limiter sees no bursts. A library's limiter was measured and left: pyrate-limiter 4.5 lets
+    threads that queue in it through late and then two at once (at 20 requests/s 18.4 were made,
+    some 0.04 ms apart), and a server that counts strictly answers 429.
     """
 
     def __init__(self, requests_per_second: float) -> None:
@@ -37,13 +30,7 @@ class Gate:
         self._reason = ""
 
     def wait_turn(self) -> None:
-        """Wait until one request may be made.
-
-        Raises
-        ------
-        ServiceError
-            When no more requests are to be made.
-        """
+        """Wait until one request may be made; raises ServiceError when none may any more."""
         with self._turn:
             self.sleep(0)
             while (wait_s := max(self._next, self._not_before) - time.monotonic()) > 0:
@@ -55,13 +42,7 @@ class Gate:
         self._not_before = max(self._not_before, time.monotonic() + seconds)
 
     def sleep(self, seconds: float) -> None:
-        """Sleep.
-
-        Raises
-        ------
-        ServiceError
-            As soon as no more requests are to be made.
-        """
+        """Sleep; raises ServiceError as soon as no more requests are to be made."""
         if self._stopped.wait(seconds):
             raise ServiceError(self._reason)
 
@@ -72,17 +53,10 @@ class Gate:
 
 
 class Breaker:
-    """Count failures in a row, and refusals from the first; too many, and the gate is shut.
+    """Count failures in a row, and refusals from the first; at ``limit`` the gate is shut.
 
-    Parameters
-    ----------
-    gate : Gate
-        Which is shut.
-    limit : int
-        Failures in a row that are too many.
-    all_may_fail : bool
-        Whether to go on though the first answers are refusals of one status, as of a name that
-        the service does not know.
+    Refusals of one status, as of a name that the service does not know, shut it when they are all
+    of the first answers, unless ``all_may_fail``.
     """
 
     def __init__(self, gate: Gate, limit: int, all_may_fail: bool = False) -> None:
@@ -93,19 +67,9 @@ class Breaker:
         self._lock = threading.Lock()
 
     def note(self, answer: Answer, own: str = "") -> None:
-        """Count one answer.
+        """Count one answer, good or bad; ``own`` as for `Http.ask`.
 
-        Parameters
-        ----------
-        answer : Answer
-            Good or bad.
-        own : str
-            See `Http.ask`.
-
-        Raises
-        ------
-        ServiceError
-            When no more requests are to be made and this one brought nothing.
+        Raises ServiceError when no more requests are to be made and this one brought nothing.
         """
         unauthorized = answer.http_status == 401
         if unauthorized and not own:

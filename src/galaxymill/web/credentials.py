@@ -1,4 +1,4 @@
-"""User and password of a service: from the environment or ~/.netrc, and from nowhere else."""
+"""Secrets of services: from the environment or ~/.netrc, and from nowhere else."""
 
 import netrc
 from base64 import b64encode
@@ -13,12 +13,7 @@ from galaxymill.errors import UserError
 class Credentials:
     """Where user and password are to be found; they are not kept here.
 
-    Attributes
-    ----------
-    user_variable, password_variable : str
-        Environment variables; both must be set, or ``~/.netrc`` is asked.
-    server : str
-        Address of the service.
+    When the two environment variables are not both set, ``~/.netrc`` is asked for the server.
     """
 
     user_variable: str
@@ -30,35 +25,44 @@ class Credentials:
         """Name both ways to give user and password."""
         return (
             f"set {self.user_variable} and {self.password_variable} in the environment, or write "
-            f"a line for {self._host} in ~/.netrc"
+            f"a line for {urlsplit(self.server).hostname} in ~/.netrc"
         )
 
     def headers(self) -> dict[str, str]:
-        """Make the header of HTTP Basic authentication (RFC 7617), in UTF-8.
-
-        Raises
-        ------
-        UserError
-            When there are no user and password.
-        """
+        """Make the header of HTTP Basic authentication (RFC 7617), in UTF-8, or raise UserError."""
         user, password = environ.get(self.user_variable), environ.get(self.password_variable)
         if not (user and password):
             user, password = self._from_netrc()
         return {"Authorization": "Basic " + b64encode(f"{user}:{password}".encode()).decode()}
 
-    @property
-    def _host(self) -> str:
-        return urlsplit(self.server).hostname or ""
-
     def _from_netrc(self) -> tuple[str, str]:
+        # Not httpx.NetRCAuth: where the host is not in the file it sends the request without a
+        # word, and the error for a file that is not well formed may quote a password.
         entry = None
         try:
-            entry = netrc.netrc().authenticators(self._host)
+            entry = netrc.netrc().authenticators(urlsplit(self.server).hostname or "")
         except FileNotFoundError:
             pass
         except (OSError, netrc.NetrcParseError, UnicodeDecodeError):
-            # Its own message may quote a password.
             raise UserError("~/.netrc cannot be read; see that it is well formed") from None
         if not entry or not entry[0] or not entry[2]:
             raise UserError(f"user and password are needed: {self.how_to}")
         return entry[0], entry[2]
+
+
+def read_token(variable: str) -> str:
+    """Read a bearer token from an environment variable; empty when it has no name.
+
+    Raises UserError when the variable is not set, or holds no token.
+    """
+    if not variable:
+        return ""
+    token = environ.get(variable, "").strip()
+    if not token:
+        raise UserError(
+            f"the environment variable {variable} is not set: service sia takes its token from it "
+            "(token_variable); export it, or set token_variable to nothing"
+        )
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        raise UserError(f"the environment variable {variable} holds no bearer token")
+    return token

@@ -1,0 +1,1 @@
+"""One polite HTTP client for all that is asked over the network; it knows nothing of galaxies."""
