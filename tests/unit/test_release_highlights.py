@@ -36,21 +36,29 @@ def draw_rows(count, seed):
     return table
 
 
-@given(count=st.integers(0, 60), cut=st.integers(1, 60), seed=st.integers(0, 99))
-def test_highlights_are_those_of_the_whole_table(count, cut, seed):
+@given(
+    count=st.integers(0, 60),
+    cut=st.integers(1, 60),
+    seed=st.integers(0, 99),
+    friendly=st.sampled_from([0, 0.5, 0.7]),
+)
+def test_highlights_are_those_of_the_whole_table(count, cut, seed, friendly):
+    """Those of whom half would be asked are examples, whatever the friendly table holds."""
     table = draw_rows(count, seed)
-    found = Highlights([a_prediction(VoteTask(TREE))], 0.5)
+    found = Highlights([a_prediction(VoteTask(TREE))], friendly)
     for start in range(0, count, cut):
         found.add(pa.Table.from_pandas(table[start : start + cut], preserve_index=False))
     answers = {shown.answer.column: shown for shown in found.answers}
     for question in TREE.questions:
-        asked = table[table[f"{question.name}_proportion-asked"] >= 0.5]
+        proportion = table[f"{question.name}_proportion-asked"]
+        asked = table[proportion >= np.float32(max(friendly, 0.5))]
+        counted = table[proportion >= np.float32(friendly)]
         for column in question.columns:
             lower, fraction = f"{column}_90pc-lower", f"{column}_fraction"
             best = asked.sort_values([lower, "object_id"], ascending=[False, True])[:EXAMPLES]
             expected = list(zip(best["object_id"], best[fraction], strict=True))
             assert answers[fraction].examples == expected
-            bins = np.histogram(asked[fraction], np.linspace(0, 1, BINS + 1, dtype=np.float32))
+            bins = np.histogram(counted[fraction], np.linspace(0, 1, BINS + 1, dtype=np.float32))
             np.testing.assert_array_equal(answers[fraction].counts, bins[0])
 
 

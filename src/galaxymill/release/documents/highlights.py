@@ -14,7 +14,10 @@ EXAMPLES, BINS = 6, 20
 _VALUES_A_TILE = 2000
 """Of numbers, whose range nobody knows beforehand: so many of each tile make the histogram."""
 
+_BY_HALF = np.float32(0.5)
+
 Floats = npt.NDArray[np.float32]
+Places = npt.NDArray[np.int64]
 Example = tuple[str, float]
 """A galaxy's id, and its value."""
 
@@ -44,20 +47,24 @@ class Shown:
         """The surest galaxies, the surest first."""
         return [(galaxy, value) for _, galaxy, value in self._surest]
 
-    def add(self, rows: pa.Table, asked: npt.NDArray[np.int64]) -> None:
-        """Add those of some rows whose places are given."""
-        values = rows[self.answer.column].to_numpy()[asked]
+    def count(self, rows: pa.Table, places: Places) -> None:
+        """Add those of some rows whose places are given to the histogram."""
+        values = rows[self.answer.column].to_numpy()[places]
         if self.panel.adds_up:
             bins = np.minimum((values * BINS).astype(np.int8), BINS - 1)
             self.counts += np.bincount(bins, minlength=BINS)
         else:
             self.values.append(values[:: max(len(values) // _VALUES_A_TILE, 1)])
+
+    def choose(self, rows: pa.Table, places: Places) -> None:
+        """Keep the surest of some rows whose places are given, and of those before."""
         sign = -1 if self.answer.lowest else 1
-        certain = sign * rows[self.answer.certainty].to_numpy()[asked]
+        values = rows[self.answer.column].to_numpy()[places]
+        certain = sign * rows[self.answer.certainty].to_numpy()[places]
         known = self._surest
         least = known[-1][0] if len(known) == EXAMPLES else -np.inf
         for place in _best(certain, least).tolist():
-            galaxy = rows["object_id"][asked[place]].as_py()
+            galaxy = rows["object_id"][places[place]].as_py()
             known.append((float(certain[place]), galaxy, float(values[place])))
         # The id settles who comes first among equals.
         self._surest = sorted(known, key=lambda it: (-it[0], it[1]))[:EXAMPLES]
@@ -67,7 +74,8 @@ class Highlights:
     """Histograms of what is predicted, and the galaxies that most surely get each answer.
 
     Only galaxies count of which the friendly table has the value: enough volunteers would be
-    asked.
+    asked. Examples of an answer are those that at least half of the volunteers would be asked
+    about, whatever the friendly table's cut: a star has no surest spiral arms.
 
     Parameters
     ----------
@@ -88,10 +96,12 @@ class Highlights:
         """Add rows with all columns of the release."""
         for panel, answers in self.panels:
             known = ~np.isnan(rows[panel.answers[0].column].to_numpy())
-            if panel.asked:
-                known &= rows[panel.asked].to_numpy() >= np.float32(self._cut)
+            asked = rows[panel.asked].to_numpy() if panel.asked else np.ones(rows.num_rows)
+            counted = np.flatnonzero(known & (asked >= np.float32(self._cut)))
+            by_half = np.flatnonzero(known & (asked >= max(self._cut, _BY_HALF)))
             for shown in answers:
-                shown.add(rows, np.flatnonzero(known))
+                shown.count(rows, counted)
+                shown.choose(rows, by_half)
 
     @property
     def answers(self) -> list[Shown]:
