@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from galaxymill.settings import Settings
 from galaxymill.sky.healpix import healpix_pixels
+from galaxymill.sky.vectors import chord, unit_vectors
 
 SPLITS = ("train", "val", "test")
 LEARNED_FROM = ("train", "val")
@@ -124,17 +125,10 @@ def near_training(
     train = np.flatnonzero(known & (splits == "train"))
     if not len(test) or not len(train):
         return near
-    # The chord of an angle θ on the unit sphere is 2 sin(θ/2).
-    chord = 2 * np.sin(np.radians(radius_arcsec / 3600) / 2)
-    tree = cKDTree(_unit_vectors(positions[train]))
-    distances, _ = tree.query(_unit_vectors(positions[test]))
-    near[test] = distances <= chord
+    tree = cKDTree(unit_vectors(*positions[train].T))
+    distances, _ = tree.query(unit_vectors(*positions[test].T))
+    near[test] = distances <= chord(radius_arcsec)
     return near
-
-
-def _unit_vectors(positions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    ra, dec = np.radians(positions).T
-    return np.column_stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
 
 
 def uniform(key: str) -> float:

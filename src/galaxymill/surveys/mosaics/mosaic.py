@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from galaxymill.sky.vectors import unit_vectors
 from galaxymill.surveys.base import Target
 
 if TYPE_CHECKING:
@@ -295,12 +296,6 @@ def _is_own(keyword: str) -> bool:
 def _number(keyword: str, value: float) -> str:
     """Write one card in fixed format: 14 digits, which keeps a billionth of a pixel."""
     return f"{keyword:<8}= {value:>20.14G}".ljust(80)
-
-
-def unit_vectors(ra: Pixels, dec: Pixels) -> Pixels:
-    """Turn positions in degrees, shape (n,), into vectors of length 1, shape (n, 3)."""
-    lon, lat = np.radians(ra), np.radians(dec)
-    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
 
 
 def zero_point_factor(zero_point: float) -> float:

@@ -16,8 +16,9 @@ from galaxymill.decoding.decode import PayloadError
 from galaxymill.errors import UserError
 from galaxymill.progress import progress
 from galaxymill.reasons import some
+from galaxymill.sky.vectors import unit_vectors
 from galaxymill.storage.atomic import atomic_file
-from galaxymill.surveys.mosaics.mosaic import Mosaic, unit_vectors
+from galaxymill.surveys.mosaics.mosaic import Mosaic
 from galaxymill.surveys.mosaics.tile_image import TileImage
 
 _PLACEHOLDERS = ("{tile}", "{band}")

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from galaxymill.errors import UserError
-from galaxymill.surveys.mosaics.mosaic import unit_vectors
+from galaxymill.sky.vectors import unit_vectors
 from galaxymill.tables import check_range, in_unit, read_table
 
 COLUMNS = ("tile", "band", "path", "ra", "dec", "radius")

@@ -1,0 +1,137 @@
+"""Where the parts of catalogues are worked on: in this process, or on workers of dask."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from galaxymill.errors import UserError
+
+if TYPE_CHECKING:
+    from dask.delayed import Delayed
+    from distributed import Client
+
+MEMORY_LIMIT = 2 * 10**9
+"""Of one local worker, in bytes: dask writes to disk what is more, and ends a worker above it."""
+_CONNECT_S = 20
+
+logger = logging.getLogger(__name__)
+
+
+class Workers:
+    """Compute tasks of dask.
+
+    Parameters
+    ----------
+    client : distributed.Client or None
+        None: one after the other in this process.
+    """
+
+    def __init__(self, client: "Client | None") -> None:
+        self._client = client
+
+    def keep(self, tasks: "Sequence[Delayed]") -> "list[Delayed]":
+        """Compute tasks and leave the results where they are made, for others to use."""
+        import dask
+
+        if self._client is not None:
+            return list(self._client.persist(list(tasks)))
+        return list(dask.persist(*tasks, scheduler="synchronous"))
+
+    def results(self, tasks: "Sequence[Delayed]") -> Iterator[tuple[int, Any]]:
+        """Compute tasks; give the number of each and its result as they end.
+
+        Raises
+        ------
+        UserError
+            When a task raises one, a file cannot be read, or the memory does not suffice.
+        """
+        import pyarrow as pa
+        from distributed import KilledWorker
+        from distributed.comm import CommClosedError
+
+        try:
+            yield from self._results(list(tasks))
+        except KilledWorker as error:
+            raise UserError(
+                f"a tile was too much for {error.allowed_failures + 1} workers one after the "
+                "other, most likely for their memory: give workers of more memory by --scheduler"
+            ) from error
+        except CommClosedError:
+            raise
+        except (OSError, pa.ArrowException) as error:
+            raise UserError(f"a tile cannot be read: {error}") from error
+
+    def _results(self, tasks: "list[Delayed]") -> Iterator[tuple[int, Any]]:
+        import dask
+        from distributed import as_completed
+
+        if self._client is None:
+            yield from enumerate(dask.compute(*tasks, scheduler="synchronous"))
+            return
+        futures = self._client.compute(tasks)
+        numbers = {future.key: number for number, future in enumerate(futures)}
+        done = as_completed(futures, with_results=True)
+        del futures  # else results would stay on the workers until the last
+        for future, result in done:
+            yield numbers[future.key], result
+
+    def gather(self, tasks: "Sequence[Delayed]") -> list[Any]:
+        """Compute tasks and give their results in order; errors as `results`."""
+        found = dict(self.results(tasks))
+        return [found[number] for number in range(len(tasks))]
+
+
+@contextmanager
+def open_workers(scheduler: str | None, parts: int) -> Iterator[Workers]:
+    """Start workers, or join those of a scheduler.
+
+    Parameters
+    ----------
+    scheduler : str or None
+        Address such as ``tcp://node:8786``; None: a process a core of this machine, or, where no
+        catalogue has several parts, this process.
+    parts : int
+        Most parts of a catalogue.
+
+    Raises
+    ------
+    UserError
+        When the scheduler does not answer.
+    """
+    if scheduler is None and parts == 1:
+        yield Workers(None)
+        return
+    from distributed import Client
+
+    if scheduler is None:
+        with _local_cluster(parts) as cluster, Client(cluster) as client:
+            yield Workers(client)
+        return
+    try:
+        client = Client(scheduler, timeout=_CONNECT_S)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"--scheduler {scheduler}: no scheduler of dask answers there within {_CONNECT_S} s; "
+            "`dask scheduler` prints its address, such as tcp://node:8786"
+        ) from error
+    with client:
+        count = len(client.scheduler_info(n_workers=-1)["workers"])
+        logger.info("%s: %d workers%s", scheduler, count, "" if count else "; waits for the first")
+        yield Workers(client)
+
+
+def _local_cluster(parts: int) -> Any:
+    from dask.system import CPU_COUNT
+    from distributed import LocalCluster
+    from distributed.system import MEMORY_LIMIT as MACHINE
+
+    count = min(CPU_COUNT, parts)
+    return LocalCluster(
+        n_workers=count,
+        threads_per_worker=1,
+        memory_limit=min(MEMORY_LIMIT, MACHINE // count),
+        dashboard_address=None,
+        # What a task raises is told once, by the command.
+        silence_logs=logging.CRITICAL,
+    )
