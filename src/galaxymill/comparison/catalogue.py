@@ -62,12 +62,15 @@ class Catalogue:
     columns : tuple of str
         All there are.
     parts : tuple of Part
+    tiled_rows : int
+        Galaxies in tiles, as HATS says; 0 for a table.
     """
 
     path: Path
     layout_name: str
     columns: tuple[str, ...]
     parts: tuple[Part, ...] = ()
+    tiled_rows: int = 0
 
     @classmethod
     def open(cls, path: Path, layout: str | None, option: str) -> "Catalogue":
@@ -96,14 +99,14 @@ class Catalogue:
                     f"({', '.join(_HATS)})"
                 )
             path, layout = released[0], layout or "galaxymill"
-        if path.is_dir():
-            sky = _open_hats(path, "all")
-            columns = list(sky.columns)
-            parts = tuple(_part(path, pixel) for pixel in sky.get_healpix_pixels())
-        else:
-            columns, parts = column_names(path), (Part(path),)
-        layout_name = find_layout(str(path), columns, layout, option)
-        return cls(path, layout_name, tuple(columns), parts)
+        if not path.is_dir():
+            columns = column_names(path)
+            layout = find_layout(str(path), columns, layout, option)
+            return cls(path, layout, tuple(columns), (Part(path),))
+        sky = _open_hats(path, "all")
+        layout = find_layout(str(path), sky.columns, layout, option)
+        parts = tuple(_part(path, pixel) for pixel in sky.get_healpix_pixels())
+        return cls(path, layout, tuple(sky.columns), parts, len(sky))
 
     @property
     def layout(self) -> Layout:

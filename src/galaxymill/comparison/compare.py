@@ -74,7 +74,7 @@ def compare(
     b = Catalogue.open(path_b, layouts[1], "--layout-b")
     mapped = read_map(columns, a, b) if columns is not None else {}
     questions = by_question(pair_columns(a, b, mapped), a, b)
-    with open_workers(scheduler, max(len(a.parts), len(b.parts))) as workers:
+    with open_workers(scheduler, max(a.tiled_rows, b.tiled_rows)) as workers:
         if radius_arcsec is None:
             match = match_ids(a, b, workers, on or OBJECT_ID)
         else:

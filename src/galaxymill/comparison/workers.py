@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 MEMORY_LIMIT = 2 * 10**9
 """Of one local worker, in bytes: dask writes to disk what is more, and ends a worker above it."""
+FEW_ROWS = 1_000_000
+"""Of catalogues with fewer galaxies in tiles this process is through before a cluster stands."""
 _CONNECT_S = 20
 
 logger = logging.getLogger(__name__)
@@ -83,29 +85,29 @@ class Workers:
 
 
 @contextmanager
-def open_workers(scheduler: str | None, parts: int) -> Iterator[Workers]:
+def open_workers(scheduler: str | None, tiled_rows: int) -> Iterator[Workers]:
     """Start workers, or join those of a scheduler.
 
     Parameters
     ----------
     scheduler : str or None
-        Address such as ``tcp://node:8786``; None: a process a core of this machine, or, where no
-        catalogue has several parts, this process.
-    parts : int
-        Most parts of a catalogue.
+        Address such as ``tcp://node:8786``; None: a process a core of this machine, or this
+        process where there are few galaxies.
+    tiled_rows : int
+        Galaxies in tiles, the larger number of the catalogues.
 
     Raises
     ------
     UserError
         When the scheduler does not answer.
     """
-    if scheduler is None and parts == 1:
+    if scheduler is None and tiled_rows < FEW_ROWS:
         yield Workers(None)
         return
     from distributed import Client
 
     if scheduler is None:
-        with _local_cluster(parts) as cluster, Client(cluster) as client:
+        with _local_cluster() as cluster, Client(cluster) as client:
             yield Workers(client)
         return
     try:
@@ -121,17 +123,18 @@ def open_workers(scheduler: str | None, parts: int) -> Iterator[Workers]:
         yield Workers(client)
 
 
-def _local_cluster(parts: int) -> Any:
+def _local_cluster() -> Any:
     from dask.system import CPU_COUNT
     from distributed import LocalCluster
     from distributed.system import MEMORY_LIMIT as MACHINE
 
-    count = min(CPU_COUNT, parts)
     return LocalCluster(
-        n_workers=count,
+        n_workers=CPU_COUNT,
         threads_per_worker=1,
-        memory_limit=min(MEMORY_LIMIT, MACHINE // count),
-        dashboard_address=None,
+        memory_limit=min(MEMORY_LIMIT, MACHINE // CPU_COUNT),
+        dashboard_address="127.0.0.1:0",
+        # Who may send tasks may do all that the user may; others are on this machine too.
+        security=True,
         # What a task raises is told once, by the command.
         silence_logs=logging.CRITICAL,
     )
