@@ -58,8 +58,8 @@ def tiled(tmp_path):
     def make(columns, name="a"):
         frame = pd.DataFrame(columns)
         with warnings.catch_warnings(action="ignore"):
-            cut = {"partition_rows": 150, "highest_order": 6, "should_generate_moc": False}
-            sky = lsdb.from_dataframe(frame, catalog_name=name, **cut)
+            cut = {"partition_rows": 150, "highest_order": 6}
+            sky = lsdb.from_dataframe(frame, catalog_name=name, margin_threshold=None, **cut)
             assert sky.npartitions > 3
             sky.write_catalog(tmp_path / name, progress_bar=False, as_collection=False)
         return Catalogue.open(tmp_path / name, None, f"--layout-{name}")

@@ -38,14 +38,15 @@ class Panel(NamedTuple):
     def of(cls, a: Values, b: Values, edges: Edges) -> "Panel":
         """Look at the galaxies of a part; ``edges`` from `ColumnSums`."""
         a, b = with_both(a, b)
-        wide = np.linspace(edges[0], edges[-1], _BIAS_BINS + 1)
-        place = np.clip(np.digitize(a, wide) - 1, 0, _BIAS_BINS - 1)
+        bins = len(edges) - 1
+        x, y = (np.clip(np.digitize(side, edges) - 1, 0, bins - 1) for side in (a, b))
+        place = x * _BIAS_BINS // bins
         difference = a.astype(np.float64) - b
         reach = edges[-1] - edges[0]
         step = ((difference / reach + 1) / 2 * _STEPS).astype(np.int64)
         both = place * _STEPS + np.clip(step, 0, _STEPS - 1)
         return cls(
-            np.histogram2d(a, b, bins=[edges, edges])[0].astype(np.int64),
+            np.bincount(x * bins + y, minlength=bins**2).reshape(bins, bins),
             np.bincount(place, difference, _BIAS_BINS).astype(np.float64),
             np.bincount(both, minlength=_BIAS_BINS * _STEPS).reshape(_BIAS_BINS, _STEPS),
         )

@@ -49,19 +49,22 @@ class Counts:
     def __add__(self, other: "Counts") -> "Counts":
         shift = max(self.shift, other.shift)
         one, two = self._coarser(shift), other._coarser(shift)
-        keys, places = np.unique(np.concatenate([one.keys, two.keys]), return_inverse=True)
-        counts = np.zeros(len(keys), np.int64)
-        np.add.at(counts, places, np.concatenate([one.counts, two.counts]))
-        return Counts(keys, counts, shift)._coarser(shift)
+        keys = np.concatenate([one.keys, two.keys])
+        order = np.argsort(keys, kind="stable")  # which merges what is sorted
+        counts = np.concatenate([one.counts, two.counts])[order]
+        return Counts(keys[order], counts, shift)._joined()._coarser(shift)
 
     def _coarser(self, shift: int) -> "Counts":
         """Leave out bits: up to ``shift``, and as many as bring the keys below their number."""
-        keys, counts, done = self.keys, self.counts, self.shift
-        while done < shift or len(keys) > MOST_KEYS:
-            keys, done = keys >> np.uint32(1), done + 1
-            starts = np.flatnonzero(np.diff(keys, prepend=~keys[:1]))
-            keys, counts = keys[starts], np.add.reduceat(counts, starts)
-        return Counts(keys, counts, done)
+        found = self
+        while found.shift < shift or len(found.keys) > MOST_KEYS:
+            found = Counts(found.keys >> np.uint32(1), found.counts, found.shift + 1)._joined()
+        return found
+
+    def _joined(self) -> "Counts":
+        """Add up the counts of equal keys."""
+        starts = np.flatnonzero(np.diff(self.keys, prepend=~self.keys[:1]))
+        return Counts(self.keys[starts], np.add.reduceat(self.counts, starts), self.shift)
 
     @property
     def ranks(self) -> Ranks:

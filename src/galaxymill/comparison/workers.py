@@ -106,6 +106,7 @@ def open_workers(scheduler: str | None, tiled_rows: int) -> Iterator[Workers]:
         return
     from distributed import Client
 
+    logging.getLogger("distributed").setLevel(logging.ERROR)
     if scheduler is None:
         with _local_cluster() as cluster, Client(cluster) as client:
             yield Workers(client)
