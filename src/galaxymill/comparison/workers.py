@@ -33,12 +33,13 @@ class Workers:
         self._client = client
 
     def keep(self, tasks: "Sequence[Delayed]") -> "list[Delayed]":
-        """Compute tasks and leave the results where they are made, for others to use."""
+        """Compute tasks and leave the results where they are made."""
         import dask
 
         if self._client is not None:
             return list(self._client.persist(list(tasks)))
-        return list(dask.persist(*tasks, scheduler="synchronous"))
+        with _told():
+            return list(dask.persist(*tasks, scheduler="synchronous"))
 
     def results(self, tasks: "Sequence[Delayed]") -> Iterator[tuple[int, Any]]:
         """Compute tasks; give the number of each and its result as they end.
@@ -48,40 +49,44 @@ class Workers:
         UserError
             When a task raises one, a file cannot be read, or the memory does not suffice.
         """
-        import pyarrow as pa
-        from distributed import KilledWorker
-        from distributed.comm import CommClosedError
-
-        try:
-            yield from self._results(list(tasks))
-        except KilledWorker as error:
-            raise UserError(
-                f"a tile was too much for {error.allowed_failures + 1} workers one after the "
-                "other, most likely for their memory: give workers of more memory by --scheduler"
-            ) from error
-        except CommClosedError:
-            raise
-        except (OSError, pa.ArrowException) as error:
-            raise UserError(f"a tile cannot be read: {error}") from error
-
-    def _results(self, tasks: "list[Delayed]") -> Iterator[tuple[int, Any]]:
         import dask
         from distributed import as_completed
 
-        if self._client is None:
-            yield from enumerate(dask.compute(*tasks, scheduler="synchronous"))
-            return
-        futures = self._client.compute(tasks)
-        numbers = {future.key: number for number, future in enumerate(futures)}
-        done = as_completed(futures, with_results=True)
-        del futures  # else results would stay on the workers until the last
-        for future, result in done:
-            yield numbers[future.key], result
+        with _told():
+            if self._client is None:
+                yield from enumerate(dask.compute(*tasks, scheduler="synchronous"))
+                return
+            futures = self._client.compute(list(tasks))
+            numbers = {future.key: number for number, future in enumerate(futures)}
+            done = as_completed(futures, with_results=True)
+            del futures  # else results would stay on the workers until the last
+            for future, result in done:
+                yield numbers[future.key], result
 
     def gather(self, tasks: "Sequence[Delayed]") -> list[Any]:
         """Compute tasks and give their results in order; errors as `results`."""
         found = dict(self.results(tasks))
         return [found[number] for number in range(len(tasks))]
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Say what a user can mend of what comes from a task."""
+    import pyarrow as pa
+    from distributed import KilledWorker
+    from distributed.comm import CommClosedError
+
+    try:
+        yield
+    except KilledWorker as error:
+        raise UserError(
+            f"a tile was too much for {error.allowed_failures + 1} workers one after the other, "
+            "most likely for their memory: give workers of more memory by --scheduler"
+        ) from error
+    except CommClosedError:
+        raise
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"a tile cannot be read: {error}") from error
 
 
 @contextmanager
