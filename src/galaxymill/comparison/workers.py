@@ -15,7 +15,7 @@ MEMORY_LIMIT = 2 * 10**9
 """Of one local worker, in bytes: dask writes to disk what is more, and ends a worker above it."""
 FEW_ROWS = 1_000_000
 """Of catalogues with fewer galaxies in tiles this process is through before a cluster stands."""
-_CONNECT_S = 20
+_CONNECT_S = 10
 
 logger = logging.getLogger(__name__)
 
