@@ -8,7 +8,7 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from galaxymill.settings import Settings
-from galaxymill.sky.angles import unit_vectors
+from galaxymill.sky.angles import chord, unit_vectors
 from galaxymill.sky.healpix import healpix_pixels
 
 SPLITS = ("train", "val", "test")
@@ -125,11 +125,9 @@ def near_training(
     train = np.flatnonzero(known & (splits == "train"))
     if not len(test) or not len(train):
         return near
-    # The chord of an angle θ on the unit sphere is 2 sin(θ/2).
-    chord = 2 * np.sin(np.radians(radius_arcsec / 3600) / 2)
     tree = cKDTree(unit_vectors(*positions[train].T))
     distances, _ = tree.query(unit_vectors(*positions[test].T))
-    near[test] = distances <= chord
+    near[test] = distances <= chord(radius_arcsec)
     return near
 
 

@@ -1,20 +1,28 @@
 """``compare``: published catalogues, ours and HATS folders, beside each other."""
 
 import json
+import os
+import subprocess
+import sys
 
 import astropy.units as u
+import lsdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from astropy.coordinates import SkyCoord
+from distributed import LocalCluster
 from PIL import Image
 from scipy.stats import spearmanr
 from typer.testing import CliRunner
 
 from galaxymill.commands import comparing
+from galaxymill.comparison import workers
+from galaxymill.comparison.catalogue import Catalogue
 from galaxymill.comparison.compare import compare
+from galaxymill.comparison.workers import open_workers
 from galaxymill.errors import UserError
 
 N = 300
@@ -198,24 +206,121 @@ def test_euclid_is_matched_by_position(release, write_table, tmp_path, kind):
         compare(release, table)
 
 
-def test_a_hats_catalogue_is_read_by_its_columns(release, gz_desi, tmp_path):
-    import lsdb
+@pytest.fixture
+def as_hats(tmp_path):
+    """A function that writes columns as a HATS catalogue of some tiles."""
 
+    def write(columns, name, rows=100, collection=False):
+        sky = lsdb.from_dataframe(
+            pd.DataFrame(columns),
+            catalog_name=name,
+            partition_rows=rows,
+            highest_order=6,
+            margin_threshold=None,
+        )
+        assert sky.npartitions > 1
+        sky.write_catalog(tmp_path / name, progress_bar=False, as_collection=collection)
+        return tmp_path / name
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def scheduler():
+    """Address of a scheduler of dask, whose workers are threads of this process."""
+    with LocalCluster(n_workers=2, processes=False, dashboard_address="127.0.0.1:0") as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.mark.parametrize("collection", [False, True])
+def test_a_hats_catalogue_is_read_by_its_columns(as_hats, gz_desi, tmp_path, collection):
     columns = {"object_id": IDS, **PLACES, **suffixed(THEIRS, "_fraction")}
-    frame = pd.DataFrame(columns)
-    catalogue = lsdb.from_dataframe(frame, catalog_name="sky", partition_rows=100)
-    assert catalogue.npartitions > 1
-    catalogue.write_catalog(tmp_path / "sky", progress_bar=False, as_collection=False)
-    catalogue.write_catalog(tmp_path / "collection", progress_bar=False, as_collection=True)
-    for folder in (tmp_path / "sky", tmp_path / "collection"):
-        for sky in (None, "0.1arcsec"):
-            told = compare(folder, gz_desi, sky=sky, out=tmp_path / "out")
-            found = json.loads((tmp_path / "out/comparison.json").read_text())
-            assert (found["matched"], found["a"]["galaxies"]) == (N - 10, N)
-            assert {row["max_difference"] for row in found["columns"]} == {0}
-            assert "layout galaxymill" in told
+    folder = as_hats(columns, "sky", collection=collection)
+    for sky in (None, "0.1arcsec"):
+        told = compare(folder, gz_desi, sky=sky, out=tmp_path / "out")
+        found = json.loads((tmp_path / "out/comparison.json").read_text())
+        assert (found["matched"], found["a"]["galaxies"]) == (N - 10, N)
+        assert {row["max_difference"] for row in found["columns"]} == {0}
+        assert "layout galaxymill" in told
     with pytest.raises(UserError, match=r"unknown column 'objectid'; allowed: .*object_id"):
         compare(folder, gz_desi, on="objectid")
+
+
+@pytest.mark.parametrize("sky", [None, "1arcsec"])
+def test_tiles_on_workers_give_the_figures_of_whole_tables(
+    as_hats, write_table, scheduler, tmp_path, sky
+):
+    moved = SKY.directional_offset_by(30 * u.deg, np.linspace(0, 2, N) * u.arcsec)
+    columns = [
+        {"object_id": IDS, **PLACES, "size": THEIRS["bar_no"].to_numpy() * 9},
+        {"object_id": IDS, "ra": moved.ra.deg, "dec": moved.dec.deg, "size": range(N)},
+    ]
+    for side, fractions in zip(columns, (OURS, THEIRS), strict=True):
+        side |= suffixed(fractions, "_fraction")
+    mapped = tmp_path / "map.yaml"
+    mapped.write_text("size: size\n")
+    tables = [
+        write_table(nulls(side), ".parquet", name) for side, name in zip(columns, "ab", strict=True)
+    ]
+    release = tmp_path / "dr1"
+    release.mkdir()
+    as_hats(columns[0], "a").rename(release / "hats")
+    tiles = [release, as_hats(columns[1], "b", rows=40)]
+    told = []
+    for pair, address in ((tables, None), (tiles, None), (tiles, scheduler)):
+        compare(*pair, sky=sky, columns=mapped, out=tmp_path / "out", scheduler=address)
+        told.append(json.loads((tmp_path / "out/comparison.json").read_text()))
+    whole, *others = told
+    assert 100 < whole["matched"] <= N
+    for found in others:
+        for key in ("columns", "questions"):
+            for one, other in zip(found[key], whole[key], strict=True):
+                assert one == {
+                    name: pytest.approx(value, rel=1e-9) if isinstance(value, float) else value
+                    for name, value in other.items()
+                }
+        for key in ("matched", "doubles", "median_separation_arcsec"):
+            assert found[key] == pytest.approx(whole[key])
+        assert found["a"]["path"] == str(release / "hats")
+
+
+def test_many_galaxies_go_to_workers_that_load_no_torch(as_hats):
+    columns = {"object_id": IDS, **PLACES, **suffixed(THEIRS, "_fraction")}
+    columns["bar_no_fraction"] = [0.5] * (N - 1) + [50.0]
+    sky = Catalogue.open(as_hats(columns, "sky"), None, "--layout-a")
+    assert sky.tiled_rows == N
+    with open_workers(None, workers.FEW_ROWS) as started:
+        places = started.gather(sky.positions())
+        assert sorted(np.concatenate([ra for ra, _ in places])) == sorted(PLACES["ra"])
+        with pytest.raises(UserError, match=r"Npix=\d+: row \d+: bar_no_fraction is 50 "):
+            started.gather(sky.numbers(["bar_no_fraction"], fractions=True))
+        loaded = started._client.run(lambda: [*__import__("sys").modules])
+        limits = started._client.run(lambda dask_worker: dask_worker.memory_manager.memory_limit)
+    assert len(loaded) == len(os.sched_getaffinity(0))
+    assert not any("torch" in names for names in loaded.values())
+    assert max(limits.values()) <= 2e9
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "smoke://node:8786"])
+def test_a_scheduler_that_does_not_answer_is_told(release, gz_desi, address):
+    # A process of its own: a client that never connected leaves its threads behind.
+    words = ["-c", "from galaxymill.cli import main; main()", "compare", release, gz_desi]
+    done = subprocess.run(
+        [sys.executable, *words, "--scheduler", address], capture_output=True, text=True
+    )
+    assert done.returncode == 2, done.stderr
+    assert f"galaxymill: --scheduler {address}: no scheduler of dask answers" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_broken_tile_is_told(as_hats, gz_desi, scheduler):
+    columns = {"object_id": IDS, **PLACES, **suffixed(THEIRS, "_fraction")}
+    folder = as_hats(columns, "sky")
+    tile = next(folder.rglob("Npix=*.parquet"))
+    tile.write_bytes(tile.read_bytes()[:-100])
+    for address in (None, scheduler):
+        with pytest.raises(UserError, match="a tile cannot be read: "):
+            compare(folder, gz_desi, scheduler=address)
 
 
 def test_a_second_comparison_takes_the_firsts_place(release, gz_desi, tmp_path):

@@ -1,6 +1,11 @@
 """Layouts, pairs, matches and statistics of a comparison, against references not ours."""
 
+import warnings
+from functools import reduce
+from unittest.mock import patch
+
 import astropy.units as u
+import lsdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -11,18 +16,27 @@ import yaml
 from astropy.coordinates import SkyCoord
 from hypothesis import example, given
 from hypothesis import strategies as st
+from sklearn.metrics import cohen_kappa_score
 
-from galaxymill.comparison import match as matching
+from galaxymill.comparison import statistics
 from galaxymill.comparison.catalogue import Catalogue
 from galaxymill.comparison.layouts import LAYOUTS, find_layout
 from galaxymill.comparison.match import match_ids, match_positions, parse_radius
 from galaxymill.comparison.pairs import by_question, pair_columns, read_map
-from galaxymill.comparison.statistics import column_scores, question_scores
+from galaxymill.comparison.panel import Panel
+from galaxymill.comparison.statistics import (
+    ColumnSums,
+    Counts,
+    count_answers,
+    question_scores,
+)
+from galaxymill.comparison.workers import Workers
 from galaxymill.errors import UserError
 from galaxymill.sky.healpix import healpix_pixels
 from galaxymill.trees.tree import load_tree
 
 FRACTIONS = ("bar_yes_fraction", "bar_no_fraction")
+HERE = Workers(None)
 
 
 @pytest.fixture
@@ -35,6 +49,37 @@ def catalogue(tmp_path):
         return Catalogue.open(path, layout, f"--layout-{name}")
 
     return make
+
+
+@pytest.fixture
+def tiled(tmp_path):
+    """A function that writes columns as a HATS catalogue of small tiles and opens it."""
+
+    def make(columns, name="a"):
+        frame = pd.DataFrame(columns)
+        with warnings.catch_warnings(action="ignore"):
+            cut = {"partition_rows": 150, "highest_order": 6}
+            sky = lsdb.from_dataframe(frame, catalog_name=name, margin_threshold=None, **cut)
+            assert sky.npartitions > 3
+            sky.write_catalog(tmp_path / name, progress_bar=False, as_collection=False)
+        return Catalogue.open(tmp_path / name, None, f"--layout-{name}")
+
+    return make
+
+
+def matched(match, a, b):
+    """Identifiers of all pairs, by that of A."""
+    ids = [HERE.gather(c.ids(c.layout.object_id)) for c in (a, b)]
+    found = [
+        (ids[0][part][row_a].as_py(), ids[1][own][row_b].as_py())
+        for (own, _, _), pairs in zip(
+            match.pairs, HERE.gather([task for *_, task in match.pairs]), strict=True
+        )
+        for part, rows in pairs.rows.items()
+        for row_a, row_b in zip(*map(np.ndarray.tolist, rows), strict=True)
+    ]
+    assert len(found) == match.matched
+    return sorted((int(one), int(other)) for one, other in found)
 
 
 def named(*columns, layout="galaxymill"):
@@ -202,10 +247,12 @@ fractions = st.lists(
 )
 
 
-@given(fractions)
-def test_scores_of_a_column_are_those_of_pandas_and_scipy(rows):
+@given(fractions, st.integers(1, 4))
+def test_scores_of_a_column_are_those_of_pandas_and_scipy(rows, pieces):
     frame = pd.DataFrame(rows, columns=["a", "b"], dtype=float)
-    scores = column_scores(*frame.to_numpy(np.float32).T)
+    parts = np.array_split(frame.to_numpy(np.float32), pieces)
+    sums = reduce(ColumnSums.plus, [ColumnSums.of(*part.T) for part in parts])
+    scores = sums.scores(sum(sums.rank_product(*part.T) for part in parts))
     both = frame.dropna()
     assert scores["n"] == len(both)
     assert scores["null_only_a"] == (frame.a.isna() & frame.b.notna()).sum()
@@ -226,18 +273,74 @@ def test_scores_of_a_column_are_those_of_pandas_and_scipy(rows):
         assert scores["spearman"] is None
 
 
+@given(
+    st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), max_size=60),
+    st.permutations(range(5)),
+)
+def test_counts_are_the_same_in_any_order_of_the_parts(values, order):
+    values = np.array(values, np.float32)
+    parts = np.array_split(values, 5)
+    with patch.object(statistics, "MOST_KEYS", 8):
+        whole = Counts.of(values)
+        found = sum((Counts.of(parts[place]) for place in order), Counts.of(values[:0]))
+        assert len(whole.keys) <= 8
+    assert found.shift == whole.shift
+    assert found.keys.tolist() == whole.keys.tolist()
+    assert found.counts.tolist() == whole.counts.tolist()
+    # No order of two numbers is turned round.
+    ranks = whole.ranks_of(values)
+    assert (np.diff(ranks[np.argsort(values, kind="stable")]) >= 0).all()
+    if whole.shift == 0:
+        expected = scipy.stats.rankdata(values) - (len(values) + 1) / 2
+        assert ranks == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("spread", [0.02, 0.3])
+def test_rank_correlations_of_many_numbers_are_those_of_scipy(spread):
+    generator = np.random.default_rng(8)
+    # As fractions are: most near 0, some near 1.
+    a = generator.beta(0.3, 1.5, 600_000).astype(np.float32)
+    b = np.clip(a + generator.normal(0, spread, len(a)), 0, 1).astype(np.float32)
+    parts = list(zip(np.array_split(a, 3), np.array_split(b, 3), strict=True))
+    sums = reduce(ColumnSums.plus, [ColumnSums.of(*part) for part in parts])
+    assert len(sums.counts_a.keys) <= statistics.MOST_KEYS < len(np.unique(a))
+    scores = sums.scores(sum(sums.rank_product(*part) for part in parts))
+    assert scores["spearman"] == pytest.approx(scipy.stats.spearmanr(a, b)[0], abs=1e-6)
+
+
+def test_a_panel_shows_means_and_quantiles_of_the_difference():
+    generator = np.random.default_rng(9)
+    a, b = generator.random((2, 20_000), np.float32)
+    a[:50], b[30:90] = np.nan, np.nan
+    edges = ColumnSums.of(a, b).edges
+    assert edges[[0, -1]].tolist() == [0, 1]
+    parts = zip(np.array_split(a, 3), np.array_split(b, 3), strict=True)
+    panel = reduce(Panel.plus, [Panel.of(*part, edges) for part in parts])
+    frame = pd.DataFrame({"a": a, "b": b}, dtype=float).dropna()
+    counts = pd.crosstab(pd.cut(frame.a, edges), pd.cut(frame.b, edges)).to_numpy()
+    assert panel.counts.tolist() == counts.tolist()
+    bins = (frame.a - frame.b).groupby(np.floor(frame.a * 10).clip(upper=9))
+    middles, means, low, high = panel.bias(edges)
+    assert middles == pytest.approx(np.arange(0.05, 1, 0.1))
+    assert means == pytest.approx(bins.mean().to_numpy(), abs=1e-9)
+    assert low == pytest.approx(bins.quantile(0.16).to_numpy(), abs=1e-3)
+    assert high == pytest.approx(bins.quantile(0.84).to_numpy(), abs=1e-3)
+
+
 def test_the_same_answer_is_the_same_largest_fraction():
     generator = np.random.default_rng(3)
     a, b = generator.dirichlet([1, 1, 1], (2, 500)).astype(np.float32)
     b = np.where(generator.random((500, 1)) < 0.5, a, b)
     a[:40, 1], b[20:60, 2], a[60:70] = np.nan, np.nan, 0
-    scores = question_scores([*a.T], [*b.T])
+    parts = zip(np.array_split(a, 2), np.array_split(b, 2), strict=True)
+    scores = question_scores(sum(count_answers([*one.T], [*other.T]) for one, other in parts))
     one, other = pd.DataFrame(a)[70:].idxmax(axis=1), pd.DataFrame(b)[70:].idxmax(axis=1)
     assert scores["n"] == 430
     assert scores["agreement"] == pytest.approx((one == other).mean())
     table = pd.crosstab(one, other, normalize=True).to_numpy()
     chance = table.sum(axis=0) @ table.sum(axis=1)
     assert scores["kappa"] == pytest.approx((np.trace(table) - chance) / (1 - chance))
+    assert scores["kappa"] == pytest.approx(cohen_kappa_score(one, other))
 
 
 @pytest.mark.parametrize(
@@ -250,25 +353,45 @@ def test_the_same_answer_is_the_same_largest_fraction():
     ],
 )
 def test_what_cannot_be_scored_is_none(a, b, scores):
-    found = question_scores(*(np.array(side, np.float32) for side in (a, b)))
+    found = question_scores(count_answers(*(np.array(side, np.float32) for side in (a, b))))
     assert tuple(found.values()) == scores
 
 
 # Matches
 
 
-def test_identifiers_match_as_pandas_merges(catalogue):
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        ("catalogue", "catalogue"),
+        ("tiled", "catalogue"),
+        ("catalogue", "tiled"),
+        ("tiled", "tiled"),
+    ],
+)
+def test_identifiers_match_as_pandas_merges(request, kinds):
     generator = np.random.default_rng(4)
     ids = [generator.choice(3000, 1000, replace=False) for _ in "ab"]
-    a = catalogue({"object_id": ids[0], "ra": ids[0], "dec": ids[0]})
+    # Nobody lies where its counterpart does.
+    sky = generator.uniform(0, 60, (4, 1000))
+    make_a, make_b = (request.getfixturevalue(kind) for kind in kinds)
+    a = make_a({"object_id": ids[0], "ra": sky[0], "dec": sky[1]})
     # Whole numbers and text are the same identifiers.
-    b = catalogue({"dr8_id": ids[1].astype(str), "ra": ids[1], "dec": ids[1]}, "b")
-    found = match_ids(a, b)
-    sides = [pd.DataFrame({"id": side, "row": range(1000)}) for side in ids]
-    merged = sides[0].merge(sides[1], on="id")
-    assert found.rows_a.tolist() == merged.row_x.tolist()
-    assert found.rows_b.tolist() == merged.row_y.tolist()
+    b = make_b({"dr8_id": ids[1].astype(str), "ra": sky[2], "dec": sky[3]}, "b")
+    found = match_ids(a, b, HERE)
+    both = sorted(set(ids[0].tolist()) & set(ids[1].tolist()))
+    assert matched(found, a, b) == [(number, number) for number in both]
+    assert found.galaxies == (1000, 1000)
     assert found.how == "by object_id = dr8_id"
+
+
+def test_an_identifier_in_two_tiles_is_refused(tiled):
+    ids = np.arange(400)
+    ids[390] = 7
+    sky = np.linspace(0, 80, 400)
+    a = tiled({"object_id": ids.astype(str), "ra": sky, "dec": sky})
+    with pytest.raises(UserError, match=r"object_id '7' is given twice, in Npix=\d+ and Npix=\d+;"):
+        match_ids(a, a, HERE)
 
 
 @pytest.mark.parametrize(
@@ -285,16 +408,16 @@ def test_identifiers_that_do_not_serve_are_refused(catalogue, ids, message):
     place = pa.array([1.0] * len(ids), pa.float64())
     a = catalogue({"object_id": ["x"], "ra": [1.0], "dec": [1.0]})
     with pytest.raises(UserError, match=message):
-        match_ids(a, catalogue({"object_id": ids, "ra": place, "dec": place}, "b"))
+        match_ids(a, catalogue({"object_id": ids, "ra": place, "dec": place}, "b"), HERE)
 
 
 def test_another_column_may_identify(catalogue):
     plain = {"ra": [1.0, 2.0], "dec": [1.0, 2.0], "survey_id": ["s", "t"]}
     a = catalogue({"object_id": ["x", "y"], **plain})
     b = catalogue({"object_id": ["p", "q"], **plain}, "b")
-    assert match_ids(a, b, "survey_id").rows_b.tolist() == [0, 1]
+    assert match_ids(a, b, HERE, "survey_id").matched == 2
     with pytest.raises(UserError, match=r"unknown column 'surveyid'; allowed: .*survey_id"):
-        match_ids(a, b, "surveyid")
+        match_ids(a, b, HERE, "surveyid")
 
 
 def hard_places(generator, n=400):
@@ -310,10 +433,17 @@ def hard_places(generator, n=400):
     return np.concatenate(ras) % 360, np.concatenate(decs)
 
 
-@pytest.mark.parametrize("tile_rows", [500_000, 150])
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        ("catalogue", "catalogue"),
+        ("tiled", "tiled"),
+        ("tiled", "catalogue"),
+        ("catalogue", "tiled"),
+    ],
+)
 @pytest.mark.parametrize("radius", [0.7, 2.5])
-def test_positions_match_as_astropy_says(catalogue, monkeypatch, tile_rows, radius):
-    monkeypatch.setattr(matching, "_TILE_ROWS", tile_rows)
+def test_positions_match_as_astropy_says(request, kinds, radius):
     generator = np.random.default_rng(5)
     ra, dec = hard_places(generator)
     sky = SkyCoord(ra, dec, unit="deg")
@@ -321,35 +451,38 @@ def test_positions_match_as_astropy_says(catalogue, monkeypatch, tile_rows, radi
         generator.uniform(0, 360, len(ra)) * u.deg, generator.uniform(0, 1.5, len(ra)) * u.arcsec
     )[generator.permutation(len(ra))[: len(ra) * 4 // 5]]
     number = [np.arange(len(side)) for side in (sky, moved)]
-    a = catalogue({"object_id": number[0], "ra": ra, "dec": dec})
-    places = {"right_ascension": moved.ra.deg, "declination": moved.dec.deg}
-    b = catalogue({"object_id": number[1], **places}, "b")
-    found = match_positions(a, b, radius)
+    make_a, make_b = (request.getfixturevalue(kind) for kind in kinds)
+    a = make_a({"object_id": number[0], "ra": ra, "dec": dec})
+    b = make_b({"object_id": number[1], "ra": moved.ra.deg, "dec": moved.dec.deg}, "b")
+    found = match_positions(a, b, HERE, radius)
     nearest, separation, _ = sky.match_to_catalog_sky(moved)
     wanted = pd.DataFrame({"a": number[0], "b": nearest, "arcsec": separation.arcsec})
     wanted = wanted[wanted.arcsec <= radius]
     kept = wanted.sort_values(["arcsec", "a"]).drop_duplicates("b").sort_values("a")
-    assert found.rows_a.tolist() == kept.a.tolist()
-    assert found.rows_b.tolist() == kept.b.tolist()
+    assert matched(found, a, b) == list(zip(kept.a, kept.b, strict=True))
     assert found.doubles == len(wanted) - len(kept) > 10
-    assert found.separation_arcsec == pytest.approx(kept.arcsec.to_numpy(), abs=1e-6)
+    assert found.median_separation_arcsec == pytest.approx(kept.arcsec.median(), abs=1e-6)
 
 
-def test_a_match_across_a_border_beyond_which_b_is_empty_is_found(catalogue):
+def test_a_match_across_a_border_beyond_which_b_is_empty_is_found(tiled):
     # Around the poles base tiles meet at right ascensions of 90 degrees' steps.
     step = 0.1 / 3600
-    a = catalogue({"object_id": ["x", "y"], "ra": [90 - step, 200.0], "dec": [60.0, 10.0]})
-    b = catalogue({"object_id": ["p"], "ra": [90 + step], "dec": [60.0]}, "b")
+    others = {"ra": np.linspace(200, 250, 300), "dec": np.linspace(-60, 10, 300)}
+    sides = [
+        {"object_id": np.arange(301), **{name: [one, *others[name]] for name, one in first.items()}}
+        for first in ({"ra": 90 - step, "dec": 60.0}, {"ra": 90 + step, "dec": 60.0})
+    ]
+    sides[1]["dec"] = [60.0, *(others["dec"] + 1)]
+    a, b = tiled(sides[0]), tiled(sides[1], "b")
     assert healpix_pixels(np.array([90 - step, 90 + step]), np.full(2, 60.0), 0).tolist() == [0, 1]
-    found = match_positions(a, b, 1.0)
-    assert (found.rows_a.tolist(), found.rows_b.tolist()) == ([0], [0])
+    assert matched(match_positions(a, b, HERE, 1.0), a, b) == [(0, 0)]
 
 
 def test_of_two_galaxies_with_one_counterpart_the_nearest_is_kept(catalogue):
-    a = catalogue({"object_id": ["far", "near"], "ra": [10 + 1 / 3600, 10.0], "dec": [0.0, 0.0]})
-    b = catalogue({"object_id": ["p"], "ra": [10 + 0.3 / 3600], "dec": [0.0]}, "b")
-    found = match_positions(a, b, 1.0)
-    assert (found.rows_a.tolist(), found.rows_b.tolist(), found.doubles) == ([1], [0], 1)
+    a = catalogue({"object_id": [1, 2], "ra": [10 + 1 / 3600, 10.0], "dec": [0.0, 0.0]})
+    b = catalogue({"object_id": [3], "ra": [10 + 0.3 / 3600], "dec": [0.0]}, "b")
+    found = match_positions(a, b, HERE, 1.0)
+    assert (matched(found, a, b), found.doubles) == ([(2, 3)], 1)
 
 
 @pytest.mark.parametrize(
@@ -367,7 +500,7 @@ def test_positions_that_do_not_serve_are_refused(catalogue, columns, message):
     a = catalogue({"object_id": ["x"], "ra": [10.0], "dec": [0.0]})
     b = catalogue({**columns, "dec": pa.array([0.0] * len(columns["ra"]), pa.float64())}, "b")
     with pytest.raises(UserError, match=message):
-        match_positions(a, b, 1.0)
+        match_positions(a, b, HERE, 1.0)
 
 
 # Fractions
@@ -385,12 +518,13 @@ def test_percentages_and_numbers_for_none_are_no_fractions(catalogue, values, me
     column = {"bar_yes_fraction": values}
     a = catalogue({"object_id": ["x", "y", "z"], "ra": values, "dec": values, **column})
     with pytest.raises(UserError, match=message):
-        a.numbers(["bar_yes_fraction"], fractions=True)
-    assert a.numbers(["ra"])["ra"].tolist() == np.float32(values).tolist()
+        HERE.gather(a.numbers(["bar_yes_fraction"], fractions=True))
+    (found,) = HERE.gather(a.numbers(["ra"]))
+    assert found["ra"].tolist() == np.float32(values).tolist()
 
 
 def test_fractions_may_be_absent_and_rounded(catalogue):
     column = {"bar_yes_fraction": [0.0, None, float("nan"), 1.0000001]}
     a = catalogue({"object_id": ["w", "x", "y", "z"], "ra": [1.0] * 4, "dec": [1.0] * 4, **column})
-    found = a.numbers(["bar_yes_fraction"], fractions=True)["bar_yes_fraction"]
-    assert np.isnan(found).tolist() == [False, True, True, False]
+    (found,) = HERE.gather(a.numbers(["bar_yes_fraction"], fractions=True))
+    assert np.isnan(found["bar_yes_fraction"]).tolist() == [False, True, True, False]

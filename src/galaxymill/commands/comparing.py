@@ -26,13 +26,18 @@ def compare(
     ] = None,
     layout_a: Annotated[str | None, typer.Option(help="where A's columns do not tell")] = None,
     layout_b: Annotated[str | None, typer.Option(help="where B's columns do not tell")] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="workers of dask: tcp://node:8786; default: local"),
+    ] = None,
 ) -> None:
     """Compare two morphology catalogues, ours or published, column by column.
 
     Galaxies are matched by identifier or, with --sky, by position, each once. Vote fractions of
-    the same name are compared, and what --map pairs. Layouts: galaxymill, gz_desi, gz_decals,
-    euclid_q1, gz2; docs/compare.md explains each number.
+    the same name are compared, and what --map pairs. HATS catalogues are read tile by tile, by
+    workers of dask. Layouts: galaxymill, gz_desi, gz_decals, euclid_q1, gz2; docs/compare.md
+    explains each number.
     """
     from galaxymill.comparison.compare import compare as run
 
-    typer.echo(run(a, b, on, sky, columns, out, (layout_a, layout_b)))
+    typer.echo(run(a, b, on, sky, columns, out, (layout_a, layout_b), scheduler))

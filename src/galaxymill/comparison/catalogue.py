@@ -1,8 +1,9 @@
-"""A catalogue on disk, of which only the columns asked for are read."""
+"""A catalogue on disk, read part by part, and of those only the columns asked for."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,27 +11,48 @@ import pyarrow as pa
 
 from galaxymill.comparison.layouts import LAYOUTS, Layout, find_layout
 from galaxymill.errors import UserError, unknown_name
+from galaxymill.sky.healpix import Pixel
 from galaxymill.tables import (
     as_numbers,
     as_text,
     check_ids,
+    check_range,
     column_names,
     positions,
     read_table,
 )
 
+if TYPE_CHECKING:
+    from dask.delayed import Delayed
+
 Values = npt.NDArray[np.float32]
 Degrees = npt.NDArray[np.float64]
 
 # Unmasked fractions first: where a question would rarely be asked, the friendly table has none.
-_RELEASED = ("advanced.parquet", "friendly.parquet")
+_RELEASED = ("hats", "advanced.parquet", "friendly.parquet")
 _ROUNDING = 1e-3
 _HATS = ("collection.properties", "hats.properties", "properties")
 
 
 @dataclass(frozen=True)
+class Part:
+    """What is read at once.
+
+    Attributes
+    ----------
+    place : Path
+        To name in errors: the table, or a tile of a HATS catalogue.
+    pixel : Pixel or None
+        What the tile covers; None for a table, which may be all over the sky.
+    """
+
+    place: Path
+    pixel: Pixel | None = None
+
+
+@dataclass(frozen=True)
 class Catalogue:
-    """A table file, or a folder of a HATS catalogue.
+    """A table file, which is one part, or a folder of a HATS catalogue, whose tiles are parts.
 
     Attributes
     ----------
@@ -39,11 +61,16 @@ class Catalogue:
         A name of ``LAYOUTS``.
     columns : tuple of str
         All there are.
+    parts : tuple of Part
+    tiled_rows : int
+        Galaxies in tiles, as HATS says; 0 for a table.
     """
 
     path: Path
     layout_name: str
     columns: tuple[str, ...]
+    parts: tuple[Part, ...] = ()
+    tiled_rows: int = 0
 
     @classmethod
     def open(cls, path: Path, layout: str | None, option: str) -> "Catalogue":
@@ -52,8 +79,8 @@ class Catalogue:
         Parameters
         ----------
         path : Path
-            A release's folder, of which the advanced table is taken where there is one; a HATS
-            folder; or a Parquet, CSV or FITS file.
+            A release's folder, of which HATS or else the advanced table is taken where there is
+            one; a HATS folder; or a Parquet, CSV or FITS file.
         layout : str or None
             Given by ``option``; None: the columns tell.
         option : str
@@ -65,47 +92,38 @@ class Catalogue:
             When there is no such table, or its layout is not known.
         """
         if path.is_dir() and not _is_hats(path):
-            released = [path / name for name in _RELEASED if (path / name).is_file()]
+            released = [path / name for name in _RELEASED if (path / name).exists()]
             if not released:
                 raise UserError(
                     f"{path}: neither a release ({' or '.join(_RELEASED)}) nor a HATS catalogue "
                     f"({', '.join(_HATS)})"
                 )
             path, layout = released[0], layout or "galaxymill"
-        columns = _hats_columns(path) if path.is_dir() else column_names(path)
-        return cls(path, find_layout(str(path), columns, layout, option), tuple(columns))
+        if not path.is_dir():
+            columns = column_names(path)
+            layout = find_layout(str(path), columns, layout, option)
+            return cls(path, layout, tuple(columns), (Part(path),))
+        sky = _open_hats(path, "all")
+        layout = find_layout(str(path), sky.columns, layout, option)
+        parts = tuple(_part(path, pixel) for pixel in sky.get_healpix_pixels())
+        return cls(path, layout, tuple(sky.columns), parts, len(sky))
 
     @property
     def layout(self) -> Layout:
         """Names of its columns."""
         return LAYOUTS[self.layout_name]
 
-    def ids(self, column: str) -> pa.ChunkedArray:
-        """Read identifiers as text, one a galaxy.
+    def ids(self, column: str) -> "list[Delayed]":
+        """Read identifiers of each part when computed, by `read_ids`."""
+        return self._read(read_ids, [column], [column], column)
+
+    def positions(self) -> "list[Delayed]":
+        """Read positions of each part when computed, by `read_positions`.
 
         Raises
         ------
         UserError
-            When one is empty or given twice, or they are decimal numbers.
-        """
-        values = self._read([column], texts=[column])[column]
-        # Beyond 2 GB of text Arrow's plain strings end.
-        ids = as_text(self.path, values, column).cast(pa.large_string())
-        check_ids(self.path, ids, column, names_files=False)
-        return ids
-
-    def positions(self) -> tuple[Degrees, Degrees]:
-        """Read right ascension and declination.
-
-        Returns
-        -------
-        ra, dec : ndarray, shape (n,)
-            Degrees, 0 to 360 and -90 to 90.
-
-        Raises
-        ------
-        UserError
-            When one is absent or out of range.
+            When it has none.
         """
         ra, dec = self.layout.ra, self.layout.dec
         if not {ra, dec} & set(self.columns):
@@ -113,65 +131,121 @@ class Catalogue:
                 f"{self.path}: has no positions (no column {ra}, {dec}); match by identifier: "
                 "leave --sky out"
             )
-        places = positions(self.path, self._read([ra, dec]), ra, dec)
-        return places[0].to_numpy(), places[1].to_numpy()
+        return self._read(read_positions, [ra, dec], [], ra, dec)
 
-    def numbers(self, columns: Sequence[str], fractions: bool = False) -> dict[str, Values]:
-        """Read numeric columns; NaN for null and for what is not finite.
+    def numbers(self, columns: Sequence[str], fractions: bool = False) -> "list[Delayed]":
+        """Read numeric columns of each part when computed, by `read_numbers`."""
+        return self._read(read_numbers, list(dict.fromkeys(columns)), [], fractions)
 
-        Parameters
-        ----------
-        columns : sequence of str
-        fractions : bool
-            Whether they are fractions, of 0 to 1.
+    def _read(
+        self, reader: Any, columns: list[str], texts: Sequence[str], *more: object
+    ) -> "list[Delayed]":
+        from dask import delayed
 
-        Returns
-        -------
-        dict of str to ndarray, shape (n,), float32
-
-        Raises
-        ------
-        UserError
-            When one is not numeric, or a fraction is a percentage or stands for none.
-        """
-        table = self._read(list(dict.fromkeys(columns)))
-        found = {}
-        for name in table.column_names:
-            values = as_numbers(self.path, table[name], name).to_numpy().astype(np.float32)
-            found[name] = np.where(np.isfinite(values), values, np.float32(np.nan))
-            odd = (values < -_ROUNDING) | (values > 1 + _ROUNDING)
-            if fractions and odd.any():
-                row = int(np.argmax(odd))
-                way = "divide percentages by 100" if values[row] > 1 else "leave empty what is none"
-                raise UserError(
-                    f"{self.path}: row {row + 1}: {name} is {values[row]:g} ({odd.sum()} of "
-                    f"{len(values)} rows are so); a fraction is 0 to 1, or empty: {way}"
-                )
-        return found
-
-    def _read(self, columns: list[str], texts: Sequence[str] = ()) -> pa.Table:
         for name in columns:
             if name not in self.columns:
                 raise unknown_name(str(self.path), name, self.columns, "column")
-        if not self.path.is_dir():
-            return read_table(self.path, columns, texts)
-        import lsdb
+        path = self.path.absolute()  # workers may stand in another folder
+        if path.is_dir():
+            tables = _open_hats(path, columns).to_delayed()
+        else:
+            tables = [delayed(read_table)(path, columns, texts)]
+        read = delayed(lambda table, part: reader(part, _arrow(table, columns), *more))
+        return [read(table, part) for table, part in zip(tables, self.parts, strict=True)]
 
-        try:
-            frame = lsdb.open_catalog(self.path, columns=columns).compute(progress_bar=False)
-        except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-            raise UserError(f"{self.path}: cannot be read: {error}") from error
-        return pa.Table.from_pandas(frame[columns], preserve_index=False)
+
+def read_ids(part: Part, table: pa.Table, column: str) -> pa.Array:
+    """Give the identifiers of a part as text, one a galaxy.
+
+    Raises
+    ------
+    UserError
+        When one is empty or given twice, or they are decimal numbers.
+    """
+    values = as_text(part.place, table[column], column)
+    # Beyond 2 GB of text Arrow's plain strings end.
+    ids = values.cast(pa.large_string())
+    check_ids(part.place, ids, column, names_files=False)
+    return ids.combine_chunks()
+
+
+def read_positions(part: Part, table: pa.Table, ra: str, dec: str) -> tuple[Degrees, Degrees]:
+    """Give right ascension and declination of a part.
+
+    Returns
+    -------
+    ra, dec : ndarray, shape (n,)
+        Degrees, 0 to 360 and -90 to 90.
+
+    Raises
+    ------
+    UserError
+        When one is absent or out of range.
+    """
+    if part.pixel is None:
+        east, north = positions(part.place, table, ra, dec)
+    else:  # HATS has degrees: a tile near (0, 0) is not to be taken for radians
+        east, north = (
+            check_range(part.place, as_numbers(part.place, table[name], name), name, *ends)
+            for name, ends in ((ra, (0, 360)), (dec, (-90, 90)))
+        )
+    return east.to_numpy(), north.to_numpy()
+
+
+def read_numbers(part: Part, table: pa.Table, fractions: bool) -> dict[str, Values]:
+    """Give numeric columns of a part; NaN for null and for what is not finite.
+
+    Parameters
+    ----------
+    part : Part
+    table : pyarrow.Table
+    fractions : bool
+        Whether they are fractions, of 0 to 1.
+
+    Returns
+    -------
+    dict of str to ndarray, shape (n,), float32
+
+    Raises
+    ------
+    UserError
+        When one is not numeric, or a fraction is a percentage or stands for none.
+    """
+    found = {}
+    for name in table.column_names:
+        values = as_numbers(part.place, table[name], name).to_numpy().astype(np.float32)
+        found[name] = np.where(np.isfinite(values), values, np.float32(np.nan))
+        odd = (values < -_ROUNDING) | (values > 1 + _ROUNDING)
+        if fractions and odd.any():
+            row = int(np.argmax(odd))
+            way = "divide percentages by 100" if values[row] > 1 else "leave empty what is none"
+            raise UserError(
+                f"{part.place}: row {row + 1}: {name} is {values[row]:g} ({odd.sum()} of "
+                f"{len(values)} rows are so); a fraction is 0 to 1, or empty: {way}"
+            )
+    return found
+
+
+def _arrow(table: Any, columns: list[str]) -> pa.Table:
+    """Give what LSDB has read, maybe with other columns, as Arrow has it."""
+    if isinstance(table, pa.Table):
+        return table
+    return pa.Table.from_pandas(table[columns], preserve_index=False)
 
 
 def _is_hats(folder: Path) -> bool:
     return any((folder / name).is_file() for name in _HATS)
 
 
-def _hats_columns(folder: Path) -> list[str]:
+def _part(folder: Path, pixel: Any) -> Part:
+    place = f"Norder={pixel.order}/Npix={pixel.pixel}"
+    return Part(folder / place, Pixel(int(pixel.order), int(pixel.pixel), 0))
+
+
+def _open_hats(folder: Path, columns: list[str] | str) -> Any:
     import lsdb
 
     try:
-        return list(lsdb.open_catalog(folder, columns="all").columns)
+        return lsdb.open_catalog(folder, columns=columns)
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise UserError(f"{folder}: is no HATS catalogue: {error}") from error

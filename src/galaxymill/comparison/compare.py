@@ -4,20 +4,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from galaxymill.comparison.catalogue import Catalogue, Values
+from galaxymill.comparison.catalogue import Catalogue
 from galaxymill.comparison.match import (
     OBJECT_ID,
     Match,
-    Rows,
     match_ids,
     match_positions,
     parse_radius,
 )
 from galaxymill.comparison.pairs import Question, by_question, pair_columns, read_map
+from galaxymill.comparison.panel import Panel
 from galaxymill.comparison.report import Comparison, describe, write_comparison
-from galaxymill.comparison.statistics import column_scores, question_scores
+from galaxymill.comparison.statistics import ColumnSums, question_scores
+from galaxymill.comparison.sums import sum_question
+from galaxymill.comparison.workers import Workers, open_workers
 from galaxymill.errors import UserError
 from galaxymill.progress import progress
 from galaxymill.reporting.report import Plot
@@ -31,11 +31,13 @@ def compare(
     columns: Path | None = None,
     out: Path | None = None,
     layouts: tuple[str | None, str | None] = (None, None),
+    scheduler: str | None = None,
 ) -> str:
     """Match two catalogues and compare their columns.
 
-    Memory holds identifiers or positions of both, then the columns of one question at a time:
-    at most 4 GB with 10⁷ galaxies on each side.
+    HATS catalogues are read tile by tile on workers of dask, which need less than 2 GB each. Any
+    other table is one tile: of both, memory holds identifiers or positions, then the columns of
+    one question at a time, at most 4 GB with 10⁷ galaxies on each side.
 
     Parameters
     ----------
@@ -51,6 +53,9 @@ def compare(
         Folder for ``comparison.json``, the tables as CSV and the plots.
     layouts : tuple of str or None
         Of A and of B, where the columns do not tell.
+    scheduler : str, optional
+        Address of a scheduler of dask, whose workers see the same files; see
+        `galaxymill.comparison.workers.open_workers`.
 
     Returns
     -------
@@ -69,67 +74,67 @@ def compare(
     b = Catalogue.open(path_b, layouts[1], "--layout-b")
     mapped = read_map(columns, a, b) if columns is not None else {}
     questions = by_question(pair_columns(a, b, mapped), a, b)
-    if radius_arcsec is None:
-        match = match_ids(a, b, on or OBJECT_ID)
-    else:
-        match = match_positions(a, b, radius_arcsec)
-    if out is None:
-        return describe(_compare(a, b, match, questions, draw=False))
-    # The text alone does not wait for matplotlib.
-    from galaxymill.reporting.plots import own_style
+    with open_workers(scheduler, max(a.tiled_rows, b.tiled_rows)) as workers:
+        if radius_arcsec is None:
+            match = match_ids(a, b, workers, on or OBJECT_ID)
+        else:
+            match = match_positions(a, b, workers, radius_arcsec)
+        if out is None:
+            return describe(_compare(a, b, match, questions, workers, draw=False))
+        # The text alone does not wait for matplotlib.
+        from galaxymill.reporting.plots import own_style
 
-    with own_style():
-        found = _compare(a, b, match, questions, draw=True)
-        write_comparison(out, found)
+        with own_style():
+            found = _compare(a, b, match, questions, workers, draw=True)
+            write_comparison(out, found)
     return describe(found)
 
 
 def _compare(
-    a: Catalogue, b: Catalogue, match: Match, questions: Sequence[Question], draw: bool
+    a: Catalogue,
+    b: Catalogue,
+    match: Match,
+    questions: Sequence[Question],
+    workers: Workers,
+    draw: bool,
 ) -> Comparison:
     found = Comparison(_facts(a, b, match))
-    with progress("compare", len(questions), "questions") as advance:
+    with progress("compare", 2 * len(questions) * len(match.pairs), "tiles") as advance:
         for question in questions:
-            values_a = _take(a, question, [pair.a for pair in question.pairs], match.rows_a)
-            values_b = _take(b, question, [pair.b for pair in question.pairs], match.rows_b)
-            for pair, one, other in zip(question.pairs, values_a, values_b, strict=True):
-                found.columns.append({**pair.to_row(), **column_scores(one, other)})
+            sums = sum_question(a, b, match, question, workers, draw, advance)
+            for pair, column, product in zip(
+                question.pairs, sums.columns, sums.rank_products, strict=True
+            ):
+                found.columns.append({**pair.to_row(), **column.scores(product)})
             if question.name:
-                scores = question_scores(values_a, values_b)
-                found.questions.append({**question.to_row(), **scores})
+                found.questions.append({**question.to_row(), **question_scores(sums.answers)})
             if draw:
-                found.plots.append(_plot(question, values_a, values_b, len(found.plots) + 1))
-            advance()
+                number = len(found.plots) + 1
+                found.plots.append(_plot(question, sums.columns, sums.panels, number))
     return found
-
-
-def _take(
-    catalogue: Catalogue, question: Question, names: Sequence[str], rows: Rows
-) -> list[Values]:
-    # Columns that are about no question may hold any numbers.
-    values = catalogue.numbers(names, fractions=bool(question.name))
-    return [values[name][rows] for name in names]
 
 
 def _facts(a: Catalogue, b: Catalogue, match: Match) -> dict[str, Any]:
     facts: dict[str, Any] = {
         side: {"path": str(catalogue.path), "layout": catalogue.layout_name, "galaxies": galaxies}
-        for side, catalogue, galaxies in (("a", a, match.galaxies_a), ("b", b, match.galaxies_b))
+        for side, catalogue, galaxies in zip("ab", (a, b), match.galaxies, strict=True)
     }
-    separation = match.separation_arcsec
     return facts | {
         "match": match.how,
-        "matched": len(match.rows_a),
+        "matched": match.matched,
         "doubles": match.doubles,
-        "median_separation_arcsec": None if separation is None else float(np.median(separation)),
+        "median_separation_arcsec": match.median_separation_arcsec,
     }
 
 
-def _plot(question: Question, a: Sequence[Values], b: Sequence[Values], number: int) -> Plot:
+def _plot(
+    question: Question, columns: Sequence[ColumnSums], panels: Sequence[Panel], number: int
+) -> Plot:
     from galaxymill.comparison.plots import draw_question
 
     answers = [
         pair.label.answer if pair.label else f"{pair.a} / {pair.b}" for pair in question.pairs
     ]
-    figure = draw_question(question.title, answers, a, b)
+    edges = [column.edges for column in columns]
+    figure = draw_question(question.title, answers, list(zip(panels, edges, strict=True)))
     return Plot(f"{number:02d}-{question.slug}", question.title, figure)

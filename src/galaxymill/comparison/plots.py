@@ -8,18 +8,16 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from galaxymill.comparison.catalogue import Values
+from galaxymill.comparison.panel import Panel
+from galaxymill.comparison.statistics import Edges
 from galaxymill.reporting.plots import COLOURS, FAINT, INK, clip, plain_axes
 
 MAX_PANELS = 24
 _ACROSS = 4
-_BINS = 50
-_BIAS_BINS = 10
-_MIN_GALAXIES = 5
 
 
 def draw_question(
-    title: str, answers: Sequence[str], a: Sequence[Values], b: Sequence[Values]
+    title: str, answers: Sequence[str], panels: Sequence[tuple[Panel, Edges]]
 ) -> Figure:
     """Draw a two-dimensional histogram an answer, and below it A − B against A.
 
@@ -28,8 +26,7 @@ def draw_question(
     title : str
     answers : sequence of str, length n
         Titles of the panels; the first ``MAX_PANELS`` are drawn.
-    a, b : sequence of ndarray, shape (galaxies,), length n
-        NaN where there is none.
+    panels : sequence of (Panel, edges), length n
 
     Returns
     -------
@@ -40,14 +37,13 @@ def draw_question(
     # Compressed: axes of equal scales take less than their share, which would leave gaps.
     figure = Figure(figsize=(2.4 * across + 1.2, 3.7 * blocks + 0.4), layout="compressed")
     grid = figure.add_gridspec(2 * blocks, across, height_ratios=[1, 0.5] * blocks)
-    drawn = [_clean(a[place], b[place]) for place in range(n)]
-    norm = LogNorm(1, max([10, *(counts.max() for _, _, counts, _ in drawn)]))
+    norm = LogNorm(1, max([10, *(panel.counts.max() for panel, _ in panels[:n])]))
     tops, bottoms = [], []
-    for place, (x, y, counts, edges) in enumerate(drawn):
+    for place, (panel, edges) in enumerate(panels[:n]):
         row, column = 2 * (place // across), place % across
         top, bottom = (figure.add_subplot(grid[row + below, column]) for below in (0, 1))
-        mesh = _draw_against(top, counts, edges, norm)
-        _draw_bias(bottom, x, y, edges)
+        mesh = _draw_against(top, panel.counts, edges, norm)
+        _draw_bias(bottom, panel, edges)
         top.set_title(clip(answers[place], 28), fontsize=9, color=INK)
         bottom.set_xlabel("A")
         if column == 0:
@@ -71,18 +67,6 @@ def draw_question(
     return figure
 
 
-def _clean(a: Values, b: Values) -> tuple[Values, Values, Any, Any]:
-    """Galaxies with both values, and their histogram: 0 to 1 for fractions."""
-    both = ~(np.isnan(a) | np.isnan(b))
-    a, b = a[both], b[both]
-    low, high = 0.0, 1.0
-    if len(a) and (min(a.min(), b.min()) < 0 or max(a.max(), b.max()) > 1):
-        low, high = float(min(a.min(), b.min())), float(max(a.max(), b.max()))
-        high = max(high, low + abs(low) / 1000)  # a constant has a width too
-    edges = np.linspace(low, high, _BINS + 1)
-    return a, b, np.histogram2d(a, b, bins=[edges, edges])[0], edges
-
-
 def _draw_against(axes: Axes, counts: Any, edges: Any, norm: LogNorm) -> Any:
     """Draw the histogram and the line on which both are equal."""
     shown = np.ma.masked_equal(counts.T, 0)
@@ -94,23 +78,13 @@ def _draw_against(axes: Axes, counts: Any, edges: Any, norm: LogNorm) -> Any:
     return mesh
 
 
-def _draw_bias(axes: Axes, a: Values, b: Values, edges: Any) -> None:
+def _draw_bias(axes: Axes, panel: Panel, edges: Edges) -> None:
     """Draw the mean of A − B in bins of A, and the range of its middle 68 %."""
-    ends = edges[[0, -1]]
-    wide = np.linspace(edges[0], edges[-1], _BIAS_BINS + 1)
-    place = np.clip(np.digitize(a, wide) - 1, 0, _BIAS_BINS - 1)
-    difference = a.astype(np.float64) - b
-    points: list[tuple[float, ...]] = []
-    for number in range(_BIAS_BINS):
-        inside = difference[place == number]
-        if len(inside) >= _MIN_GALAXIES:
-            middle = (wide[number] + wide[number + 1]) / 2
-            points.append((middle, inside.mean(), *np.quantile(inside, [0.16, 0.84])))
+    middles, means, low, high = panel.bias(edges)
     axes.axhline(0, color=FAINT, lw=0.9, ls="--")
-    if points:
-        middles, means, low, high = np.array(points).T
+    if len(middles):
         axes.fill_between(middles, low, high, color=COLOURS["model"], alpha=0.2, lw=0)
         axes.plot(middles, means, "o-", color=COLOURS["model"], ms=3, lw=1.3)
-    axes.set_xlim(ends)
+    axes.set_xlim(edges[0], edges[-1])
     axes.locator_params(nbins=5)
     axes.set_box_aspect(0.5)

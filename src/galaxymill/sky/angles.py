@@ -28,3 +28,8 @@ def offsets_deg(
     """How far positions lie east and north of one near them, shape (n,) each, in degrees."""
     east = ((np.asarray(ra) - ra0 + 180) % 360 - 180) * np.cos(np.radians(dec0))
     return east, np.asarray(dec) - dec0
+
+
+def chord(angle_arcsec: float) -> float:
+    """Give the distance of two unit vectors at this angle θ: 2 sin(θ/2)."""
+    return float(2 * np.sin(np.radians(angle_arcsec / 3600) / 2))

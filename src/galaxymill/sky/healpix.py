@@ -54,6 +54,14 @@ def healpix_pixels(
     return pixels
 
 
+def neighbours(pixels: Integers, order: int) -> Integers:
+    """Give the 8 neighbours of each pixel, shape (n, 8); -1 where a corner has none."""
+    from cdshealpix.nested import neighbours as around
+
+    found = np.asarray(around(pixels.astype(np.uint64), order), np.int64)
+    return found[:, np.arange(9) != 4]
+
+
 def count_pixels(index: Integers) -> Integers:
     """Count galaxies per pixel of ``HIGHEST_ORDER``.
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from galaxymill.sky.healpix import INDEX_ORDER, Pixel
+from galaxymill.sky.healpix import INDEX_ORDER, Pixel, neighbours
 
 Integers = npt.NDArray[np.int64]
 
@@ -44,7 +44,7 @@ class Margin:
         border = np.flatnonzero(_is_at_border(pixels, self._order - tile.order))
         if not len(border):
             return
-        owners = self._owners(_neighbours(pixels[border], self._order))
+        owners = self._owners(neighbours(pixels[border], self._order))
         own = self._owners(pixels[border][:1])[0]
         for owner in set(np.unique(owners).tolist()) - {own, -1}:
             near = border[(owners == owner).any(axis=1)]
@@ -77,11 +77,3 @@ def _is_at_border(pixels: Integers, depth: int) -> npt.NDArray[np.bool_]:
     along, across = pixels & even, (pixels >> 1) & even
     at_border: npt.NDArray[np.bool_] = np.isin(along, (0, even)) | np.isin(across, (0, even))
     return at_border
-
-
-def _neighbours(pixels: Integers, order: int) -> Integers:
-    """Give the 8 neighbours of each pixel, shape (n, 8); -1 where a corner has none."""
-    from cdshealpix.nested import neighbours
-
-    found = np.asarray(neighbours(pixels.astype(np.uint64), order), np.int64)
-    return found[:, np.arange(9) != 4]
