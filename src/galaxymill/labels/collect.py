@@ -38,10 +38,6 @@ class LabelSettings:
         A name of `galaxymill.labels.formats.FORMATS`.
     settings : FormatSettings
         Those of the format.
-    splits : SplitSettings
-        Shares of train, val and test.
-    checks : CheckSettings
-        Tolerance of the check of votes.
     """
 
     format: str
@@ -68,7 +64,6 @@ def collect_labels(
     out : Path
         ``votes.parquet``, sorted by ``object_id``. Beside it, ``sources.parquet`` tells what each
         file says and ``dropped.csv`` which votes were left out.
-    settings : LabelSettings
     catalog : Path or None
         ``objects.parquet`` of the survey that the images are of: it changes no labels, but must
         know some of their galaxies.

@@ -49,8 +49,6 @@ def collect_images(
         Name of the labelled set: the images' domain, unless the settings name an ``origin``.
     object_id : str
         Column of the identifier.
-    settings : RecipeSettings
-        Size, format and origin.
 
     Raises
     ------

@@ -36,15 +36,7 @@ class Inspection:
 
 
 def inspect_catalog(objects: Path, columns: Sequence[Column]) -> Inspection:
-    """Count the galaxies of each pixel, and measure the texts.
-
-    Parameters
-    ----------
-    objects : Path
-        ``objects.parquet``.
-    columns : sequence of Column
-        The registry.
-    """
+    """Count the galaxies of each pixel of ``objects.parquet``, and measure the texts."""
     counts: Histogram = np.zeros(12 * 4**HIGHEST_ORDER, np.int64)
     names = {column.name for column in columns if is_text(column.field.type)}
     texts = [name for name in pq.read_schema(objects).names if name in names]

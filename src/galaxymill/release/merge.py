@@ -47,8 +47,6 @@ class Request:
 
     Attributes
     ----------
-    name : str
-        Of the release.
     partitions : Path
         ``partitions.csv``.
     objects : Path
@@ -70,7 +68,6 @@ class Request:
         release cannot be reproduced from itself.
     benchmarks : Path or None
         Folder of Snakemake's benchmarks.
-    threads : int
     """
 
     name: str
@@ -213,6 +210,6 @@ def _write_documents(
     write_readme(folder / "README.md", facts, predictions, origin, columns, settings)
     sums = all_checksums(folder, sums)
     write_croissant(folder / "croissant.json", title, settings, columns, sums)
-    told = {name: digest for name, digest in sums.items() if not name.startswith("hats/")}
-    write_crate(folder, title, settings, origin, told)
+    listed = {name: digest for name, digest in sums.items() if not name.startswith("hats/")}
+    write_crate(folder, title, settings, origin, listed)
     write_checksums(folder, request.out.name, sums)

@@ -65,14 +65,6 @@ def write_provenance(
 
     Parameters
     ----------
-    folder : Path
-        The release.
-    parts : sequence of Part
-    predictions : sequence of Prediction
-    origin : Origin
-        Of the release.
-    audits : mapping of str to Audit
-        Of each table.
     run : Path or None
         ``config.yaml`` of the run; all that stands beside it is taken over.
     benchmarks : Path or None

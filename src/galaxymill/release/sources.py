@@ -49,24 +49,9 @@ class Part:
 
 
 def prove(table: pa.Table, path: Path, record: Record, stage: str, digest: TableDigest) -> None:
-    """Refuse rows that are not those that were written.
+    """Refuse rows that are not those that were written, as `require_digest`.
 
-    Parameters
-    ----------
-    table : pyarrow.Table
-        All rows of the file at ``path``.
-    path : Path
-    record : Record
-        What the file's footer says.
-    stage : str
-        The stage that makes it.
-    digest : TableDigest
-        Of tables with this schema; it is restarted.
-
-    Raises
-    ------
-    UserError
-        With both digests.
+    ``table`` holds all rows of the file; ``digest`` is of tables with its schema and is restarted.
     """
     digest.restart()
     digest.update(table)
@@ -94,8 +79,6 @@ def read_parts(partitions: Path, folders: Mapping[str, Path]) -> list[Part]:
 
     Parameters
     ----------
-    partitions : Path
-        ``partitions.csv``.
     folders : mapping of str to Path
         Folder of each role.
 
@@ -152,8 +135,8 @@ def _check_domain(parts: Sequence[Part]) -> None:
         for role in part.files.keys() - {"tile", "cutouts"}:
             domain = part.records[role].origin["domain"]
             if domain != first[1]:
-                told = differences(domain, first[1], "{}: {!r} and {!r}")
+                odd = differences(domain, first[1], "{}: {!r} and {!r}")
                 raise UserError(
-                    f"{part.files[role]} and {first[0]} are of different images: {told}; run "
+                    f"{part.files[role]} and {first[0]} are of different images: {odd}; run "
                     f"{maker(role)} again with one recipe"
                 )

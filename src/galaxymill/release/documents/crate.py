@@ -34,12 +34,8 @@ def write_crate(
     ----------
     folder : Path
         The release. Without the workflow's rules in ``provenance/``, it is a Process Run Crate.
-    title : str
-        Of the release.
     settings : ReleaseSettings
         With a date.
-    origin : Origin
-        Digests of what it is made from.
     sums : mapping of str to str
         Sha256 of each file that is to be told; those of ``hats/`` are told as one folder.
     """

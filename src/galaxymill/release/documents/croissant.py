@@ -21,19 +21,9 @@ def write_croissant(
     columns: Sequence[Column],
     sums: Mapping[str, str],
 ) -> None:
-    """Write ``croissant.json``.
+    """Write ``croissant.json``, with the sha256 of each file of the release.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-    title : str
-        Of the release.
-    settings : ReleaseSettings
-    columns : sequence of Column
-        The registry. Concentrations, lists of numbers, are left to the Parquet schema.
-    sums : mapping of str to str
-        Sha256 of each file of the release.
+    Concentrations, lists of numbers, are left to the Parquet schema.
     """
     import mlcroissant
 

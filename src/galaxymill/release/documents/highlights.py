@@ -25,8 +25,6 @@ class Shown:
 
     Attributes
     ----------
-    panel : Panel
-    answer : Answer
     counts : ndarray of int64, shape (BINS,)
         Galaxies by share, from 0 to 1.
     values : list of ndarray
@@ -66,14 +64,8 @@ class Shown:
 class Highlights:
     """Histograms of what is predicted, and the galaxies that most surely get each answer.
 
-    Only galaxies count of which the friendly table has the value: enough volunteers would be
-    asked.
-
-    Parameters
-    ----------
-    predictions : sequence of Prediction
-    cut : float
-        Least proportion of the volunteers.
+    Only galaxies count of which the friendly table has the value: the proportion of the volunteers
+    who would be asked is at least ``cut``.
     """
 
     def __init__(self, predictions: Sequence[Prediction], cut: float) -> None:

@@ -29,10 +29,6 @@ class Collection:
 
     Parameters
     ----------
-    folder : Path
-        Where it is to be.
-    name : str
-        Of the catalog; of the release.
     tiles : sequence of Pixel
         All that will be added, in the order of the sky.
     margin_arcsec : float

@@ -24,14 +24,7 @@ again), and the columns that a release takes of them."""
 
 
 class PartReader:
-    """Reads partitions, one at a time.
-
-    Parameters
-    ----------
-    tile : pyarrow.Schema
-        Of every tile.
-    predictions : sequence of Prediction
-    """
+    """Reads partitions, one at a time; ``tile`` is the schema of every tile."""
 
     def __init__(self, tile: pa.Schema, predictions: Sequence[Prediction]) -> None:
         proved = {"tile": tile} | {one.role: one.schema for one in predictions}
@@ -94,5 +87,5 @@ def _id_differences(wanted: Sequence[str], found: Sequence[str]) -> str:
         "given twice": sorted(name for name, count in counts.items() if count > 1),
         "orphan": sorted(set(counts) - once),
     }
-    told = [f"{len(ids)} {kind} (e.g. {ids[0]!r})" for kind, ids in kinds.items() if ids]
-    return ", ".join(told) or "another order"
+    odd = [f"{len(ids)} {kind} (e.g. {ids[0]!r})" for kind, ids in kinds.items() if ids]
+    return ", ".join(odd) or "another order"
