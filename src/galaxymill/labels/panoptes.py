@@ -216,11 +216,12 @@ class _Reducer:
                 f"no galaxy is retired; set retired: false to count {self._counted} of galaxies "
                 "that are not"
             )
-        return "; ".join([self._told(), *self._others()])
+        return "; ".join([self._left_out_by_reason(), *self._others()])
 
     def report(self, paths: Sequence[Path]) -> None:
         """Log what counts and what does not."""
-        logger.info("labels: %d classifications count; left out: %s", self._counted, self._told())
+        left_out = self._left_out_by_reason()
+        logger.info("labels: %d classifications count; left out: %s", self._counted, left_out)
         for others in self._others():
             logger.warning("labels: %s", others)
         for number, path in enumerate(paths):
@@ -234,8 +235,7 @@ class _Reducer:
                     self._rewritten[number],
                 )
 
-    def _told(self) -> str:
-        """Say how many classifications are left out, by reason."""
+    def _left_out_by_reason(self) -> str:
         total = sum(self._left_out.values(), Counter[str]())
         return ", ".join(f"{n} {reason}" for reason, n in sorted(total.items()))
 
@@ -250,9 +250,8 @@ class _Reducer:
             known[text] += 1
 
     def _workflow(self, row: Mapping[str, str]) -> Workflow:
-        there = row["workflow_version"]
         try:
-            version = parse_version(there)
+            version = parse_version(row["workflow_version"])
         except ValueError:
             raise UnfitError("without a version") from None
         for workflow in self._workflows:
@@ -260,7 +259,7 @@ class _Reducer:
                 return workflow
         self._note(
             "workflows and versions that the file of tasks does not have",
-            f"{row['workflow_id']} version {there}",
+            f"{row['workflow_id']} version {row['workflow_version']}",
         )
         raise UnfitError(ELSEWHERE)
 
