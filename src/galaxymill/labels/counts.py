@@ -19,7 +19,7 @@ from galaxymill.errors import UserError
 from galaxymill.labels.rows import FormatSettings, Rows, read_counts, read_galaxies
 from galaxymill.settings import Pairs
 from galaxymill.tables import column_names
-from galaxymill.trees.tree import Question, Tree
+from galaxymill.trees.tree import Tree
 
 GZ2_TASKS: Mapping[str, tuple[int, Mapping[str, int]]] = {
     "smooth-or-featured-gz2": (1, {"smooth": 1, "featured-or-disk": 2, "artifact": 3}),
@@ -124,12 +124,9 @@ def renamed(names: dict[str, str], columns: Mapping[str, str], tree: Tree) -> di
 
 
 def _gz2_names(path: Path, tree: Tree) -> dict[str, str]:
-    numbered = {}
     there = column_names(path)
-    for name in there:
-        match = _GZ2_COLUMN.fullmatch(name)
-        if match:
-            numbered[int(match[1]), int(match[2])] = name
+    matches = filter(None, map(_GZ2_COLUMN.fullmatch, there))
+    numbered = {(int(match[1]), int(match[2])): match[0] for match in matches}
     names = {}
     for question in tree.questions:
         if question.name not in GZ2_TASKS:
@@ -153,11 +150,12 @@ def _gz2_names(path: Path, tree: Tree) -> dict[str, str]:
 def _present(path: Path, tree: Tree, names: Mapping[str, str]) -> dict[str, str]:
     """Names of the questions that the table has any answer of."""
     there = set(column_names(path))
-
-    def has(question: Question) -> bool:
-        return any(names[column] in there for column in question.columns)
-
-    found = {c: names[c] for question in tree.questions if has(question) for c in question.columns}
+    found = {
+        column: names[column]
+        for question in tree.questions
+        if any(names[one] in there for one in question.columns)
+        for column in question.columns
+    }
     if not found:
         raise UserError(
             f"{path}: no column of tree {tree.name}, such as {names[tree.columns[0]]}; its "

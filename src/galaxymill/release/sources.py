@@ -5,8 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-
 from galaxymill.catalog.partition import Partition, read_partitions
 from galaxymill.errors import UserError
 from galaxymill.images.recipes import differences
@@ -46,16 +44,6 @@ class Part:
     partition: Partition
     files: Mapping[str, Path]
     records: Mapping[str, Record]
-
-
-def prove(table: pa.Table, path: Path, record: Record, stage: str, digest: TableDigest) -> None:
-    """Refuse rows that are not those that were written, as `require_digest`.
-
-    ``table`` holds all rows of the file; ``digest`` is of tables with its schema and is restarted.
-    """
-    digest.restart()
-    digest.update(table)
-    require_digest(digest, path, record, stage)
 
 
 def require_digest(digest: TableDigest, path: Path, record: Record, stage: str) -> None:

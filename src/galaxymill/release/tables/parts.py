@@ -8,7 +8,7 @@ import pyarrow as pa
 from galaxymill import products
 from galaxymill.errors import UserError
 from galaxymill.release.predictions import Prediction
-from galaxymill.release.sources import Part, maker, prove
+from galaxymill.release.sources import Part, maker, require_digest
 from galaxymill.storage.digest import TableDigest
 from galaxymill.storage.parquet import open_parquet
 
@@ -43,7 +43,9 @@ class PartReader:
         tables = {}
         for role, (schema, digest) in self._proved.items():
             tables[role] = _read(part, role, schema, schema.names)
-            prove(tables[role], part.files[role], part.records[role], maker(role), digest)
+            digest.restart()
+            digest.update(tables[role])
+            require_digest(digest, part.files[role], part.records[role], maker(role))
         for role, (schema, names) in _PLAIN.items():
             tables[role] = _read(part, role, schema, names)
         _check_ids(part, tables)
