@@ -79,7 +79,9 @@ def sources(stage: str) -> dict[str, str]:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         seen[path] = hashlib.sha256(json.dumps(_plain(tree)).encode()).hexdigest()[:12]
         left += _imported(tree)
-    for page in [page for room in {path.parent for path in seen} for page in room.glob("*.html")]:
+    rooms = {path.parent for path in seen}
+    # Templates: page.html, README.md.j2.
+    for page in [page for room in rooms for kind in ("*.html", "*.j2") for page in room.glob(kind)]:
         seen[page] = hashlib.sha256(page.read_bytes()).hexdigest()[:12]
     return {str(path.relative_to(PACKAGE)): seen[path] for path in sorted(seen)}
 

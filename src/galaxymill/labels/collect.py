@@ -38,10 +38,6 @@ class LabelSettings:
         A name of `galaxymill.labels.formats.FORMATS`.
     settings : FormatSettings
         Those of the format.
-    splits : SplitSettings
-        Shares of train, val and test.
-    checks : CheckSettings
-        Tolerance of the check of votes.
     """
 
     format: str
@@ -68,7 +64,6 @@ def collect_labels(
     out : Path
         ``votes.parquet``, sorted by ``object_id``. Beside it, ``sources.parquet`` tells what each
         file says and ``dropped.csv`` which votes were left out.
-    settings : LabelSettings
     catalog : Path or None
         ``objects.parquet`` of the survey that the images are of: it changes no labels, but must
         know some of their galaxies.
@@ -147,18 +142,14 @@ def _combine(
     check_loss(dropped, float(kept), settings.checks, place, counted)
     if not rows.object_ids:
         raise UserError(f"{place}: there are no {counted}")
-    columns = {"object_id": pa.array(rows.object_ids, pa.string())}
+    columns = {"object_id": pa.array(rows.object_ids, pa.string()), **_values(task, values)}
     radec = None
     if rows.positions is not None:
         radec = (rows.positions[:, 0], rows.positions[:, 1])
-        columns |= {
-            name: pa.array(column, from_pandas=True)
-            for name, column in zip(("ra", "dec"), radec, strict=True)
-        }
-    columns |= _values(task, values)
+        columns["ra"], columns["dec"] = (pa.array(one, from_pandas=True) for one in radec)
     columns["split"] = pa.array(assign_splits(rows.object_ids, radec, settings.splits))
     schema = products.votes(task, with_positions=rows.positions is not None)
-    return pa.table(columns).cast(schema), dropped
+    return pa.table(columns).select(schema.names).cast(schema), dropped
 
 
 def _sources(task: Task, files: Sequence[Rows]) -> pa.Table:

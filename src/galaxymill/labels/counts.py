@@ -13,20 +13,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from pydantic import Field
 
 from galaxymill.errors import UserError
-from galaxymill.labels.rows import (
-    FormatSettings,
-    Rows,
-    position_columns,
-    read_counts,
-    read_positions,
-)
+from galaxymill.labels.rows import FormatSettings, Rows, read_counts, read_galaxies
 from galaxymill.settings import Pairs
-from galaxymill.tables import check_ids, column_names, read_table
-from galaxymill.trees.tree import Question, Tree
+from galaxymill.tables import column_names
+from galaxymill.trees.tree import Tree
 
 GZ2_TASKS: Mapping[str, tuple[int, Mapping[str, int]]] = {
     "smooth-or-featured-gz2": (1, {"smooth": 1, "featured-or-disk": 2, "artifact": 3}),
@@ -131,12 +124,9 @@ def renamed(names: dict[str, str], columns: Mapping[str, str], tree: Tree) -> di
 
 
 def _gz2_names(path: Path, tree: Tree) -> dict[str, str]:
-    numbered = {}
     there = column_names(path)
-    for name in there:
-        match = _GZ2_COLUMN.fullmatch(name)
-        if match:
-            numbered[int(match[1]), int(match[2])] = name
+    matches = filter(None, map(_GZ2_COLUMN.fullmatch, there))
+    numbered = {(int(match[1]), int(match[2])): match[0] for match in matches}
     names = {}
     for question in tree.questions:
         if question.name not in GZ2_TASKS:
@@ -160,11 +150,12 @@ def _gz2_names(path: Path, tree: Tree) -> dict[str, str]:
 def _present(path: Path, tree: Tree, names: Mapping[str, str]) -> dict[str, str]:
     """Names of the questions that the table has any answer of."""
     there = set(column_names(path))
-
-    def has(question: Question) -> bool:
-        return any(names[column] in there for column in question.columns)
-
-    found = {c: names[c] for question in tree.questions if has(question) for c in question.columns}
+    found = {
+        column: names[column]
+        for question in tree.questions
+        if any(names[one] in there for one in question.columns)
+        for column in question.columns
+    }
     if not found:
         raise UserError(
             f"{path}: no column of tree {tree.name}, such as {names[tree.columns[0]]}; its "
@@ -181,38 +172,17 @@ def _read(
     rows_add_up: bool = False,
 ) -> Rows:
     """Read the columns ``names`` of a table; answers without a column have no votes."""
-    places = position_columns(path, settings)
-    table = read_table(
-        path,
-        list(dict.fromkeys([settings.object_id, *places, *names.values()])),
-        [settings.object_id],
-    )
-    ids = table[settings.object_id]
-    check_ids(path, _unique(ids) if rows_add_up else ids, settings.object_id)
+    table, ids, positions = read_galaxies(path, settings, names.values(), repeated=rows_add_up)
     values = np.zeros((table.num_rows, len(tree.columns)))
     values[:, [tree.columns.index(column) for column in names]] = read_counts(
         path, table, list(names.values())
     )
-    positions = read_positions(path, table, places)
-    keys = ids.to_pylist()
     if rows_add_up:
-        keys, first, inverse = _groups(keys)
-        sums = np.zeros((len(keys), values.shape[1]))
-        np.add.at(sums, inverse, values)
+        # Galaxies are numbered as they come.
+        galaxies = ids.combine_chunks().dictionary_encode()
+        ids = galaxies.dictionary
+        _, first = np.unique(galaxies.indices, return_index=True)
+        sums = np.zeros((len(ids), values.shape[1]))
+        np.add.at(sums, galaxies.indices.to_numpy(), values)
         values, positions = sums, None if positions is None else positions[first]
-    return Rows(str(path), keys, values, positions)
-
-
-def _unique(ids: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pa.chunked_array([ids.unique()])
-
-
-def _groups(keys: list[str]) -> tuple[list[str], list[int], list[int]]:
-    """Distinct keys, the first row of each, and each row's key."""
-    place: dict[str, int] = {}
-    first = []
-    for row, key in enumerate(keys):
-        if key not in place:
-            place[key] = len(place)
-            first.append(row)
-    return list(place), first, [place[key] for key in keys]
+    return Rows(str(path), ids.to_pylist(), values, positions)

@@ -9,18 +9,11 @@ from pydantic import Field
 
 from galaxymill.errors import UserError
 from galaxymill.labels.counts import renamed
-from galaxymill.labels.rows import (
-    MAX_VOTES,
-    Floats,
-    FormatSettings,
-    Rows,
-    position_columns,
-    read_positions,
-)
+from galaxymill.labels.rows import MAX_VOTES, Floats, FormatSettings, Rows, read_galaxies
 from galaxymill.settings import Pairs
-from galaxymill.tables import as_numbers, check_ids, read_table
+from galaxymill.tables import as_numbers
 from galaxymill.tasks.checks import Dropped
-from galaxymill.trees.tree import Question, Tree
+from galaxymill.trees.tree import Tree
 
 SUM_TOLERANCE = 0.02
 ROUNDING = 0.005
@@ -81,22 +74,22 @@ def to_counts(fractions: Floats, totals: Floats) -> Floats:
 
 
 def _read(path: Path, settings: FractionSettings, tree: Tree, names: dict[str, str]) -> Rows:
-    places = position_columns(path, settings)
-    wanted = dict.fromkeys([settings.object_id, *places, *names.values()])
-    table = read_table(path, list(wanted), [settings.object_id])
-    check_ids(path, table[settings.object_id], settings.object_id)
-    ids: list[str] = table[settings.object_id].to_pylist()
+    table, given, positions = read_galaxies(path, settings, names.values())
+    ids: list[str] = given.to_pylist()
     values = np.zeros((table.num_rows, len(tree.columns)))
     dropped: list[Dropped] = []
     for question in tree.questions:
         totals = _totals(path, table, names[question.name])
         columns = [names[column] for column in question.columns]
-        fractions = np.column_stack([_fractions(path, table, column) for column in columns])
+        fractions = np.column_stack([_numbers(path, table, column, 1) for column in columns])
         bad = _unfit(fractions, totals)
-        dropped += _told(ids, question, totals, bad)
+        dropped += [
+            Dropped(ids[row], question.name, float(totals[row]), None, None, str(bad[row]))
+            for row in np.flatnonzero(bad != "").tolist()
+        ]
         fit = np.where((bad != "")[:, None] | (totals == 0)[:, None], 0.0, fractions)
         values[:, question.slice] = to_counts(fit, totals)
-    return Rows(str(path), ids, values, read_positions(path, table, places), tuple(dropped))
+    return Rows(str(path), ids, values, positions, tuple(dropped))
 
 
 def _unfit(fractions: Floats, totals: Floats) -> np.ndarray[tuple[int], np.dtype[np.str_]]:
@@ -110,18 +103,6 @@ def _unfit(fractions: Floats, totals: Floats) -> np.ndarray[tuple[int], np.dtype
     return reasons
 
 
-def _told(
-    ids: Sequence[str],
-    question: Question,
-    totals: Floats,
-    reasons: np.ndarray[tuple[int], np.dtype[np.str_]],
-) -> list[Dropped]:
-    return [
-        Dropped(ids[row], question.name, float(totals[row]), None, None, str(reasons[row]))
-        for row in np.flatnonzero(reasons != "").tolist()
-    ]
-
-
 def _totals(path: Path, table: pa.Table, column: str) -> Floats:
     """Votes on a question; those who were not asked have none, or nothing in the column."""
     totals = _numbers(path, table, column, MAX_VOTES)
@@ -133,10 +114,6 @@ def _totals(path: Path, table: pa.Table, column: str) -> Floats:
             f"{path}: row {row + 1}: {column} is {totals[row]:g}; a number of votes is whole"
         )
     return totals
-
-
-def _fractions(path: Path, table: pa.Table, column: str) -> Floats:
-    return _numbers(path, table, column, 1)
 
 
 def _numbers(path: Path, table: pa.Table, column: str, most: float) -> Floats:

@@ -49,8 +49,6 @@ def collect_images(
         Name of the labelled set: the images' domain, unless the settings name an ``origin``.
     object_id : str
         Column of the identifier.
-    settings : RecipeSettings
-        Size, format and origin.
 
     Raises
     ------
@@ -70,7 +68,8 @@ def collect_images(
     origin = Origin(
         "labels",
         settings.product_settings(),
-        {**_digests(sources), "files": sha256_json(found)},
+        {f"votes_{n}": sha256_file(path) for n, path in enumerate(sources, start=1)}
+        | {"files": sha256_json(found)},
         domain(name, "passthrough", settings),
     )
     with exclusive(out) as waited:
@@ -118,10 +117,6 @@ def _paths(sources: Sequence[Path], folder: Path, object_id: str) -> dict[str, s
                     "before; a galaxy has one image"
                 )
     return dict(sorted(paths.items()))
-
-
-def _digests(sources: Sequence[Path]) -> dict[str, str]:
-    return {f"votes_{n}": sha256_file(path) for n, path in enumerate(sources, start=1)}
 
 
 def _image(

@@ -22,8 +22,6 @@ def check_overlap(ids: pa.ChunkedArray, catalog: Path, what: str) -> None:
     ----------
     ids : pyarrow.ChunkedArray of str
         The labelled galaxies, each once.
-    catalog : Path
-        ``objects.parquet``.
     what : str
         The files of labels, to name in errors.
 
@@ -44,8 +42,11 @@ def check_overlap(ids: pa.ChunkedArray, catalog: Path, what: str) -> None:
             "name columns of the same identifiers in both"
         )
     if 2 * shared < len(ids):
-        told = f"labels: {shared} of {len(ids)} galaxies are in the catalogue {catalog}"
-        logger.warning("%s; nothing is learned from the others: %s", told, _examples(outside))
+        logger.warning(
+            "labels: %d of %d galaxies are in the catalogue %s; nothing is learned from the others:"
+            " %s",
+            *(shared, len(ids), catalog, _examples(outside)),
+        )
 
 
 def _examples(ids: pa.ChunkedArray) -> str:

@@ -32,13 +32,7 @@ from pydantic import Field
 from galaxymill.errors import UserError
 from galaxymill.labels import panoptes_cells as cells
 from galaxymill.labels.panoptes_cells import UnfitError
-from galaxymill.labels.panoptes_tasks import (
-    Task,
-    Version,
-    Workflow,
-    load_tasks,
-    parse_version,
-)
+from galaxymill.labels.panoptes_tasks import Task, Workflow, load_tasks, parse_version
 from galaxymill.labels.rows import FormatSettings, Rows, whole_number, without_blanks
 from galaxymill.tables import check_ids, column_names, read_blocks
 from galaxymill.tasks.checks import NOT_RETIRED, Dropped
@@ -112,13 +106,6 @@ def read_panoptes(paths: Sequence[Path], settings: PanoptesSettings, tree: Tree)
     ----------
     paths : sequence of Path
         CSV files; they may overlap, as a later export holds the earlier one's classifications.
-    settings : PanoptesSettings
-    tree : Tree
-
-    Returns
-    -------
-    list of Rows
-        One for each file.
 
     Raises
     ------
@@ -187,10 +174,9 @@ class _Reducer:
         except UnfitError as reason:
             self._left_out[number][str(reason)] += 1
             return
-        votes = subject.votes.get(number)
-        if votes is None:
-            votes = subject.votes[number] = np.zeros(len(self._tree.columns), dtype=np.int64)
-        votes[columns] += 1
+        if number not in subject.votes:
+            subject.votes[number] = np.zeros(len(self._tree.columns), dtype=np.int64)
+        subject.votes[number][columns] += 1
         self._counted += 1
 
     def rows(self, number: int, path: Path) -> Rows:
@@ -230,11 +216,12 @@ class _Reducer:
                 f"no galaxy is retired; set retired: false to count {self._counted} of galaxies "
                 "that are not"
             )
-        return "; ".join([self._told(), *self._others()])
+        return "; ".join([self._left_out_by_reason(), *self._others()])
 
     def report(self, paths: Sequence[Path]) -> None:
         """Log what counts and what does not."""
-        logger.info("labels: %d classifications count; left out: %s", self._counted, self._told())
+        left_out = self._left_out_by_reason()
+        logger.info("labels: %d classifications count; left out: %s", self._counted, left_out)
         for others in self._others():
             logger.warning("labels: %s", others)
         for number, path in enumerate(paths):
@@ -248,8 +235,7 @@ class _Reducer:
                     self._rewritten[number],
                 )
 
-    def _told(self) -> str:
-        """Say how many classifications are left out, by reason."""
+    def _left_out_by_reason(self) -> str:
         total = sum(self._left_out.values(), Counter[str]())
         return ", ".join(f"{n} {reason}" for reason, n in sorted(total.items()))
 
@@ -264,9 +250,8 @@ class _Reducer:
             known[text] += 1
 
     def _workflow(self, row: Mapping[str, str]) -> Workflow:
-        there = row["workflow_version"]
         try:
-            version: Version = parse_version(there)
+            version = parse_version(row["workflow_version"])
         except ValueError:
             raise UnfitError("without a version") from None
         for workflow in self._workflows:
@@ -274,7 +259,7 @@ class _Reducer:
                 return workflow
         self._note(
             "workflows and versions that the file of tasks does not have",
-            f"{row['workflow_id']} version {there}",
+            f"{row['workflow_id']} version {row['workflow_version']}",
         )
         raise UnfitError(ELSEWHERE)
 

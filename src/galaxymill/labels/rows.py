@@ -1,7 +1,7 @@
 """What one file says of its galaxies, and the sum of several files."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -13,7 +13,7 @@ from pydantic import Field
 
 from galaxymill.errors import UserError
 from galaxymill.settings import Settings
-from galaxymill.tables import check_range, column_names, positions
+from galaxymill.tables import check_ids, check_range, column_names, positions, read_table
 from galaxymill.tasks.checks import Dropped
 from galaxymill.tasks.task import Task
 
@@ -99,23 +99,42 @@ class Rows:
     dropped: tuple[Dropped, ...] = ()
 
 
-def position_columns(path: Path, settings: FormatSettings) -> list[str]:
-    """Names of a table's position columns; none unless both are there."""
-    wanted = [settings.ra, settings.dec]
-    return wanted if set(wanted) <= set(column_names(path)) else []
+def read_galaxies(
+    path: Path,
+    settings: FormatSettings,
+    columns: Iterable[str],
+    raw: Sequence[str] = (),
+    repeated: bool = False,
+) -> tuple[pa.Table, pa.ChunkedArray, Floats | None]:
+    """Read some columns of a table, its identifiers, and its positions where it has both columns.
 
+    Parameters
+    ----------
+    raw : sequence of str
+        Columns whose type is not guessed.
+    repeated : bool
+        Whether a galaxy may have several rows.
 
-def read_positions(path: Path, table: pa.Table, columns: Sequence[str]) -> Floats | None:
-    """Check a table's positions.
+    Returns
+    -------
+    table, ids, positions
+        Positions are of shape (n, 2), degrees.
 
     Raises
     ------
     UserError
-        When one is off the sky.
+        When an identifier is unfit or given twice, or a position is off the sky.
     """
-    if not columns:
-        return None
-    return np.column_stack([place.to_numpy() for place in positions(path, table, *columns)])
+    radec = [settings.ra, settings.dec]
+    places = radec if set(radec) <= set(column_names(path)) else []
+    wanted = dict.fromkeys([settings.object_id, *places, *columns])
+    table = read_table(path, list(wanted), [settings.object_id], raw)
+    ids = table[settings.object_id]
+    check_ids(path, pa.chunked_array([ids.unique()]) if repeated else ids, settings.object_id)
+    if not places:
+        return table, ids, None
+    found = positions(path, table, *places)
+    return table, ids, np.column_stack([place.to_numpy() for place in found])
 
 
 def read_counts(path: Path, table: pa.Table, columns: Sequence[str]) -> Floats:

@@ -19,13 +19,12 @@ from galaxymill.labels.rows import (
     Floats,
     FormatSettings,
     Rows,
-    position_columns,
-    read_positions,
+    read_galaxies,
     whole_number,
     without_blanks,
 )
 from galaxymill.settings import Names
-from galaxymill.tables import as_numbers, check_ids, read_table
+from galaxymill.tables import as_numbers
 from galaxymill.tasks import ClassTask, NumberTask
 from galaxymill.tasks.checks import NO_LABEL, Dropped
 from galaxymill.tasks.task import Task
@@ -37,6 +36,9 @@ MAX_CLASSES = 100
 MAX_CLASS_LENGTH = 100
 LARGEST = float(np.finfo(np.float32).max)
 """Networks compute in float32."""
+
+Galaxies = tuple[pa.Table, pa.ChunkedArray, Floats | None]
+"""What `read_galaxies` gives."""
 
 _WHOLE = re.compile(r"([+-]?\d+)\.0*")
 
@@ -77,7 +79,7 @@ def read_classes(paths: Sequence[Path], settings: ClassSettings) -> tuple[Task, 
     tables = [_table(path, settings, settings.column) for path in paths]
     named = [
         _classes(path, table[settings.column], settings)
-        for path, (table, _) in zip(paths, tables, strict=True)
+        for path, (table, *_) in zip(paths, tables, strict=True)
     ]
     counts = Counter(name for names in named for name in names if name)
     classes = settings.classes or tuple(sorted(counts))
@@ -91,10 +93,10 @@ def read_classes(paths: Sequence[Path], settings: ClassSettings) -> tuple[Task, 
     _tell_alike(settings.column, {name: counts[name] for name in classes})
     place = {name: index for index, name in enumerate(classes)}
     files = []
-    for path, (table, places), names in zip(paths, tables, named, strict=True):
+    for path, table, names in zip(paths, tables, named, strict=True):
         index = np.array([place.get(name, -1) for name in names], dtype=np.int64)
         values = np.eye(len(classes))[np.maximum(index, 0)]
-        files.append(_rows(path, table, places, settings, values, index >= 0))
+        files.append(_rows(path, table, values, index >= 0))
     return _task(settings.column, classes), files
 
 
@@ -117,9 +119,9 @@ def read_numbers(paths: Sequence[Path], settings: NumberSettings) -> tuple[Task,
     """
     files = []
     for path in paths:
-        table, places = _table(path, settings)
+        table = _table(path, settings)
         column = settings.column
-        values = np.asarray(as_numbers(path, table[column], column).to_numpy(), dtype=np.float64)
+        values = np.asarray(as_numbers(path, table[0][column], column).to_numpy(), dtype=np.float64)
         beyond = np.abs(values) > LARGEST
         if beyond.any():
             row = int(np.argmax(beyond))
@@ -129,7 +131,7 @@ def read_numbers(paths: Sequence[Path], settings: NumberSettings) -> tuple[Task,
             )
         known = ~np.isnan(values)
         _tell_sentinels(path, column, values[known])
-        files.append(_rows(path, table, places, settings, values[:, None], known))
+        files.append(_rows(path, table, values[:, None], known))
     return NumberTask(settings.column), files
 
 
@@ -145,17 +147,10 @@ def _has_unseen(name: str) -> bool:
     return any(unicodedata.category(letter) in ("Cc", "Cf") for letter in name)
 
 
-def _table(
-    path: Path, settings: ClassSettings | NumberSettings, *texts: str
-) -> tuple[pa.Table, list[str]]:
-    """Read identifiers, positions and labels; give the names of the positions' columns, too."""
+def _table(path: Path, settings: ClassSettings | NumberSettings, *raw: str) -> Galaxies:
     if settings.column in ("object_id", "ra", "dec", "split"):
         raise UserError(f"column: {settings.column} has its meaning in every product; rename it")
-    places = position_columns(path, settings)
-    wanted = dict.fromkeys([settings.object_id, *places, settings.column])
-    table = read_table(path, list(wanted), [settings.object_id], raw=texts)
-    check_ids(path, table[settings.object_id], settings.object_id)
-    return table, places
+    return read_galaxies(path, settings, [settings.column], raw)
 
 
 def _classes(path: Path, values: pa.ChunkedArray, settings: ClassSettings) -> list[str]:
@@ -191,15 +186,12 @@ def _classes(path: Path, values: pa.ChunkedArray, settings: ClassSettings) -> li
 
 def _rows(
     path: Path,
-    table: pa.Table,
-    places: Sequence[str],
-    settings: ClassSettings | NumberSettings,
+    table: Galaxies,
     values: Floats,
     known: np.ndarray[tuple[int], np.dtype[np.bool_]],
 ) -> Rows:
     """Keep the galaxies that have a label."""
-    positions = read_positions(path, table, places)
-    ids = table[settings.object_id]
+    _, ids, positions = table
     without = ids.filter(pa.array(~known)).to_pylist()
     return Rows(
         str(path),
@@ -222,11 +214,11 @@ def _tell_alike(column: str, counts: Mapping[str, int]) -> None:
         groups.setdefault(key, []).append(name)
     for names in groups.values():
         if len(names) > 1:
-            told = " and ".join(f"{name!r} ({counts[name]} galaxies)" for name in names)
+            alike = " and ".join(f"{name!r} ({counts[name]} galaxies)" for name in names)
             logger.warning(
                 "labels: classes of %s that differ only by case, blanks or how a number is "
                 "written: %s; if they are one class, write them alike",
-                *(column, told),
+                *(column, alike),
             )
 
 

@@ -71,15 +71,7 @@ def read_votes(path: Path) -> Votes:
 def read_joint_votes(paths: Sequence[Path]) -> Votes:
     """Read several labelled sets as one: votes on all their trees, none on those not asked.
 
-    Parameters
-    ----------
-    paths : sequence of Path
-        ``votes.parquet`` of each set.
-
-    Returns
-    -------
-    Votes
-        In the order of ``paths``; positions are NaN for sets without.
+    Galaxies are in the order of ``paths``; positions are NaN for sets without.
 
     Raises
     ------
@@ -108,11 +100,9 @@ def read_joint_votes(paths: Sequence[Path]) -> Votes:
     positions = None
     if any(votes.positions is not None for votes in sets):
         unknown = [np.full((len(votes.object_ids), 2), np.nan) for votes in sets]
+        known = [votes.positions for votes in sets]
         positions = np.concatenate(
-            [
-                empty if votes.positions is None else votes.positions
-                for votes, empty in zip(sets, unknown, strict=True)
-            ]
+            [b if a is None else a for a, b in zip(known, unknown, strict=True)]
         )
     digests = {f"labels_{n}": votes.record.digest for n, votes in enumerate(sets, start=1)}
     origin = Origin("labels", {"task": task.to_dict()}, digests).to_dict()

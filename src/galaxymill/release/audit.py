@@ -56,8 +56,6 @@ def audit(objects: Path, tables: Mapping[str, Sequence[Path]], scratch: Path) ->
 
     Parameters
     ----------
-    objects : Path
-        The catalogue, ``objects.parquet``.
     tables : mapping of str to sequence of Path
         Files of each table.
     scratch : Path
@@ -134,7 +132,6 @@ def census(advanced: Path, unfit_bits: Mapping[str, int], scratch: Path) -> Cens
 
     Parameters
     ----------
-    advanced : Path
     unfit_bits : mapping of str to int
         By prediction: the flags of images that it leaves out.
     scratch : Path

@@ -1,7 +1,5 @@
 """The columns of a release: one registry, from which schemas and documents are made."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +11,7 @@ from galaxymill.catalog.kept import same_names
 from galaxymill.errors import UserError
 from galaxymill.release.predictions import Prediction
 from galaxymill.release.settings import Selection
+from galaxymill.reporting.tables import write_csv
 from galaxymill.storage.columns import field
 from galaxymill.tasks.released import ColumnGroup
 
@@ -118,9 +117,6 @@ def release_columns(
     ----------
     catalog : pyarrow.Schema
         Of ``objects.parquet``, as read from the file.
-    predictions : sequence of Prediction
-    selections : mapping of str to Selection
-        Of the release, by name.
     has_positions : bool
         Whether it is known where the galaxies are; without, there is no HATS table either.
 
@@ -185,11 +181,16 @@ def schema_of(columns: Sequence[Column], table: str | None = None) -> pa.Schema:
 
 def write_columns(columns: Sequence[Column], path: Path) -> None:
     """Write ``columns.csv``: name, dtype, unit, ucd, description, group, tables (by spaces)."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("name", "dtype", "unit", "ucd", "description", "group", "tables"))
-    for column in columns:
-        dtype, tables = str(column.field.type), " ".join(column.tables)
-        told = column.unit, column.ucd, column.description, column.group.name
-        writer.writerow((column.name, dtype, *told, tables))
-    path.write_text(text.getvalue(), encoding="utf-8")
+    rows = [
+        {
+            "name": column.name,
+            "dtype": column.field.type,
+            "unit": column.unit,
+            "ucd": column.ucd,
+            "description": column.description,
+            "group": column.group.name,
+            "tables": " ".join(column.tables),
+        }
+        for column in columns
+    ]
+    write_csv(path, rows)

@@ -1,7 +1,6 @@
 """A pass over the catalogue before anything is written: where its galaxies are, how long texts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,31 +18,17 @@ Histogram = npt.NDArray[np.int64]
 _ROWS = 100_000
 
 
-@dataclass(frozen=True)
-class Inspection:
-    """What the tables of a release must know beforehand.
+def inspect_catalog(
+    objects: Path, columns: Sequence[Column]
+) -> tuple[Histogram, Mapping[str, int]]:
+    """Count the galaxies of each pixel of ``objects.parquet``, and measure the texts.
 
-    Attributes
-    ----------
+    Returns
+    -------
     counts : ndarray of int64, shape (12 · 4^HIGHEST_ORDER,)
         Galaxies in each nested HEALPix pixel.
     widths : mapping of str to int
         Most bytes of each column of texts.
-    """
-
-    counts: Histogram
-    widths: Mapping[str, int]
-
-
-def inspect_catalog(objects: Path, columns: Sequence[Column]) -> Inspection:
-    """Count the galaxies of each pixel, and measure the texts.
-
-    Parameters
-    ----------
-    objects : Path
-        ``objects.parquet``.
-    columns : sequence of Column
-        The registry.
     """
     counts: Histogram = np.zeros(12 * 4**HIGHEST_ORDER, np.int64)
     names = {column.name for column in columns if is_text(column.field.type)}
@@ -56,4 +41,4 @@ def inspect_catalog(objects: Path, columns: Sequence[Column]) -> Inspection:
         for name in texts:
             longest = pc.max(pc.binary_length(batch[name])).as_py() or 1
             widths[name] = max(widths[name], longest)
-    return Inspection(counts, widths)
+    return counts, widths

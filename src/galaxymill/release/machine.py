@@ -45,7 +45,6 @@ def write_costs(benchmarks: Path, names: Mapping[str, Sequence[str]], out: Path)
         Folder of Snakemake's benchmarks.
     names : mapping of str to sequence of str
         Files of each stage below it, as patterns, in the order of the stages.
-    out : Path
     """
     rows = []
     for stage, patterns in names.items():

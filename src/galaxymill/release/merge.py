@@ -25,7 +25,7 @@ from galaxymill.release.documents.crate import write_crate
 from galaxymill.release.documents.croissant import write_croissant
 from galaxymill.release.documents.pictures import draw_pictures
 from galaxymill.release.documents.readme import Facts, write_readme
-from galaxymill.release.inspection import Inspection, inspect_catalog
+from galaxymill.release.inspection import inspect_catalog
 from galaxymill.release.predictions import Prediction, read_predictions
 from galaxymill.release.provenance import is_released, release_origin, write_provenance
 from galaxymill.release.settings import ReleaseSettings
@@ -47,8 +47,6 @@ class Request:
 
     Attributes
     ----------
-    name : str
-        Of the release.
     partitions : Path
         ``partitions.csv``.
     objects : Path
@@ -70,7 +68,6 @@ class Request:
         release cannot be reproduced from itself.
     benchmarks : Path or None
         Folder of Snakemake's benchmarks.
-    threads : int
     """
 
     name: str
@@ -123,19 +120,17 @@ def merge_release(request: Request) -> None:
     with exclusive(out) as waited:
         if waited and is_released(out, origin):
             return
-        columns, inspection = _check(parts, predictions, request)
+        columns = _check(parts, predictions, request)
         with atomic_tree(out.parent, out.name) as folder:
-            facts, sums = _write_data(
-                folder, request, parts, predictions, columns, inspection, origin
-            )
+            facts, sums = _write_data(folder, request, parts, predictions, columns, origin)
             _write_documents(folder, request, facts, predictions, columns, origin, sums)
     logger.info("release %s: %d galaxies in %d tiles", request.name, facts.galaxies, facts.tiles)
 
 
 def _check(
     parts: Sequence[Part], predictions: Sequence[Prediction], request: Request
-) -> tuple[list[Column], Inspection]:
-    """List the columns and count the galaxies, before anything is written.
+) -> list[Column]:
+    """List the columns and see that the tiles are the catalogue's, before anything is written.
 
     That every galaxy is there once is proved twice: each partition's files hold the galaxies of
     its tile (`galaxymill.release.tables.parts`), and each table those of the catalogue
@@ -148,7 +143,7 @@ def _check(
     listed, there = sum(part.partition.n_rows for part in parts), pq.read_metadata(request.objects)
     if listed != there.num_rows:
         raise not_of_the_tiles(request.objects)
-    return columns, inspect_catalog(request.objects, columns)
+    return columns
 
 
 def _write_data(
@@ -157,20 +152,17 @@ def _write_data(
     parts: Sequence[Part],
     predictions: Sequence[Prediction],
     columns: Sequence[Column],
-    inspection: Inspection,
     origin: Origin,
 ) -> tuple[Facts, dict[str, str]]:
     """Write the tables and what is made from them; count rows, and take the tables' checksums."""
     settings, name = request.settings, request.name
-    counts = inspection.counts
+    counts, widths = inspect_catalog(request.objects, columns)
     tiles = cut_sky(counts, settings.galaxies_per_tile, "galaxies_per_tile")
     collection = None
     if request.has_positions:
         collection = Collection(folder / "hats", name, tiles, settings.margin_arcsec)
     catalog = Catalog(request.objects)
-    merge = Merge(
-        catalog, parts, tiles, columns, predictions, settings, inspection.widths, request.threads
-    )
+    merge = Merge(catalog, parts, tiles, columns, predictions, settings, widths, request.threads)
     merge.write(folder, collection, origin, name)
     with ThreadPoolExecutor(1) as pool:
         # Most of the time of what follows goes into reading the tables once more for these.
@@ -181,8 +173,7 @@ def _write_data(
             collection.finish(counts, defaults)
             write_coverage(folder, counts)
             tables["hats"] = sorted((folder / "hats" / name / "dataset").rglob("Npix=*.parquet"))
-        seen = None if collection is None else counts
-        draw_pictures(folder, parts, seen, merge.highlights)
+        draw_pictures(folder, parts, counts if collection else None, merge.highlights)
         audits = audit(request.objects, tables, folder)
         write_provenance(
             folder, parts, predictions, origin, audits, request.run, request.benchmarks
@@ -213,6 +204,6 @@ def _write_documents(
     write_readme(folder / "README.md", facts, predictions, origin, columns, settings)
     sums = all_checksums(folder, sums)
     write_croissant(folder / "croissant.json", title, settings, columns, sums)
-    told = {name: digest for name, digest in sums.items() if not name.startswith("hats/")}
-    write_crate(folder, title, settings, origin, told)
+    listed = {name: digest for name, digest in sums.items() if not name.startswith("hats/")}
+    write_crate(folder, title, settings, origin, listed)
     write_checksums(folder, request.out.name, sums)

@@ -80,9 +80,6 @@ def read_predictions(
 
     Parameters
     ----------
-    names : sequence of str
-    parts : sequence of Part
-        From `galaxymill.release.sources.read_parts`.
     models : sequence of Path
         ``model.yaml`` of each model that predicted.
     metrics : sequence of Path
@@ -95,7 +92,6 @@ def read_predictions(
         those given; when a model or an evaluation is of no prediction.
     """
     cards = {path: read_card(path) for path in models}
-    evaluations = {path: _read_metrics(path) for path in metrics}
     given = [_Given.of(name, parts) for name in names]
     for path, card in cards.items():
         if card.digest not in {one.model for one in given}:
@@ -103,31 +99,27 @@ def read_predictions(
                 f"{given[0].file} was predicted by model {given[0].model}, but {path} is "
                 f"{card.digest}; run predict again, or name the model that predicted"
             )
-    for path, found in evaluations.items():
-        if not any(_is_of(found, one) for one in given):
+    evaluations: dict[str, tuple[Path, dict[str, Any]]] = {}
+    for path in metrics:
+        found = _read_metrics(path)
+        own = [one.name for one in given if _is_of(found, one)]
+        if not own:
             raise UserError(
                 f"{path}: evaluates a model, or samples and views, that no prediction of this "
                 "release has; run evaluate again with those of the prediction"
             )
-    columns = [_task(one, cards).sample_column for one in given]
+        evaluations = dict.fromkeys(own, (path, found)) | evaluations
+    files = [_model_file(one, cards) for one in given]
+    columns = [cards[path].task.sample_column for path in files]
     result = []
-    for one, column in zip(given, columns, strict=True):
-        path = _model_file(one, cards)
-        own = next((file for file, found in evaluations.items() if _is_of(found, one)), None)
-        if own is not None:
-            _refuse_strange(own, evaluations[own], cards[path].task)
-        result.append(
-            Prediction(
-                one.name,
-                path,
-                cards[path],
-                one.settings,
-                {} if own is None else evaluations[own],
-                own,
-                _draws(one.file, cards[path].task),
-                column if columns.count(column) == 1 else f"{one.name}_{column}",
-            )
-        )
+    for one, path, column in zip(given, files, columns, strict=True):
+        card = cards[path]
+        file, figures = evaluations.get(one.name, (None, {}))
+        if file is not None:
+            _refuse_strange(file, figures, card.task)
+        draws = _draws(one.file, card.task)
+        name = column if columns.count(column) == 1 else f"{one.name}_{column}"
+        result.append(Prediction(one.name, path, card, one.settings, figures, file, draws, name))
     return result
 
 
@@ -178,10 +170,6 @@ def _model_file(given: _Given, cards: Mapping[Path, ModelCard]) -> Path:
     )
 
 
-def _task(given: _Given, cards: Mapping[Path, ModelCard]) -> Task:
-    return cards[_model_file(given, cards)].task
-
-
 def _read_metrics(path: Path) -> dict[str, Any]:
     try:
         metrics: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
@@ -228,9 +216,6 @@ def mask_unasked(
 
     Parameters
     ----------
-    rows : pyarrow.Table
-        From `galaxymill.release.tables.rows.read_rows`.
-    predictions : sequence of Prediction
     schema : pyarrow.Schema
         Of the friendly table.
     cut : float

@@ -65,14 +65,6 @@ def write_provenance(
 
     Parameters
     ----------
-    folder : Path
-        The release.
-    parts : sequence of Part
-    predictions : sequence of Prediction
-    origin : Origin
-        Of the release.
-    audits : mapping of str to Audit
-        Of each table.
     run : Path or None
         ``config.yaml`` of the run; all that stands beside it is taken over.
     benchmarks : Path or None
@@ -112,20 +104,20 @@ def write_provenance(
 
 def _cost_files(survey: str, predictions: Sequence[Prediction]) -> dict[str, list[str]]:
     """Patterns of each stage's files, once for each prediction that it was run for."""
-    found: dict[str, list[str]] = {}
-    made_by = (stage for stage in STAGES.values() if stage.name not in _NOT_OF_A_RELEASE)
-    for stage in made_by:
-        files = [
-            stage.benchmarks.format(
-                survey=survey,
-                prediction=one.name,
-                model=one.model.parent.name,
-                evaluation=one.metrics_file.parent.name if one.metrics_file else "-",
-            )
-            for one in predictions
-        ]
-        found[stage.name] = list(dict.fromkeys(files))
-    return found
+    names = [
+        {
+            "survey": survey,
+            "prediction": one.name,
+            "model": one.model.parent.name,
+            "evaluation": one.metrics_file.parent.name if one.metrics_file else "-",
+        }
+        for one in predictions
+    ]
+    return {
+        stage.name: list(dict.fromkeys(stage.benchmarks.format(**one) for one in names))
+        for stage in STAGES.values()
+        if stage.name not in _NOT_OF_A_RELEASE
+    }
 
 
 def _write_json(path: Path, value: Any) -> None:

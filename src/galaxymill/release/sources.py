@@ -5,8 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-
 from galaxymill.catalog.partition import Partition, read_partitions
 from galaxymill.errors import UserError
 from galaxymill.images.recipes import differences
@@ -48,31 +46,6 @@ class Part:
     records: Mapping[str, Record]
 
 
-def prove(table: pa.Table, path: Path, record: Record, stage: str, digest: TableDigest) -> None:
-    """Refuse rows that are not those that were written.
-
-    Parameters
-    ----------
-    table : pyarrow.Table
-        All rows of the file at ``path``.
-    path : Path
-    record : Record
-        What the file's footer says.
-    stage : str
-        The stage that makes it.
-    digest : TableDigest
-        Of tables with this schema; it is restarted.
-
-    Raises
-    ------
-    UserError
-        With both digests.
-    """
-    digest.restart()
-    digest.update(table)
-    require_digest(digest, path, record, stage)
-
-
 def require_digest(digest: TableDigest, path: Path, record: Record, stage: str) -> None:
     """Refuse a file whose rows have another digest than its footer says.
 
@@ -94,8 +67,6 @@ def read_parts(partitions: Path, folders: Mapping[str, Path]) -> list[Part]:
 
     Parameters
     ----------
-    partitions : Path
-        ``partitions.csv``.
     folders : mapping of str to Path
         Folder of each role.
 
@@ -152,8 +123,8 @@ def _check_domain(parts: Sequence[Part]) -> None:
         for role in part.files.keys() - {"tile", "cutouts"}:
             domain = part.records[role].origin["domain"]
             if domain != first[1]:
-                told = differences(domain, first[1], "{}: {!r} and {!r}")
+                odd = differences(domain, first[1], "{}: {!r} and {!r}")
                 raise UserError(
-                    f"{part.files[role]} and {first[0]} are of different images: {told}; run "
+                    f"{part.files[role]} and {first[0]} are of different images: {odd}; run "
                     f"{maker(role)} again with one recipe"
                 )

@@ -24,7 +24,6 @@ class Difference:
 
     Attributes
     ----------
-    table, column : str
     rows : int
         Compared.
     beyond : int
@@ -86,8 +85,6 @@ def compare_releases(one: Path, other: Path, tolerance: float) -> list[Differenc
 
     Parameters
     ----------
-    one, other : Path
-        Folders of the releases.
     tolerance : float
         Numbers that differ by no more are the same.
 

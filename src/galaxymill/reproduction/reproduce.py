@@ -18,11 +18,7 @@ from galaxymill.release.machine import environment
 from galaxymill.release.provenance import RELEASE
 from galaxymill.reporting.tables import text_table
 from galaxymill.reproduction.differences import Difference, compare_releases
-from galaxymill.reproduction.run import (
-    CONFIG,
-    INPUTS,
-    release_target,
-)
+from galaxymill.reproduction.run import CONFIG, INPUTS, release_target
 from galaxymill.storage.digest import sha256_file
 
 MAX_BYTES = 10_000_000
@@ -122,11 +118,9 @@ def _tell_environment(release: Path) -> None:
     path = release / "provenance" / "environment.json"
     made = _read_json(path) if path.is_file() else {}
     then, now = made.get("packages"), environment()["packages"]
-    if not isinstance(then, dict):
-        return
     other = [
         f"{name} {version} (here {now.get(name, 'none')})"
-        for name, version in then.items()
+        for name, version in (then.items() if isinstance(then, dict) else ())
         if now.get(name) != version
     ]
     if other:
@@ -179,5 +173,5 @@ def _table(differences: Sequence[Difference]) -> str:
     lines = [("column", "table", "rows beyond", "largest", "RMS")]
     lines += [(d.column, d.table, f"{d.beyond:,}", f"{d.largest:.3g}", f"{d.rms:.3g}") for d in off]
     same = columns - len(off)
-    told = "\n".join(text_table(lines))
-    return f"{told}\n{same} of {columns} columns are identical; {rows:,} galaxies"
+    summary = f"{same} of {columns} columns are identical; {rows:,} galaxies"
+    return "\n".join([*text_table(lines), summary])

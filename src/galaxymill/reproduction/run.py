@@ -37,8 +37,6 @@ def record_run(text: str, release: str, workflow: Path, out: Path) -> None:
     text : str
         The release's part of the config as JSON, see
         `galaxymill.reproduction.closure.closure`.
-    release : str
-        Its name.
     workflow : Path
         The folder of the Snakefile.
     out : Path
@@ -56,8 +54,8 @@ def record_run(text: str, release: str, workflow: Path, out: Path) -> None:
         (folder / INPUTS).write_text(json.dumps(inputs, indent=1) + "\n", encoding="utf-8")
         (folder / GRAPH).write_text(_rule_graph(plain, release, workflow), encoding="utf-8")
         _copy_workflow(workflow, folder / "workflow")
-        told = yaml.safe_dump(renamed(plain, names), sort_keys=False, allow_unicode=True)
-        (folder / CONFIG).write_text(told, encoding="utf-8")
+        own = yaml.safe_dump(renamed(plain, names), sort_keys=False, allow_unicode=True)
+        (folder / CONFIG).write_text(own, encoding="utf-8")
 
 
 def _new_names(files: Sequence[Path]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """What goes wrong at the demo's cutout service: chosen by chance, the same at every run."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -91,31 +92,18 @@ class Faults:
 
         Objects stand in the order of a hash of ``seed`` and ``object_id``; off the footprint are
         the first of that order, so their number is exact and no object has two faults.
-
-        Parameters
-        ----------
-        truth : pyarrow.Table
-            From `galaxymill.simulation.sky.simulate_sky`.
-        seed : int
-            Seed of the sky.
-
-        Returns
-        -------
-        Verdicts
         """
         ids = truth["object_id"].to_pylist()
         lots = [generator(seed, object_id, "faults").random(2) for object_id in ids]
         order = iter(sorted(range(len(ids)), key=lambda index: lots[index][0]))
-        verdicts: dict[int, Verdict] = {}
-
-        def strike(count: int, **fault: object) -> None:
-            for index in [i for _, i in zip(range(count), order, strict=False)]:
-                verdicts[index] = Verdict(index, **fault)  # type: ignore[arg-type]
-
-        strike(self.empty_z, empty_bands="z")
-        strike(round(self.off_footprint * len(ids)), covered=False)
-        strike(round(self.throttled * len(ids)), first_status=429)
-        strike(round(self.unavailable * len(ids)), first_status=503)
-        for index in [i for _, i in zip(range(round(self.slow * len(ids))), order, strict=False)]:
-            verdicts[index] = Verdict(index, delay_s=0.3 + 0.7 * float(lots[index][1]))
+        struck = [Verdict(i, empty_bands="z") for i in islice(order, self.empty_z)]
+        for share, fault in (
+            (self.off_footprint, Verdict(covered=False)),
+            (self.throttled, Verdict(first_status=429)),
+            (self.unavailable, Verdict(first_status=503)),
+        ):
+            struck += [replace(fault, index=i) for i in islice(order, round(share * len(ids)))]
+        for index in islice(order, round(self.slow * len(ids))):
+            struck.append(Verdict(index, delay_s=0.3 + 0.7 * float(lots[index][1])))
+        verdicts = {verdict.index: verdict for verdict in struck}
         return Verdicts(truth["ra"].to_numpy(), truth["dec"].to_numpy(), verdicts)

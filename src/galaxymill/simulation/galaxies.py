@@ -58,12 +58,8 @@ def render(
         Side of a pixel, arcsec.
     size : int or tuple of int
         Side in pixels, or (height, width).
-    bands : sequence of str
-        Of ``"g"``, ``"r"``, ``"z"``.
     seed : int
-        Seed of the noise, which depends on it and on this request alone.
-    noise : bool
-        Whether to add noise.
+        Of the noise, which depends on it and on this request alone.
 
     Returns
     -------

@@ -45,14 +45,9 @@ def components(galaxy: Galaxy, x: Map, y: Map) -> list[Component]:
 
     Parameters
     ----------
-    galaxy : Galaxy
     x, y : ndarray, shape (n, n), float32
         Offsets of the samples from the galaxy's centre, arcsec: x to the west (right), y to
         the north (up), evenly spaced. The grid has to hold the galaxy.
-
-    Returns
-    -------
-    list of Component
     """
     flux_r = 10 ** (0.4 * (22.5 - galaxy.mag_r))
     young = young_share(galaxy)

@@ -45,7 +45,7 @@ def serve(truth: pa.Table, seed: int = 1, faults: Faults | None = None) -> Itera
     truth : pyarrow.Table
         From `galaxymill.simulation.sky.simulate_sky`.
     seed : int
-        Seed of the noise in the images.
+        Of the noise in the images.
     faults : Faults, optional
         What goes wrong; by default the demo's ``Faults()``. ``Faults.none()`` for a calm sky.
 

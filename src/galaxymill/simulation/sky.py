@@ -30,18 +30,9 @@ KINDS = {"smooth": 0.43, "disc": 0.52, "merger": 0.042, "artifact": 0.008}
 
 
 def generator(seed: int, *keys: object) -> np.random.Generator:
-    """Open the random stream that belongs to ``seed`` and ``keys`` alone.
+    """Open the random stream that belongs to the sky's ``seed`` and to ``keys`` alone.
 
-    Parameters
-    ----------
-    seed : int
-        Seed of the whole sky.
-    *keys : object
-        Whatever names the draw, e.g. an ``object_id``; told apart by their ``repr``.
-
-    Returns
-    -------
-    numpy.random.Generator
+    Keys name the draw, e.g. by an ``object_id``; they are told apart by their ``repr``.
     """
     digest = hashlib.blake2b(repr((int(seed), *keys)).encode(), digest_size=16).digest()
     return np.random.default_rng(int.from_bytes(digest, "big"))
@@ -50,17 +41,11 @@ def generator(seed: int, *keys: object) -> np.random.Generator:
 def simulate_sky(n_galaxies: int = 1000, seed: int = 1) -> pa.Table:
     """Draw the truth table of a sky.
 
-    Parameters
-    ----------
-    n_galaxies : int
-        Number of objects.
-    seed : int
-        Seed of every draw; the first rows do not depend on ``n_galaxies``.
-
     Returns
     -------
     pyarrow.Table
-        One row an object, with `TRUTH_SCHEMA`; no two are nearer than 60 arcsec.
+        One row an object, with `TRUTH_SCHEMA`; no two are nearer than 60 arcsec, and the first
+        rows do not depend on ``n_galaxies``.
     """
     galaxies = []
     taken: dict[tuple[int, int], list[tuple[float, float]]] = {}
@@ -73,11 +58,6 @@ def simulate_sky(n_galaxies: int = 1000, seed: int = 1) -> pa.Table:
 
 def catalog(truth: pa.Table) -> pa.Table:
     """Reduce a truth table to what a survey's catalogue holds.
-
-    Parameters
-    ----------
-    truth : pyarrow.Table
-        From `simulate_sky`.
 
     Returns
     -------

@@ -20,15 +20,14 @@ logger = logging.getLogger("galaxymill")
 
 
 def simulate(folder: Path, tree_path: Path, settings: SimulationSettings) -> None:
-    """Make a sky and let volunteers look at it.
+    """Make a sky, let volunteers look at it, and write its tables.
 
     Parameters
     ----------
     folder : Path
-        Where ``catalog.parquet``, ``truth.parquet`` and ``votes.parquet`` are written.
+        Of ``catalog.parquet``, ``truth.parquet`` and ``votes.parquet``.
     tree_path : Path
         The DECaLS tree, which the simulated volunteers know.
-    settings : SimulationSettings
     """
     tree = load_tree(tree_path)
     origin = Origin("simulate", settings.product_settings(), {"tree": sha256_json(tree.to_dict())})

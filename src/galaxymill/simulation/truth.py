@@ -114,16 +114,8 @@ def petrosian_radii(galaxy: Galaxy) -> tuple[float, float]:
     """Radii of 50 and 90 % of the Petrosian flux (Blanton+01: ratio 0.2, aperture 2 r_P).
 
     The profile is that of bulge and exponential disc seen face-on, with no seeing; a flattened
-    image's circular radii are approximated by the mean of its axes.
-
-    Parameters
-    ----------
-    galaxy : Galaxy
-
-    Returns
-    -------
-    tuple of float
-        In the unit of the galaxy's lengths.
+    image's circular radii are approximated by the mean of its axes. They are in the unit of the
+    galaxy's lengths.
     """
     radius = np.geomspace(0.02, 12, 400) * galaxy.half_light_radius
     bulge = _enclosed(radius, galaxy.sersic_index, galaxy.bulge_radius)

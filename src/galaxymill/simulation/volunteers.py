@@ -74,12 +74,10 @@ def vote(truth: pa.Table, tree: Tree, seed: int = 1, votes_per_galaxy: int = 40)
 
     Parameters
     ----------
-    truth : pyarrow.Table
-        From `galaxymill.simulation.sky.simulate_sky`.
     tree : Tree
         As `true_fractions` takes it.
     seed : int
-        Seed of the draws; each galaxy's depend on it and on its ``object_id`` alone.
+        Of the draws; each galaxy's depend on it and on its ``object_id`` alone.
     votes_per_galaxy : int
         Mean number of volunteers; of 40 it scatters by 4.5 and never falls below 30.
 

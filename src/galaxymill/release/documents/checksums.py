@@ -26,11 +26,7 @@ def checksums(folder: Path, files: Sequence[str]) -> dict[str, str]:
 def all_checksums(folder: Path, known: Mapping[str, str]) -> dict[str, str]:
     """Give the sha256 of every file below a folder, by its path from there, sorted.
 
-    Parameters
-    ----------
-    folder : Path
-    known : mapping of str to str
-        Those that need not be read again.
+    Those that are known are not read again.
     """
     files = list_files(folder)
     sums = {**known, **checksums(folder, [name for name in files if name not in known])}
@@ -38,15 +34,9 @@ def all_checksums(folder: Path, known: Mapping[str, str]) -> dict[str, str]:
 
 
 def write_checksums(folder: Path, name: str, known: Mapping[str, str]) -> None:
-    """Write the sha256 of every file below a folder as ``sha256sum -c`` reads them.
+    """Write the sha256 of every file below a folder into its file ``name``, for ``sha256sum -c``.
 
-    Parameters
-    ----------
-    folder : Path
-    name : str
-        Of the file to write.
-    known : mapping of str to str
-        Those that need not be read again.
+    Those that are known are not read again.
     """
     lines = [f"{digest}  {file}\n" for file, digest in all_checksums(folder, known).items()]
     (folder / name).write_text("".join(lines), encoding="utf-8")

@@ -58,9 +58,6 @@ def write_citation(path: Path, title: str, settings: ReleaseSettings) -> None:
 
 
 def _author(creator: Creator) -> dict[str, str]:
-    plain = {"name": creator.name}
-    if creator.orcid:
-        plain["orcid"] = f"https://orcid.org/{creator.orcid}"
-    if creator.affiliation:
-        plain["affiliation"] = creator.affiliation
-    return plain
+    orcid = creator.orcid and f"https://orcid.org/{creator.orcid}"
+    known = {"name": creator.name, "orcid": orcid, "affiliation": creator.affiliation}
+    return {key: value for key, value in known.items() if value}

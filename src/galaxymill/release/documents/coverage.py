@@ -13,7 +13,6 @@ def write_coverage(folder: Path, counts: npt.NDArray[np.int64]) -> None:
 
     Parameters
     ----------
-    folder : Path
     counts : ndarray of int64, shape (12 · 4^order,)
         Galaxies in each nested HEALPix pixel of an order of at least ``ORDER`` (3.4 arcmin).
     """

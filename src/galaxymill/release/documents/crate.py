@@ -1,18 +1,15 @@
 """The release as a Workflow Run RO-Crate: what was run, on what, with what result."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from galaxymill.release.documents.citation import license_url
-from galaxymill.release.settings import ReleaseSettings
+from galaxymill.release.settings import Creator, ReleaseSettings
 from galaxymill.storage.origin import Origin
 
-_PROFILES = (
-    "https://w3id.org/ro/wfrun/process/0.1",
-    "https://w3id.org/ro/wfrun/workflow/0.1",
-)
+_PROFILES = ("https://w3id.org/ro/wfrun/process/0.1", "https://w3id.org/ro/wfrun/workflow/0.1")
 _WORKFLOW = "provenance/workflow/Snakefile"
 _FORMATS = {
     ".parquet": "application/vnd.apache.parquet",
@@ -34,18 +31,13 @@ def write_crate(
     ----------
     folder : Path
         The release. Without the workflow's rules in ``provenance/``, it is a Process Run Crate.
-    title : str
-        Of the release.
     settings : ReleaseSettings
         With a date.
-    origin : Origin
-        Digests of what it is made from.
     sums : mapping of str to str
-        Sha256 of each file that is to be told; those of ``hats/`` are told as one folder.
+        Sha256 of each file that is to be listed; those of ``hats/`` are listed as one folder.
     """
-    with warnings.catch_warnings():
-        # rocrate warns of folders and files that it is not asked to copy.
-        warnings.simplefilter("ignore")
+    # rocrate warns of folders and files that it is not asked to copy.
+    with warnings.catch_warnings(action="ignore"):
         _write(folder, title, settings, origin, sums)
 
 
@@ -66,7 +58,7 @@ def _write(
     root["conformsTo"] = [
         crate.add(Entity(crate, url, {"@type": "CreativeWork"})) for url in profiles
     ]
-    people = [_creator(crate, number, settings) for number in range(len(settings.creators))]
+    people = [_creator(crate, *numbered) for numbered in enumerate(settings.creators, 1)]
     if people:
         root["creator"] = people
     files = [_file(crate, name, digest) for name, digest in sums.items() if name != _WORKFLOW]
@@ -74,7 +66,10 @@ def _write(
     if (folder / "hats").is_dir():
         results.append(crate.add_dataset(dest_path="hats", properties={"name": "HATS collection"}))
     instrument = _workflow(crate, sums) if has_workflow else _software(crate)
-    objects = _objects(crate, origin)
+    objects = [
+        crate.add(Entity(crate, f"#{role}", {"@type": "Dataset", "name": role, "sha256": digest}))
+        for role, digest in sorted(origin.inputs.items())
+    ]
     action = {
         "@type": "CreateAction",
         "name": f"made {title}",
@@ -89,30 +84,19 @@ def _write(
 
 def _file(crate: Any, name: str, digest: str) -> Any:
     known = {"name": name, "sha256": digest}
-    kind = _FORMATS.get(Path(name).suffix)
-    return crate.add_file(
-        dest_path=name, properties=known | ({"encodingFormat": kind} if kind else {})
-    )
+    if kind := _FORMATS.get(Path(name).suffix):
+        known["encodingFormat"] = kind
+    return crate.add_file(dest_path=name, properties=known)
 
 
-def _creator(crate: Any, number: int, settings: ReleaseSettings) -> Any:
+def _creator(crate: Any, number: int, creator: Creator) -> Any:
     from rocrate.model.entity import Entity
 
-    creator = settings.creators[number]
-    name = f"https://orcid.org/{creator.orcid}" if creator.orcid else f"#creator-{number + 1}"
+    name = f"https://orcid.org/{creator.orcid}" if creator.orcid else f"#creator-{number}"
     known = {"@type": "Person" if creator.orcid else "Organization", "name": creator.name}
     if creator.affiliation:
         known["affiliation"] = creator.affiliation
     return crate.add(Entity(crate, name, known))
-
-
-def _objects(crate: Any, origin: Origin) -> Sequence[Any]:
-    from rocrate.model.entity import Entity
-
-    return [
-        crate.add(Entity(crate, f"#{role}", {"@type": "Dataset", "name": role, "sha256": digest}))
-        for role, digest in sorted(origin.inputs.items())
-    ]
 
 
 def _workflow(crate: Any, sums: Mapping[str, str]) -> Any:

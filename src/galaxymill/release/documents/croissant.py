@@ -21,19 +21,9 @@ def write_croissant(
     columns: Sequence[Column],
     sums: Mapping[str, str],
 ) -> None:
-    """Write ``croissant.json``.
+    """Write ``croissant.json``, with the sha256 of each file of the release.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-    title : str
-        Of the release.
-    settings : ReleaseSettings
-    columns : sequence of Column
-        The registry. Concentrations, lists of numbers, are left to the Parquet schema.
-    sums : mapping of str to str
-        Sha256 of each file of the release.
+    Concentrations, lists of numbers, are left to the Parquet schema.
     """
     import mlcroissant
 
@@ -57,7 +47,6 @@ def write_croissant(
             if table in column.tables and not column.is_list
         ]
         records.append(mlcroissant.RecordSet(id=table, name=table, fields=fields, key=fields[0].id))
-    creators = [mlcroissant.Organization(name=creator.name) for creator in settings.creators]
     metadata = mlcroissant.Metadata(
         name=title,
         description=settings.description or f"{title}: visual morphology of galaxies",
@@ -66,7 +55,7 @@ def write_croissant(
         date_published=settings.date and datetime.fromisoformat(settings.date),
         version=settings.version,
         cite_as=settings.doi and f"https://doi.org/{settings.doi}",
-        creators=creators,
+        creators=[mlcroissant.Organization(name=creator.name) for creator in settings.creators],
         distribution=files,
         record_sets=records,
     )

@@ -28,8 +28,6 @@ class Shown:
 
     Attributes
     ----------
-    panel : Panel
-    answer : Answer
     counts : ndarray of int64, shape (BINS,)
         Galaxies by share, from 0 to 1.
     values : list of ndarray
@@ -73,15 +71,9 @@ class Shown:
 class Highlights:
     """Histograms of what is predicted, and the galaxies that most surely get each answer.
 
-    Only galaxies count of which the friendly table has the value: enough volunteers would be
-    asked. Examples of an answer are those that at least half of the volunteers would be asked
-    about, whatever the friendly table's cut: a star has no surest spiral arms.
-
-    Parameters
-    ----------
-    predictions : sequence of Prediction
-    cut : float
-        Least proportion of the volunteers.
+    Only galaxies count of which the friendly table has the value: the proportion of the volunteers
+    who would be asked is at least ``cut``. Examples of an answer are those that at least half of
+    them would be asked about, whatever the cut: a star has no surest spiral arms.
     """
 
     def __init__(self, predictions: Sequence[Prediction], cut: float) -> None:

@@ -25,14 +25,10 @@ def draw_pictures(
 
     Parameters
     ----------
-    folder : Path
-        The release.
     parts : sequence of Part
         The images are theirs; those of the few that are shown are read.
     counts : ndarray of int64, shape (12 · 4^HIGHEST_ORDER,), or None
         Galaxies in each pixel of the sky; None: that is not known, and not drawn.
-    highlights : Highlights
-        Of all tiles.
     """
     from galaxymill.reporting.plots import own_style
 

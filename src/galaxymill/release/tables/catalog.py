@@ -18,16 +18,6 @@ class Catalog:
 
     Tiles of the survey hold no more than what their galaxies are fetched by, so that a column
     that is kept for the release alone comes from here.
-
-    Parameters
-    ----------
-    path : Path
-        ``objects.parquet``.
-
-    Raises
-    ------
-    UserError
-        When it is none.
     """
 
     def __init__(self, path: Path) -> None:
@@ -60,12 +50,7 @@ class Catalog:
         return rows
 
     def finish(self) -> None:
-        """See that there were no others, and that all rows are those that were written.
-
-        Raises
-        ------
-        UserError
-        """
+        """See that there were no others, and that all rows are those that were written."""
         if self._next != len(self._index):
             raise not_of_the_tiles(self.path)
         require_digest(self._digest, self.path, self._record, "ingest")

@@ -26,8 +26,6 @@ ROWS_AT_ONCE = 2048
 _BLOCK = 2880
 _NULL = {"I": -(2**15), "J": -(2**31), "K": -(2**63)}
 _DTYPES = {"L": "i1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8"}
-
-
 _SPELT = str.maketrans(
     dict(zip("×–—−’“”µıłŁøØđĐ", 'x---\'""uilLoOdD', strict=True))
     | {"≤": "<=", "≥": ">=", "ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE"}
@@ -47,10 +45,8 @@ def open_fits(
 
     Parameters
     ----------
-    path : Path
-        The file.
     columns : sequence of Column
-        Those to write; none is a list.
+        None is a list.
     widths : mapping of str to int
         Most bytes of each column of texts.
     rows : int

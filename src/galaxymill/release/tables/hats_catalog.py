@@ -18,21 +18,11 @@ SKYMAP_ORDER = 8
 Histogram = npt.NDArray[np.int64]
 
 
-def _coarsen(counts: Histogram, order: int) -> Histogram:
-    """Add up a histogram to a lower order: the children of a nested pixel follow each other."""
-    coarse: Histogram = counts.reshape(12 * 4**order, -1).sum(axis=1)
-    return coarse
-
-
 class Collection:
     """A HATS collection under way: `add` its tiles in order, then `finish` it.
 
     Parameters
     ----------
-    folder : Path
-        Where it is to be.
-    name : str
-        Of the catalog; of the release.
     tiles : sequence of Pixel
         All that will be added, in the order of the sky.
     margin_arcsec : float
@@ -72,16 +62,13 @@ class Collection:
             known |= {"primary_catalog": self._name, "margin_threshold": self._arcsec}
             inside = count_pixels(np.concatenate(index))
             _finish(self._folder / margin, margin, list(found), inside, "margin", known)
-        self._write_properties([margin] if found else [])
-
-    def _write_properties(self, margins: list[str]) -> None:
         from hats.catalog.dataset.collection_properties import CollectionProperties
 
         properties = CollectionProperties(
             name=self._name,
             hats_primary_table_url=self._name,
-            all_margins=margins or None,
-            default_margin=margins[0] if margins else None,
+            all_margins=[margin] if found else None,
+            default_margin=margin if found else None,
             **_made_by(self._folder),
         )
         properties.to_properties_file(self._folder)
@@ -106,6 +93,7 @@ def _finish(
     kind: str,
     known: Mapping[str, Any],
 ) -> None:
+    from hats.catalog.dataset.table_properties import TableProperties
     from hats.catalog.partition_info import PartitionInfo
     from hats.io import file_io, paths
     from hats.io.parquet_metadata import write_parquet_metadata
@@ -116,19 +104,10 @@ def _finish(
     PartitionInfo.from_healpix(pixels).write_to_file(catalog_path=folder)
     write_parquet_metadata(folder, create_thumbnail=True, create_per_partition_stats=True)
     order = max(SKYMAP_ORDER, *(tile.order for tile in tiles))
-    skymap = _coarsen(counts, order)
+    # The children of a nested pixel follow each other.
+    skymap: Histogram = counts.reshape(12 * 4**order, -1).sum(axis=1)
     file_io.write_fits_image(skymap, paths.get_point_map_file_pointer(folder))
     write_skymap(skymap, folder)
-    covered = float(f"{np.mean(skymap > 0):.5g}")
-    maps = {"skymap_order": order, "moc_sky_fraction": covered}
-    _write_properties(folder, name, tiles, kind, {**known, **maps})
-
-
-def _write_properties(
-    folder: Path, name: str, tiles: Sequence[Pixel], kind: str, known: Mapping[str, Any]
-) -> None:
-    from hats.catalog.dataset.table_properties import TableProperties
-
     properties = TableProperties(
         catalog_name=name,
         catalog_type=kind,
@@ -139,6 +118,8 @@ def _write_properties(
         healpix_order=INDEX_ORDER,
         hats_order=max(tile.order for tile in tiles),
         hats_max_rows=max(tile.rows for tile in tiles),
+        skymap_order=order,
+        moc_sky_fraction=float(f"{np.mean(skymap > 0):.5g}"),
         **known,
         **_made_by(folder),
     )

@@ -18,14 +18,8 @@ Integers = npt.NDArray[np.int64]
 class Margin:
     """Margins of some tiles, gathered as the tiles come.
 
-    They stay in memory: they are one in a thousand galaxies, more only where tiles are tiny.
-
-    Parameters
-    ----------
-    tiles : sequence of Pixel
-        All of them, in the order of the sky.
-    arcsec : float
-        Width of the margin.
+    They stay in memory: they are one in a thousand galaxies, more only where tiles are tiny. All
+    tiles are given beforehand, in the order of the sky.
     """
 
     def __init__(self, tiles: Sequence[Pixel], arcsec: float) -> None:

@@ -8,7 +8,7 @@ import pyarrow as pa
 from galaxymill import products
 from galaxymill.errors import UserError
 from galaxymill.release.predictions import Prediction
-from galaxymill.release.sources import Part, maker, prove
+from galaxymill.release.sources import Part, maker, require_digest
 from galaxymill.storage.digest import TableDigest
 from galaxymill.storage.parquet import open_parquet
 
@@ -24,14 +24,7 @@ again), and the columns that a release takes of them."""
 
 
 class PartReader:
-    """Reads partitions, one at a time.
-
-    Parameters
-    ----------
-    tile : pyarrow.Schema
-        Of every tile.
-    predictions : sequence of Prediction
-    """
+    """Reads partitions, one at a time; ``tile`` is the schema of every tile."""
 
     def __init__(self, tile: pa.Schema, predictions: Sequence[Prediction]) -> None:
         proved = {"tile": tile} | {one.role: one.schema for one in predictions}
@@ -50,7 +43,9 @@ class PartReader:
         tables = {}
         for role, (schema, digest) in self._proved.items():
             tables[role] = _read(part, role, schema, schema.names)
-            prove(tables[role], part.files[role], part.records[role], maker(role), digest)
+            digest.restart()
+            digest.update(tables[role])
+            require_digest(digest, part.files[role], part.records[role], maker(role))
         for role, (schema, names) in _PLAIN.items():
             tables[role] = _read(part, role, schema, names)
         _check_ids(part, tables)
@@ -94,5 +89,5 @@ def _id_differences(wanted: Sequence[str], found: Sequence[str]) -> str:
         "given twice": sorted(name for name, count in counts.items() if count > 1),
         "orphan": sorted(set(counts) - once),
     }
-    told = [f"{len(ids)} {kind} (e.g. {ids[0]!r})" for kind, ids in kinds.items() if ids]
-    return ", ".join(told) or "another order"
+    odd = [f"{len(ids)} {kind} (e.g. {ids[0]!r})" for kind, ids in kinds.items() if ids]
+    return ", ".join(odd) or "another order"

@@ -36,10 +36,6 @@ def read_rows(
         They may hold other galaxies too.
     schema : pyarrow.Schema
         All columns of the release.
-    reader : PartReader
-    predictions : sequence of Prediction
-    selections : mapping of str to Selection
-        Boolean columns of the release.
 
     Returns
     -------

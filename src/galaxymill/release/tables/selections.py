@@ -1,6 +1,7 @@
 """Boolean columns: whether a galaxy meets all cuts of a selection of the config."""
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,24 +31,12 @@ def _is_number(kind: pa.DataType) -> bool:
 
 
 def select(values: Mapping[str, pa.ChunkedArray], selection: Selection) -> pa.ChunkedArray:
-    """Tell which galaxies meet all cuts.
+    """Tell which galaxies meet all cuts, from the columns of the advanced table by name.
 
-    Parameters
-    ----------
-    values : mapping of str to pyarrow.ChunkedArray
-        Columns of the advanced table, by name.
-    selection : Selection
-
-    Returns
-    -------
-    pyarrow.ChunkedArray of bool
-        False where a value is null: nothing is known of a galaxy that could not be predicted.
+    False where a value is null: nothing is known of a galaxy that could not be predicted.
     """
-    met = [_meets(values[cut.column], cut) for cut in selection.cuts]
-    result = met[0]
-    for other in met[1:]:
-        result = pc.and_(result, other)
-    return pc.fill_null(result, False)
+    met = (_meets(values[cut.column], cut) for cut in selection.cuts)
+    return pc.fill_null(reduce(pc.and_, met), False)
 
 
 def _meets(values: pa.ChunkedArray, cut: Cut) -> pa.ChunkedArray:

@@ -20,7 +20,7 @@ from galaxymill.release.tables.fits_table import MOST_ROWS, FitsTable, open_fits
 from galaxymill.release.tables.hats_catalog import Collection
 from galaxymill.release.tables.parts import PartReader
 from galaxymill.release.tables.rows import read_rows
-from galaxymill.release.tables.validation import Validator
+from galaxymill.release.tables.validation import check_rows
 from galaxymill.release.tables.votable import described_schema
 from galaxymill.sky.healpix import Pixel
 from galaxymill.storage.origin import Origin
@@ -32,19 +32,10 @@ class Merge:
 
     Parameters
     ----------
-    catalog : Catalog
-        All galaxies.
-    parts : sequence of Part
-        From `galaxymill.release.sources.read_parts`.
     tiles : sequence of Pixel
         Of the HATS catalog, in the order of the sky: one at a time is merged.
-    columns : sequence of Column
-        The registry.
-    predictions : sequence of Prediction
-    settings : ReleaseSettings
     widths : mapping of str to int
         Most bytes of each column of texts.
-    threads : int
     """
 
     def __init__(
@@ -64,23 +55,13 @@ class Merge:
         self._columns, self._settings, self._threads = columns, settings, threads
         self._schema = schema_of(columns)
         self._reader = PartReader(pq.read_schema(parts[0].files["tile"]), predictions)
-        self._validator = Validator(columns)
         self.highlights = Highlights(predictions, settings.friendly_cut)
         places = [Pixel(p.partition.order, p.partition.pixel, 0).range for p in parts]
         self._first, self._end = np.array(places, np.int64).reshape(-1, 2).T
 
     def write(self, folder: Path, collection: Collection | None, origin: Origin, name: str) -> None:
-        """Write the tables below ``folder``, and the tiles of the collection.
-
-        Parameters
-        ----------
-        folder : Path
-        collection : Collection or None
-            Tiles are added to it; None where galaxies have no positions.
-        origin : Origin
-            Of the release.
-        name : str
-            Of the release.
+        """Write the tables of release ``name`` below ``folder``, and the tiles of the collection,
+        which is None where galaxies have no positions.
         """
         total = sum(tile.rows for tile in self._tiles)
         schemas = {t: described_schema(self._columns, t, self._widths) for t in PARQUET}
@@ -96,7 +77,7 @@ class Merge:
                 done = [
                     pool.submit(advanced.write, rows.select(advanced.names)),
                     pool.submit(fits, tile, rows),
-                    pool.submit(self._validator.check, rows),
+                    pool.submit(check_rows, rows, self._columns),
                     pool.submit(self.highlights.add, rows),
                     pool.submit(self._write_friendly, friendly, rows, schemas["friendly"]),
                 ]

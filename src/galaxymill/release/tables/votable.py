@@ -14,8 +14,6 @@ def described_schema(columns: Sequence[Column], table: str, widths: Mapping[str,
 
     Parameters
     ----------
-    columns : sequence of Column
-        The registry.
     table : str
         One of ``galaxymill.release.columns.TABLES``.
     widths : mapping of str to int
