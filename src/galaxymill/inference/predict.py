@@ -77,7 +77,6 @@ def predict(
         is unfit or cannot be decoded.
     embeddings : Path or None
         The embeddings, likewise; None to write none.
-    settings : PredictSettings
     threads : int
         Of the CPU; 0: as many as this process may use.
 
@@ -106,9 +105,9 @@ def _check_domain(
     ours = record.origin["domain"]
     if ours in card.domains:
         return False
-    told = differences(card.domains[0], ours, "{}: model {!r}, images {!r}")
+    message = differences(card.domains[0], ours, "{}: model {!r}, images {!r}")
     if not settings.allow_domain_shift:
-        raise UserError(f"{model} was trained on other images than {images}: {told}. {WAYS_OUT}")
+        raise UserError(f"{model} was trained on other images than {images}: {message}. {WAYS_OUT}")
     return True
 
 

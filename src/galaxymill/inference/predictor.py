@@ -28,14 +28,7 @@ _STEPS = 1 << 16
 class Predictor:
     """A model ready for use: one network, or several that are asked alike; see `load`.
 
-    Parameters
-    ----------
-    networks : sequence of Network
-        Members of the ensemble, in evaluation mode and on the engine's device.
-    card : ModelCard
-    settings : PredictSettings
-        How many samples, and which views.
-    engine : Engine
+    ``networks`` are the members of the ensemble, in evaluation mode and on the engine's device.
     """
 
     def __init__(
@@ -64,15 +57,9 @@ class Predictor:
     def load(
         cls, model: Path, settings: PredictSettings, engine: Engine | None = None
     ) -> "Predictor":
-        """Load a model.
+        """Load a model from ``model.yaml``, or the folder that holds it.
 
-        Parameters
-        ----------
-        model : Path
-            ``model.yaml``, or the folder that holds it.
-        settings : PredictSettings
-        engine : Engine, optional
-            Default: float32 on the device of the settings.
+        Without an engine it computes in float32, on the device of the settings.
         """
         path = model / "model.yaml" if model.is_dir() else model
         networks, card = load_networks(path)
@@ -173,7 +160,6 @@ def dropout_masks(
     Parameters
     ----------
     object_ids : sequence of str, length n
-    samples, features : int
     dropout : float
         Probability that a feature is dropped, met to 1 in 65,536.
 

@@ -31,17 +31,9 @@ logger = logging.getLogger("galaxymill")
 class Chunk:
     """Some galaxies that follow each other in an images product.
 
-    Attributes
-    ----------
-    object_ids : list of str, length n
-    flags : ndarray of int32, shape (n,)
-        Of the images.
-    fit : ndarray of int, shape (m,)
-        Places of those whose image is fit and could be decoded.
-    unreadable : ndarray of int
-        Places of those whose image is fit, but could not be decoded.
-    pixels : ndarray, shape (m, size, size, 3), uint8
-        Of ``fit``, as the network is to see them.
+    ``flags`` (n,) are those of the images. ``fit`` (m,) are the places of those whose image is fit
+    and could be decoded; ``unreadable`` of those whose image is fit, but could not be. ``pixels``
+    (m, size, size, 3), uint8, are those of ``fit`` as the network is to see them.
     """
 
     object_ids: list[str]
@@ -59,19 +51,9 @@ class Chunk:
 class ChunkStream:
     """The chunks of an images product, in its order; decoding starts at once.
 
-    Parameters
-    ----------
-    images : Path
-    settings : TrainSettings
-        Of the model: what it is to see.
-    unfit : int
-        Bits of `galaxymill.flags` that an image must not have.
-    rows : int
-        Most galaxies of a chunk; see `chunk_rows`.
-    skip : int
-        Galaxies at the beginning that are not needed.
-    threads : int
-        Images that are decoded at a time.
+    Images must have none of the bits ``unfit`` of `galaxymill.flags`. A chunk has at most so many
+    ``rows``, see `chunk_rows`; the first ``skip`` galaxies are left out; so many ``threads``
+    decode.
     """
 
     def __init__(
@@ -147,15 +129,7 @@ def _decode(object_id: str, image: Any, settings: TrainSettings, out: Pixels) ->
 
 
 def chunk_rows(size: int, result_bytes: int) -> int:
-    """Choose the rows of a chunk: fewer when images, or what is kept of each, are large.
-
-    Parameters
-    ----------
-    size : int
-        Width and height of images.
-    result_bytes : int
-        What is kept of a galaxy.
-    """
+    """Choose the rows of a chunk: fewer when images, or what is kept of each galaxy, are large."""
     return max(16, min(ROWS_PER_GROUP, _CHUNK_BYTES // (3 * size * size + result_bytes)))
 
 

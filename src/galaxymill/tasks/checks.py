@@ -45,20 +45,10 @@ class CheckSettings(Settings):
 
 @dataclass(frozen=True)
 class Dropped:
-    """Votes that were left out.
+    """Votes that were left out; of the whole galaxy when ``question`` is empty.
 
-    Attributes
-    ----------
-    object_id : str
-    question : str
-        Empty when the whole galaxy is left out.
-    votes : float
-        How many votes were left out.
-    parents_votes : float or None
-        Votes on the answers that lead to the question.
-    allowed : float or None
-        As many votes would have been kept.
-    reason : str
+    ``parents_votes`` are those on the answers that lead to the question; as many as ``allowed``
+    would have been kept.
     """
 
     object_id: str
@@ -108,8 +98,8 @@ def void_excess(
         allowed = parents + np.maximum(settings.absolute, settings.relative * parents)
         for row in np.flatnonzero(votes > allowed).tolist():
             kept[row, question.slice] = 0
-            told = (float(votes[row]), float(parents[row]), float(allowed[row]))
-            dropped.append(Dropped(object_ids[row], question.name, *told, TOO_MANY))
+            given = (float(votes[row]), float(parents[row]), float(allowed[row]))
+            dropped.append(Dropped(object_ids[row], question.name, *given, TOO_MANY))
     return kept, dropped
 
 
@@ -126,24 +116,10 @@ def write_dropped(path: Path, dropped: Sequence[Dropped]) -> None:
 def check_loss(
     dropped: Sequence[Dropped], kept: float, settings: CheckSettings, place: str, counted: str
 ) -> None:
-    """Refuse labels of which too many were left out.
+    """Refuse labels of which too large a share was left out.
 
-    Parameters
-    ----------
-    dropped : sequence of Dropped
-    kept : float
-        How many are left of what is counted.
-    settings : CheckSettings
-        Their share ``lost``.
-    place : str
-        The files, to name in errors.
-    counted : str
-        What `dropped` and `kept` count: votes, or galaxies.
-
-    Raises
-    ------
-    UserError
-        With the commonest reason and its way out.
+    ``kept`` is how many are left of what ``counted`` says: votes, or galaxies. Raises UserError
+    that names the files, ``place``, with the commonest reason and its way out.
     """
     lost: Counter[str] = Counter()
     for row in dropped:

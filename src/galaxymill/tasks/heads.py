@@ -13,17 +13,9 @@ from torch import Tensor, nn
 class Head(nn.Module, ABC):
     """From features to outputs; what they mean is for the task's own head to say.
 
-    Parameters
-    ----------
-    scales : int
-        Length of ``log_scale``, which calibration fits after training (zero before).
-    dropout : float
-        Share of features dropped, in training and in Monte-Carlo samples.
-
-    Attributes
-    ----------
-    confidence_sign : int
-        1 where a larger scale is more confidence, −1 where it is less.
+    ``scales`` is the length of ``log_scale``, which calibration fits after training (zero before);
+    ``dropout`` the share of features dropped, in training and in Monte-Carlo samples.
+    ``confidence_sign`` is 1 where a larger scale is more confidence, −1 where it is less.
     """
 
     confidence_sign: ClassVar[int] = 1
@@ -59,17 +51,7 @@ class Head(nn.Module, ABC):
 
 
 class LinearHead(Head):
-    """Dropout and a linear map of pooled features.
-
-    Parameters
-    ----------
-    features : int
-        Length of the encoder's pooled features.
-    outputs : int
-        Number of outputs.
-    scales, dropout
-        See `Head`.
-    """
+    """Dropout and a linear map of pooled features; see `Head`."""
 
     def __init__(self, features: int, outputs: int, scales: int, dropout: float) -> None:
         super().__init__(scales, dropout)

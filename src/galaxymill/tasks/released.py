@@ -7,17 +7,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ColumnGroup:
-    """Columns of one kind.
+    """Columns of one kind; ``friendly`` where the friendly table has them too.
 
-    Attributes
-    ----------
-    name, meaning : str
-    ucd : str
-        What the values are, in the IVOA's words (UCD1+).
-    range : tuple of float or None
-        Lowest and highest value there can be; None for no bound.
-    friendly : bool
-        Whether the friendly table has them too.
+    ``ucd`` says what the values are, in the IVOA's words (UCD1+); ``range`` is the lowest and
+    highest there can be, None for no bound.
     """
 
     name: str
@@ -31,13 +24,8 @@ class ColumnGroup:
 class Answer:
     """A column of values, and the galaxies that are the surest examples of it.
 
-    Attributes
-    ----------
-    column, name : str
-    certainty : str
-        Column by whose values the surest examples are chosen, the highest first.
-    lowest : bool
-        Whether the lowest come first.
+    The surest are chosen by the values of the column ``certainty``, the highest first unless
+    ``lowest``.
     """
 
     column: str
@@ -48,17 +36,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Panel:
-    """Values that are shown together.
+    """Values that are shown together; ``adds_up`` where a galaxy's are shares that add up to 1.
 
-    Attributes
-    ----------
-    title : str
-    answers : tuple of Answer
-    asked : str
-        Column of the share of volunteers who would be asked; where that is low, the friendly table
-        and the pictures leave the answers out. Empty: everybody is asked.
-    adds_up : bool
-        Whether the answers of a galaxy are shares that add up to 1.
+    ``asked`` is the column of the share of volunteers who would be asked; where that is low, the
+    friendly table and the pictures leave the answers out. Empty: everybody is asked.
     """
 
     title: str
@@ -75,16 +56,9 @@ def _no_figures(metrics: Mapping[str, Any]) -> str:
 class ReleaseText:
     """What the README of a release says of a task.
 
-    Attributes
-    ----------
-    summary : str
-        What is predicted, the end of a sentence.
-    model : mapping of str to str
-        Lines of the list that describes the model.
-    limits : tuple of str
-        What users must know: Markdown, a paragraph each.
-    figures : callable
-        Gives a paragraph and a table from ``metrics.json``; empty when they hold nothing.
+    ``summary`` is the end of a sentence on what is predicted; ``model`` are lines of the list that
+    describes the model. ``limits`` are what users must know: Markdown, a paragraph each.
+    ``figures`` gives a paragraph and a table from ``metrics.json``; empty when they hold nothing.
     """
 
     summary: str

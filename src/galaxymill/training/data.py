@@ -23,14 +23,9 @@ logger = logging.getLogger("galaxymill")
 
 
 class Batch(NamedTuple):
-    """What one process sees of one step.
+    """What one process sees of one step, and how many galaxies all processes see of it.
 
-    Attributes
-    ----------
-    pixels : Tensor, shape (n, 3, side, side), uint8
-    labels : Tensor, shape (n, …), float32
-    whole : int
-        Galaxies of the step, over all processes.
+    ``pixels`` have the shape (n, 3, side, side), uint8; ``labels`` (n, …), float32.
     """
 
     pixels: Tensor
@@ -50,16 +45,7 @@ class Batches(Protocol):
 
 @dataclass(frozen=True)
 class Split:
-    """The galaxies of one split that have a fit image.
-
-    Attributes
-    ----------
-    groups : list of RowGroup
-        Where their images are.
-    labels : dict of str to Tensor
-    side : int
-        Width of the decoded images.
-    """
+    """The galaxies of one split with a fit image; ``side`` is the width of the decoded images."""
 
     groups: list[RowGroup]
     labels: dict[str, Tensor]
@@ -98,7 +84,6 @@ def load_splits(votes: Votes, images: ImageSource, settings: TrainSettings) -> l
 
     Parameters
     ----------
-    votes : Votes
     images : ImageSource
         Galaxies whose image is absent or unfit are left out.
     settings : TrainSettings
@@ -145,7 +130,6 @@ def _find(
     side: int,
     lacking: str,
 ) -> Splits:
-    """Find the images of those of ``pool`` that are on each side."""
     ids = np.array(votes.object_ids, dtype=object)
     values = torch.from_numpy(votes.values).float()
     labels = dict(zip(votes.object_ids, values, strict=True))
@@ -202,15 +186,9 @@ class Cached:
         return len(self.labels)
 
     def batches(self, batch_size: int, seed: int | None, share: Share) -> Batches:
-        """Cut an epoch into batches.
+        """Cut an epoch into batches of so many galaxies, over all processes together.
 
-        Parameters
-        ----------
-        batch_size : int
-            Of all processes together.
-        seed : int or None
-            Of the order; None for the order of ``object_id``.
-        share : Share
+        ``seed`` is that of the order; None for the order of ``object_id``.
         """
         n = len(self.labels)
         if seed is None:

@@ -35,18 +35,9 @@ Opened = dict[str, Cached | Streamed]
 class Learner(lightning.LightningModule):  # type: ignore[misc]
     """A network, its running average, the best epoch so far and the history.
 
-    Parameters
-    ----------
-    network : Network
-    data : dict of str to Cached or Streamed
-        ``train`` and ``val``.
-    settings : TrainSettings
-    seed : int
-        Of order, augmentation and dropout.
-    quick : bool
-        Whether to train in bfloat16 on a CPU; see `galaxymill.models.depthwise`.
-    advance : callable
-        Told the number of images after each step.
+    ``data`` are ``train`` and ``val``; ``seed`` is that of order, augmentation and dropout.
+    ``quick`` trains in bfloat16 on a CPU, see `galaxymill.models.depthwise`. ``advance`` takes the
+    number of images after each step.
     """
 
     def __init__(

@@ -34,13 +34,9 @@ logger = logging.getLogger("galaxymill")
 class Resources(Settings):
     """What training runs on.
 
-    Attributes
-    ----------
-    threads : int
-        CPU threads, shared by the devices of a node unless srun has started each; 0 leaves torch's
-        default. The same number gives the same model, bit by bit.
-    tensorboard : Path or None
-        Folder for TensorBoard's event files.
+    ``threads`` of the CPU are shared by the devices of a node unless srun has started each; 0
+    leaves torch's default. The same number gives the same model, bit by bit. ``tensorboard`` is the
+    folder for its event files.
     """
 
     threads: int = 0
@@ -65,8 +61,6 @@ def train(
     out : Path
         ``model.yaml``; the weights and ``history.csv`` are written beside it. What a killed
         training has done is kept beside it too, until the model is there.
-    settings : TrainSettings
-    resources : Resources
 
     Raises
     ------
@@ -284,17 +278,10 @@ def _write(folder: Path, learned: _Learned, card: ModelCard) -> None:
 
 
 def useful_threads(settings: TrainSettings, threads: int) -> int:
-    """Give the number of CPU threads that one step can feed.
+    """Give the number of CPU threads, of those there are for each process, that one step can feed.
 
     Small steps are over before the threads have met: 32 images of 64 pixels train faster on one
     thread than on two.
-
-    Parameters
-    ----------
-    settings : TrainSettings
-        ``batch_size`` and ``image_size``; processes share the step.
-    threads : int
-        Those there are for each process.
     """
     pixels = settings.batch_size * settings.image_size**2 // settings.processes
     return max(1, min(threads, pixels // PIXELS_PER_THREAD))
