@@ -96,9 +96,8 @@ class Engine:
 
     def compile(self, encoder: nn.Module, size: int) -> nn.Module:
         """Compile a prepared encoder, if that is chosen and can be done."""
-        return self._compile(encoder, size) if self.compiled else encoder
-
-    def _compile(self, encoder: nn.Module, size: int) -> nn.Module:
+        if not self.compiled:
+            return encoder
         if self.device.type == "cpu":
             import torch._inductor.config as inductor
 

@@ -111,7 +111,8 @@ class Predictor:
             Pooled features of the encoder, before dropout; the mean over views and members.
         """
         seen = self._to_device(pixels)
-        masks = self._masks(object_ids)
+        kept = dropout_masks(object_ids, self.draws, self.features, self.card.settings.dropout)
+        masks = torch.from_numpy(kept).to(self.engine.device)
         outputs, embeddings = [], []
         for member, (network, encoder) in enumerate(
             zip(self.networks, self._encoders, strict=True)
@@ -133,10 +134,6 @@ class Predictor:
         if self.engine.device.type == "cuda":
             tensor = tensor.pin_memory().to(self.engine.device, non_blocking=True)
         return tensor.permute(0, 3, 1, 2)
-
-    def _masks(self, object_ids: Sequence[str]) -> Tensor:
-        masks = dropout_masks(object_ids, self.draws, self.features, self.card.settings.dropout)
-        return torch.from_numpy(masks).to(self.engine.device)
 
 
 def seen_pixels(images: Sequence[bytes], settings: TrainSettings) -> Pixels:

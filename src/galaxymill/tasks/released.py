@@ -48,10 +48,6 @@ class Panel:
     adds_up: bool = True
 
 
-def _no_figures(metrics: Mapping[str, Any]) -> str:
-    return ""
-
-
 @dataclass(frozen=True)
 class ReleaseText:
     """What the README of a release says of a task.
@@ -64,7 +60,7 @@ class ReleaseText:
     summary: str
     model: Mapping[str, str] = field(default_factory=dict)
     limits: tuple[str, ...] = ()
-    figures: Callable[[Mapping[str, Any]], str] = _no_figures
+    figures: Callable[[Mapping[str, Any]], str] = lambda _: ""
 
 
 SAMPLES = ColumnGroup(

@@ -1,6 +1,5 @@
 """Stage ``train``: networks learn from labels."""
 
-import csv
 import logging
 import os
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from galaxymill.images.pixels import ImageSource
 from galaxymill.labels.table import Votes, read_joint_votes
 from galaxymill.models.settings import TrainSettings
 from galaxymill.models.store import MODEL_FILE, WEIGHTS_FILE, ModelCard, read_card
+from galaxymill.reporting.tables import write_csv
 from galaxymill.settings import Settings
 from galaxymill.storage.atomic import atomic_tree, exclusive
 from galaxymill.storage.digest import sha256_file, sha256_json
@@ -270,10 +270,7 @@ def _judge(
 def _write(folder: Path, learned: _Learned, card: ModelCard) -> None:
     from galaxymill.models.store import write_model, write_weights
 
-    with (folder / "history.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(learned.history[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(learned.history)
+    write_csv(folder / "history.csv", learned.history)
     write_model(folder, replace(card, weights_sha256=write_weights(folder, learned.networks)))
 
 
