@@ -33,9 +33,17 @@ logger = logging.getLogger("galaxymill")
 class Chunk:
     """Some galaxies that follow each other in an images product.
 
-    ``flags`` (n,) are those of the images. ``fit`` (m,) are the places of those whose image is fit
-    and could be decoded; ``unreadable`` of those whose image is fit, but could not be. ``pixels``
-    (m, size, size, 3), uint8, are those of ``fit`` as the network is to see them.
+    Attributes
+    ----------
+    object_ids : list of str, length n
+    flags : ndarray of int32, shape (n,)
+        Of the images.
+    fit : ndarray of int, shape (m,)
+        Places of those whose image is fit and could be decoded.
+    unreadable : ndarray of int
+        Places of those whose image is fit, but could not be decoded.
+    pixels : ndarray, shape (m, size, size, 3), uint8
+        Of ``fit``, as the network is to see them.
     """
 
     object_ids: list[str]

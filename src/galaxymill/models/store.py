@@ -27,12 +27,23 @@ _MAX_YAML_BYTES = 5_000_000
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What ``model.yaml`` says; ``counts`` are numbers of galaxies by split.
+    """What ``model.yaml`` says.
 
-    ``encoder_dict`` builds the encoder, see `galaxymill.models.network.EncoderCard`.
-    ``weights_sha256`` is that of the file beside it, which holds every member of the ensemble.
-    ``origin`` is from `galaxymill.storage.origin.Origin.to_dict`; its ``domain`` says which
-    survey's images, by which recipe, the model learned from.
+    Attributes
+    ----------
+    task : Task
+        What the model predicts.
+    settings : TrainSettings
+        Encoder, image size and how it learned.
+    encoder_dict : dict
+        What builds the encoder; see `galaxymill.models.network.EncoderCard`.
+    weights_sha256 : str
+        Of the weights file beside it, which holds every member of the ensemble.
+    origin : dict
+        See `galaxymill.storage.origin.Origin.to_dict`; its ``domain`` says which survey's
+        images, by which recipe, the model learned from.
+    counts : dict
+        Number of galaxies by split.
     """
 
     task: Task

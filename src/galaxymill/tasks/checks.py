@@ -45,9 +45,9 @@ class CheckSettings(Settings):
 
 @dataclass(frozen=True)
 class Dropped:
-    """Votes that were left out; of the whole galaxy when ``question`` is empty.
+    """Votes that were left out; an empty ``question``: the whole galaxy.
 
-    ``parents_votes`` are those on the answers that lead to the question; as many as ``allowed``
+    ``parents_votes`` are those on the answers that lead to the question; up to ``allowed`` votes
     would have been kept.
     """
 
@@ -116,10 +116,23 @@ def write_dropped(path: Path, dropped: Sequence[Dropped]) -> None:
 def check_loss(
     dropped: Sequence[Dropped], kept: float, settings: CheckSettings, place: str, counted: str
 ) -> None:
-    """Refuse labels of which too large a share was left out.
+    """Refuse labels of which too many were left out.
 
-    ``kept`` is how many are left of what ``counted`` says: votes, or galaxies. Raises UserError
-    that names the files, ``place``, with the commonest reason and its way out.
+    Parameters
+    ----------
+    kept : float
+        How many are left of what is counted.
+    settings : CheckSettings
+        Their share ``lost``.
+    place : str
+        The files, to name in errors.
+    counted : str
+        What `dropped` and `kept` count: votes, or galaxies.
+
+    Raises
+    ------
+    UserError
+        With the commonest reason and its way out.
     """
     lost: Counter[str] = Counter()
     for row in dropped:

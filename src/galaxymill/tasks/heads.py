@@ -13,9 +13,17 @@ from torch import Tensor, nn
 class Head(nn.Module, ABC):
     """From features to outputs; what they mean is for the task's own head to say.
 
-    ``scales`` is the length of ``log_scale``, which calibration fits after training (zero before);
-    ``dropout`` the share of features dropped, in training and in Monte-Carlo samples.
-    ``confidence_sign`` is 1 where a larger scale is more confidence, −1 where it is less.
+    Parameters
+    ----------
+    scales : int
+        Length of ``log_scale``, which calibration fits after training (zero before).
+    dropout : float
+        Share of features dropped, in training and in Monte-Carlo samples.
+
+    Attributes
+    ----------
+    confidence_sign : int
+        1 where a larger scale is more confidence, −1 where it is less.
     """
 
     confidence_sign: ClassVar[int] = 1

@@ -7,10 +7,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ColumnGroup:
-    """Columns of one kind; ``friendly`` where the friendly table has them too.
+    """Columns of one kind.
 
-    ``ucd`` says what the values are, in the IVOA's words (UCD1+); ``range`` is the lowest and
-    highest there can be, None for no bound.
+    Attributes
+    ----------
+    ucd : str
+        What the values are, in the IVOA's words (UCD1+).
+    range : tuple of float or None
+        Lowest and highest value there can be; None for no bound.
+    friendly : bool
+        Whether the friendly table has them too.
     """
 
     name: str
@@ -36,10 +42,15 @@ class Answer:
 
 @dataclass(frozen=True)
 class Panel:
-    """Values that are shown together; ``adds_up`` where a galaxy's are shares that add up to 1.
+    """Values that are shown together.
 
-    ``asked`` is the column of the share of volunteers who would be asked; where that is low, the
-    friendly table and the pictures leave the answers out. Empty: everybody is asked.
+    Attributes
+    ----------
+    asked : str
+        Column of the share of volunteers who would be asked; where that is low, the friendly table
+        and the pictures leave the answers out. Empty: everybody is asked.
+    adds_up : bool
+        Whether the answers of a galaxy are shares that add up to 1.
     """
 
     title: str
@@ -52,9 +63,16 @@ class Panel:
 class ReleaseText:
     """What the README of a release says of a task.
 
-    ``summary`` is the end of a sentence on what is predicted; ``model`` are lines of the list that
-    describes the model. ``limits`` are what users must know: Markdown, a paragraph each.
-    ``figures`` gives a paragraph and a table from ``metrics.json``; empty when they hold nothing.
+    Attributes
+    ----------
+    summary : str
+        What is predicted, the end of a sentence.
+    model : mapping of str to str
+        Lines of the list that describes the model.
+    limits : tuple of str
+        What users must know: Markdown, a paragraph each.
+    figures : callable
+        Gives a paragraph and a table from ``metrics.json``; empty when they hold nothing.
     """
 
     summary: str

@@ -25,12 +25,27 @@ Metrics = Mapping[str, Any]
 class EvaluationData:
     """Predictions and labels of the n test galaxies, and what the baselines learn from.
 
-    ``object_ids`` are sorted. ``labels`` (n, n_columns) and ``samples`` (n, n_samples, width) are
-    as `galaxymill.inference.predictor.Predictor.predict` gives them. ``train_labels`` are those of
-    all training galaxies, or of the test galaxies themselves where there are none;
-    ``fitted_labels`` of those that have features. ``features`` are (train, test) by linear
-    baseline; ``covariates`` (n,) numeric columns of the catalogue; ``truth`` is the table of a
-    simulated sky. ``pictures`` reads the image files of a few galaxies.
+    Attributes
+    ----------
+    task : Task
+        What the model predicts.
+    object_ids : list of str, length n
+        Sorted.
+    labels : ndarray, shape (n, n_columns)
+    samples : ndarray, shape (n, n_samples, width)
+        As `galaxymill.inference.predictor.Predictor.predict` gives them.
+    train_labels : ndarray, shape (n_train, n_columns)
+        Of all training galaxies; of the test galaxies themselves where there are none.
+    fitted_labels : ndarray, shape (n_fitted, n_columns)
+        Of those that have features.
+    features : mapping of str to (train, test)
+        By linear baseline.
+    covariates : mapping of str to ndarray, shape (n,)
+        Numeric columns of the catalogue.
+    truth : Path or None
+        Table of a simulated sky.
+    pictures : callable
+        Reads the image files of a few galaxies.
     """
 
     task: Task
@@ -82,13 +97,25 @@ def calibration_parts(
     kind: str = "posterior predictive",
     whole: str = ALL,
 ) -> tuple[str, Table, Plot]:
-    """Compare the coverage of predicted intervals with their nominal probability.
+    """Compare coverage of predicted intervals with their probability: sentence, table and plot.
 
-    ``pooled`` are scores of everything together, from
-    `galaxymill.statistics.calibration.calibration`, with ``n`` and ``coverage_90``; ``parts`` the
-    same by question. ``name`` is that of table and plot, whose ``captions`` they are; ``what`` lies
-    in the intervals, e.g. ``"observed counts"``; ``kind`` is that of the intervals; ``whole`` what
-    the row of ``pooled`` is called. Gives a sentence, a table and a plot.
+    Parameters
+    ----------
+    name : str
+        Of table and plot.
+    pooled : mapping
+        Scores of everything together, from `galaxymill.statistics.calibration.calibration`, with
+        ``n`` and ``coverage_90``.
+    parts : mapping of str to mapping
+        The same by question.
+    what : str
+        What lies in the intervals, e.g. ``"observed counts"``.
+    captions : tuple of str
+        Of the table, and of the plot.
+    kind : str
+        Of the intervals.
+    whole : str
+        What the row of ``pooled`` is called.
     """
     rows = [
         {

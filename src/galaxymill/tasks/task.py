@@ -37,13 +37,23 @@ class HeadSettings(Protocol):
 
 
 class Task(ABC):
-    """One kind of labels and predictions; ``kind`` is its name in ``model.yaml`` and the labels.
+    """One kind of labels and predictions.
 
-    A head of a ``pooled`` task takes the encoder's pooled features (n, f); else their map (n, f, h,
-    w), of one view of each image. The labels of a galaxy in several files add up, or must agree, as
-    ``adds_up`` says. ``sample_column`` holds every sample of the posterior; ``sample_group`` is
-    what a release says of it, ``groups`` of the summary columns, by what follows their last
-    underscore.
+    Attributes
+    ----------
+    kind : str
+        Its name in ``model.yaml`` and in the labels product.
+    pooled : bool
+        Whether its head takes the encoder's pooled features (n, f); else their map (n, f, h, w),
+        of one view of each image.
+    adds_up : bool
+        Whether the labels of a galaxy in several files add up; else they must agree.
+    sample_column : str
+        Column that holds every sample of the posterior.
+    sample_group : ColumnGroup
+        What a release says of that column.
+    groups : mapping of str to ColumnGroup
+        What a release says of the summary columns, by what follows their last underscore.
     """
 
     kind: ClassVar[str]

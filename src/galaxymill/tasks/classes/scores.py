@@ -101,8 +101,7 @@ def _auc(scores: Values, positive: Any) -> float | None:
 def calibration_error(probabilities: Values, truth: Indices, bins: int = 10) -> float | None:
     """Mean gap between confidence and accuracy (Guo+17, eq. 3); None without galaxies.
 
-    Bins are of equal width in the probability of the most likely class, of ``probabilities`` (n,
-    k).
+    Bins are of equal width in the probability of the most likely of k classes, given as (n, k).
     """
     if not len(truth):
         return None

@@ -188,8 +188,7 @@ def _likelihood(
 
 
 def classifications(comparison: Comparison, question: Question) -> dict[str, Any]:
-    """Score the most likely answer to a question by
-    `galaxymill.statistics.classification.classify`.
+    """Score the most likely answer, see `galaxymill.statistics.classification.classify`.
 
     ``asked``: galaxies of which more than half the volunteers came to the question. ``confident``:
     those with at least ``CONFIDENT_VOTES`` votes of which more than ``CONFIDENT_FRACTION`` agree.
