@@ -29,15 +29,9 @@ logger = logging.getLogger("galaxymill")
 class Engine:
     """Where and how encoders compute; `features` is all that is asked of it.
 
-    Parameters
-    ----------
-    device : torch.device
-    precision : torch.dtype
-        Of the encoder: float32, or what autocast takes; see `check_precision`.
-    batch_size : int
-        Images a step; halved for good when the device has no memory for it.
-    compiled : bool
-        Whether to compile encoders.
+    ``precision`` is that of the encoder: float32, or what autocast takes; see `check_precision`.
+    ``batch_size``, images a step, is halved for good when the device has no memory for it.
+    ``compiled`` says whether to compile encoders.
     """
 
     def __init__(
@@ -54,14 +48,7 @@ class Engine:
 
     @classmethod
     def choose(cls, settings: PredictSettings, images: int) -> "Engine":
-        """Choose as the settings say.
-
-        Parameters
-        ----------
-        settings : PredictSettings
-        images : int
-            That are to be seen by the network, all views counted.
-        """
+        """Choose as the settings say, for so many images, all views counted."""
         device = choose_device(settings.device)
         precision = choose_precision(settings.precision, device)
         compiled = {"on": True, "off": False}.get(settings.compile, images >= REPAID_FROM)
@@ -74,35 +61,17 @@ class Engine:
         return f"{self.device} in {kind}, {self.batch_size} images a step{more}"
 
     def prepare(self, network: Network, size: int) -> nn.Module:
-        """Make the encoder of a network fast; the network itself stays as it is.
+        """Make the encoder of a network in evaluation mode fast; the network stays as it is.
 
-        Parameters
-        ----------
-        network : Network
-            In evaluation mode.
-        size : int
-            Width and height of images.
-
-        Returns
-        -------
-        nn.Module
-            From normalised images (n, 3, size, size) to features (n, f).
+        Gives a module from normalised images (n, 3, size, size) to features (n, f).
         """
         encoder = folded(network.encoder, size).to(self.device)
         return encoder.to(memory_format=torch.channels_last)
 
     def check_precision(self, network: Network, encoder: nn.Module, task: Task, size: int) -> None:
-        """Compute more precisely, for good, where rounding would change predictions.
+        """Compute more precisely, for good, where rounding would change predictions of the task.
 
-        Parameters
-        ----------
-        network : Network
-        encoder : nn.Module
-            Its own, from `prepare`.
-        task : Task
-            What the network predicts.
-        size : int
-            Width and height of images.
+        ``encoder`` is the network's own, from `prepare`.
         """
         if self.precision == torch.float32:
             return
@@ -114,8 +83,8 @@ class Engine:
                 off = shift(network.head, task, plain, self.features(network, encoder, images))
             if off <= TOLERANCE:
                 return
-            told = f"{self.precision} would shift this model's predictions by {off:.1g}"
-            logger.info("predict: %s: not used", told.removeprefix("torch."))
+            message = f"{self.precision} would shift this model's predictions by {off:.1g}"
+            logger.info("predict: %s: not used", message.removeprefix("torch."))
             finer = self.device.type == "cuda" and self.precision == torch.bfloat16
             self._compute_in(torch.float16 if finer else torch.float32)
 
@@ -127,9 +96,8 @@ class Engine:
 
     def compile(self, encoder: nn.Module, size: int) -> nn.Module:
         """Compile a prepared encoder, if that is chosen and can be done."""
-        return self._compile(encoder, size) if self.compiled else encoder
-
-    def _compile(self, encoder: nn.Module, size: int) -> nn.Module:
+        if not self.compiled:
+            return encoder
         if self.device.type == "cpu":
             import torch._inductor.config as inductor
 

@@ -19,7 +19,7 @@ from galaxymill.images.pixels import unfit_rows
 from galaxymill.images.recipes import WAYS_OUT, differences
 from galaxymill.inference.rows import Rows
 from galaxymill.inference.settings import PredictSettings
-from galaxymill.inference.stream import Chunk, ChunkStream
+from galaxymill.inference.stream import chunk_stream
 from galaxymill.models.store import ModelCard, read_card, read_features
 from galaxymill.progress import progress
 from galaxymill.reasons import Reasons
@@ -77,7 +77,6 @@ def predict(
         is unfit or cannot be decoded.
     embeddings : Path or None
         The embeddings, likewise; None to write none.
-    settings : PredictSettings
     threads : int
         Of the CPU; 0: as many as this process may use.
 
@@ -106,9 +105,9 @@ def _check_domain(
     ours = record.origin["domain"]
     if ours in card.domains:
         return False
-    told = differences(card.domains[0], ours, "{}: model {!r}, images {!r}")
+    message = differences(card.domains[0], ours, "{}: model {!r}, images {!r}")
     if not settings.allow_domain_shift:
-        raise UserError(f"{model} was trained on other images than {images}: {told}. {WAYS_OUT}")
+        raise UserError(f"{model} was trained on other images than {images}: {message}. {WAYS_OUT}")
     return True
 
 
@@ -174,20 +173,26 @@ def _tables(request: _Request, rows: Rows, done: int) -> Iterator[pa.Table]:
     seen = request.card.settings
     # The first images are decoded while torch is imported, which takes seconds.
     with (
-        ChunkStream(request.images, seen, unfit, rows.at_once, done, request.threads) as stream,
+        chunk_stream(request.images, seen, unfit, rows.at_once, done, request.threads) as stream,
         ThreadPoolExecutor(1, "tables") as pool,
     ):
         predictor = _load(request, request.record.rows - done)
-        timed = _Timed(iter(stream))
         waiting: deque[Future[pa.Table]] = deque()
-        for chunk in timed:
+        waited, start = 0.0, time.monotonic()
+        while True:
+            begin = time.monotonic()
+            chunk = next(stream, None)
+            waited += time.monotonic() - begin
+            if chunk is None:
+                break
             outputs = predictor.predict_pixels(chunk.fit_ids, chunk.pixels)
             waiting.append(pool.submit(rows.table, chunk, *outputs))
             while len(waiting) > UNDER_WAY:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-        logger.info("predict: the network waited %.1f %% of its time for images", timed.share)
+        share = 100 * waited / max(time.monotonic() - start, 1e-9)
+        logger.info("predict: the network waited %.1f %% of its time for images", share)
 
 
 def _load(request: _Request, images: int) -> "Predictor":
@@ -202,26 +207,3 @@ def _load(request: _Request, images: int) -> "Predictor":
     predictor = Predictor.load(request.model, request.settings, engine)
     logger.info("predict: on %s", engine)
     return predictor
-
-
-class _Timed:
-    """Iterates, and notes which share of the time that took."""
-
-    def __init__(self, chunks: Iterator[Chunk]) -> None:
-        self._chunks = chunks
-        self._waited = 0.0
-        self._start = time.monotonic()
-
-    def __iter__(self) -> Iterator[Chunk]:
-        while True:
-            begin = time.monotonic()
-            chunk = next(self._chunks, None)
-            self._waited += time.monotonic() - begin
-            if chunk is None:
-                return
-            yield chunk
-
-    @property
-    def share(self) -> float:
-        """Percent."""
-        return 100 * self._waited / max(time.monotonic() - self._start, 1e-9)

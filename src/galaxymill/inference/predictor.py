@@ -28,14 +28,7 @@ _STEPS = 1 << 16
 class Predictor:
     """A model ready for use: one network, or several that are asked alike; see `load`.
 
-    Parameters
-    ----------
-    networks : sequence of Network
-        Members of the ensemble, in evaluation mode and on the engine's device.
-    card : ModelCard
-    settings : PredictSettings
-        How many samples, and which views.
-    engine : Engine
+    ``networks`` are the members of the ensemble, in evaluation mode and on the engine's device.
     """
 
     def __init__(
@@ -64,15 +57,9 @@ class Predictor:
     def load(
         cls, model: Path, settings: PredictSettings, engine: Engine | None = None
     ) -> "Predictor":
-        """Load a model.
+        """Load a model from ``model.yaml``, or the folder that holds it.
 
-        Parameters
-        ----------
-        model : Path
-            ``model.yaml``, or the folder that holds it.
-        settings : PredictSettings
-        engine : Engine, optional
-            Default: float32 on the device of the settings.
+        Without an engine it computes in float32, on the device of the settings.
         """
         path = model / "model.yaml" if model.is_dir() else model
         networks, card = load_networks(path)
@@ -124,7 +111,8 @@ class Predictor:
             Pooled features of the encoder, before dropout; the mean over views and members.
         """
         seen = self._to_device(pixels)
-        masks = self._masks(object_ids)
+        kept = dropout_masks(object_ids, self.draws, self.features, self.card.settings.dropout)
+        masks = torch.from_numpy(kept).to(self.engine.device)
         outputs, embeddings = [], []
         for member, (network, encoder) in enumerate(
             zip(self.networks, self._encoders, strict=True)
@@ -146,10 +134,6 @@ class Predictor:
         if self.engine.device.type == "cuda":
             tensor = tensor.pin_memory().to(self.engine.device, non_blocking=True)
         return tensor.permute(0, 3, 1, 2)
-
-    def _masks(self, object_ids: Sequence[str]) -> Tensor:
-        masks = dropout_masks(object_ids, self.draws, self.features, self.card.settings.dropout)
-        return torch.from_numpy(masks).to(self.engine.device)
 
 
 def seen_pixels(images: Sequence[bytes], settings: TrainSettings) -> Pixels:
@@ -173,7 +157,6 @@ def dropout_masks(
     Parameters
     ----------
     object_ids : sequence of str, length n
-    samples, features : int
     dropout : float
         Probability that a feature is dropped, met to 1 in 65,536.
 

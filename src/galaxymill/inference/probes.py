@@ -49,7 +49,6 @@ def shift(head: Head, task: Task, plain: Tensor, fast: Tensor) -> float:
 
     Parameters
     ----------
-    head : Head
     task : Task
         What it predicts.
     plain, fast : Tensor, shape (n, f)

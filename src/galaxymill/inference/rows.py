@@ -18,14 +18,8 @@ from galaxymill.tasks.task import Task
 class Rows:
     """Makes the rows of predictions and embeddings together.
 
-    Parameters
-    ----------
-    card : ModelCard
-    settings : PredictSettings
-    shifted : bool
-        Whether the model learned from other images: every row is flagged.
-    features : int
-        Length of the embeddings; 0 when there is no product of them.
+    With ``shifted`` the model learned from other images: every row is flagged. ``features`` is the
+    length of the embeddings; 0 when there is no product of them.
     """
 
     def __init__(
@@ -43,12 +37,8 @@ class Rows:
     def table(self, chunk: Chunk, outputs: Any, embedded: Any) -> pa.Table:
         """Give a chunk's rows of all products; nulls where nothing was predicted.
 
-        Parameters
-        ----------
-        chunk : Chunk
-        outputs : Tensor, shape (m, draws, width)
-            For the fit galaxies; the network may still be at it.
-        embedded : Tensor, shape (m, features)
+        ``outputs`` (m, draws, width) and ``embedded`` (m, features) are tensors of the fit
+        galaxies, which the network may still be at.
         """
         count = len(chunk.object_ids)
         absent = np.ones(count, bool)
@@ -107,7 +97,6 @@ def summarise(samples: npt.NDArray[np.floating], task: Task) -> dict[str, pa.Arr
     ----------
     samples : ndarray, shape (n, S, …)
         What the head gave; NaN in every place of a galaxy that was not predicted.
-    task : Task
 
     Returns
     -------
@@ -128,6 +117,5 @@ def summarise(samples: npt.NDArray[np.floating], task: Task) -> dict[str, pa.Arr
 def _vectors(
     values: npt.NDArray[Any], absent: npt.NDArray[np.bool_], kind: pa.DataType
 ) -> pa.FixedSizeListArray:
-    """Rows of a matrix as a fixed-size list column, null where ``absent``."""
     flat = pa.array(np.where(absent[:, None], 0, values).ravel(), kind)
     return pa.FixedSizeListArray.from_arrays(flat, values.shape[1], mask=pa.array(absent))

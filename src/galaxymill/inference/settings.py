@@ -22,10 +22,7 @@ def _known(given: tuple[str, ...]) -> tuple[str, ...]:
 class PredictSettings(Settings):
     """What a prediction holds; where and how fast it is made changes nothing of it.
 
-    Attributes
-    ----------
-    operational : frozenset of str
-        Where and how it is computed: all ways agree but for rounding.
+    Where and how it is computed is ``operational``: all ways agree but for rounding.
     """
 
     operational: ClassVar[frozenset[str]] = frozenset(

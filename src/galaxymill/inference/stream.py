@@ -2,9 +2,11 @@
 
 import logging
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +58,14 @@ class Chunk:
         return [self.object_ids[place] for place in self.fit]
 
 
-class ChunkStream:
-    """The chunks of an images product, in its order; decoding starts at once.
+@contextmanager
+def chunk_stream(
+    images: Path, settings: TrainSettings, unfit: int, rows: int, skip: int, threads: int
+) -> Iterator[Iterator[Chunk]]:
+    """Give the chunks of an images product, in its order; decoding starts at once.
 
     Parameters
     ----------
-    images : Path
     settings : TrainSettings
         Of the model: what it is to see.
     unfit : int
@@ -73,66 +77,43 @@ class ChunkStream:
     threads : int
         Images that are decoded at a time.
     """
+    pool = ThreadPoolExecutor(threads, "decode")
+    batches = _skipped(read_batches(images, _COLUMNS, rows), skip)
+    begun = (_begin(batch, settings, unfit, pool) for batch in batches)
 
-    def __init__(
-        self,
-        images: Path,
-        settings: TrainSettings,
-        unfit: int,
-        rows: int,
-        skip: int,
-        threads: int,
-    ) -> None:
-        self._settings, self._unfit = settings, unfit
-        self._pool = ThreadPoolExecutor(threads, "decode")
-        self._batches = _skipped(read_batches(images, _COLUMNS, rows), skip)
-        self._waiting: deque[_Decoding] = deque()
-        self._fill()
-
-    def __enter__(self) -> "ChunkStream":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def __iter__(self) -> Iterator[Chunk]:
-        while self._waiting:
-            chunk = self._waiting.popleft().result()
-            self._fill()
+    def chunks() -> Iterator[Chunk]:
+        while ahead:
+            chunk = ahead.popleft()()
+            ahead.extend(islice(begun, 1))
             yield chunk
 
-    def _fill(self) -> None:
-        while len(self._waiting) < AHEAD:
-            batch = next(self._batches, None)
-            if batch is None:
-                return
-            self._waiting.append(_Decoding(batch, self._settings, self._unfit, self._pool))
+    try:
+        ahead = deque(islice(begun, AHEAD))
+        yield chunks()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
-class _Decoding:
-    """A chunk whose images are being decoded."""
+def _begin(
+    batch: pa.Table, settings: TrainSettings, unfit: int, pool: ThreadPoolExecutor
+) -> Callable[[], Chunk]:
+    """Begin to decode a chunk; what this gives waits until that is done."""
+    ids: list[str] = batch["object_id"].to_pylist()
+    bits = batch["flags"].to_numpy().astype(np.int32)
+    images: list[dict[str, Any] | None] = batch["image"].to_pylist()
+    fit = np.array([n for n, image in enumerate(images) if image and not bits[n] & unfit], np.intp)
+    size = settings.image_size
+    pixels = np.empty((len(fit), size, size, 3), np.uint8)
+    decoded = [
+        pool.submit(_decode, ids[n], images[n], settings, pixels[place])
+        for place, n in enumerate(fit)
+    ]
 
-    def __init__(
-        self, batch: pa.Table, settings: TrainSettings, unfit: int, pool: ThreadPoolExecutor
-    ) -> None:
-        self._ids: list[str] = batch["object_id"].to_pylist()
-        self._flags = batch["flags"].to_numpy().astype(np.int32)
-        images: list[dict[str, Any] | None] = batch["image"].to_pylist()
-        self._fit = np.array(
-            [n for n, image in enumerate(images) if image and not self._flags[n] & unfit], np.intp
-        )
-        size = settings.image_size
-        self._pixels = np.empty((len(self._fit), size, size, 3), np.uint8)
-        self._done: list[Future[bool]] = [
-            pool.submit(_decode, self._ids[n], images[n], settings, self._pixels[place])
-            for place, n in enumerate(self._fit)
-        ]
+    def finish() -> Chunk:
+        good = np.array([future.result() for future in decoded], bool)
+        return Chunk(ids, bits, fit[good], fit[~good], pixels if good.all() else pixels[good])
 
-    def result(self) -> Chunk:
-        """Wait for all of them."""
-        good = np.array([future.result() for future in self._done], bool)
-        pixels = self._pixels if good.all() else self._pixels[good]
-        return Chunk(self._ids, self._flags, self._fit[good], self._fit[~good], pixels)
+    return finish
 
 
 def _decode(object_id: str, image: Any, settings: TrainSettings, out: Pixels) -> bool:
@@ -147,15 +128,7 @@ def _decode(object_id: str, image: Any, settings: TrainSettings, out: Pixels) ->
 
 
 def chunk_rows(size: int, result_bytes: int) -> int:
-    """Choose the rows of a chunk: fewer when images, or what is kept of each, are large.
-
-    Parameters
-    ----------
-    size : int
-        Width and height of images.
-    result_bytes : int
-        What is kept of a galaxy.
-    """
+    """Choose the rows of a chunk: fewer when images, or what is kept of each galaxy, are large."""
     return max(16, min(ROWS_PER_GROUP, _CHUNK_BYTES // (3 * size * size + result_bytes)))
 
 

@@ -18,12 +18,8 @@ logger = logging.getLogger("galaxymill")
 def choose_device(name: str) -> torch.device:
     """Resolve ``auto`` to cuda where there is one, else cpu with a warning that says why.
 
-    A process that is to compute on the CPU keeps the memory that it frees, from then on.
-
-    Raises
-    ------
-    UserError
-        When the device is unknown, or there is no CUDA device.
+    A process that is to compute on the CPU keeps the memory that it frees, from then on. Raises
+    UserError when the device is unknown, or there is no CUDA device.
     """
     if name not in DEVICES:
         raise UserError(f"device {name!r}: allowed: {', '.join(DEVICES)}")
@@ -61,13 +57,7 @@ def why_no_cuda() -> str:
 
 
 def check_count(device: torch.device, devices: int) -> None:
-    """Make sure that each of several processes of a node sees its own GPU.
-
-    Raises
-    ------
-    UserError
-        When there are fewer.
-    """
+    """Make sure that each of several processes of a node sees its own GPU; else raise UserError."""
     if device.type != "cuda" or torch.cuda.device_count() >= devices:
         return
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "all")
@@ -94,16 +84,8 @@ def _keep_freed_memory() -> None:
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """Resolve ``auto``: bfloat16 where the processor computes in it, else float32.
 
-    Parameters
-    ----------
-    name : str
-        ``auto``, ``fp32``, ``bf16`` or ``fp16``.
-    device : torch.device
-
-    Raises
-    ------
-    UserError
-        When the precision is unknown; for fp16 on a CPU, whose range training would leave.
+    Raises UserError when the precision is unknown; for fp16 on a CPU, whose range training would
+    leave.
     """
     if name not in PRECISIONS:
         raise UserError(f"precision {name!r}: allowed: {', '.join(PRECISIONS)}")

@@ -24,14 +24,8 @@ def initial_network(settings: TrainSettings, task: Task, member: int = 0) -> Net
 
     Parameters
     ----------
-    settings : TrainSettings
-    task : Task
     member : int
         Which member of an ensemble to start from, when the weights are another model's.
-
-    Returns
-    -------
-    Network
 
     Raises
     ------
@@ -101,10 +95,7 @@ def _shaped(numbers: Tensor, shape: torch.Size) -> Tensor:
 def published_file(encoder: str) -> Path:
     """Find an encoder's published weights as safetensors: in a folder, or on the hub.
 
-    Raises
-    ------
-    UserError
-        When there are none, or there is no network to get them by.
+    Raises UserError when there are none, or there is no network to get them by.
     """
     if encoder.startswith("local-dir:"):
         file = Path(encoder.removeprefix("local-dir:"), _SAFETENSORS)

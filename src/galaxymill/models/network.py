@@ -16,18 +16,10 @@ _OURS = ("num_classes", "in_chans", "drop_path_rate")
 
 @dataclass(frozen=True)
 class EncoderCard:
-    """What builds an encoder again without a hub.
+    """What builds an encoder again without a hub: a timm architecture, its constructor's arguments.
 
-    Attributes
-    ----------
-    architecture : str
-        A timm architecture.
-    arguments : dict
-        Further arguments of its constructor, as a hub's config gives them.
-    mean, std : tuple of float
-        Per colour, of pixels in 0–1: what its inputs are normalised by.
-    only_size : int
-        The one image size that it takes, in pixels; 0: any.
+    ``mean`` and ``std`` are per colour, of pixels in 0–1: what inputs are normalised by.
+    ``only_size`` is the one image size that it takes, in pixels; 0: any.
     """
 
     architecture: str
@@ -45,10 +37,7 @@ class EncoderCard:
 def describe_encoder(name: str) -> EncoderCard:
     """Resolve an encoder's name: a timm architecture, with or without a tag, or a place.
 
-    Raises
-    ------
-    UserError
-        When a hub cannot be asked, or a folder holds no config of timm's.
+    Raises UserError when a hub cannot be asked, or a folder holds no config of timm's.
     """
     arguments: dict[str, Any] = {}
     if ":" in name:

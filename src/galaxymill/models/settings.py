@@ -18,11 +18,9 @@ PACKAGE_ENCODER = "tf_efficientnet_lite0"
 class TrainSettings(Settings):
     """What a model is made of and how it learns.
 
-    Attributes
-    ----------
-    operational : frozenset of str
-        On what it learns. However many processes share a step, it sees the same galaxies, the same
-        views of them and the same dropout, so that what is learned differs by rounding.
+    On what it learns is ``operational``: however many processes share a step, it sees the same
+    galaxies, the same views of them and the same dropout, so that what is learned differs by
+    rounding.
     """
 
     operational: ClassVar[frozenset[str]] = frozenset({"device", "devices", "nodes"})
@@ -122,18 +120,10 @@ class TrainSettings(Settings):
         return self.nodes if self.nodes > 1 and self.devices == 1 else None
 
     def launcher(self, threads: int) -> str:
-        """Spell what starts the processes of several nodes; one node starts its own.
+        """Spell what starts the processes of several nodes, with so many CPU threads each.
 
-        Parameters
-        ----------
-        threads : int
-            CPU threads of each process.
-
-        Returns
-        -------
-        str
-            To stand before the command; empty for one node. A process that fails ends the others,
-            and those that are done first wait for the one that writes.
+        To stand before the command; empty for one node, which starts its own. A process that fails
+        ends the others, and those that are done first wait for the one that writes.
         """
         if self.nodes == 1:
             return ""

@@ -114,13 +114,7 @@ def write_weights(folder: Path, networks: "list[Network]") -> str:
 
 
 def read_card(path: Path) -> ModelCard:
-    """Read ``model.yaml``.
-
-    Raises
-    ------
-    UserError
-        When it is absent, or not what this version writes.
-    """
+    """Read ``model.yaml``; raises UserError when it is absent, or not what this version writes."""
     if not path.is_file():
         raise UserError(f"{path}: no such model; train it first")
     if path.stat().st_size > _MAX_YAML_BYTES:
@@ -145,19 +139,16 @@ def read_card(path: Path) -> ModelCard:
 def read_features(path: Path) -> int:
     """Read the length of a model's embeddings from the weights beside ``model.yaml``.
 
-    Raises
-    ------
-    UserError
-        When the weights are absent or are not a model's.
+    Raises UserError when the weights are absent or are not a model's.
     """
     from safetensors import SafetensorError, safe_open
 
     weights = path.parent / WEIGHTS_FILE
     try:
         with safe_open(weights, framework="numpy") as file:
-            told = (file.metadata() or {}).get(_FEATURES)
+            known = (file.metadata() or {}).get(_FEATURES)
             # Models of before 2026-12 do not say it.
-            return int(told or file.get_slice("0.head.linear.weight").get_shape()[1])
+            return int(known or file.get_slice("0.head.linear.weight").get_shape()[1])
     except (OSError, ValueError, SafetensorError) as error:
         raise UserError(f"{weights}: not the weights of {path} ({error})") from error
 
@@ -165,10 +156,7 @@ def read_features(path: Path) -> int:
 def read_weights(file: Path) -> "dict[str, Tensor]":
     """Read the tensors of a safetensors file.
 
-    Raises
-    ------
-    UserError
-        When it is none, or a number in it is not finite.
+    Raises UserError when it is none, or a number in it is not finite.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -199,11 +187,8 @@ def not_finite(tensors: "Mapping[str, Tensor]") -> str:
 def load_networks(path: Path) -> tuple["list[Network]", ModelCard]:
     """Rebuild the members of a model from ``model.yaml`` and the weights beside it.
 
-    Raises
-    ------
-    UserError
-        When the weights are absent, are not those of the card, are not finite, or do not fit the
-        network.
+    Raises UserError when the weights are absent, are not those of the card, are not finite, or do
+    not fit the network.
     """
     from galaxymill.models.network import Network
 

@@ -15,17 +15,9 @@ def central_view(pixels: Tensor, size: int) -> Tensor:
 
 
 def dihedral_views(pixels: Tensor, count: int) -> Iterator[Tensor]:
-    """Turn and reflect square images: the first ``count`` of the 8 ways that need no resampling.
+    """Turn and reflect square images (n, 3, s, s): ``count`` of the 8 ways that need no resampling.
 
-    Parameters
-    ----------
-    pixels : Tensor, shape (n, 3, s, s)
-    count : int
-        1 (as they are) to 8.
-
-    Yields
-    ------
-    Tensor, shape (n, 3, s, s)
+    The first is as they are.
     """
     for way in range(count):
         reflected = pixels.flip(-1) if way >= 4 else pixels

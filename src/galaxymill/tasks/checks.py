@@ -45,20 +45,10 @@ class CheckSettings(Settings):
 
 @dataclass(frozen=True)
 class Dropped:
-    """Votes that were left out.
+    """Votes that were left out; an empty ``question``: the whole galaxy.
 
-    Attributes
-    ----------
-    object_id : str
-    question : str
-        Empty when the whole galaxy is left out.
-    votes : float
-        How many votes were left out.
-    parents_votes : float or None
-        Votes on the answers that lead to the question.
-    allowed : float or None
-        As many votes would have been kept.
-    reason : str
+    ``parents_votes`` are those on the answers that lead to the question; up to ``allowed`` votes
+    would have been kept.
     """
 
     object_id: str
@@ -108,8 +98,8 @@ def void_excess(
         allowed = parents + np.maximum(settings.absolute, settings.relative * parents)
         for row in np.flatnonzero(votes > allowed).tolist():
             kept[row, question.slice] = 0
-            told = (float(votes[row]), float(parents[row]), float(allowed[row]))
-            dropped.append(Dropped(object_ids[row], question.name, *told, TOO_MANY))
+            given = (float(votes[row]), float(parents[row]), float(allowed[row]))
+            dropped.append(Dropped(object_ids[row], question.name, *given, TOO_MANY))
     return kept, dropped
 
 
@@ -130,7 +120,6 @@ def check_loss(
 
     Parameters
     ----------
-    dropped : sequence of Dropped
     kept : float
         How many are left of what is counted.
     settings : CheckSettings

@@ -59,17 +59,7 @@ class Head(nn.Module, ABC):
 
 
 class LinearHead(Head):
-    """Dropout and a linear map of pooled features.
-
-    Parameters
-    ----------
-    features : int
-        Length of the encoder's pooled features.
-    outputs : int
-        Number of outputs.
-    scales, dropout
-        See `Head`.
-    """
+    """Dropout and a linear map of pooled features; see `Head`."""
 
     def __init__(self, features: int, outputs: int, scales: int, dropout: float) -> None:
         super().__init__(scales, dropout)

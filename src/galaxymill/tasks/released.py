@@ -11,7 +11,6 @@ class ColumnGroup:
 
     Attributes
     ----------
-    name, meaning : str
     ucd : str
         What the values are, in the IVOA's words (UCD1+).
     range : tuple of float or None
@@ -31,13 +30,8 @@ class ColumnGroup:
 class Answer:
     """A column of values, and the galaxies that are the surest examples of it.
 
-    Attributes
-    ----------
-    column, name : str
-    certainty : str
-        Column by whose values the surest examples are chosen, the highest first.
-    lowest : bool
-        Whether the lowest come first.
+    The surest are chosen by the values of the column ``certainty``, the highest first unless
+    ``lowest``.
     """
 
     column: str
@@ -52,8 +46,6 @@ class Panel:
 
     Attributes
     ----------
-    title : str
-    answers : tuple of Answer
     asked : str
         Column of the share of volunteers who would be asked; where that is low, the friendly table
         and the pictures leave the answers out. Empty: everybody is asked.
@@ -65,10 +57,6 @@ class Panel:
     answers: tuple[Answer, ...]
     asked: str = ""
     adds_up: bool = True
-
-
-def _no_figures(metrics: Mapping[str, Any]) -> str:
-    return ""
 
 
 @dataclass(frozen=True)
@@ -90,7 +78,7 @@ class ReleaseText:
     summary: str
     model: Mapping[str, str] = field(default_factory=dict)
     limits: tuple[str, ...] = ()
-    figures: Callable[[Mapping[str, Any]], str] = _no_figures
+    figures: Callable[[Mapping[str, Any]], str] = lambda _: ""
 
 
 SAMPLES = ColumnGroup(

@@ -97,7 +97,7 @@ def calibration_parts(
     kind: str = "posterior predictive",
     whole: str = ALL,
 ) -> tuple[str, Table, Plot]:
-    """Compare the coverage of predicted intervals with their nominal probability.
+    """Compare coverage of predicted intervals with their probability: sentence, table and plot.
 
     Parameters
     ----------
@@ -116,12 +116,6 @@ def calibration_parts(
         Of the intervals.
     whole : str
         What the row of ``pooled`` is called.
-
-    Returns
-    -------
-    sentence : str
-    table : Table
-    plot : Plot
     """
     rows = [
         {
@@ -153,7 +147,6 @@ def _calibration_sentence(
     what: str,
     kind: str,
 ) -> str:
-    """Summarise the coverage in words; plain text."""
     if pooled["coverage_90"] is None:
         return f"The {kind} intervals could not be tested."
     low, high = (100 * bound for bound in pooled["coverage"]["90"]["interval"])

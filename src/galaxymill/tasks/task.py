@@ -132,29 +132,13 @@ class Task(ABC):
         """Build a task from its plain form; ``place`` names it in errors."""
 
     def has_label(self, labels: Floats) -> npt.NDArray[np.bool_]:
-        """Tell which galaxies have a label that can be learned from or compared with.
-
-        Parameters
-        ----------
-        labels : ndarray, shape (n, …)
-
-        Returns
-        -------
-        ndarray of bool, shape (n,)
-        """
+        """Tell which galaxies have a label (n, …) to learn from or compare with; shape (n,)."""
         return np.asarray(np.isfinite(labels).all(axis=tuple(range(1, labels.ndim))))
 
     def check(
         self, object_ids: Sequence[str], labels: Floats, settings: "CheckSettings"
     ) -> "tuple[Floats, list[Dropped]]":
-        """Leave out labels that cannot be, and say which; by default all can.
-
-        Parameters
-        ----------
-        object_ids : sequence of str, length n
-        labels : ndarray, shape (n, …)
-        settings : CheckSettings
-        """
+        """Leave out labels (n, …) that cannot be, and say which; by default all can."""
         return labels, []
 
     def tell(self, labels: pa.Table) -> None:  # noqa: B027 - most have nothing to tell
@@ -163,10 +147,7 @@ class Task(ABC):
     def joined(self, others: Sequence["Task"], place: str) -> "Task":
         """Give the task of a model that learns this and others together.
 
-        Raises
-        ------
-        UserError
-            When they cannot be learned jointly.
+        Raises UserError when they cannot be learned jointly.
         """
         raise UserError(f"{place}: only votes can be learned jointly, not labels of {self.kind}")
 
@@ -180,10 +161,7 @@ class Task(ABC):
 def parse_task(plain: Any, place: str) -> Task:
     """Build a task from its plain form; ``place`` names it in errors.
 
-    Raises
-    ------
-    UserError
-        When it is of no known kind, or lacks what its kind needs.
+    Raises UserError when it is of no known kind, or lacks what its kind needs.
     """
     import galaxymill.tasks  # noqa: F401 - makes the kinds known
 
@@ -196,10 +174,7 @@ def parse_task(plain: Any, place: str) -> Task:
 def join_tasks(tasks: Sequence[Task], place: str) -> Task:
     """Give the one task of several labelled sets.
 
-    Raises
-    ------
-    UserError
-        When they cannot be learned jointly.
+    Raises UserError when they cannot be learned jointly.
     """
     first, *others = tasks
     return first if all(task == first for task in others) else first.joined(others, place)

@@ -60,7 +60,6 @@ def mixture_nll(head: Head, samples: Tensor, labels: Tensor) -> Tensor:
 
     Parameters
     ----------
-    head : Head
     samples : Tensor, shape (n, s, width)
     labels : Tensor, shape (n, n_columns)
 

@@ -27,12 +27,10 @@ def save_checkpoint(
 
     Parameters
     ----------
-    path : Path
     request : str
         Digest of what is being trained; a checkpoint of another request is not used.
     parts : dict of str to dict of str to Tensor
         State dicts by name.
-    optimiser : torch.optim.Optimizer
     facts : dict
         Plain JSON values, such as the number of epochs done.
     """
@@ -53,14 +51,10 @@ def save_checkpoint(
 def load_checkpoint(
     path: Path, request: str, optimiser: torch.optim.Optimizer
 ) -> tuple[dict[str, Tensors], dict[str, Any]] | None:
-    """Read a checkpoint and put the optimiser in its state.
+    """Read a checkpoint's parts and facts, and put the optimiser in its state.
 
-    Returns
-    -------
-    parts : dict of str to dict of str to Tensor
-    facts : dict
-        None instead of both when there is no checkpoint of this request, or a broken one, or one
-        of a training that has diverged.
+    None when there is no checkpoint of this request, or a broken one, or one of a training that has
+    diverged.
     """
     try:
         with safe_open(path, framework="pt") as file:

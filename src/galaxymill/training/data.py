@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,14 +23,9 @@ logger = logging.getLogger("galaxymill")
 
 
 class Batch(NamedTuple):
-    """What one process sees of one step.
+    """What one process sees of one step, and how many galaxies all processes see of it.
 
-    Attributes
-    ----------
-    pixels : Tensor, shape (n, 3, side, side), uint8
-    labels : Tensor, shape (n, …), float32
-    whole : int
-        Galaxies of the step, over all processes.
+    ``pixels`` have the shape (n, 3, side, side), uint8; ``labels`` (n, …), float32.
     """
 
     pixels: Tensor
@@ -38,28 +33,25 @@ class Batch(NamedTuple):
     whole: int
 
 
-class Batches(Protocol):
-    """One epoch's batches of one process."""
+@dataclass(frozen=True)
+class Batches:
+    """One epoch's batches of one process, each time in the same order."""
+
+    cuts: Sequence[tuple[int, int]]
+    read: Callable[[], Iterator[Batch]]
 
     def __len__(self) -> int:
         """Number of batches."""
+        return len(self.cuts)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Give them; each time in the same order."""
+        """Give them."""
+        return self.read()
 
 
 @dataclass(frozen=True)
 class Split:
-    """The galaxies of one split that have a fit image.
-
-    Attributes
-    ----------
-    groups : list of RowGroup
-        Where their images are.
-    labels : dict of str to Tensor
-    side : int
-        Width of the decoded images.
-    """
+    """The galaxies of one split with a fit image; ``side`` is the width of the decoded images."""
 
     groups: list[RowGroup]
     labels: dict[str, Tensor]
@@ -98,7 +90,6 @@ def load_splits(votes: Votes, images: ImageSource, settings: TrainSettings) -> l
 
     Parameters
     ----------
-    votes : Votes
     images : ImageSource
         Galaxies whose image is absent or unfit are left out.
     settings : TrainSettings
@@ -145,7 +136,6 @@ def _find(
     side: int,
     lacking: str,
 ) -> Splits:
-    """Find the images of those of ``pool`` that are on each side."""
     ids = np.array(votes.object_ids, dtype=object)
     values = torch.from_numpy(votes.values).float()
     labels = dict(zip(votes.object_ids, values, strict=True))
@@ -189,63 +179,37 @@ class Cached:
     """A split decoded once: batches are gathered from memory."""
 
     def __init__(self, split: Split) -> None:
-        self.split = split
+        self.split, self.count = split, len(split)
         order = {key: row for row, key in enumerate(split.labels)}
         self.pixels = torch.empty((len(split), 3, split.side, split.side), dtype=torch.uint8)
         self.labels = torch.stack(list(split.labels.values())) if len(split) else torch.empty(0, 1)
         for key, pixels in decoded(split.images(), split.side):
             self.pixels[order[key]] = torch.from_numpy(pixels)
 
-    @property
-    def count(self) -> int:
-        """Number of galaxies."""
-        return len(self.labels)
-
     def batches(self, batch_size: int, seed: int | None, share: Share) -> Batches:
-        """Cut an epoch into batches.
+        """Cut an epoch into batches of so many galaxies, over all processes together.
 
-        Parameters
-        ----------
-        batch_size : int
-            Of all processes together.
-        seed : int or None
-            Of the order; None for the order of ``object_id``.
-        share : Share
+        ``seed`` is that of the order; None for the order of ``object_id``.
         """
-        n = len(self.labels)
+        steps = cuts(self.count, batch_size)
         if seed is None:
-            order = torch.arange(n)
+            order = torch.arange(self.count)
         else:
-            order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
-        return _Gathered(self, order, cuts(n, batch_size), share)
+            order = torch.randperm(self.count, generator=torch.Generator().manual_seed(seed))
 
+        def gather() -> Iterator[Batch]:
+            for low, high in steps:
+                chosen = order[low:high][share.of(high - low)]
+                yield Batch(self.pixels[chosen], self.labels[chosen], high - low)
 
-@dataclass(frozen=True)
-class _Gathered:
-    data: Cached
-    order: Tensor
-    cuts: Sequence[tuple[int, int]]
-    share: Share
-
-    def __len__(self) -> int:
-        return len(self.cuts)
-
-    def __iter__(self) -> Iterator[Batch]:
-        for low, high in self.cuts:
-            chosen = self.order[low:high][self.share.of(high - low)]
-            yield Batch(self.data.pixels[chosen], self.data.labels[chosen], high - low)
+        return Batches(steps, gather)
 
 
 class Streamed:
     """A split larger than the cache: read, shuffled through a buffer and decoded on the way."""
 
     def __init__(self, split: Split) -> None:
-        self.split = split
-
-    @property
-    def count(self) -> int:
-        """Number of galaxies."""
-        return len(self.split)
+        self.split, self.count = split, len(split)
 
     def batches(self, batch_size: int, seed: int | None, share: Share) -> Batches:
         """Cut an epoch into batches; see `Cached.batches`.
@@ -253,44 +217,29 @@ class Streamed:
         Every process reads all files, which keeps the order, and decodes its own: decoding takes
         ten times as long.
         """
-        groups = self.split.groups
+        groups, labels, side = self.split.groups, self.split.labels, self.split.side
         if seed is not None:
             generator = torch.Generator().manual_seed(seed)
             groups = [groups[i] for i in torch.randperm(len(groups), generator=generator).tolist()]
-        n = len(self.split)
+        steps = cuts(self.count, batch_size)
 
-        def rows() -> Iterator[tuple[str, bytes]]:
-            return shuffled(groups, seed, n)
+        def own_rows() -> Iterator[tuple[str, bytes]]:
+            rows = shuffled(groups, seed, self.count)
+            for low, high in steps:
+                yield from islice(islice(rows, high - low), share.rank, None, share.processes)
 
-        return _Read(self.split, rows, cuts(n, batch_size), share)
+        def read() -> Iterator[Batch]:
+            galaxies = decoded(own_rows(), side)
+            width = len(next(iter(labels.values()), ()))
+            for low, high in steps:
+                count = share.count(high - low)
+                pixels = torch.empty((count, 3, side, side), dtype=torch.uint8)
+                wanted = torch.empty((count, width))
+                for place, (key, image) in enumerate(islice(galaxies, count)):
+                    pixels[place], wanted[place] = torch.from_numpy(image), labels[key]
+                yield Batch(pixels, wanted, high - low)
 
-
-@dataclass(frozen=True)
-class _Read:
-    split: Split
-    rows: Callable[[], Iterator[tuple[str, bytes]]]
-    cuts: Sequence[tuple[int, int]]
-    share: Share
-
-    def __len__(self) -> int:
-        return len(self.cuts)
-
-    def __iter__(self) -> Iterator[Batch]:
-        galaxies = decoded(self._own_rows(), self.split.side)
-        width = len(next(iter(self.split.labels.values()), ()))
-        for low, high in self.cuts:
-            count = self.share.count(high - low)
-            pixels = torch.empty((count, 3, self.split.side, self.split.side), dtype=torch.uint8)
-            labels = torch.empty((count, width))
-            for place, (key, image) in enumerate(islice(galaxies, count)):
-                pixels[place], labels[place] = torch.from_numpy(image), self.split.labels[key]
-            yield Batch(pixels, labels, high - low)
-
-    def _own_rows(self) -> Iterator[tuple[str, bytes]]:
-        rows = self.rows()
-        for low, high in self.cuts:
-            step = islice(rows, high - low)
-            yield from islice(step, self.share.rank, None, self.share.processes)
+        return Batches(steps, read)
 
 
 def open_split(split: Split, cache_gb: float) -> Cached | Streamed:

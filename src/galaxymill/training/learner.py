@@ -21,7 +21,6 @@ from galaxymill.models.network import Network
 from galaxymill.models.settings import TrainSettings
 from galaxymill.models.store import not_finite
 from galaxymill.models.views import central_view, erase, random_view
-from galaxymill.tasks.heads import Head
 from galaxymill.training.calibrate import fit_log_scale, mixture_nll
 from galaxymill.training.data import Batch, Batches, Cached, Share, Streamed
 from galaxymill.training.optimiser import frozen_modules, make_optimiser, rate_factor, set_rate
@@ -35,18 +34,9 @@ Opened = dict[str, Cached | Streamed]
 class Learner(lightning.LightningModule):  # type: ignore[misc]
     """A network, its running average, the best epoch so far and the history.
 
-    Parameters
-    ----------
-    network : Network
-    data : dict of str to Cached or Streamed
-        ``train`` and ``val``.
-    settings : TrainSettings
-    seed : int
-        Of order, augmentation and dropout.
-    quick : bool
-        Whether to train in bfloat16 on a CPU; see `galaxymill.models.depthwise`.
-    advance : callable
-        Told the number of images after each step.
+    ``data`` are ``train`` and ``val``; ``seed`` is that of order, augmentation and dropout.
+    ``quick`` trains in bfloat16 on a CPU, see `galaxymill.models.depthwise`. ``advance`` takes the
+    number of images after each step.
     """
 
     def __init__(
@@ -145,7 +135,7 @@ class Learner(lightning.LightningModule):  # type: ignore[misc]
             outputs = self.network(self._views(batch.pixels))
         # DDP takes the mean over processes, which may have different numbers of galaxies.
         part = batch.whole / processes
-        loss: Tensor = _head(self.network).loss(outputs, batch.labels).sum(1).sum() / part
+        loss: Tensor = self.network.head.loss(outputs, batch.labels).sum(1).sum() / part
         total = self.trainer.strategy.reduce(loss.detach().clone(), reduce_op="sum")
         self._stop_unless_finite("the loss", float(total))
         self._seen += len(batch.labels)
@@ -231,18 +221,11 @@ class Learner(lightning.LightningModule):  # type: ignore[misc]
             return None
         outputs, labels = (torch.cat(column) for column in zip(*self._validated, strict=True))
         outputs, labels = gathered(self.trainer, outputs), gathered(self.trainer, labels)
-        head = _head(self.average)
+        head = copy.deepcopy(self.average.head).cpu()
         samples = outputs[:, None].float().cpu()
-        head = copy.deepcopy(head).cpu()
         if self._settings.calibrate:
             samples = head.rescaled(samples, fit_log_scale(head, samples, labels.cpu()))
         return float(mixture_nll(head, samples, labels.cpu()).sum(1).mean())
-
-
-def _head(network: nn.Module) -> Head:
-    head = network.head
-    assert isinstance(head, Head)
-    return head
 
 
 def follow(average: nn.Module, network: nn.Module, decay: float) -> None:

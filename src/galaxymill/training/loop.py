@@ -34,15 +34,8 @@ logger = logging.getLogger("galaxymill")
 class Machine:
     """Where training runs; none of it changes what is learned but for rounding.
 
-    Attributes
-    ----------
-    device : torch.device
-    precision : torch.dtype
-        Of the encoder.
-    processes : Processes
-        That share each step.
-    tensorboard : Path or None
-        Folder for TensorBoard's event files.
+    ``precision`` is that of the encoder; ``processes`` share each step; ``tensorboard`` is the
+    folder of its event files.
     """
 
     device: torch.device
@@ -86,12 +79,8 @@ def fit(
 
     Parameters
     ----------
-    network : Network
     data : dict of str to Cached or Streamed
         ``train`` and ``val``; the latter may be empty.
-    settings : TrainSettings
-    seed : int
-    machine : Machine
     checkpoint : Path
         Where the state at the end of each epoch is kept; a training that finds one of the same
         request goes on there.
@@ -132,7 +121,6 @@ def fit(
 
 
 def _progress(images: int, shown: bool) -> AbstractContextManager[Callable[[int], None]]:
-    """Show progress, or in a process that is not the first, do not."""
     return progress("train", images, unit="images") if shown else nullcontext(lambda _: None)
 
 

@@ -24,10 +24,7 @@ def stages(encoder: Any) -> dict[str, int]:
 def freeze(network: Network, settings: TrainSettings) -> None:
     """Let only the chosen part of a network learn.
 
-    Raises
-    ------
-    UserError
-        When more stages are asked for than the encoder has.
+    Raises UserError when more stages are asked for than the encoder has.
     """
     if settings.trainable == "all":
         return
@@ -79,16 +76,9 @@ def make_optimiser(network: Network, settings: TrainSettings) -> torch.optim.Ada
 
 
 def rate_factor(step: int, steps: int, warm_up: float) -> float:
-    """Share of the peak learning rate: a linear warm-up, then half a cosine to zero.
+    """Share of the peak learning rate at a step, from 0, of all ``steps``.
 
-    Parameters
-    ----------
-    step : int
-        From 0.
-    steps : int
-        In all.
-    warm_up : float
-        Share of the steps that warm up.
+    A linear warm-up over the share ``warm_up`` of the steps, then half a cosine to zero.
     """
     rising = round(warm_up * steps)
     if step < rising:

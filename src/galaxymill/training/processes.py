@@ -30,16 +30,10 @@ class SharedError(UserError):
 
 @dataclass(frozen=True)
 class Processes:
-    """How many there are, and which one this is.
+    """Processes that train together, ``devices`` on each node, and which one this is.
 
-    Attributes
-    ----------
-    devices, nodes : int
-        Processes on each node, and nodes.
-    rank : int
-        Of this process; 0 writes.
-    by_srun : bool
-        Whether srun has started them all; else the first starts the others.
+    ``rank`` 0 writes. ``by_srun`` says whether srun has started them all; else the first starts the
+    others.
     """
 
     devices: int = 1
@@ -51,10 +45,8 @@ class Processes:
     def here(cls, devices: int, nodes: int) -> "Processes":
         """Look around.
 
-        Raises
-        ------
-        UserError
-            When srun has started other processes than are configured, or none for several nodes.
+        Raises UserError when srun has started other processes than are configured, or none for
+        several nodes.
         """
         started = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
         way_out = f"srun --nodes={nodes} --ntasks-per-node={devices}"
@@ -98,12 +90,8 @@ class Processes:
     def agree(self, needed: bool) -> bool:
         """Tell all processes whether there is anything to do, as the first has found.
 
-        Those that the first starts itself need not be told: it starts them to work.
-
-        Parameters
-        ----------
-        needed : bool
-            What the first has found; of the others it is ignored.
+        What the others give is ignored. Those that the first starts itself need not be told: it
+        starts them to work.
         """
         if not self.by_srun:
             return needed

@@ -23,7 +23,7 @@ Pixels = npt.NDArray[np.uint8]
 def shuffled(
     groups: Sequence[RowGroup], seed: int | None, count: int, buffer: int = BUFFER
 ) -> Iterator[tuple[str, bytes]]:
-    """Read galaxies in a random order, within a buffer.
+    """Read ``count`` galaxies in a random order, within a buffer of image files.
 
     Parameters
     ----------
@@ -31,10 +31,6 @@ def shuffled(
         In the order to read them; from the last it goes on at the first.
     seed : int or None
         Of the draws from the buffer; None for the order on disk.
-    count : int
-        Galaxies to give.
-    buffer : int
-        Image files held at a time.
 
     Yields
     ------
@@ -57,16 +53,7 @@ def shuffled(
 def decoded(rows: Iterable[tuple[str, bytes]], side: int) -> Iterator[tuple[str, Pixels]]:
     """Decode images in threads, ahead of their use and in their order.
 
-    Parameters
-    ----------
-    rows : iterable of (str, bytes)
-    side : int
-        Width and height that they are brought to.
-
-    Yields
-    ------
-    object_id : str
-    pixels : ndarray, shape (3, side, side), uint8
+    Yields ``object_id`` and pixels (3, side, side), uint8.
     """
     waiting: deque[tuple[str, Future[Pixels]]] = deque()
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:

@@ -12,16 +12,9 @@ from torch.overrides import TorchFunctionMode
 class Together(TorchFunctionMode):
     """Within this context, a process that sees some galaxies of a step acts as part of the whole.
 
-    All processes draw the random numbers of all galaxies, of which each takes those of its own;
-    batch normalisation takes its statistics over all galaxies. Catching the functions leaves the
-    network's modules as they are.
-
-    Parameters
-    ----------
-    whole : int
-        Galaxies of the step, over all processes.
-    own : slice
-        Which of them are here.
+    All processes draw the random numbers of all ``whole`` galaxies of the step, of which each takes
+    its ``own``; batch normalisation takes its statistics over all galaxies. Catching the functions
+    leaves the network's modules as they are.
     """
 
     def __init__(self, whole: int, own: slice) -> None:

@@ -1,6 +1,5 @@
 """Stage ``train``: networks learn from labels."""
 
-import csv
 import logging
 import os
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from galaxymill.images.pixels import ImageSource
 from galaxymill.labels.table import Votes, read_joint_votes
 from galaxymill.models.settings import TrainSettings
 from galaxymill.models.store import MODEL_FILE, WEIGHTS_FILE, ModelCard, read_card
+from galaxymill.reporting.tables import write_csv
 from galaxymill.settings import Settings
 from galaxymill.storage.atomic import atomic_tree, exclusive
 from galaxymill.storage.digest import sha256_file, sha256_json
@@ -34,13 +34,9 @@ logger = logging.getLogger("galaxymill")
 class Resources(Settings):
     """What training runs on.
 
-    Attributes
-    ----------
-    threads : int
-        CPU threads, shared by the devices of a node unless srun has started each; 0 leaves torch's
-        default. The same number gives the same model, bit by bit.
-    tensorboard : Path or None
-        Folder for TensorBoard's event files.
+    ``threads`` of the CPU are shared by the devices of a node unless srun has started each; 0
+    leaves torch's default. The same number gives the same model, bit by bit. ``tensorboard`` is the
+    folder for its event files.
     """
 
     threads: int = 0
@@ -65,8 +61,6 @@ def train(
     out : Path
         ``model.yaml``; the weights and ``history.csv`` are written beside it. What a killed
         training has done is kept beside it too, until the model is there.
-    settings : TrainSettings
-    resources : Resources
 
     Raises
     ------
@@ -276,25 +270,15 @@ def _judge(
 def _write(folder: Path, learned: _Learned, card: ModelCard) -> None:
     from galaxymill.models.store import write_model, write_weights
 
-    with (folder / "history.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(learned.history[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(learned.history)
+    write_csv(folder / "history.csv", learned.history)
     write_model(folder, replace(card, weights_sha256=write_weights(folder, learned.networks)))
 
 
 def useful_threads(settings: TrainSettings, threads: int) -> int:
-    """Give the number of CPU threads that one step can feed.
+    """Give the number of CPU threads, of those there are for each process, that one step can feed.
 
     Small steps are over before the threads have met: 32 images of 64 pixels train faster on one
     thread than on two.
-
-    Parameters
-    ----------
-    settings : TrainSettings
-        ``batch_size`` and ``image_size``; processes share the step.
-    threads : int
-        Those there are for each process.
     """
     pixels = settings.batch_size * settings.image_size**2 // settings.processes
     return max(1, min(threads, pixels // PIXELS_PER_THREAD))

@@ -35,18 +35,7 @@ MAX_CURVES = 10
 
 
 def report_classes(data: EvaluationData, question: Question) -> ReportContent:
-    """Compare predicted classes with the labels.
-
-    Parameters
-    ----------
-    data : EvaluationData
-    question : Question
-        Its answers are the classes.
-
-    Returns
-    -------
-    ReportContent
-    """
+    """Compare predicted classes, the answers to the question, with the labels."""
     comparison = _compare(data, question)
     metrics = summarise_classes(comparison)
     is_known = data.train_labels is not data.labels
@@ -128,7 +117,7 @@ def _classes_table(metrics: Metrics) -> Table:
 def _accuracy(comparison: ClassComparison, metrics: Metrics) -> Section:
     overall = metrics["overall"]
     untested = [name for name, scores in metrics["classes"].items() if not scores["support"]]
-    told = f"No galaxy here is of class {', '.join(untested)}: how well it is found is not known."
+    note = f"No galaxy here is of class {', '.join(untested)}: how well it is found is not known."
     matrix = {f"all {overall['n']} galaxies": (comparison.classes, overall["confusion"])}
     values = {
         row["prediction"]: [row["log_loss"], row["brier"]] for row in scores_by_prediction(overall)
@@ -139,7 +128,7 @@ def _accuracy(comparison: ClassComparison, metrics: Metrics) -> Section:
     curves = "Receiver operating curves, each class against the rest."
     return Section(
         "Classes",
-        [told] if untested else [],
+        [note] if untested else [],
         [_metrics_table(overall), _classes_table(metrics)],
         [
             Plot("errors", "Log loss and Brier score of the model and its baselines.", bars),

@@ -14,12 +14,8 @@ from galaxymill.statistics.classification import Indices, classify, most_likely
 class ClassComparison:
     """Predicted and true classes of n test galaxies.
 
-    Attributes
-    ----------
-    classes : sequence of str, length k
-    truth : ndarray of int, shape (n,)
-    predicted : dict of str to ndarray, shape (n, k)
-        Probabilities by ``model`` (the mean over its samples) and by each baseline.
+    ``predicted`` (n, k) are probabilities of the k classes by ``model`` (the mean over its samples)
+    and by each baseline.
     """
 
     classes: Sequence[str]
@@ -41,10 +37,6 @@ def brier_scores(probabilities: Values, truth: Indices) -> Values:
 
 def summarise_classes(comparison: ClassComparison) -> dict[str, Any]:
     """Compute every number of ``metrics.json``.
-
-    Parameters
-    ----------
-    comparison : ClassComparison
 
     Returns
     -------
@@ -107,19 +99,9 @@ def _auc(scores: Values, positive: Any) -> float | None:
 
 
 def calibration_error(probabilities: Values, truth: Indices, bins: int = 10) -> float | None:
-    """Mean gap between confidence and accuracy (Guo+17, eq. 3).
+    """Mean gap between confidence and accuracy (Guo+17, eq. 3); None without galaxies.
 
-    Parameters
-    ----------
-    probabilities : ndarray, shape (n, k)
-    truth : ndarray of int, shape (n,)
-    bins : int
-        Of equal width in the probability of the most likely class.
-
-    Returns
-    -------
-    float or None
-        None without galaxies.
+    Bins are of equal width in the probability of the most likely of k classes, given as (n, k).
     """
     if not len(truth):
         return None

@@ -71,13 +71,13 @@ class ClassTask(TreeTask):
 
     def tell(self, labels: pa.Table) -> None:
         """Log how many galaxies a class has, and where; few are a warning."""
-        told, few = [], []
+        counts, few = [], []
         for name, column in zip(self.question.answers, self.columns, strict=True):
             there = Counter(labels["split"].filter(pc.equal(labels[column], 1)).to_pylist())
             by_split = "/".join(str(there[split]) for split in SPLITS)
-            told.append(f"{name} {there.total()} ({by_split})")
+            counts.append(f"{name} {there.total()} ({by_split})")
             few += [f"{name!r} has {there.total()}"] if there.total() < 2 else []
-        logger.info("labels: galaxies by class (%s): %s", "/".join(SPLITS), ", ".join(told))
+        logger.info("labels: galaxies by class (%s): %s", "/".join(SPLITS), ", ".join(counts))
         if few:
             logger.warning(
                 "labels: classes with too few galaxies to learn and to test: %s; add galaxies, "

@@ -14,13 +14,7 @@ SOFTPLUS_OF_1 = math.log(math.e - 1)
 
 
 class GaussianHead(LinearHead):
-    """Mean and standard deviation of a number.
-
-    Parameters
-    ----------
-    features, dropout
-        See `LinearHead`.
-    """
+    """Mean and standard deviation of a number."""
 
     confidence_sign: ClassVar[int] = -1
     centre: Tensor

@@ -51,14 +51,14 @@ def _figures(metrics: Mapping[str, Any], name: str) -> str:
     if overall.get("rmse") is None:
         return ""
     constant = overall.get("baselines", {}).get("constant", {}).get("rmse")
-    told = [
+    parts = [
         f"On {overall['n']} galaxies the model has not learned from the predicted {name} is off by "
         f"{overall['rmse']:.3g} (root mean square)"
     ]
     if constant is not None:
-        told.append(f"the mean of the labels would be off by {constant:.3g}")
+        parts.append(f"the mean of the labels would be off by {constant:.3g}")
     if overall.get("bias") is not None:
-        told.append(f"the mean error is {overall['bias']:+.2g}")
+        parts.append(f"the mean error is {overall['bias']:+.2g}")
     if overall.get("coverage_90") is not None:
-        told.append(f"the 90 % intervals hold {overall['coverage_90']:.0%} of the true values")
-    return "; ".join(told) + "."
+        parts.append(f"the 90 % intervals hold {overall['coverage_90']:.0%} of the true values")
+    return "; ".join(parts) + "."

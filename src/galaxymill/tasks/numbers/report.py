@@ -23,18 +23,7 @@ from galaxymill.tasks.report import (
 
 
 def report_numbers(data: EvaluationData, name: str) -> ReportContent:
-    """Compare predicted numbers with the labels.
-
-    Parameters
-    ----------
-    data : EvaluationData
-    name : str
-        Of the quantity.
-
-    Returns
-    -------
-    ReportContent
-    """
+    """Compare predicted numbers of the quantity ``name`` with the labels."""
     comparison = _compare(data, name)
     metrics = summarise_numbers(comparison)
     overall = metrics["overall"]

@@ -22,17 +22,10 @@ from galaxymill.statistics.errors import RootMeanSquares
 
 @dataclass(frozen=True)
 class NumberComparison:
-    """Predicted and true numbers of n test galaxies.
+    """Predicted and true numbers of n test galaxies, of the quantity ``name``.
 
-    Attributes
-    ----------
-    name : str
-        Of the quantity.
-    truth : ndarray, shape (n,)
-    samples : ndarray, shape (n, n_samples, 2)
-        Mean and standard deviation: the prediction is the even mixture of these Gaussians.
-    predicted : dict of str to ndarray, shape (n,)
-        Means by ``model`` and by each baseline.
+    ``samples`` (n, n_samples, 2) are mean and standard deviation: the prediction is the even
+    mixture of these Gaussians. ``predicted`` (n,) are means by ``model`` and by each baseline.
     """
 
     name: str
@@ -61,10 +54,6 @@ class NumberComparison:
 
 def summarise_numbers(comparison: NumberComparison) -> dict[str, Any]:
     """Compute every number of ``metrics.json``.
-
-    Parameters
-    ----------
-    comparison : NumberComparison
 
     Returns
     -------

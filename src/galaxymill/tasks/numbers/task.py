@@ -23,13 +23,7 @@ _BISECTIONS = 50
 
 @dataclass(frozen=True)
 class NumberTask(Task):
-    """A number.
-
-    Attributes
-    ----------
-    name : str
-        Of the quantity.
-    """
+    """A number: the quantity of that name."""
 
     name: str
 
@@ -109,18 +103,7 @@ class NumberTask(Task):
 
 
 def mixture_quantile(mean: Floats, deviation: Floats, level: float) -> Floats:
-    """Give a quantile of an even mixture of Gaussians, by bisection.
-
-    Parameters
-    ----------
-    mean, deviation : ndarray, shape (n, S)
-    level : float
-        Probability of the quantile.
-
-    Returns
-    -------
-    ndarray, shape (n,)
-    """
+    """Give a quantile, shape (n,), of an even mixture of Gaussians (n, S) by bisection."""
     low = (mean - 10 * deviation).min(axis=1)
     high = (mean + 10 * deviation).max(axis=1)
     for _ in range(_BISECTIONS):

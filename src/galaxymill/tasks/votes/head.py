@@ -14,14 +14,8 @@ START_LOGIT = -2.0
 class DirichletHead(LinearHead):
     """Concentrations of votes: a sigmoid over a fixed range, times each question's strength.
 
-    Parameters
-    ----------
-    features, dropout
-        See `LinearHead`.
-    tree : Tree
-    low, high : float
-        Range of the concentrations before calibration; 1 to 101 is Zoobot's, which forbids
-        posteriors that have most of their weight at both ends.
+    The range is ``low`` to ``high`` before calibration; 1 to 101 is Zoobot's, which forbids
+    posteriors that have most of their weight at both ends.
     """
 
     _sizes: Tensor

@@ -18,19 +18,8 @@ Metrics = Mapping[str, Any]
 def draw_scatter(comparison: Comparison, metrics: Metrics, names: Mapping[str, str]) -> Figure:
     """Plot predicted against observed vote fractions, a panel an answer.
 
-    Of two answers one is shown, as the other is its mirror image.
-
-    Parameters
-    ----------
-    comparison : Comparison
-    metrics : mapping
-        From `galaxymill.tasks.votes.scores.summarise`.
-    names : mapping of str to str
-        Short names of the questions.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
+    Of two answers one is shown, as the other is its mirror image. ``metrics`` are from
+    `galaxymill.tasks.votes.scores.summarise`; ``names`` are short ones of the questions.
     """
     shown = [
         (question, answer, column)

@@ -16,17 +16,7 @@ _CHUNK = 64
 
 
 def mean_fractions(concentrations: Floats, tree: Tree) -> Floats:
-    """Give the expected vote fractions: the mean over samples of α/α₀ within each question.
-
-    Parameters
-    ----------
-    concentrations : ndarray, shape (n, S, A)
-    tree : Tree
-
-    Returns
-    -------
-    ndarray, shape (n, A)
-    """
+    """Give expected vote fractions (n, A): the mean over samples of α/α₀ within each question."""
     mean: Floats = sample_fractions(concentrations, tree).mean(axis=1)
     return mean
 
@@ -41,20 +31,10 @@ def sample_fractions(concentrations: Floats, tree: Tree) -> Floats:
 
 
 def proportion_asked(concentrations: Floats, tree: Tree) -> dict[str, Floats]:
-    """Give the share of volunteers who would be asked each question.
+    """Give the share of volunteers who would be asked each question, by question; shape (n,).
 
     It is the mean over samples of each sample's product of ancestor fractions; several parent
-    answers of one question add up.
-
-    Parameters
-    ----------
-    concentrations : ndarray, shape (n, S, A)
-    tree : Tree
-
-    Returns
-    -------
-    dict of str to ndarray, shape (n,)
-        By question; 1 for those that are always asked.
+    answers of one question add up. It is 1 for questions that are always asked.
     """
     fractions = sample_fractions(concentrations, tree)
     asked: dict[str, Floats] = {}
@@ -82,7 +62,6 @@ def intervals(
     Parameters
     ----------
     concentrations : ndarray, shape (n, S, A)
-    tree : Tree
     levels : tuple of float
         Probabilities of the quantiles.
 
@@ -141,7 +120,6 @@ def mutual_information(concentrations: Floats, question: Question) -> tuple[Floa
     Parameters
     ----------
     concentrations : ndarray, shape (n, S, A)
-    question : Question
 
     Returns
     -------

@@ -28,18 +28,7 @@ from galaxymill.trees.tree import Tree
 
 
 def report_votes(data: EvaluationData, tree: Tree) -> ReportContent:
-    """Compare predicted votes with the volunteers'.
-
-    Parameters
-    ----------
-    data : EvaluationData
-    tree : Tree
-        The questions.
-
-    Returns
-    -------
-    ReportContent
-    """
+    """Compare predicted votes with the volunteers'."""
     baselines = predict_baselines(
         tree,
         data.train_labels.astype(np.int64),
@@ -70,18 +59,7 @@ def asked_questions(metrics: Metrics) -> dict[str, Metrics]:
 
 
 def headline(metrics: Metrics) -> str:
-    """Say in one sentence what the model reached on its first question.
-
-    Parameters
-    ----------
-    metrics : mapping
-        From `galaxymill.tasks.votes.scores.summarise`.
-
-    Returns
-    -------
-    str
-        Plain text.
-    """
+    """Say in one sentence what the model reached on its first question."""
     first = next(iter(asked_questions(metrics).items()), None)
     if first is None:
         return "No test galaxy has enough votes on any question."

@@ -44,7 +44,6 @@ class Comparison:
 
     Parameters
     ----------
-    tree : Tree
     object_ids : sequence of str, length n
         They seed the random part of the PIT, so that it is the same in any order.
     votes : ndarray, shape (n, n_answers)
@@ -115,10 +114,6 @@ def _draws(object_ids: Sequence[str], question: Question) -> Values:
 
 def summarise(comparison: Comparison) -> dict[str, Any]:
     """Compute every number of ``metrics.json``.
-
-    Parameters
-    ----------
-    comparison : Comparison
 
     Returns
     -------
@@ -193,19 +188,10 @@ def _likelihood(
 
 
 def classifications(comparison: Comparison, question: Question) -> dict[str, Any]:
-    """Score the most likely answer to a question.
+    """Score the most likely answer, see `galaxymill.statistics.classification.classify`.
 
-    Parameters
-    ----------
-    comparison : Comparison
-    question : Question
-
-    Returns
-    -------
-    dict
-        See `galaxymill.statistics.classification.classify`. ``asked``: galaxies of which more
-        than half the volunteers came to the question. ``confident``: those with at least
-        ``CONFIDENT_VOTES`` votes of which more than ``CONFIDENT_FRACTION`` agree.
+    ``asked``: galaxies of which more than half the volunteers came to the question. ``confident``:
+    those with at least ``CONFIDENT_VOTES`` votes of which more than ``CONFIDENT_FRACTION`` agree.
     """
     observed = comparison.observed[:, question.slice]
     predicted = comparison.predicted["model"][:, question.slice]

@@ -23,12 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TreeTask(Task):
-    """What the tasks with questions share: a label column counts each answer.
-
-    Attributes
-    ----------
-    tree : Tree
-    """
+    """What the tasks with questions share: a label column counts each answer."""
 
     tree: Tree
 
@@ -145,10 +140,8 @@ class VoteTask(TreeTask):
     def joined(self, others: Sequence[Task], place: str) -> Task:
         """Put the trees of several labelled sets side by side in one.
 
-        Raises
-        ------
-        UserError
-            When one of several is no vote tree, or two different trees share a question's name.
+        Raises UserError when one of several is no vote tree, or two different trees share a
+        question's name.
         """
         trees = [self.tree]
         for task in others:

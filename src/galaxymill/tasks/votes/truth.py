@@ -21,17 +21,9 @@ from galaxymill.tasks.votes.scores import Comparison
 
 
 def latent_pit(concentrations: Values, fractions: Values) -> Values:
-    """Probability of less than the latent fractions of one question.
+    """Probability of less than the latent fractions (n, n_answers) of one question.
 
-    Parameters
-    ----------
-    concentrations : ndarray, shape (n, n_samples, n_answers)
-    fractions : ndarray, shape (n, n_answers)
-
-    Returns
-    -------
-    ndarray, shape (n, n_answers)
-        Of the mixture over samples of Beta(αᵢ, α₀ − αᵢ).
+    Of the mixture over samples (n, n_samples, n_answers) of Beta(αᵢ, α₀ − αᵢ).
     """
     others = concentrations.sum(axis=-1, keepdims=True) - concentrations
     return np.asarray(beta.cdf(fractions[:, None, :], concentrations, others).mean(axis=1))
@@ -42,7 +34,6 @@ def compare_with_truth(comparison: Comparison, path: Path) -> dict[str, Any]:
 
     Parameters
     ----------
-    comparison : Comparison
     path : Path
         ``truth.parquet`` of the sky, from the stage ``simulate``.
 
