@@ -738,3 +738,11 @@ def test_an_old_release_is_replaced_whole_and_a_failed_one_leaves_it(survey):
         "provenance",
         "ro-crate-metadata.json",
     ]
+
+
+def test_fits_is_left_out_when_nobody_reads_it(survey):
+    folder = survey.release(fits=False)
+    assert not list(folder.rglob("catalog*.fits"))
+    assert "catalog.fits" not in (folder / "README.md").read_text()
+    assert "catalog.fits" not in (folder / "SHA256SUMS").read_text()
+    assert (folder / "advanced.parquet").is_file()

@@ -71,6 +71,9 @@ class ReleaseSettings(Settings):
     friendly_cut: float = Field(
         0.5, ge=0, le=1, description="friendly fractions are null where fewer would be asked"
     )
+    fits: bool = Field(
+        True, description="whether the advanced table is written as a FITS table, too"
+    )
     selections: Annotated[dict[ColumnName, Selection], BeforeValidator(parse_json)] = Field(
         {}, description="boolean columns by name: description, source, made_for, cuts"
     )

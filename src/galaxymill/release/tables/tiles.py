@@ -76,11 +76,12 @@ class Merge:
             for tile, rows in self._read_ahead(pool):
                 done = [
                     pool.submit(advanced.write, rows.select(advanced.names)),
-                    pool.submit(fits, tile, rows),
                     pool.submit(check_rows, rows, self._columns),
                     pool.submit(self.highlights.add, rows),
                     pool.submit(self._write_friendly, friendly, rows, schemas["friendly"]),
                 ]
+                if self._settings.fits:
+                    done.append(pool.submit(fits, tile, rows))
                 if collection is not None:
                     done.append(pool.submit(collection.add, tile, rows.select(hats)))
                 for task in done:
@@ -117,7 +118,7 @@ class Merge:
         columns = [c for c in self._columns if "advanced" in c.tables and not c.is_list]
         with ExitStack() as stack:
             one: FitsTable | None = None
-            if total <= MOST_ROWS:
+            if self._settings.fits and total <= MOST_ROWS:
                 path = folder / "catalog.fits"
                 one = stack.enter_context(open_fits(path, columns, self._widths, total, name))
 
