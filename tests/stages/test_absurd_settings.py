@@ -150,13 +150,13 @@ def test_limits_of_the_network(tiny, tmp_path, server):
 
 @pytest.mark.parametrize(
     ("option", "model"),
-    [("network", Network), ("rate", Rates), ("image", RecipeSettings), ("model", ModelUse)],
+    [("network", Network), ("rate", Rates), ("image", RecipeSettings), ("prediction", ModelUse)],
 )
 def test_what_a_plan_is_reckoned_with(tiny, tmp_path, option, model):
-    plan = ["plan", tiny.partitions, "--service", "legacy", "--model", "m releases=1"]
+    plan = ["plan", tiny.partitions, "--service", "legacy", "--prediction", "m releases=1"]
 
     def build(run):
-        return [*plan, *options(option, [" ".join(["n", *run])] if option == "model" else run)]
+        return [*plan, *options(option, [" ".join(["n", *run])] if option == "prediction" else run)]
 
     assert walk(model, {}, tmp_path / "out", build) == []
 
@@ -167,7 +167,7 @@ def test_the_least_and_the_greatest_rates_at_once_are_hours_to_read(tiny, capfd,
     rates = options("rate", [f"{name}={rate}" for name in Rates.model_fields])
     use = f"m passes={count} releases={count} summary_bytes={size} embedding_bytes={size}"
     network = f"requests_per_second={'1e-4' if float(rate) < 1 else '1e4'}"
-    command = ["plan", tiny.partitions, "--service", "legacy", *rates, "--model", use]
+    command = ["plan", tiny.partitions, "--service", "legacy", *rates, "--prediction", use]
     capfd.readouterr()
     assert call(*command, "--network", network, "--image", "size=3000") is None
     told = capfd.readouterr().out

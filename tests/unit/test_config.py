@@ -96,9 +96,9 @@ MISSPELT = [
     (
         "releases/dr1/modle",
         "x",
-        "creators, date, description, doi, friendly_cut",
+        "creators, date, description, doi, fits, friendly_cut",
     ),
-    ("releases/dr1/model", "net", "creators, date, description, doi, friendly_cut"),
+    ("releases/dr1/model", "net", "creators, date, description, doi, fits, friendly_cut"),
     ("predictions/said", {"sample": 2}, "allow_domain_shift, batch_size, compile"),
     (
         "network/legacy/rate",
