@@ -48,7 +48,10 @@ class Finished:
             for job in level:
                 for file in job.output:
                     Path(file).parent.mkdir(parents=True, exist_ok=True)
-                    Path(file).write_bytes(self._contents.get(job.rule.name, b""))
+                    if content := self._contents.get(job.rule.name):
+                        Path(file).write_bytes(content)
+                    # What is there keeps what it holds: the checkpoint's table, above all.
+                    Path(file).touch()
                 _tell(job)
                 await self._flow.persistence.finished(job)
 
