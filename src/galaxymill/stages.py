@@ -84,7 +84,7 @@ _ALL = (
     ),
     Stage(
         "fetch",
-        4,
+        5,
         ("surveys.fetch", "surveys.retry"),
         "<cutouts>/{part}.parquet",
         "fetch/{survey}/*.tsv",
@@ -107,7 +107,7 @@ _ALL = (
         "labels/*.tsv",
         Need(Linear(1600, per_mb=6), Linear(30, per_mb=0.1)),
     ),
-    Stage("train", 4, ("training.train",), "<model>/model.yaml", "train/{model}.tsv"),
+    Stage("train", 5, ("training.train",), "<model>/model.yaml", "train/{model}.tsv"),
     Stage(
         "evaluate",
         4,

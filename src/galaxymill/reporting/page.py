@@ -4,11 +4,10 @@ import json
 from base64 import b64encode
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader
-
 from galaxymill.reporting.plots import save
 from galaxymill.reporting.report import Report
 from galaxymill.reporting.tables import write_csv
+from galaxymill.reporting.templates import read_templates
 
 
 def write_report(folder: Path, name: str, report: Report) -> None:
@@ -29,13 +28,7 @@ def write_report(folder: Path, name: str, report: Report) -> None:
         for plot in section.plots:
             save(folder, plot)
     # Names are the users': whatever stands in them is text, no markup.
-    pages = Environment(
-        loader=PackageLoader("galaxymill.reporting", ""),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    pages = read_templates("galaxymill.reporting", autoescape=True)
     page = pages.get_template("page.html").render(
         report=report,
         image=lambda plot: b64encode((folder / f"{plot.name}.png").read_bytes()).decode("ascii"),

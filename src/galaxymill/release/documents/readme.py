@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader
-
 from galaxymill import flags
 from galaxymill.release.audit import Census
 from galaxymill.release.columns import Column
 from galaxymill.release.predictions import Prediction
 from galaxymill.release.settings import ReleaseSettings
+from galaxymill.reporting.templates import read_templates
 from galaxymill.storage.origin import Origin
 from galaxymill.tasks.released import ColumnGroup
 
@@ -48,12 +47,7 @@ def write_readme(
 ) -> None:
     """Write ``README.md``; the settings have a date."""
     # Markdown, not HTML: what stands in names is not escaped.
-    templates = Environment(
-        loader=PackageLoader("galaxymill.release.documents", ""),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    templates = read_templates("galaxymill.release.documents", autoescape=False)
     templates.filters["commas"] = "{:,}".format
     groups: dict[ColumnGroup, list[Column]] = {}
     for column in columns:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
-from scipy.special import ndtr
 
 from galaxymill.errors import UserError
 from galaxymill.storage.columns import field
@@ -104,6 +103,9 @@ class NumberTask(Task):
 
 def mixture_quantile(mean: Floats, deviation: Floats, level: float) -> Floats:
     """Give a quantile, shape (n,), of an even mixture of Gaussians (n, S) by bisection."""
+    # A dry run and every job of a cluster import tasks, and need no scipy.
+    from scipy.special import ndtr
+
     low = (mean - 10 * deviation).min(axis=1)
     high = (mean + 10 * deviation).max(axis=1)
     for _ in range(_BISECTIONS):
