@@ -97,9 +97,9 @@ SUBIMAGE = [
 ]
 BLANKED = fits.PrimaryHDU(COUNTS, header(BLANK=int(COUNTS[3, 4])))
 KINDS = {
-    "gzip": (gzip.compress(GRZ), "grz", GRZ, [0, 1, 2]),
+    "gzip": (gzip.compress(GRZ, mtime=0), "grz", GRZ, [0, 1, 2]),
     "gzip in two members": (
-        gzip.compress(GRZ[:5000]) + gzip.compress(GRZ[5000:]),
+        gzip.compress(GRZ[:5000], mtime=0) + gzip.compress(GRZ[5000:], mtime=0),
         "grz",
         GRZ,
         [0, 1, 2],
@@ -214,7 +214,7 @@ KINDS = {
         [0, 1, 2],
     ),
     "fpacked and gzipped": (
-        gzip.compress(as_bytes(packed(FLUX[0]))),
+        gzip.compress(as_bytes(packed(FLUX[0])), mtime=0),
         "r",
         as_bytes(packed(FLUX[0])),
         [0],
@@ -278,7 +278,7 @@ def test_bytes_beyond_ascii_in_a_header(tmp_path, text, where):
 def test_a_file_that_is_a_cutout_stays_as_it_is(tmp_path):
     cutout = cut(tmp_path, GRZ, "grz")
     assert (cutout.payload, cutout.url) == (GRZ, "file:a.fits")
-    assert cut(tmp_path, gzip.compress(GRZ), "grz").payload == GRZ
+    assert cut(tmp_path, gzip.compress(GRZ, mtime=0), "grz").payload == GRZ
     assert cut(tmp_path, GRZ, "gr").payload == GRZ
 
 
@@ -350,11 +350,11 @@ REFUSED = {
         ),
         "band r lies on other pixels than g",
     ),
-    "cut gzip": (gzip.compress(GRZ)[:-20], "the gzip file ends too early"),
+    "cut gzip": (gzip.compress(GRZ, mtime=0)[:-20], "the gzip file ends too early"),
     "damaged gzip": (b"\x1f\x8bnonsense", "a damaged gzip file"),
     "zip": (b"PK\x03\x04" + b"\0" * 99, "a zip file: unpack it"),
     "xz": (b"\xfd7zXZ\0" + b"\0" * 99, "a xz file: unpack it"),
-    "bomb": (gzip.compress(bytes(40_000_000)), "unpacked, the file is longer than 36 MB"),
+    "bomb": (gzip.compress(bytes(40_000_000), mtime=0), "unpacked, the file is longer than 36 MB"),
     "cut": (as_bytes(*PER_BAND)[:-2000], "FITS data end too early"),
     "cut in the last header": (
         as_bytes(*PER_BAND)[:-3000],
@@ -426,7 +426,7 @@ def band_files(tmp_path):
     for plane, band in zip(FLUX, "grz", strict=True):
         payload = as_bytes(primary(plane))
         (folder / f"g1_{band}.fits").write_bytes(payload)
-        (folder / "deep" / f"{band}-x.fits.gz").write_bytes(gzip.compress(payload))
+        (folder / "deep" / f"{band}-x.fits.gz").write_bytes(gzip.compress(payload, mtime=0))
     return folder
 
 

@@ -83,7 +83,7 @@ def test_identifiers_hold_nothing_that_nobody_sees(unseen):
 def test_csv_of_any_separator(tmp_path, separator, encoding, zipped):
     path = tmp_path / f"table.csv{'.gz' * zipped}"
     data = LINES.replace(";", separator).encode(encoding)
-    path.write_bytes(gzip.compress(data) if zipped else data)
+    path.write_bytes(gzip.compress(data, mtime=0) if zipped else data)
     assert column_names(path) == ["object_id", "ra", "name"]
     table = read_table(path, ["ra", "name", "object_id"], ["object_id"])
     assert table.to_pydict() == {"ra": [10.5, 11.5], "name": ["é", "b"], "object_id": ["7", "8"]}
@@ -110,7 +110,7 @@ def test_kinds_agree(tmp_path, suffix, kind, zipped):
     Table(plain).write(path, format=kind)
     if zipped:
         path = path.with_name(f"{path.name}.gz")
-        path.write_bytes(gzip.compress(path.with_suffix("").read_bytes()))
+        path.write_bytes(gzip.compress(path.with_suffix("").read_bytes(), mtime=0))
     assert column_names(path) == [*plain]
     assert read_table(path, [*plain], ["object_id"]).to_pydict() == plain
 
@@ -164,7 +164,7 @@ def test_line_breaks_in_quotes_beyond_the_first_megabytes(tmp_path):
         ("t.csv", b"ra,dec", "no row in it below a header"),
         ("t.csv", b"# mine\nra,dec\n1,2\n", "or a line above the header?"),
         ("t.csv", b"PK\x03\x04" + bytes(50), "zipped, as spreadsheets are"),
-        ("t.csv", gzip.compress(b"ra,dec\n1,2\n"), "zipped, as spreadsheets are"),
+        ("t.csv", gzip.compress(b"ra,dec\n1,2\n", mtime=0), "zipped, as spreadsheets are"),
         ("t.vot", b"<VOTABLE", "cannot be read"),
         ("t.xml", b"<html></html>", "cannot be read"),
         ("t.ecsv", b"# %ECSV 1.0\n# bad", "cannot be read"),
