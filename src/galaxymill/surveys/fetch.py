@@ -2,6 +2,7 @@
 
 import logging
 import math
+import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -16,20 +17,23 @@ import pyarrow.parquet as pq
 
 from galaxymill.products import CUTOUTS
 from galaxymill.progress import progress
+from galaxymill.reasons import Reasons
 from galaxymill.storage.atomic import exclusive
 from galaxymill.storage.origin import Origin, content_digest, is_made, read_record
 from galaxymill.storage.parquet import open_product, read_batches
 from galaxymill.surveys.base import BATCH, Cutout, ServiceSettings, Target
-from galaxymill.surveys.footprint import screen
-from galaxymill.surveys.ordered_reader import OrderedReader, written_beside
-from galaxymill.surveys.outcome import refuse_losses
-from galaxymill.surveys.part_file import PartFile, open_part
+from galaxymill.surveys.footprint import OUTSIDE, screen
+from galaxymill.surveys.part_file import PartFile, open_part, write_meanwhile
 from galaxymill.surveys.pixel_scale import pixel_scale_and_size, require_known
 from galaxymill.surveys.registry import SERVICES
 from galaxymill.web.network import Network, ServiceError
 
 _GROUP_BYTES = 8_000_000
 _TARGET_COLUMNS = ["object_id", "ra", "dec", "petro_r50", "petro_r90", "file_loc"]
+_FEW = 8
+"""Of fewer galaxies a share says little, unless no word came of any of them."""
+_NO_FILE = re.compile(r"no file ('[^']|\")")
+"""Of the service ``files``: the catalogue names a file that is not there."""
 
 logger = logging.getLogger("galaxymill")
 
@@ -65,24 +69,25 @@ def fetch(tile: Path, out: Path, service: str, settings: ServiceSettings, networ
             with open_part(out, origin.to_dict()) as part:
                 if len(part):
                     logger.info("fetch %s: %d galaxies are here already", tile.stem, len(part))
-                reader = OrderedReader(part, targets(tile, settings))
-                with written_beside(partial(write_cutouts, out, origin), reader):
+                write = partial(write_cutouts, out, origin)
+                with write_meanwhile(write, part, targets(tile, settings)):
                     collect(part, tile, service, settings, network.share())
-                    refuse_losses(part, asked_for(tile, service, settings), network.max_failed)
+                    _refuse_losses(part, _request(tile, service, settings), network.max_failed)
                 counts = Counter(part.statuses())
     logger.info("fetch %s: %s", tile.stem, ", ".join(f"{n} {s}" for s, n in counts.most_common()))
     if counts["failed"]:
-        logger.info(
-            "to ask again for what failed: %s", _retry(tile, out, service, settings, network)
-        )
+        command = _retry_command(tile, out, service, settings, network)
+        logger.info("to ask again for what failed: %s", command)
 
 
-def asked_for(tile: Path, service: str, settings: ServiceSettings) -> str:
-    """Say for messages which partition is fetched, and from where."""
+def _request(tile: Path, service: str, settings: ServiceSettings) -> str:
+    """Name in messages the partition that is fetched, and what it is fetched from."""
     return f"fetch {tile.stem} ({' '.join(filter(None, [service, settings.known_as]))})"
 
 
-def _retry(tile: Path, out: Path, service: str, settings: ServiceSettings, network: Network) -> str:
+def _retry_command(
+    tile: Path, out: Path, service: str, settings: ServiceSettings, network: Network
+) -> str:
     """Spell the command that asks again for all failed galaxies of the survey."""
     folders = shlex.join([str(tile.parent), str(out.parent)])
     flags = [settings.to_flags(), settings.operational_flags(), network.limit_flags()]
@@ -90,7 +95,7 @@ def _retry(tile: Path, out: Path, service: str, settings: ServiceSettings, netwo
 
 
 def cutouts_origin(tile: Path, service: str, settings: ServiceSettings) -> Origin:
-    """Say what the cutouts of a tile are made from."""
+    """Describe what the cutouts of a tile are made from."""
     inputs = {"tile": read_record(tile, "partition").digest}
     inputs |= {name: content_digest(path) for name, path in settings.input_files().items()}
     parameters = {"service": service, **settings.product_settings()}
@@ -127,7 +132,7 @@ def collect(
     """Ask for every galaxy that the part file has not, and keep the answers as they come.
 
     ``wanted`` are galaxies that are asked for again; by default all of the tile, for the first
-    time. The others are as for `fetch`.
+    time. The other parameters are as for `fetch`.
     """
     total = (pq.read_metadata(tile).num_rows if wanted is None else len(wanted)) - len(part)
     if not total:
@@ -135,7 +140,6 @@ def collect(
     if wanted is not None or not {"ok", "partial"}.isdisjoint(part.statuses()):
         # The service knows what is asked for: if it refuses, that is the galaxies' own fault.
         network = network.model_copy(update={"max_failed": 1})
-    what = asked_for(tile, service, settings)
     left = (
         target
         for target in targets(tile, settings)
@@ -150,8 +154,15 @@ def collect(
             part.add(cutout)
             advance()
 
+        def inside() -> Iterator[Target]:
+            for item in screen(left, settings.footprint):
+                if isinstance(item, Target):
+                    yield item
+                else:
+                    keep(item)
+
         try:
-            for cutout in source.fetch(_asked(screen(left, settings.footprint), keep)):
+            for cutout in source.fetch(inside()):
                 keep(cutout)
                 # Its payload is not held while the next one is waited for.
                 del cutout
@@ -159,17 +170,56 @@ def collect(
             # Failures of a service that then failed for good were not the galaxies'.
             part.forget([key for key, status, _ in part.outcomes() if status == "failed"])
             raise ServiceError(
-                f"{what}: {error}; stopped, so as not to burden the server. {len(part)} galaxies "
-                "are kept: run again to go on from there"
+                f"{_request(tile, service, settings)}: {error}; stopped, so as not to burden the "
+                f"server. {len(part)} galaxies are kept: run again to go on from there"
             ) from error
 
 
-def _asked(screened: Iterable[Target | Cutout], keep: Callable[[Cutout], None]) -> Iterator[Target]:
-    for item in screened:
-        if isinstance(item, Target):
-            yield item
-        else:
-            keep(item)
+def _refuse_losses(part: PartFile, what: str, max_failed: float) -> None:
+    """Raise ServiceError when too many galaxies could not be had, and forget them; log the others.
+
+    Lost are those that are ``failed`` or ``invalid``, or whose own file is missing; others that are
+    ``no_coverage`` are left out. ``max_failed`` is the share that may be lost. Where fewer than
+    eight remain, it must also be more than this share of all, none may have been had, and one at
+    least is not ``invalid``: a service that sends pictures, if no good ones, is at work.
+    """
+    lost = [key for key, *outcome in part.outcomes() if _is_lost(*outcome)]
+    counts, total = Counter(part.statuses()), len(part)
+    had = counts["ok"] + counts["partial"]
+    there = len(lost) + had
+    message = f"{what}: {len(lost)} of {total} galaxies could not be had: {_why(part, _is_lost)}"
+    answered = had or counts["invalid"] == len(lost)
+    few = there < _FEW and (answered or len(lost) <= max_failed * total)
+    if len(lost) > max_failed * there and not few:
+        part.forget(lost)
+        raise ServiceError(
+            f"{message}. Of those that the survey may hold that is more than "
+            f"max_failed={max_failed:g} (a limit of `network`) allows, so no product is written. "
+            f"{len(part)} galaxies are kept: see to the reason, then run again to ask for the "
+            "others; or set max_failed to 1 to go on without them"
+        )
+    if lost:
+        logger.warning(message)
+    if total and counts["no_coverage"] == total:
+        warning = f"{what}: all {total} galaxies are no_coverage: {_why(part, lambda *_: True)}"
+        if not all(reason.startswith(OUTSIDE) for _, _, reason in part.outcomes()):
+            warning += (
+                ". Has the survey really not been here? If what is asked for is misspelled there "
+                "is nothing anywhere; a footprint would settle such galaxies without a request"
+            )
+        logger.warning(warning)
+
+
+def _is_lost(status: str, reason: str) -> bool:
+    return status in ("failed", "invalid") or _NO_FILE.match(reason) is not None
+
+
+def _why(part: PartFile, counts: Callable[[str, str], bool]) -> str:
+    return Reasons.of(
+        (object_id, f"{status}: {reason}")
+        for object_id, status, reason in part.outcomes()
+        if counts(status, reason)
+    ).told()
 
 
 def write_cutouts(out: Path, origin: Origin, cutouts: Iterable[Cutout]) -> None:
@@ -193,15 +243,15 @@ def _row(cutout: Cutout) -> dict[str, Any]:
     return {
         **vars(cutout),
         "object_id": target.object_id,
-        "ra": _known(target.ra),
-        "dec": _known(target.dec),
+        "ra": _nan_as_null(target.ra),
+        "dec": _nan_as_null(target.dec),
         "sha256": sha256(payload).hexdigest() if payload else None,
         "pixel_scale": target.pixel_scale or None,
         "size": target.size or None,
     }
 
 
-def _known(angle: float | None) -> float | None:
+def _nan_as_null(angle: float | None) -> float | None:
     return None if angle is None or math.isnan(angle) else angle
 
 

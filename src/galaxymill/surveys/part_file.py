@@ -1,6 +1,8 @@
 """What has been fetched so far: one record a galaxy, in the order of the answers."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -8,6 +10,8 @@ from typing import Any
 
 from galaxymill.storage.records import RecordFile, open_records
 from galaxymill.surveys.base import Cutout, Target
+
+_LOOK_S = 0.05
 
 
 class PartFile:
@@ -49,21 +53,18 @@ class PartFile:
 
     def forget(self, object_ids: Iterable[str]) -> None:
         """Ask for these galaxies again when the work is resumed."""
-        known = [key for key in object_ids if self._places.pop(key, None)]
-        if known:
-            self._append({"forget": known}, b"")
+        kept = [key for key in object_ids if self._places.pop(key, None)]
+        if kept:
+            self._append({"forget": kept}, b"")
 
     def read(self, object_id: str) -> Cutout:
         """Read one cutout back."""
         plain, payload = self._records.read(self._places[object_id][0])
         values = dict(plain["cutout"])
-        kept = None if values.pop("empty") else payload
-        time = values.pop("fetched_at")
-        values |= {
-            "target": Target(**values["target"]),
-            "payload": kept,
-            "fetched_at": time and datetime.fromisoformat(time),
-        }
+        values["payload"] = None if values.pop("empty") else payload
+        values["target"] = Target(**values["target"])
+        if values["fetched_at"]:
+            values["fetched_at"] = datetime.fromisoformat(values["fetched_at"])
         return Cutout(**values)
 
     def _append(self, plain: Mapping[str, Any], payload: bytes) -> int:
@@ -97,3 +98,39 @@ def open_part(product: Path, key: Mapping[str, Any]) -> Iterator[PartFile]:
     """
     with open_records(product, key) as records:
         yield PartFile(records)
+
+
+class _AbandonedError(Exception):
+    """The product is not to be finished."""
+
+
+@contextmanager
+def write_meanwhile(
+    write: Callable[[Iterable[Cutout]], None], part: PartFile, targets: Iterable[Target]
+) -> Iterator[None]:
+    """Run ``write`` on the cutouts of ``targets``, in their order, while the block fetches them.
+
+    The network is slower than a disk. The product is finished only if the block ends well.
+    """
+    over = threading.Event()
+    complete = False
+
+    def cutouts() -> Iterator[Cutout]:
+        for target in targets:
+            while target.object_id not in part:
+                if over.wait(_LOOK_S) and not complete:
+                    raise _AbandonedError
+            yield part.read(target.object_id)
+        # All are there, but whether they are a product is still to be judged.
+        over.wait()
+        if not complete:
+            raise _AbandonedError
+
+    with ThreadPoolExecutor(1, "write") as pool:
+        product = pool.submit(write, cutouts())
+        try:
+            yield
+            complete = True
+        finally:
+            over.set()
+        product.result()
