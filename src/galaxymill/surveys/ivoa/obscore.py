@@ -72,49 +72,49 @@ class Dataset:
         return next((value for name, value in query if name.upper() == "ID"), "")
 
 
-def columns_of(wanted: "SiaSettings") -> tuple[str, ...]:
+def columns_of(settings: "SiaSettings") -> tuple[str, ...]:
     """Columns without which no image can be chosen and asked for."""
-    band = (wanted.band_column,) if wanted.band_column else ("em_min", "em_max")
+    band = (settings.band_column,) if settings.band_column else ("em_min", "em_max")
     return "access_url", "access_format", *band
 
 
-def adql(wanted: "SiaSettings", anywhere: bool = False) -> str:
+def adql(settings: "SiaSettings", anywhere: bool = False) -> str:
     """Spell the join of uploaded galaxies with the archive's images, or ask for any image."""
-    columns = [*COLUMNS, *([wanted.band_column] if wanted.band_column else [])]
+    columns = [*COLUMNS, *([settings.band_column] if settings.band_column else [])]
     conditions = ["o.dataproduct_type = 'image'"]
-    if wanted.collection:
-        conditions.append(f"o.obs_collection = {_quoted(wanted.collection)}")
-    if wanted.calib_level is not None:
-        conditions.append(f"o.calib_level = {wanted.calib_level}")
-    if wanted.band_column:
-        names = ", ".join(map(_quoted, wanted.bands))
-        conditions.append(f"o.{wanted.band_column} IN ({names})")
+    if settings.collection:
+        conditions.append(f"o.obs_collection = {_quoted(settings.collection)}")
+    if settings.calib_level is not None:
+        conditions.append(f"o.calib_level = {settings.calib_level}")
+    if settings.band_column:
+        names = ", ".join(map(_quoted, settings.bands))
+        conditions.append(f"o.{settings.band_column} IN ({names})")
     else:
-        metres = [f"{WAVELENGTHS[band]:.4g}" for band in wanted.bands]
+        metres = [f"{WAVELENGTHS[band]:.4g}" for band in settings.bands]
         inside = (f"(o.em_min <= {m} AND o.em_max >= {m})" for m in metres)
         conditions.append(f"({' OR '.join(inside)})")
-    if wanted.where:
-        conditions.append(f"({wanted.where})")
+    if settings.where:
+        conditions.append(f"({settings.where})")
     where = f"WHERE {' AND '.join(conditions)}"
     if anywhere:
-        return f"SELECT TOP 1 o.access_url FROM {wanted.obscore} AS o {where}"
+        return f"SELECT TOP 1 o.access_url FROM {settings.obscore} AS o {where}"
     return (
         f"SELECT t.object_id, {', '.join(f'o.{name}' for name in columns)} "
-        f"FROM TAP_UPLOAD.galaxies AS t JOIN {wanted.obscore} AS o "
+        f"FROM TAP_UPLOAD.galaxies AS t JOIN {settings.obscore} AS o "
         f"ON CONTAINS(POINT('ICRS', t.ra, t.dec), o.s_region) = 1 {where}"
     )
 
 
-def bands_of(wanted: "SiaSettings", datasets: Sequence[Dataset]) -> str:
+def bands_of(settings: "SiaSettings", datasets: Sequence[Dataset]) -> str:
     """Name the bands that images are of, as far as that is known."""
-    if wanted.band_column:
+    if settings.band_column:
         return ", ".join(sorted({one.band for one in datasets}))
     edges = {(one.em_min * 1e9, one.em_max * 1e9) for one in datasets}
     return ", ".join(f"{low:.0f} to {high:.0f} nm" for low, high in sorted(edges))
 
 
 def choose(
-    wanted: "SiaSettings", datasets: Sequence[Dataset], target: Target, band: str
+    settings: "SiaSettings", datasets: Sequence[Dataset], target: Target, band: str
 ) -> Dataset | None:
     """Choose one image of a band: the best-matching filter, then the nearest centre, then id.
 
@@ -125,11 +125,11 @@ def choose(
 
     def rank(one: Dataset) -> tuple[int, float, str, str]:
         middle = (one.em_min + one.em_max) / 2
-        off_nm = 0 if wanted.band_column else round(abs(middle - wavelength) * 1e9)
+        off_nm = 0 if settings.band_column else round(abs(middle - wavelength) * 1e9)
         far = math.hypot(*offsets_deg(one.ra, one.dec, target.ra, target.dec))
         return off_nm, far if math.isfinite(far) else math.inf, one.did, one.access_url
 
-    if wanted.band_column:
+    if settings.band_column:
         fitting = [one for one in datasets if one.band == band]
     else:
         fitting = [one for one in datasets if one.em_min <= wavelength <= one.em_max]

@@ -1,4 +1,4 @@
-"""Ask an IVOA archive which images it has and how to cut them: SIA2, TAP and DataLink by pyvo."""
+"""Which images an IVOA archive has and how to cut them: SIA2, SIA1, TAP, DataLink, by pyvo."""
 
 import threading
 import time
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from galaxymill.surveys.base import Target
-from galaxymill.surveys.ivoa import sia1
 from galaxymill.surveys.ivoa.datalink import Cutter, Link, is_datalink, linker, read_link
 from galaxymill.surveys.ivoa.obscore import Dataset, adql, columns_of
 from galaxymill.surveys.ivoa.votable import (
@@ -35,18 +34,29 @@ UPLOAD_ROWS = 1000
 _MAX_RECORDS = 100_000
 _POINT_RADIUS_DEG = 1 / 3600
 _LINK_FRESH_S = 600.0
-_TOO_MANY = "more images than the archive lists: give collection, calib_level or where"
+_TOO_MANY = "more images than the archive lists"
+_NARROW = "give collection, calib_level or where"
 REFUSED = {400, 404, 422}
 """What a service answers for a dataset that it does not know."""
 _NAMES = ("did", "linked_id")
 """Attributes of a dataset that a SODA service may know it by."""
+_UCDS = {
+    "access_url": "VOX:Image_AccessReference",
+    "access_format": "VOX:Image_Format",
+    "s_ra": "POS_EQ_RA_MAIN",
+    "s_dec": "POS_EQ_DEC_MAIN",
+    "obs_publisher_did": "VOX:Image_Title",
+}
+"""What SIA1 knows columns by, whatever they are called (SIA 1.0, section 4.2.2)."""
+_SCIENCE = {"prodtype": ("", "image"), "proctype": ("", "stack")}
+"""NOIRLab lists weights, masks and single exposures too; others have no such columns."""
 
 
 @dataclass(frozen=True)
 class _Pattern:
-    """How links of a kind follow from their datasets: ``names`` are attributes that identify one.
+    """How the SODA service of a collection identifies datasets: by which of their attributes.
 
-    The DataLink ``seen_at`` tells so; ``proven`` is what that of another dataset tells too.
+    This is read from the DataLink ``seen_at``, and ``proven`` when that of another agrees.
     """
 
     cutter: Cutter
@@ -58,8 +68,8 @@ class _Pattern:
 class Archive:
     """The archive's catalogue and links, as far as the settings of service ``sia`` want them."""
 
-    def __init__(self, http: Http, wanted: "SiaSettings") -> None:
-        self._wanted = wanted
+    def __init__(self, http: Http, settings: "SiaSettings") -> None:
+        self._settings = settings
         self._session = session(http)
         self._links_session = session(http, own="DataLink")
         self._lock = threading.RLock()
@@ -71,20 +81,48 @@ class Archive:
 
     def search(self, target: Target, field_deg: float) -> list[Dataset]:
         """Ask SIA2 for the images that hold a galaxy, SIA1 for a field; raises ArchiveError."""
-        if self._wanted.protocol == "sia1":
-            return sia1.search(self._session, self._wanted, target, field_deg)
+        if self._settings.protocol == "sia1":
+            return self._search_sia1(target, field_deg)
         circle = (target.ra, target.dec, _POINT_RADIUS_DEG)
         with asking("SIA2"):
             results = self._sia2(pos=circle, maxrec=_MAX_RECORDS).execute()
             rows = list(rows_of(results))
-            require_columns(rows, columns_of(self._wanted), "band_column, or `tap`,")
-            links_of = linker(results, self._wanted.server)
+            require_columns(rows, columns_of(self._settings), "band_column, or `tap`,")
+            links_of = linker(results, self._settings.server)
             found = [self._dataset(row, links_of(row)) for row in rows]
             overflow = overflows(results)
         if overflow:
-            raise ArchiveError(f"SIA2: {_TOO_MANY}", 200)
+            raise ArchiveError(f"SIA2: {_TOO_MANY}: {_NARROW}", 200)
         self._require_images(found)
         return found
+
+    def _search_sia1(self, target: Target, field_deg: float) -> list[Dataset]:
+        """List the images that a field lies on, cut to it where the archive does that."""
+        from pyvo.dal.sia import SIAResults
+
+        server = self._settings.server
+        # Written by hand: NOIRLab takes a comma that is encoded for no comma.
+        mark = "&" if "?" in server else "?"
+        place = f"POS={target.ra:.7f},{target.dec:.7f}&SIZE={field_deg:.7f},{field_deg:.7f}"
+        url = f"{server.rstrip('?&')}{mark}{place}&FORMAT=image/fits"
+        with asking("SIA1"):
+            results = SIAResults.from_result_url(url, session=self._session)
+            found = {name: results.fieldname_with_ucd(ucd) or name for name, ucd in _UCDS.items()}
+            columns = {name: column.lower() for name, column in found.items()}
+            rows = list(rows_of(results))
+            overflow = overflows(results)
+        if overflow:
+            raise ArchiveError(_TOO_MANY, 200)
+        band = self._settings.band_column.lower()
+        require_columns(rows, sorted({band, columns["access_url"]}), "band_column")
+        datasets = []
+        for row in filter(_is_science, rows):
+            plain = {name: text(row.get(column)) for name, column in columns.items()}
+            # The first word of the column names the band.
+            plain[band] = text(row[band]).split(" ")[0]
+            plain["access_format"] = plain["access_format"] or "image/fits"
+            datasets.append(self._dataset(plain, ""))
+        return datasets
 
     def join(self, targets: Sequence[Target]) -> dict[str, list[Dataset] | ArchiveError]:
         """Ask TAP for the images that hold each of many galaxies.
@@ -99,16 +137,17 @@ class Archive:
         galaxies = Table(rows=rows, names=["object_id", "ra", "dec"], dtype=["i4", "f8", "f8"])
         with asking("TAP"):
             options = {"maxrec": _MAX_RECORDS, "uploads": {"galaxies": galaxies}}
-            results = self._tap_query(adql(self._wanted), **options).execute()
+            results = self._tap_query(adql(self._settings), **options).execute()
             overflow = overflows(results)
             found: defaultdict[str, list[Dataset]] = defaultdict(list)
-            links_of = linker(results, self._wanted.tap)
+            links_of = linker(results, self._settings.tap)
             for row in rows_of(results):
                 galaxy = targets[int(row["object_id"])]
                 found[galaxy.object_id].append(self._dataset(row, links_of(row)))
         if overflow:
             if len(targets) == 1:
-                return {targets[0].object_id: ArchiveError(f"TAP: {_TOO_MANY}", 200)}
+                error = ArchiveError(f"TAP: {_TOO_MANY}: {_NARROW}", 200)
+                return {targets[0].object_id: error}
             half = len(targets) // 2
             return self.join(targets[:half]) | self.join(targets[half:])
         self._require_images(found)
@@ -117,28 +156,26 @@ class Archive:
     def _require_images(self, found: Sized) -> None:
         """Refuse a collection that is nowhere: while no answer held an image, ask for any."""
         with self._first:
-            collection = self._wanted.collection
-            if not found and not self._found and (self._wanted.tap or collection):
-                anywhere = adql(self._wanted, anywhere=True)
-                query = (
-                    self._tap_query(anywhere, maxrec=1)
-                    if self._wanted.tap
-                    else self._sia2(maxrec=1)
-                )
+            collection = self._settings.collection
+            if not found and not self._found and (self._settings.tap or collection):
+                if self._settings.tap:
+                    query = self._tap_query(adql(self._settings, anywhere=True), maxrec=1)
+                else:
+                    query = self._sia2(maxrec=1)
                 require_images(query, collection)
             self._found = True
 
     def _sia2(self, **options: Any) -> Any:
-        options |= {"data_type": "image", "calib_level": self._wanted.calib_level}
-        return sia2(self._wanted.server, self._session, self._wanted.collection, **options)
+        options |= {"data_type": "image", "calib_level": self._settings.calib_level}
+        return sia2(self._settings.server, self._session, self._settings.collection, **options)
 
     def _tap_query(self, adql: str, **options: Any) -> Any:
         from pyvo.dal.tap import TAPQuery
 
-        return TAPQuery(self._wanted.tap.rstrip("/"), adql, session=self._session, **options)
+        return TAPQuery(self._settings.tap.rstrip("/"), adql, session=self._session, **options)
 
     def link(self, dataset: Dataset) -> Link:
-        """Tell how one dataset is cut.
+        """Find out how one dataset is cut.
 
         When the DataLinks of two datasets name one SODA service and identifiers that follow from
         their rows, the links of all others of their collection are assumed to do so; else there
@@ -154,7 +191,7 @@ class Archive:
             return self.own_link(dataset)
 
     def own_link(self, dataset: Dataset) -> Link:
-        """Tell what a dataset's own DataLink says, whatever others say; see `link`."""
+        """Read a dataset's own DataLink, whatever those of others say; see `link`."""
         with self._lock:
             link = self._fresh(dataset)
             if link is None:
@@ -170,15 +207,16 @@ class Archive:
     def _learn(self, dataset: Dataset, link: Link) -> None:
         """Compare a link with an earlier one of its kind; of two that differ, keep the later."""
         kind = _kind(dataset)
-        known = self._patterns.get(kind)
-        if link.cutter is None or (known is not None and known.proven):
+        earlier = self._patterns.get(kind)
+        if link.cutter is None or (earlier and earlier.proven):
             return
         names = tuple(name for name in _NAMES if link.identifier == getattr(dataset, name))
-        shared = tuple(name for name in names if known is not None and name in known.names)
-        other = known is not None and known.seen_at != dataset.links_url
-        if shared and other and known is not None and known.cutter == link.cutter:
-            self._patterns[kind] = replace(known, names=shared, proven=True)
-        elif names:
+        if earlier and earlier.cutter == link.cutter and earlier.seen_at != dataset.links_url:
+            shared = tuple(name for name in names if name in earlier.names)
+            if shared:
+                self._patterns[kind] = replace(earlier, names=shared, proven=True)
+                return
+        if names:
             self._patterns[kind] = _Pattern(link.cutter, names, dataset.links_url)
 
     def _ask_link(self, dataset: Dataset) -> Link:
@@ -211,7 +249,7 @@ class Archive:
             dec=number(row.get("s_dec")),
             em_min=number(row.get("em_min")),
             em_max=number(row.get("em_max")),
-            band=text(row.get(self._wanted.band_column.lower())),
+            band=text(row.get(self._settings.band_column.lower())),
             kilobytes=number(row.get("access_estsize")),
             collection=text(row.get("obs_collection")),
         )
@@ -221,3 +259,7 @@ def _kind(dataset: Dataset) -> tuple[str, ...]:
     """Datasets whose links may be alike: those of one collection, linked to from one place."""
     place = urlsplit(dataset.links_url)
     return dataset.collection, place.netloc, place.path.rpartition("/")[0]
+
+
+def _is_science(row: Mapping[str, Any]) -> bool:
+    return all(text(row.get(name)).lower() in allowed for name, allowed in _SCIENCE.items())

@@ -20,6 +20,7 @@ asynchronous TAP and SODA not at all, nor SODA by POLYGON or by other parameters
 needs ``tap``.
 """
 
+import io
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -28,17 +29,25 @@ from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import quote, urlencode, urlsplit
 
+import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
 from galaxymill.decoding.decode import PayloadError
+from galaxymill.decoding.hdus import is_auxiliary, one_fault, read_images, unpack
 from galaxymill.settings import Numbers
-from galaxymill.surveys.base import MAX_PAYLOAD_BYTES, Cutout, ServiceSettings, Target, cutout_of
+from galaxymill.surveys.base import (
+    MAX_PAYLOAD_BYTES,
+    MAX_SIZE,
+    Cutout,
+    ServiceSettings,
+    Target,
+    cutout_of,
+)
 from galaxymill.surveys.ivoa.datalink import Cutter, Link, with_query
 from galaxymill.surveys.ivoa.obscore import WAVELENGTHS, Dataset, bands_of, choose
-from galaxymill.surveys.ivoa.planes import cut_file
 from galaxymill.surveys.ivoa.queries import REFUSED, UPLOAD_ROWS, Archive
 from galaxymill.surveys.ivoa.votable import ArchiveError, explain, says_error, shorten
-from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, flux_factors, one_or_each, stack
+from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, cut, flux_factors, one_or_each, stack
 from galaxymill.surveys.per_galaxy import HttpService
 from galaxymill.surveys.validate import CUT_TOLERANCE_PIXELS, check_payload
 from galaxymill.web.answer import Answer, Verdict
@@ -257,7 +266,7 @@ class SiaService(HttpService):
         def judge(answer: Answer) -> Verdict:
             if says_error(answer):
                 return Verdict("failed", explain(answer), refused=True)
-            planes.append(cut_file(answer.payload, target, factor))
+            planes.append(_cut_file(answer.payload, target, factor))
             if planes[-1] is None and link.cutter:
                 raise PayloadError("the archive has cut out another place")
             return Verdict("ok")
@@ -334,3 +343,39 @@ def _radius_deg(target: Target) -> float:
     field_arcsec = target.size * target.pixel_scale
     margin_arcsec = max(2 * target.pixel_scale, _MARGIN_ARCSEC)
     return (field_arcsec / math.sqrt(2) + margin_arcsec) / 3600
+
+
+def _cut_file(packed: bytes, target: Target, factor: float) -> Plane | None:
+    """Cut the square around a galaxy out of a FITS file, also a gzipped one, in nanomaggies.
+
+    Of its science images the one that fills most of the square is cut; None when no image reaches
+    the galaxy. Raises PayloadError when it holds no image that can be used.
+    """
+    if not packed:
+        raise PayloadError("empty answer", truncated=True)
+    planes: list[Plane] = []
+    faults: list[PayloadError] = []
+    for header, data in _science_images(unpack(io.BytesIO(packed), MAX_PAYLOAD_BYTES).read()):
+        mosaic = Mosaic(data, header, factor)
+        try:
+            with one_fault("unusable WCS"):
+                size, scale = mosaic.size_of(target), mosaic.pixel_scale
+                if size > MAX_SIZE:
+                    raise PayloadError(f"the field spans {size} pixels of {scale:.3g} arcsec")
+                if (plane := cut(mosaic, target, size)) is not None:
+                    planes.append(plane)
+        except PayloadError as error:
+            faults.append(error)
+    if not planes and faults:
+        raise faults[0]
+    return max(planes, key=lambda plane: np.isfinite(plane.data).sum(), default=None)
+
+
+def _science_images(payload: bytes) -> list[tuple[Any, Any]]:
+    """Leave out masks, weights and variances: by their names, and integers beside real numbers."""
+    images = list(read_images(payload))
+    named = [image for image in images if not is_auxiliary(image[0])]
+    if not named:
+        others = " but masks and weights" if images else ""
+        raise PayloadError(f"no image of two dimensions{others}")
+    return [image for image in named if image[1].dtype.kind == "f"] or named
