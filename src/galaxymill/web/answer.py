@@ -11,7 +11,7 @@ from galaxymill.decoding.decode import PayloadError, begins_as_image
 
 TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 _SUCCESS = {200, 206}
-_SAID_BYTES, _SAID_LETTERS = 300, 60
+_QUOTED_BYTES, _QUOTED_LETTERS = 300, 60
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,9 @@ class Verdict:
 class Answer:
     """The last answer to one request.
 
-    ``http_status`` is None when none came; ``reason`` says what was wrong, and is empty for
-    success. ``payload`` is the body, ``cut`` when it was longer than the client takes, and so never
-    a good cutout. Names of ``headers`` are in lower case. ``retry_after_s`` is the wait that the
-    server asks for. The ``verdict`` has no status when nobody has judged it.
+    ``http_status`` is None when none came; ``reason`` is empty for success. ``payload`` is the
+    body, ``cut`` when it was longer than the client takes, and so never a good cutout. Names of
+    ``headers`` are in lower case. The ``verdict`` has no status when nobody has judged it.
     """
 
     payload: bytes
@@ -79,13 +78,13 @@ class Answer:
 
     @property
     def why(self) -> str:
-        """What was wrong with it, in the words of its judge."""
+        """Why it is no good: the reason of its judge, else its status."""
         return self.verdict.reason or self.reason
 
     def judged(
         self, judge: "Judge", earlier: set[bytes], otherwise: "Judge | None" = None
     ) -> "Answer":
-        """Say what this answer means, by ``judge`` for success and ``otherwise`` for the rest.
+        """Judge this answer, by ``judge`` for success and ``otherwise`` for the rest.
 
         Bytes that are not what was asked for are ``failed``, as any fault that may pass, until
         the same image, whole but another one, has come twice: then they are ``invalid``.
@@ -111,27 +110,27 @@ class Answer:
         if self.cut and self.http_status in _SUCCESS and not verdict.refused:
             # What follows an image may be anything: a decoder would not look at it.
             return Verdict("invalid", f"the answer is longer than {len(self.payload)} bytes")
-        if verdict.status == "invalid" and (said := _said(self.payload)):
-            return replace(verdict, reason=f"{verdict.reason}: {said}")
+        if verdict.status == "invalid" and (quote := _quote(self.payload)):
+            return replace(verdict, reason=f"{verdict.reason}: {quote}")
         return verdict
 
 
 Judge = Callable[[Answer], Verdict | None]
-"""Tells what an answer means for its galaxy; None when there is nothing to say but its status.
+"""What an answer means for its galaxy; None when that is no more than its HTTP status.
 
 It raises PayloadError for bytes that are not what was asked for.
 """
 
 
-def _said(payload: bytes) -> str:
+def _quote(payload: bytes) -> str:
     """Quote the beginning of a text that came instead of an image; empty for other bytes."""
     if begins_as_image(payload):
         return ""
     try:
-        words = payload[:_SAID_BYTES].decode("ascii").split()
+        words = payload[:_QUOTED_BYTES].decode("ascii").split()
     except UnicodeDecodeError:
         return ""
-    line = " ".join(words)[:_SAID_LETTERS]
+    line = " ".join(words)[:_QUOTED_LETTERS]
     return f"'{line}'" if line.isprintable() and line else ""
 
 

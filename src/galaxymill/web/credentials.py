@@ -11,10 +11,7 @@ from galaxymill.errors import UserError
 
 @dataclass(frozen=True)
 class Credentials:
-    """Where user and password are to be found; they are not kept here.
-
-    When the two environment variables are not both set, ``~/.netrc`` is asked for the server.
-    """
+    """Where user and password are found: in two environment variables, else in ``~/.netrc``."""
 
     user_variable: str
     password_variable: str

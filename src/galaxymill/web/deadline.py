@@ -17,16 +17,16 @@ _READ_BYTES = 1 << 18
 
 
 class Deadline(threading.local):
-    """When what this thread waits for must have come."""
+    """The time by which a request of this thread must have been answered."""
 
     _at: float | None = None
 
     def start(self, seconds: float) -> None:
-        """Give this thread so much time from now on."""
+        """Limit this thread's operations to so much time from now on."""
         self._at = time.monotonic() + seconds
 
     def stop(self) -> None:
-        """Give this thread all the time."""
+        """Lift the limit."""
         self._at = None
 
     def left(self, timeout: float | None) -> float | None:
@@ -59,7 +59,7 @@ class _Backend(httpcore.SyncBackend):
 
 
 class _Stream:
-    """A connection; what takes no time is left to it."""
+    """A connection whose reads and writes end at the deadline."""
 
     def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline) -> None:
         self._stream, self._deadline = stream, deadline

@@ -1,4 +1,4 @@
-"""When a request may be made: in its turn, not before the server's time, not after a stop."""
+"""When a request may be made: paced, not before a Retry-After is over, not after a stop."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ _UNAUTHORIZED = "the server wants credentials, or other ones than it got"
 
 
 class Gate:
-    """Let the requests of all threads through, evenly paced; nobody sleeps on after a stop.
+    """Pace the requests of all threads evenly; a stop wakes those that wait.
 
     No two requests are closer together than the inverse of ``requests_per_second``: a server's own
     limiter sees no bursts. A library's limiter was measured and left: pyrate-limiter 4.5 lets

@@ -29,7 +29,7 @@ _MAX_REDIRECTS = 5
 _IN_FLIGHT_BYTES = 32_000_000
 """Of answers; while they are read, checked and kept each takes about three times its size."""
 _PIECE_BYTES = 1_000_000
-_MIN_TELLING = 8
+_MIN_TOKEN_LETTERS = 8
 
 
 class Http:
@@ -38,7 +38,7 @@ class Http:
     Parameters
     ----------
     network : Network
-        Rate, connections, time-out, attempts, and when to stop.
+        Limits of rate, connections, time and attempts.
     server : str
         What relative URLs start from; never kept in products.
     headers : mapping, optional
@@ -46,7 +46,7 @@ class Http:
     max_bytes : int
         Longer bodies are cut there, and so no good.
     token : str
-        Bearer token, sent as such a header; where a server's answer holds it, ``***`` stands.
+        Bearer token for ``server``; in answers it is replaced by ``***``.
     """
 
     def __init__(
@@ -113,19 +113,19 @@ class Http:
     ) -> Answer:
         """Make one request, again when it fails in a way that may pass.
 
-        So is what comes with status 200 and is not what was asked for: an outage has many faces.
+        So may what comes with status 200 and is not what was asked for.
 
         Parameters
         ----------
         method, url : str
             Path and query without secrets; absolute for another host than ``server``.
         gives_up : callable
-            Tells whether a transient-looking answer is not worth another try.
+            Whether a transient-looking answer is not worth another try.
         own : str
             What is asked for by itself, such as "SODA" or one of several HiPS: its failures and
             refusals are counted apart, and its 401, which may be one galaxy's, is a failure.
         judge, otherwise : callable, optional
-            Tell what an answer of success, but not 204, and any other means, see `Answer.judged`;
+            What an answer of success, but not 204, and any other means, see `Answer.judged`;
             without ``otherwise`` others are ``failed``, without ``judge`` there is no verdict.
         **options
             Of `once`.
@@ -176,8 +176,8 @@ class Http:
     ) -> Answer:
         """Make one request once, within the rate and the time, and read ``max_bytes`` at most.
 
-        ``unread`` tells by the Content-Type whether the body is left unread; ``options`` are those
-        of ``httpx.Client.stream``: headers, data, files, content.
+        ``unread`` decides by the Content-Type whether the body is left unread; ``options`` are
+        those of ``httpx.Client.stream``: headers, data, files, content.
         """
         import httpx
 
@@ -189,7 +189,7 @@ class Http:
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             return no_answer(error, url)
         cut = len(payload) > self._max_bytes
-        payload = payload[: self._max_bytes] if cut else payload
+        payload = payload[: self._max_bytes]
         for secret, shown in self._secrets:
             payload = secret.sub(shown, payload)
         return replace(answer, payload=payload, cut=cut)
@@ -203,7 +203,10 @@ class Http:
         wait_s = retry_after_s(headers.get("retry-after", ""))
         answer = Answer(b"", status, reason, url, datetime.now(UTC), headers, wait_s)
         if answer.transient and wait_s is not None:
-            self._pause(wait_s)
+            if wait_s > _RETRY_AFTER_MAX_S:
+                self._gate.stop(f"the server asks to wait for {wait_s:.0f} s")
+                self._gate.sleep(0)
+            self._gate.pause(wait_s)
         return answer
 
     @contextmanager
@@ -243,17 +246,17 @@ class Http:
     def map_bounded(
         self, work: Callable[[Item], Result], items: Iterable[Item], bytes_each: int = 0
     ) -> Iterator[Result]:
-        """Do the work of every item on some more threads than there are connections.
+        """Do the work of every item on some more threads than connections; see `map_bounded`.
 
-        While the answers of some are checked, those of others come. ``bytes_each`` is what one
-        answer takes: fewer are under way when they are large. See `workers.map_bounded`.
+        While the answers of some are checked, those of others come. Fewer are under way when
+        answers take many ``bytes_each``.
         """
         wanted = self.network.connections * 3 // 2
         threads = min(wanted, _IN_FLIGHT_BYTES // max(bytes_each, 1), MAX_UNDER_WAY)
         yield from map_bounded(work, items, max(1, threads))
 
     def close(self) -> None:
-        """Close the connections; whoever still waits for its turn is sent away."""
+        """Close the connections; requests that still wait for their turn are not made."""
         self._gate.stop("the service was closed")
         self._client.close()
 
@@ -265,13 +268,6 @@ class Http:
             if body.tell() > self._max_bytes:
                 break
         return body.getvalue()
-
-    def _pause(self, wait_s: float) -> None:
-        """Let nobody ask this service before the time that it names."""
-        if wait_s > _RETRY_AFTER_MAX_S:
-            self._gate.stop(f"the server asks to wait for {wait_s:.0f} s")
-            self._gate.sleep(0)
-        self._gate.pause(wait_s)
 
 
 def pieces(response: "httpx.Response") -> Iterator[bytes]:
@@ -305,30 +301,27 @@ def pieces(response: "httpx.Response") -> Iterator[bytes]:
 
 
 def no_answer(error: Exception, url: str) -> Answer:
-    """Give the answer that stands for none: what kind of error came instead of one.
-
-    The message of a transport error may hold the server's address; its kind does not.
-    """
+    """Make an answer of a transport error: of its kind, for the message may hold an address."""
     return Answer(b"", None, type(error).__name__, url, datetime.now(UTC))
 
 
 def _secrets(token: str) -> list[tuple[re.Pattern[bytes], bytes]]:
-    """What is replaced, and by what: also a token that a server cuts short.
+    """Patterns of a token, also one that a server cuts short, and what replaces them.
 
-    A quarter of it tells a token; less may be the header that all JSON web tokens share, and those
-    in signed addresses are needed. Each search has a fixed beginning: that is quick in images.
+    A quarter of a token identifies it; less may be the header that all JSON web tokens share, and
+    those in signed addresses are needed. Each search has a fixed beginning: quick in images.
     """
     # Quotes and tags end it: what remains is still a VOTable.
     rest = rb"[^\s<>\"']"
-    telling = re.escape(token[: max(_MIN_TELLING, len(token) // 4)].encode())
+    beginning = re.escape(token[: max(_MIN_TOKEN_LETTERS, len(token) // 4)].encode())
     return [
         (re.compile(rb"Bearer\s+" + rest + rb"+"), b"Bearer ***"),
-        (re.compile(telling + rest + rb"*"), b"***"),
+        (re.compile(beginning + rest + rb"*"), b"***"),
     ]
 
 
 def _may_pass(error: Exception) -> bool | float:
-    """Tell stamina whether to try again; at once where the gate waits for the server's time."""
+    """Whether stamina tries again; at once (0) where the gate waits for the server's time."""
     if not isinstance(error, TryAgain):
         return False
     held = error.answer.retry_after_s and error.answer.http_status not in (200, 206)
