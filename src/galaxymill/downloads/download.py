@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path

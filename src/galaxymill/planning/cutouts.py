@@ -10,7 +10,7 @@ from galaxymill.catalog.partition import part_files
 from galaxymill.storage.parquet import open_parquet
 from galaxymill.surveys.base import ServiceSettings
 from galaxymill.surveys.footprint import Footprint, load_footprint
-from galaxymill.surveys.pixel_scale import RADII, cutout_sizes, require_known
+from galaxymill.surveys.pixel_scale import RADII, cutout_sizes, require_columns
 
 
 @dataclass
@@ -55,12 +55,12 @@ def _count(tile: Path, settings: ServiceSettings, region: Footprint | None, aske
     by_radius = settings.pixel_scale == "gz_decals"
     columns = (["ra", "dec"] if region else []) + (RADII if by_radius else [])
     with open_parquet(tile) as file:
-        require_known(tile, file.schema_arrow.names, settings)
+        require_columns(tile, file.schema_arrow.names, settings)
         count = file.metadata.num_rows
         rows = file.read(columns=columns) if columns else None
     inside = np.ones(count, bool)
     if region is not None and rows is not None:
-        inside = region.contains(rows["ra"].to_numpy(), rows["dec"].to_numpy())
+        inside = region(rows["ra"].to_numpy(), rows["dec"].to_numpy())
     number = int(inside.sum())
     asked.galaxies += count
     asked.inside += number

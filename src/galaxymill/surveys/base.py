@@ -1,10 +1,11 @@
-"""The protocol that every cutout service follows, and what goes in and out of it."""
+"""What every cutout service has: settings, targets that go in, cutouts that come out."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Protocol, Self
+from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
@@ -20,7 +21,7 @@ BATCH = MAX_UNDER_WAY
 """Most galaxies under way at once: a killed job asks again for no more than these."""
 
 NANOMAGGY_ZERO_POINT = 22.5
-_KNOWN_BY = ("layer", "release", "rerun", "hips", "collection", "table", "folder")
+_NAMES = ("layer", "release", "rerun", "hips", "collection", "table", "folder")
 _FLOAT_BYTES = 4
 _RGB_BYTES = 3
 
@@ -31,13 +32,9 @@ PixelScale = Annotated[float, Field(ge=1e-4, le=60)] | Literal["gz_decals"]
 class ServiceSettings(Settings):
     """Settings of every service: how the cutouts are to be cut.
 
-    Attributes
-    ----------
-    files : frozenset of str
-        Names of settings that are files the cutouts depend on: their contents, not their
-        paths, are part of the product's origin.
-    asks_by_position : bool
-        Whether a galaxy is found by where it is on the sky; else by ``file_loc``.
+    ``files`` names settings that are files the cutouts depend on: their contents, not their paths,
+    are part of the product's origin. ``asks_by_position``: whether a galaxy is found by where it is
+    on the sky; else by ``file_loc``.
     """
 
     operational: ClassVar[frozenset[str]] = frozenset({"footprint", "server"})
@@ -76,7 +73,7 @@ class ServiceSettings(Settings):
 
     @property
     def host(self) -> str:
-        """Host that is asked, empty when none is: jobs that ask the same one share its limits."""
+        """Host of the server, empty without one: jobs that ask the same one share its limits."""
         return urlsplit(getattr(self, "server", "")).netloc
 
     @property
@@ -90,23 +87,19 @@ class ServiceSettings(Settings):
         return None if self.sends_pictures else NANOMAGGY_ZERO_POINT
 
     @property
-    def known_as(self) -> str:
+    def source_name(self) -> str:
         """Names by which the service knows what it is asked for, as in ``layer=ls-dr9``."""
-        given = {name: getattr(self, name, "") for name in _KNOWN_BY}
-        return " ".join(f"{name}={spell(value)}" for name, value in given.items() if value)
+        values = {name: getattr(self, name, "") for name in _NAMES}
+        return " ".join(f"{name}={spell(value)}" for name, value in values.items() if value)
 
     def requests(self, galaxies: int) -> int:
-        """Count the requests that so many galaxies need."""
+        """Count, from above, the requests that so many galaxies need."""
         return galaxies
 
     def payload_bytes(self, size: int) -> int:
         """Estimate the bytes of one cutout of ``size`` pixels from above."""
         pixel_bytes = _RGB_BYTES if self.sends_pictures else len(self.bands) * _FLOAT_BYTES
         return size * size * pixel_bytes
-
-    def most_bytes(self) -> int:
-        """Bytes beyond which an answer is no cutout: with all its headers it is far smaller."""
-        return 2 * self.payload_bytes(self.size) + 1_000_000
 
     @property
     def why_positions(self) -> str:
@@ -126,8 +119,8 @@ class Target:
     """One galaxy to cut out.
 
     The ICRS position is in degrees, NaN where the catalogue has none. ``pixel_scale`` is in arcsec
-    per pixel, ``size`` is width and height in pixels; 0 where any will do. ``file_loc`` is the path
-    of the image on disk, for the service ``files``, or a line a band; else empty.
+    per pixel, ``size`` is width and height in pixels; 0 where any will do. ``file_loc`` is, for the
+    service ``files``, the path of the image or a line a band.
     """
 
     object_id: str
@@ -147,8 +140,8 @@ class Cutout:
     """What became of one target; a row of the cutouts product.
 
     ``status`` is one of `galaxymill.products.CUTOUT_STATUSES`, and ``reason`` says why it is not
-    ``ok``. The ``payload`` is as served; it is kept for ``ok`` and ``partial``, and for ``invalid``
-    so that it can be looked at. ``url`` is what was asked, without server and secrets.
+    ``ok``. The ``payload``, as served, is kept for ``ok`` and ``partial``, and for ``invalid`` to
+    look at. ``url`` is what was asked, without server and secrets.
     """
 
     target: Target
@@ -161,11 +154,7 @@ class Cutout:
 
 
 def cutout_of(answer: Answer, target: Target, status: str = "", reason: str = "") -> Cutout:
-    """Make an answer the cutout of ``target``, by its verdict unless a status is given.
-
-    Only the bytes of images are kept, and those of a service that sends the same wrong ones
-    again, to look at.
-    """
+    """Make an answer the cutout of ``target``, by its verdict unless a status is given."""
     if not status:
         status, reason = answer.verdict.status, answer.verdict.reason
     kept = answer.payload if status not in ("no_coverage", "failed") and not answer.cut else b""
@@ -173,9 +162,10 @@ def cutout_of(answer: Answer, target: Target, status: str = "", reason: str = ""
     return Cutout(target, status, kept or None, answer.http_status, reason, answer.url, when)
 
 
-class Service(Protocol):
+class Service(ABC):
     """A source of cutouts; made anew in every process."""
 
+    @abstractmethod
     def fetch(self, targets: Iterable[Target]) -> Iterator[Cutout]:
         """Answer every target exactly once, in any order, as the answers come.
 
@@ -183,5 +173,5 @@ class Service(Protocol):
         never raises; `ServiceError` says that nothing more can be had now.
         """
 
-    def close(self) -> None:
-        """Let go of connections and servers."""
+    def close(self) -> None:  # noqa: B027 - most have nothing to close
+        """Close connections and servers."""

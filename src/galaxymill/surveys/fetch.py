@@ -24,7 +24,7 @@ from galaxymill.storage.parquet import open_product, read_batches
 from galaxymill.surveys.base import BATCH, Cutout, ServiceSettings, Target
 from galaxymill.surveys.footprint import OUTSIDE, screen
 from galaxymill.surveys.part_file import PartFile, open_part, write_meanwhile
-from galaxymill.surveys.pixel_scale import pixel_scale_and_size, require_known
+from galaxymill.surveys.pixel_scale import pixel_scale_and_size, require_columns
 from galaxymill.surveys.registry import SERVICES
 from galaxymill.web.network import Network, ServiceError
 
@@ -82,7 +82,7 @@ def fetch(tile: Path, out: Path, service: str, settings: ServiceSettings, networ
 
 def _request(tile: Path, service: str, settings: ServiceSettings) -> str:
     """Name in messages the partition that is fetched, and what it is fetched from."""
-    return f"fetch {tile.stem} ({' '.join(filter(None, [service, settings.known_as]))})"
+    return f"fetch {tile.stem} ({' '.join(filter(None, [service, settings.source_name]))})"
 
 
 def _retry_command(
@@ -108,7 +108,7 @@ def targets(tile: Path, settings: ServiceSettings) -> Iterator[Target]:
     """Give the galaxies of a tile in its order, a few at a time."""
     present = set(pq.read_schema(tile).names)
     columns = [name for name in _TARGET_COLUMNS if name in present]
-    require_known(tile, present, settings)
+    require_columns(tile, present, settings)
     for rows in read_batches(tile, columns=columns):
         for row in rows.to_pylist():
             yield _target(row, settings)

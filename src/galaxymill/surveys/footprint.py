@@ -2,10 +2,9 @@
 
 import logging
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +21,7 @@ _MAX_PIECES = 20_000_000
 _PLACES = 5000
 _GOLDEN_DEG = 360 * (5**0.5 - 1) / 2
 _WHOLE_SKY = 0.98
+_STRIDE = 720.0
 OUTSIDE = "outside the footprint"
 
 logger = logging.getLogger("galaxymill")
@@ -29,74 +29,59 @@ logger = logging.getLogger("galaxymill")
 Degrees = npt.NDArray[np.float64]
 
 
-class Footprint(Protocol):
-    """A region of the sky."""
-
-    def contains(self, ra: Degrees, dec: Degrees) -> npt.NDArray[np.bool_]:
-        """Tell which ICRS positions (degrees, shape (n,)) lie inside."""
+Footprint = Callable[[Degrees, Degrees], npt.NDArray[np.bool_]]
+"""A region of the sky: which ICRS positions (degrees, shape (n,)) lie inside."""
 
 
-class _Moc:
-    def __init__(self, path: Path, kind: str) -> None:
-        from mocpy import MOC
+def _moc(path: Path, kind: str) -> Footprint:
+    from astropy import units as u
+    from mocpy import MOC
 
-        try:
-            self._moc = MOC.load(path, kind)
-            empty = self._moc.empty()
-        except Exception as error:
-            # The reader's own errors are of many kinds.
-            raise UserError(f"{path}: not a MOC ({_one_line(error)}); allowed: FITS or JSON") from (
-                error
-            )
-        if empty:
-            raise UserError(f"{path}: no MOC, or an empty one: no galaxy would be asked for")
-
-    def contains(self, ra: Degrees, dec: Degrees) -> npt.NDArray[np.bool_]:
-        """Tell which positions lie inside."""
-        from astropy import units as u
-
-        inside: npt.NDArray[np.bool_] = self._moc.contains_lonlat(ra * u.deg, dec * u.deg)
-        return inside
+    try:
+        moc = MOC.load(path, kind)
+        empty = moc.empty()
+    except Exception as error:
+        # The reader's own errors are of many kinds.
+        reason = _one_line(error)
+        raise UserError(f"{path}: not a MOC ({reason}); allowed: FITS or JSON") from error
+    if empty:
+        raise UserError(f"{path}: no MOC, or an empty one: no galaxy would be asked for")
+    return lambda ra, dec: moc.contains_lonlat(ra * u.deg, dec * u.deg)
 
 
-class _Bricks:
-    """A table of rectangles; those with ra1 > ra2 go over RA 0.
+def _bricks(path: Path) -> Footprint:
+    """Read a table of rectangles; those with ra1 > ra2 go over RA 0.
 
     The declinations of all their edges cut the sky into bands. The rectangles' pieces in all
     bands are intervals of one number: right ascension, and a stride for each band.
     """
+    ra1, ra2, dec1, dec2 = _corners(path)
+    dec2 = np.where(dec2 >= 90, 91, dec2)
+    edges = np.unique(np.concatenate([dec1, dec2]))
+    first, last = np.searchsorted(edges, dec1), np.searchsorted(edges, dec2)
+    counts = last - first
+    if counts.sum() > _MAX_PIECES:
+        raise UserError(f"{path}: its bricks are in no rows; make a MOC of it")
+    brick = np.repeat(np.arange(len(counts)), counts)
+    band = first[brick] + np.arange(len(brick)) - np.repeat(np.cumsum(counts) - counts, counts)
+    start = ra1[brick] % 360
+    width = np.where(ra2 < ra1, ra2 - ra1 + 360, ra2 - ra1)[brick]
+    stop = start + np.minimum(width, 360)
+    over = stop > 360
+    offsets = np.concatenate([band, band[over]]) * _STRIDE
+    starts = np.concatenate([start, np.zeros(over.sum())]) + offsets
+    stops = np.concatenate([np.minimum(stop, 360), stop[over] - 360]) + offsets
+    order = np.argsort(starts)
+    starts = starts[order]
+    # How far all that begin before reach: inside is whoever has not come so far.
+    reach = np.maximum.accumulate(stops[order])
 
-    _STRIDE = 720.0
+    def contains(ra: Degrees, dec: Degrees) -> npt.NDArray[np.bool_]:
+        place = ra % 360 + (np.searchsorted(edges, dec, side="right") - 1) * _STRIDE
+        index = np.searchsorted(starts, place, side="right") - 1
+        return (index >= 0) & (place < reach[index])
 
-    def __init__(self, path: Path) -> None:
-        ra1, ra2, dec1, dec2 = _corners(path)
-        dec2 = np.where(dec2 >= 90, 91, dec2)
-        self._edges = np.unique(np.concatenate([dec1, dec2]))
-        first, last = np.searchsorted(self._edges, dec1), np.searchsorted(self._edges, dec2)
-        counts = last - first
-        if counts.sum() > _MAX_PIECES:
-            raise UserError(f"{path}: its bricks are in no rows; make a MOC of it")
-        brick = np.repeat(np.arange(len(counts)), counts)
-        band = first[brick] + np.arange(len(brick)) - np.repeat(np.cumsum(counts) - counts, counts)
-        start = ra1[brick] % 360
-        width = np.where(ra2 < ra1, ra2 - ra1 + 360, ra2 - ra1)[brick]
-        stop = start + np.minimum(width, 360)
-        over = stop > 360
-        starts = np.concatenate([start, np.zeros(over.sum())])
-        stops = np.concatenate([np.minimum(stop, 360), stop[over] - 360])
-        offsets = np.concatenate([band, band[over]]) * self._STRIDE
-        order = np.argsort(starts + offsets)
-        self._starts = (starts + offsets)[order]
-        # How far all that begin before reach: inside is whoever has not come so far.
-        self._reach = np.maximum.accumulate((stops + offsets)[order])
-
-    def contains(self, ra: Degrees, dec: Degrees) -> npt.NDArray[np.bool_]:
-        """Tell which positions lie inside."""
-        band = np.searchsorted(self._edges, dec, side="right") - 1
-        place = ra % 360 + band * self._STRIDE
-        index = np.searchsorted(self._starts, place, side="right") - 1
-        inside: npt.NDArray[np.bool_] = (index >= 0) & (place < self._reach[index])
-        return inside
+    return contains
 
 
 def _corners(path: Path) -> list[Degrees]:
@@ -129,8 +114,8 @@ def load_footprint(path: Path) -> Footprint:
         raise UserError(f"{path}: larger than {_MAX_BYTES / 1e6:.0f} MB; no footprint is")
     kind = _MOC_KINDS.get(path.suffix.lower())
     if kind is None or (kind == "fits" and _has_bricks(path)):
-        return _Bricks(path)
-    return _Moc(path, kind)
+        return _bricks(path)
+    return _moc(path, kind)
 
 
 def _has_bricks(path: Path) -> bool:
@@ -150,7 +135,7 @@ def _one_line(error: Exception) -> str:
 
 
 def screen(targets: Iterable[Target], footprint: Path | None) -> Iterator[Target | Cutout]:
-    """Settle the galaxies outside a footprint; the others are given as they are, in order."""
+    """Answer the galaxies outside a footprint; the others are passed on as they are, in order."""
     if footprint is None:
         yield from targets
         return
@@ -165,7 +150,7 @@ def screen(targets: Iterable[Target], footprint: Path | None) -> Iterator[Target
     waiting = iter(targets)
     while some := list(islice(waiting, _AT_ONCE)):
         ra, dec = (np.array([getattr(target, name) for target in some]) for name in ("ra", "dec"))
-        for target, inside in zip(some, region.contains(ra, dec), strict=True):
+        for target, inside in zip(some, region(ra, dec), strict=True):
             yield target if inside else Cutout(target, "no_coverage", reason=reason)
 
 
@@ -173,4 +158,4 @@ def _sky_share(region: Footprint) -> float:
     """Estimate which share of the sky a region covers, from places on a spiral (González 2010)."""
     turn = np.arange(_PLACES, dtype=np.float64)
     ra, z = turn * _GOLDEN_DEG % 360, (2 * turn + 1) / _PLACES - 1
-    return float(region.contains(ra, np.degrees(np.arcsin(z))).mean())
+    return float(region(ra, np.degrees(np.arcsin(z))).mean())

@@ -1,17 +1,17 @@
-"""What services have in common that are asked over HTTP, most of them galaxy by galaxy."""
+"""Services over HTTP, most of them asked galaxy by galaxy."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from galaxymill.surveys.base import Cutout, ServiceSettings, Target
+from galaxymill.surveys.base import Cutout, Service, ServiceSettings, Target
 from galaxymill.surveys.mosaics.mosaic import Plane
 from galaxymill.web.answer import Answer, Verdict
 from galaxymill.web.http import Http
 from galaxymill.web.network import Network
 
 
-class HttpService:
+class HttpService(Service):
     """A service with a client, ``_http``, which is closed with it; ``options`` are of `Http`."""
 
     def __init__(self, settings: ServiceSettings, network: Network, **options: Any) -> None:
@@ -23,11 +23,13 @@ class HttpService:
         self._http.close()
 
 
-class PerGalaxyService(HttpService, ABC):
+class PerGalaxyService(HttpService):
     """Ask for each galaxy by itself, as many at once as there are connections."""
 
     def __init__(self, settings: ServiceSettings, network: Network) -> None:
-        super().__init__(settings, network, max_bytes=settings.most_bytes())
+        # With all its headers a cutout is far smaller.
+        most_bytes = 2 * settings.payload_bytes(settings.size) + 1_000_000
+        super().__init__(settings, network, max_bytes=most_bytes)
 
     def fetch(self, targets: Iterable[Target]) -> Iterator[Cutout]:
         """Answer every target, as the answers come."""
@@ -45,8 +47,8 @@ def ask_by_band(
     """Ask for one galaxy band by band; the first band that fails or is invalid ends it.
 
     ``read`` makes a plane of an answer's bytes, None when they are empty here, and raises
-    PayloadError when they are not what was asked for. Gives the planes, the last answer, and the
-    reason, with its band, when that is no good; else an empty one.
+    PayloadError when they are not what was asked for. Returns the planes, the last answer, and
+    the reason, with its band, when that is no good; else an empty one.
     """
     planes: dict[str, Plane] = {}
     for band, ask in asks.items():

@@ -20,12 +20,8 @@ _GZ_SIZE = 424
 _MIN_SIZE = 16
 
 
-def require_known(tile: Path, columns: Collection[str], settings: ServiceSettings) -> None:
-    """See that a tile has the positions and radii that its cutouts are made by.
-
-    Raises UserError when ``pixel_scale`` is ``gz_decals`` and a radius is absent, or when the
-    service or a footprint needs positions, which are null.
-    """
+def require_columns(tile: Path, columns: Collection[str], settings: ServiceSettings) -> None:
+    """Raise UserError when a tile lacks the positions or radii that its cutouts are made by."""
     why_positions = settings.why_positions
     if why_positions and not has_positions(tile):
         raise UserError(
@@ -48,8 +44,7 @@ def pixel_scale_and_size(
     With ``pixel_scale: gz_decals`` the field is that of Galaxy Zoo DECaLS (Walmsley+22, 2.2):
     424 pixels of ``max(min(0.04·r50, 0.02·r90), 0.1)`` arcsec. It is spread over the configured
     size, unless that would be finer than the survey's own 0.262 arcsec: then it is cut at that
-    scale, with fewer pixels. Petrosian radii are in arcsec; a galaxy without them gets the
-    smallest field.
+    scale, with fewer pixels. A galaxy without Petrosian radii (arcsec) gets the smallest field.
     """
     if settings.pixel_scale != "gz_decals":
         return settings.pixel_scale, settings.size

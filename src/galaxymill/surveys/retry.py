@@ -30,16 +30,10 @@ def retry_failed(
 ) -> None:
     """Ask again for the rows of some statuses of finished cutouts; replace what is answered anew.
 
-    What follows from a replaced product runs again when the workflow is next run. A galaxy that
-    fails now, or is what it was, keeps its row, and so does a partial one that is not whole now; a
-    product without any other is left untouched. ``tile`` and ``out`` are one tile and its cutouts,
-    or the folders of both; the others are as for `galaxymill.surveys.fetch.fetch`, as the products
-    were made.
-
-    Raises
-    ------
-    UserError
-        While a workflow runs here, or when a product was made with other settings.
+    A galaxy that fails now, or is what it was, keeps its row, and so does a partial one that is not
+    whole now; a product without any other is left untouched. ``tile`` and ``out`` are one tile and
+    its cutouts, or the folders of both; the others are as for `galaxymill.surveys.fetch.fetch`.
+    Raises UserError while a workflow runs here, or when a product was made with other settings.
     """
     _refuse_while_a_workflow_runs(out)
     unknown = sorted(set(statuses) - set(RETRIED))
@@ -77,7 +71,7 @@ def _retry_one(
     network: Network,
     statuses: Collection[str],
 ) -> bool:
-    """Do one product; True when it was replaced."""
+    """Ask again for the galaxies of one product; True when it was replaced."""
     origin = cutouts_origin(tile, service, settings)
     with exclusive(out):
         record = read_record(out, "fetch")
@@ -86,11 +80,14 @@ def _retry_one(
                 f"{out}: was fetched with other settings than these; give the same ones, or run "
                 "the workflow to fetch it anew"
             )
-        before = _rows(out, statuses)
+        asked = sorted(set(statuses))
+        rows = pq.read_table(
+            out, columns=["object_id", "status"], filters=[("status", "in", asked)]
+        )
+        before = dict(zip(*rows.to_pydict().values(), strict=True))
         if not before:
             return False
         # The digest in the key: answers kept by a killed retry fit only what they were kept for.
-        asked = sorted(set(statuses))
         with open_part(out, {"retry": record.digest, "of": asked, **record.origin}) as part:
             collect(part, tile, service, settings, network, before)
             new = {key for key, now, _ in part.outcomes() if _is_better(now, before[key])}
@@ -102,15 +99,8 @@ def _retry_one(
 
 
 def _is_better(now: str, before: str) -> bool:
-    """Tell whether an answer replaces an earlier one: an image is not given for none."""
+    """Whether an answer replaces an earlier one: an image is not given up for none."""
     return now == "ok" or (now != before and now != "failed" and before != "partial")
-
-
-def _rows(out: Path, statuses: Collection[str]) -> dict[str, str]:
-    """Give the galaxies of some statuses, and which it is."""
-    wanted = [("status", "in", list(statuses))]
-    rows = pq.read_table(out, columns=["object_id", "status"], filters=wanted)
-    return dict(zip(*rows.to_pydict().values(), strict=True))
 
 
 def _merged(out: Path, part: PartFile, new: Collection[str]) -> Iterator[Cutout]:

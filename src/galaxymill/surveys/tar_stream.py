@@ -33,16 +33,11 @@ class Member(NamedTuple):
 def read_members(
     pieces: Iterable[bytes], max_bytes: int, max_members: int, timeout_s: float
 ) -> Iterator[Member]:
-    """Give the members of an uncompressed archive as they come, but directories and headers.
+    """Yield the members of an uncompressed archive as they come, but directories and headers.
 
-    Members of more than ``max_bytes`` are passed over; ``max_members`` counts all kinds. Each must
-    come within ``timeout_s``.
-
-    Raises
-    ------
-    ArchiveError
-        When the archive is damaged, ends before its end mark, comes too slowly or has too many
-        members; what was given before stands.
+    ``max_members`` counts all kinds; each must come within ``timeout_s``. Raises ArchiveError when
+    the archive is damaged, ends before its end mark, comes too slowly or has too many members; what
+    was yielded before stands.
     """
     source = _Source(pieces, timeout_s)
     for _ in range(max_members):

@@ -35,7 +35,11 @@ def check_payload(
     scale_tolerance: float = np.inf,
     max_holes: float = MAX_HOLES,
 ) -> Verdict:
-    """Check the bytes of one answer.
+    """Check the bytes of one answer: ``ok``, ``partial`` or ``invalid``.
+
+    ``partial`` when a band is empty, absent or has holes. No check can find damage to a FITS file's
+    pixels, without a DATASUM, that leaves them possible fluxes, nor to those of a picture whose
+    data still decode to their end.
 
     Parameters
     ----------
@@ -49,18 +53,7 @@ def check_payload(
         How far its middle may be from the target, and its pixel scale, as a share, from the
         target's.
     max_holes : float
-        Share of a band's pixels that may be not finite; 1 for who knows where its images end.
-
-    Returns
-    -------
-    Verdict
-        ``ok``; ``partial`` when a band is empty, absent or has holes; ``invalid`` when these are
-        not the bytes that were asked for.
-
-    Notes
-    -----
-    What no check can see: damage to a FITS file's pixels, without a DATASUM, that leaves them
-    possible fluxes, and to those of a picture whose data still decode to their end.
+        Share of a band's pixels that may be not finite; 1 where the ends of images are known.
     """
     if not payload:
         return Verdict("invalid", "empty answer")
@@ -85,9 +78,9 @@ def check_payload(
 def check_picture(payload: bytes, target: Target) -> Verdict:
     """Check that the bytes of one answer are a picture of the sky, a JPEG, PNG or WebP.
 
-    A picture does not say where it was taken: the service's word is all there is. It is
-    ``no_coverage`` when all pixels are of one colour, as services draw them off their footprint,
-    and ``invalid`` when it cannot be decoded or has another size than ``target``.
+    Where it was taken cannot be checked. It is ``no_coverage`` when all pixels are of one colour,
+    as services draw them off their footprint, and ``invalid`` when it cannot be decoded or has
+    another size than ``target``.
     """
     try:
         if is_fits(payload):
@@ -136,16 +129,14 @@ def _check_planes(cutout: FitsCutout, bands: Sequence[str] | None, max_holes: fl
         return Verdict("partial", f"no band {', '.join(absent)}")
     if empty := [band for band, (low, high) in ranges.items() if not low < high]:
         return Verdict("partial", f"band {', '.join(empty)} is empty")
-    good = {
-        band: np.count_nonzero(np.isfinite(plane)) / plane.size for band, plane in planes.items()
-    }
-    if holes := [band for band, share in good.items() if 1 - share > max_holes]:
+    good = {band: np.count_nonzero(np.isfinite(plane)) for band, plane in planes.items()}
+    if holes := [band for band, n in good.items() if 1 - n / planes[band].size > max_holes]:
         return Verdict("partial", f"band {', '.join(holes)} has pixels that are not finite")
     return Verdict("ok")
 
 
 def is_empty(plane: npt.NDArray[np.float32]) -> bool:
-    """Tell whether a plane holds no image: all its finite pixels are equal, or there are none."""
+    """Whether a plane holds no image: all its finite pixels are equal, or there are none."""
     low, high = _range(plane)
     return not low < high
 

@@ -20,6 +20,7 @@ _OWN_CARDS = {"CRPIX1", "CRPIX2", "WCSAXES", "BUNIT"}
 _STRUCTURE = {"SIMPLE", "XTENSION", "BITPIX", "EXTEND", "PCOUNT", "GCOUNT", "BSCALE", "BZERO"}
 _ROUND_TRIP_PIXELS = 0.05
 _MAX_AXES = 9
+_MAX_ZERO_POINT = 50
 
 Pixels = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -70,10 +71,10 @@ class Mosaic:
         return float(np.mean(proj_plane_pixel_scales(self.wcs))) * 3600
 
     def pixels(self, ra: Pixels, dec: Pixels) -> tuple[Pixels, Pixels]:
-        """Find pixel coordinates (x, y) of ICRS positions in degrees, all of shape (n,).
+        """Find pixel coordinates (x, y), from 0, of ICRS positions in degrees, all of shape (n,).
 
-        They are counted from 0, and NaN where the way back does not lead to the position again, as
-        far from the image and where a distortion cannot be inverted.
+        They are NaN where the way back does not lead to the position again, as far from the image
+        and where a distortion cannot be inverted.
         """
         ra, dec = np.asarray(ra, np.float64), np.asarray(dec, np.float64)
         x, y = self.wcs.all_world2pix(ra, dec, 0, quiet=True)
@@ -135,18 +136,15 @@ def cut(mosaic: Mosaic, target: Target, size: int | None = None) -> Plane | None
 
 
 def first_pixel(position: Pixels, side: int | Indices) -> Indices:
-    """Give the first row or column of squares around positions, counted from 0.
-
-    The rounding is that of ``astropy.nddata.Cutout2D``: ``ceil(position − side / 2)``.
-    """
+    """First row or column of squares, rounded as in Cutout2D: ``ceil(position − side / 2)``."""
     return np.ceil(position - np.asarray(side) / 2).astype(np.int64)
 
 
 def paste(square: npt.NDArray[Any], data: Any, x: int, y: int, factor: float = 1.0) -> int:
-    """Fill a square with the pixels of an image, as far as it lies there.
+    """Fill a square with the pixels of an image, as far as it lies there, and count these.
 
     ``square``, shape (side, side), begins at column ``x`` and row ``y`` of the image, which may be
-    negative; what lies outside is left as it is. Gives the number of pixels that were written.
+    negative; what lies outside is left as it is.
     """
     side = len(square)
     height, width = map(int, data.shape)
@@ -175,10 +173,7 @@ def stack(
 
 
 class CutoutForm:
-    """Write cutouts of one mosaic: their headers differ in size and reference pixel alone.
-
-    ``wcs_header`` holds the cards of the mosaic's WCS; ``unit`` is None when it is not known.
-    """
+    """Write cutouts of one mosaic: their headers differ in size and reference pixel alone."""
 
     def __init__(
         self, wcs_header: "Header", bands: Sequence[str], unit: str | None = "nanomaggy"
@@ -196,10 +191,7 @@ class CutoutForm:
         self._crpix = tuple(float(wcs_header.get(f"CRPIX{axis}", 0)) for axis in (1, 2))
 
     def write(self, cube: npt.NDArray[Any], x: int = 0, y: int = 0) -> bytes:
-        """Write a FITS file of one cutout, shape (band, height, width).
-
-        ``x`` and ``y`` are the column and row of the mosaic where it begins.
-        """
+        """Write one cutout, (band, height, width), from column x and row y of the mosaic on."""
         count, height, width = cube.shape
         axes = _number("NAXIS1", width) + _number("NAXIS2", height) + _number("NAXIS3", count)
         # WCSAXES must stand before every other card of the WCS.
@@ -210,7 +202,7 @@ class CutoutForm:
 
 
 def _is_own(keyword: str) -> bool:
-    """Tell whether a cutout has its own card of this name."""
+    """Whether a cutout has its own card of this name."""
     return keyword in _OWN_CARDS | _STRUCTURE or keyword.startswith(("NAXIS", "BAND"))
 
 
@@ -225,20 +217,21 @@ def zero_point_factor(zero_point: float) -> float:
 
 
 def flux_factors(zero_points: Sequence[float], bands: Sequence[str]) -> dict[str, float]:
-    """Nanomaggies in one unit of flux, by band, of one zero point for all or one each."""
-    points = [*zero_points] * (len(bands) if len(zero_points) == 1 else 1)
+    """Nanomaggies in one unit of flux, by band, of one zero point for all or one each.
+
+    Raises ValueError for another number of them, or absurd ones.
+    """
+    if len(zero_points) not in (1, len(bands)):
+        counts = f"{len(zero_points)} numbers for {len(bands)} bands"
+        raise ValueError(f"zero_points holds {counts}; give one, or one each")
+    if not all(abs(point) <= _MAX_ZERO_POINT for point in zero_points):
+        raise ValueError(f"zero_points: magnitudes are at most {_MAX_ZERO_POINT}")
+    points = [*zero_points] * (len(bands) // len(zero_points))
     return {band: zero_point_factor(point) for band, point in zip(bands, points, strict=True)}
 
 
-def one_or_each(zero_points: Sequence[float], bands: Sequence[str]) -> None:
-    """Refuse zero points that are neither one for all bands nor one each."""
-    if len(zero_points) not in (1, len(bands)):
-        given = f"{len(zero_points)} numbers for {len(bands)} bands"
-        raise ValueError(f"zero_points holds {given}; give one, or one each")
-
-
 def _require_equatorial(wcs: Any) -> None:
-    """Refuse a WCS in other coordinates: positions would be mistaken by up to the whole sky."""
+    """Raise ValueError for a WCS in other coordinates: positions would be wrong."""
     from astropy.wcs.utils import wcs_to_celestial_frame
 
     if wcs.wcs.lng != 0 or wcs.wcs.lat != 1:

@@ -20,7 +20,7 @@ _READ_PIXELS = 20_000_000
 
 
 @dataclass(frozen=True)
-class Square:
+class _Square:
     """Where the cutout of one galaxy lies, in pixels of the tile.
 
     ``corners`` are column and row of the first pixel by band, and may be negative; ``apart`` is
@@ -41,24 +41,31 @@ def cut_tile(
     ``mosaics`` is the tile by band, their data `TileImage`; ``bands`` are those that are asked for.
     A square that the tile cannot be read for is ``failed``.
     """
-    cutter = _Cutter(f"tile:{name}", mosaics, bands)
+    url, first = f"tile:{name}", next(iter(mosaics.values()))
+    form = CutoutForm(first.wcs_header, list(mosaics))
     good = []
-    for square in squares(mosaics, targets):
+    for square in _squares(mosaics, first, targets):
         if reason := _unfit(square, mosaics):
-            yield cutter.without(square, "invalid", reason)
+            yield Cutout(square.target, "invalid", reason=reason, url=url)
         else:
             good.append(square)
-    for group in groups(good, _first(mosaics).data, _READ_PIXELS // len(mosaics)):
-        yield from cutter.cut(group)
+    for group in _groups(good, first.data, _READ_PIXELS // len(mosaics)):
+        try:
+            pastes = {band: _read(mosaic, band, group) for band, mosaic in mosaics.items()}
+        except PayloadError as error:
+            for square in group:
+                yield Cutout(square.target, "failed", reason=str(error), url=url)
+            continue
+        for square in group:
+            yield _cut(square, pastes, form, bands, url)
+        # The pixels of one group are not held while those of the next are read.
+        del pastes
 
 
-def _first(mosaics: Mapping[str, Mosaic]) -> Mosaic:
-    return next(iter(mosaics.values()))
-
-
-def squares(mosaics: Mapping[str, Mosaic], targets: Sequence[Target]) -> list[Square]:
+def _squares(
+    mosaics: Mapping[str, Mosaic], first: Mosaic, targets: Sequence[Target]
+) -> list[_Square]:
     """Find where the cutouts lie: in the first band around the galaxy, in others on its pixels."""
-    first = _first(mosaics)
     sides = np.array([first.size_of(target) for target in targets], np.int64)
     ra = np.array([target.ra for target in targets])
     dec = np.array([target.dec for target in targets])
@@ -70,7 +77,7 @@ def squares(mosaics: Mapping[str, Mosaic], targets: Sequence[Target]) -> list[Sq
         apart[~coincide & (apart == "")] = band
         corners[band] = list(zip(own_x.tolist(), own_y.tolist(), strict=True))
     places = [dict(zip(corners, each, strict=True)) for each in zip(*corners.values(), strict=True)]
-    return list(map(Square, targets, sides.tolist(), places, apart))
+    return list(map(_Square, targets, sides.tolist(), places, apart))
 
 
 def _on_other_grid(
@@ -92,8 +99,8 @@ def _on_other_grid(
     return start_x, start_y, off.max(axis=0) <= _COINCIDE_PIXELS
 
 
-def _unfit(square: Square, mosaics: Mapping[str, Mosaic]) -> str:
-    """Say why a square cannot be cut; empty when it can."""
+def _unfit(square: _Square, mosaics: Mapping[str, Mosaic]) -> str:
+    """Why a square cannot be cut; empty when it can."""
     if square.side > MAX_SIZE or square.side**2 * 4 * len(mosaics) > MAX_PAYLOAD_BYTES:
         return f"the field spans {square.side} pixels of the tile, too many; choose a smaller one"
     if square.apart:
@@ -101,17 +108,15 @@ def _unfit(square: Square, mosaics: Mapping[str, Mosaic]) -> str:
     return ""
 
 
-def groups(squares: Sequence[Square], image: TileImage, most: int) -> list[list[Square]]:
-    """Put together what is read at once.
+def _groups(squares: Sequence[_Square], image: TileImage, most: int) -> list[list[_Square]]:
+    """Put together, in the order of the rows, the squares that are read at once.
 
-    Squares that share rows are read in one strip, so that nothing is decompressed twice; where
-    galaxies are sparse and the tile is compressed in small pieces, each by itself is less work.
-
-    ``image`` is the tile in the first band; a strip has ``most`` pixels at most, unless a single
-    square has more. Groups are in the order of the rows.
+    Squares that share rows are read in one strip of at most ``most`` pixels, so that nothing is
+    decompressed twice; where galaxies are sparse and the tile is compressed in small pieces, each
+    by itself is less work. ``image`` is the tile in the first band.
     """
     band = next(iter(squares[0].corners)) if squares else ""
-    strips: list[list[Square]] = []
+    strips: list[list[_Square]] = []
     begin = end = 0
     for square in sorted(squares, key=lambda one: one.corners[band][::-1]):
         start = square.corners[band][1]
@@ -129,7 +134,7 @@ def groups(squares: Sequence[Square], image: TileImage, most: int) -> list[list[
     return singles if cheaper else strips
 
 
-def _box(group: Sequence[Square], band: str, shape: tuple[int, int]) -> tuple[slice, slice]:
+def _box(group: Sequence[_Square], band: str, shape: tuple[int, int]) -> tuple[slice, slice]:
     """Rows and columns of the tile that a group of squares spans."""
 
     def span(axis: int, length: int) -> slice:
@@ -140,7 +145,7 @@ def _box(group: Sequence[Square], band: str, shape: tuple[int, int]) -> tuple[sl
     return span(1, shape[0]), span(0, shape[1])
 
 
-def _cost(group: Sequence[Square], band: str, image: TileImage) -> int:
+def _cost(group: Sequence[_Square], band: str, image: TileImage) -> int:
     """Pixels that are read and decompressed for a group."""
     cost = 1
     for span, grain in zip(_box(group, band, image.shape), image.grain, strict=True):
@@ -152,7 +157,7 @@ _Paste = Callable[[npt.NDArray[Any], int, int], int]
 """Fills a plane whose first pixel is (x, y) of the tile; see `mosaic.paste`."""
 
 
-def _read(mosaic: Mosaic, band: str, group: Sequence[Square]) -> _Paste:
+def _read(mosaic: Mosaic, band: str, group: Sequence[_Square]) -> _Paste:
     """Read the pixels that a group of squares needs, in one band, to be pasted."""
     rows, columns = _box(group, band, mosaic.data.shape)
     empty = rows.start >= rows.stop or columns.start >= columns.stop
@@ -161,45 +166,30 @@ def _read(mosaic: Mosaic, band: str, group: Sequence[Square]) -> _Paste:
     return lambda plane, x, y: paste(plane, data, x - left, y - low, factor)
 
 
-class _Cutter:
-    """Make cutouts of squares, and say what is wrong with them."""
-
-    def __init__(self, url: str, mosaics: Mapping[str, Mosaic], bands: Sequence[str]) -> None:
-        self._url, self._mosaics, self._bands = url, mosaics, bands
-        self._form = CutoutForm(_first(mosaics).wcs_header, list(mosaics))
-
-    def without(self, square: Square, status: str, reason: str) -> Cutout:
-        """Answer without pixels."""
-        return Cutout(square.target, status, reason=reason, url=self._url)
-
-    def cut(self, group: Sequence[Square]) -> Iterator[Cutout]:
-        """Read what a group needs, and cut its squares; the pixels are let go at the end."""
-        try:
-            blocks = {band: _read(mosaic, band, group) for band, mosaic in self._mosaics.items()}
-        except PayloadError as error:
-            for square in group:
-                yield self.without(square, "failed", str(error))
-            return
-        for square in group:
-            yield self._cut(square, blocks)
-
-    def _cut(self, square: Square, blocks: Mapping[str, _Paste]) -> Cutout:
-        """Cut one square: its place and shape are right by construction, its pixels may not be."""
-        cube = np.full((len(blocks), square.side, square.side), np.nan, ">f4")
-        written = [
-            block(plane, *square.corners[band])
-            for plane, (band, block) in zip(cube, blocks.items(), strict=True)
-        ]
-        empty = [band for band, plane in zip(blocks, cube, strict=True) if is_empty(plane)]
-        if len(empty) == len(blocks):
-            return self.without(square, "no_coverage", f"{self._url}: every band is empty here")
-        absent = [band for band in self._bands if band not in blocks]
-        faults = {
-            "reaches over the tile's edge": min(written) < square.side**2,
-            f"no band {', '.join(absent)}": bool(absent),
-            f"band {', '.join(empty)} is empty": bool(empty),
-        }
-        reason = "; ".join(fault for fault, is_so in faults.items() if is_so)
-        payload = self._form.write(cube, *square.corners[next(iter(blocks))])
-        status, now = "partial" if reason else "ok", datetime.now(UTC)
-        return Cutout(square.target, status, payload, None, reason, self._url, now)
+def _cut(
+    square: _Square,
+    pastes: Mapping[str, _Paste],
+    form: CutoutForm,
+    bands: Sequence[str],
+    url: str,
+) -> Cutout:
+    """Cut one square: its place and shape are right by construction, its pixels may not be."""
+    cube = np.full((len(pastes), square.side, square.side), np.nan, ">f4")
+    written = [
+        paste_into(plane, *square.corners[band])
+        for plane, (band, paste_into) in zip(cube, pastes.items(), strict=True)
+    ]
+    empty = [band for band, plane in zip(pastes, cube, strict=True) if is_empty(plane)]
+    if len(empty) == len(pastes):
+        reason = f"{url}: every band is empty here"
+        return Cutout(square.target, "no_coverage", reason=reason, url=url)
+    absent = [band for band in bands if band not in pastes]
+    faults = {
+        "reaches over the tile's edge": min(written) < square.side**2,
+        f"no band {', '.join(absent)}": bool(absent),
+        f"band {', '.join(empty)} is empty": bool(empty),
+    }
+    reason = "; ".join(fault for fault, is_so in faults.items() if is_so)
+    payload = form.write(cube, *square.corners[next(iter(pastes))])
+    status, now = "partial" if reason else "ok", datetime.now(UTC)
+    return Cutout(square.target, status, payload, None, reason, url, now)

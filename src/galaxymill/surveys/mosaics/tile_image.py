@@ -29,15 +29,11 @@ class TileImage:
     source : Path or RangeFile
         A FITS file, plain or fpacked; one in ``.gz`` or ``.bz2`` is unpacked in memory, up to
         128 MB. A file on a server, which must be plain, is read where it lies; its errors pass.
+        PayloadError when it is absent, damaged or holds no such image.
     hdu : str
         Number (from 0) or EXTNAME of the image; empty for the first of two dimensions.
     name : str
         What errors call the file.
-
-    Raises
-    ------
-    PayloadError
-        When the file is absent, damaged or holds no such image.
     """
 
     def __init__(self, source: Path | RangeFile, hdu: str, name: str) -> None:
@@ -60,16 +56,11 @@ class TileImage:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    @property
-    def packed(self) -> bool:
-        """Whether it is compressed."""
-        return self._hdu.packed
-
     def __getitem__(self, box: tuple[slice, slice]) -> npt.NDArray[np.float32]:
         """Read one box, (rows, columns) with known ends; raises PayloadError when it cannot be."""
         rows, columns = box
         pixels = np.empty((rows.stop - rows.start, columns.stop - columns.start), np.float32)
-        step = len(pixels) if self.packed else max(1, _STRIP_BYTES // self._hdu.row_bytes)
+        step = len(pixels) if self._hdu.packed else max(1, _STRIP_BYTES // self._hdu.row_bytes)
         for start in range(rows.start, rows.stop, step):
             strip = slice(start, min(start + step, rows.stop))
             if isinstance(self._file, RangeFile):
@@ -80,10 +71,7 @@ class TileImage:
         return pixels
 
     def mosaic(self, factor: float = 1.0) -> Mosaic:
-        """Give the image, in nanomaggies by ``factor``, as a mosaic whose WCS is known to work.
-
-        Raises PayloadError when the header has no WCS that can be used.
-        """
+        """Make a mosaic of the image; raises PayloadError when its WCS cannot be used."""
         mosaic = Mosaic(self, self.header, factor)
         with self._named("no usable WCS"):
             _ = mosaic.wcs_header
@@ -110,7 +98,6 @@ class TileImage:
 
 
 def _find(hdus: Iterable[Hdu], wanted: str) -> Hdu:
-    """Choose the image that is wanted, or the first."""
     for hdu in hdus:
         is_image = hdu.shape is not None and hdu.shape[0] == 1
         if wanted and hdu.answers_to(wanted) and not is_image:

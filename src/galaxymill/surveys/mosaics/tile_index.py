@@ -44,18 +44,13 @@ def index_tiles(folder: Path, out: Path, pattern: str, hdu: str = "", skip: bool
     hdu : str
         Number or EXTNAME of the image; empty for the first of two dimensions.
     skip : bool
-        Leave out files that cannot be used, instead of refusing.
-
-    Raises
-    ------
-    UserError
-        When nothing matches, two files are of one tile and band, or a file cannot be used.
+        Leave out files that cannot be used, instead of raising UserError.
     """
     from pyarrow import csv
 
     if out.suffix.lower() != ".csv":
         raise UserError(f"{out}: the table of tiles is written as .csv")
-    found = find_tiles(folder, pattern)
+    found = _find_tiles(folder, pattern)
     read = partial(_describe, folder=folder, hdu=hdu)
     rows: list[dict[str, Any]] = []
     bad: list[str] = []
@@ -81,11 +76,8 @@ def index_tiles(folder: Path, out: Path, pattern: str, hdu: str = "", skip: bool
     logger.info("index-tiles: %d tiles in bands %s", len(names), ", ".join(sorted(bands)))
 
 
-def find_tiles(folder: Path, pattern: str) -> list[tuple[str, str, str]]:
-    """Find the files that match a pattern, as (tile, band, path below the folder), sorted.
-
-    Raises UserError when none does, two are of one tile and band, or the pattern is none.
-    """
+def _find_tiles(folder: Path, pattern: str) -> list[tuple[str, str, str]]:
+    """Find the files that match a pattern, as (tile, band, path below the folder), sorted."""
     absent = [word for word in _PLACEHOLDERS if word not in pattern]
     if absent or ".." in Path(pattern).parts or Path(pattern).is_absolute():
         raise UserError(
@@ -130,18 +122,14 @@ def _describe(found: tuple[str, str, str], folder: Path, hdu: str) -> dict[str, 
     tile, band, path = found
     try:
         with TileImage(folder / path, hdu, path) as image:
-            ra, dec, radius = circle(image.mosaic())
             row = {"tile": tile, "band": band, "path": path, "hdu": image.index}
-            return {**row, "ra": ra, "dec": dec, "radius": radius}
+            return row | _circle(image.mosaic())
     except PayloadError as error:
         return str(error)
 
 
-def circle(mosaic: Mosaic) -> tuple[float, float, float]:
-    """Give the circle around a tile: centre and radius in degrees (a pixel wider than the tile).
-
-    Raises PayloadError when its middle or a point of its edge is not on the sky.
-    """
+def _circle(mosaic: Mosaic) -> dict[str, float]:
+    """Centre and radius, in degrees, of a circle that is a pixel wider than the tile."""
     height, width = mosaic.data.shape
     right, top = width - 0.5, height - 0.5
     x = np.array([(width - 1) / 2, -0.5, -0.5, right, right, -0.5, right, width / 2, width / 2])
@@ -152,4 +140,5 @@ def circle(mosaic: Mosaic) -> tuple[float, float, float]:
     vectors = unit_vectors(ra, dec)
     chord = np.linalg.norm(vectors[1:] - vectors[0], axis=1).max()
     radius = np.degrees(2 * np.arcsin(min(chord / 2, 1.0))) + mosaic.pixel_scale / 3600
-    return round(float(ra[0]) % 360, 7), round(float(dec[0]), 7), round(float(radius), 6)
+    place = {"ra": round(float(ra[0]) % 360, 7), "dec": round(float(dec[0]), 7)}
+    return place | {"radius": round(float(radius), 6)}

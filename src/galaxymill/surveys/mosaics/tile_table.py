@@ -1,4 +1,4 @@
-"""The table of tiles, and the search in it: no tile is opened to learn where it lies."""
+"""The table of tiles, searched by position: no tile is opened to learn where it lies."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -19,7 +19,7 @@ Degrees = npt.NDArray[np.float64]
 
 
 class TileFile(NamedTuple):
-    """Where one tile lies in one band, as in the table; see `TileTable`."""
+    """The file of one tile in one band, as in the table; see `TileTable`."""
 
     path: str
     hdu: str
@@ -33,7 +33,7 @@ class Tile(NamedTuple):
 
 
 class TileTable:
-    """Tiles by their place on the sky.
+    """Tiles by their position.
 
     The table (CSV, Parquet or FITS) has one row per tile and band: ``tile``, ``band``, ``path``,
     the centre ``ra``, ``dec`` and the ``radius`` of a circle around the tile in degrees, and, where
@@ -50,17 +50,17 @@ class TileTable:
             check_range(path, in_unit(path, table, name, "deg"), name, low, high).to_numpy()
             for name, low, high in (("ra", -360, 360), ("dec", -90, 90), ("radius", 0, 180))
         )
-        known = sorted(set(texts["band"]))
-        absent = [band for band in bands if band not in known]
-        if absent:
+        there = sorted(set(texts["band"]))
+        if absent := [band for band in bands if band not in there]:
             raise UserError(
-                f"{path}: no tile in band {', '.join(absent)}; the bands are: {', '.join(known)}"
+                f"{path}: no tile in band {', '.join(absent)}; the bands are: {', '.join(there)}"
             )
         self._rows: dict[str, dict[str, int]] = {}
         for row, (tile, band) in enumerate(zip(texts["tile"], texts["band"], strict=True)):
             if band in bands:
                 self._rows.setdefault(tile, {})[band] = row
-        self._paths, self._hdus, self._tiles = texts["path"], texts["hdu"], texts["tile"]
+        self._files = list(map(TileFile, texts["path"], texts["hdu"]))
+        self._names = texts["tile"]
         self._chosen = np.array([row for rows in self._rows.values() for row in rows.values()])
         self._centres = unit_vectors(ra, dec)[self._chosen]
         # A chord is a little longer than rounding may make it.
@@ -81,15 +81,11 @@ class TileTable:
         found: dict[str, set[int]] = {}
         for row, positions in zip(self._chosen, lists, strict=True):
             if positions:
-                found.setdefault(self._tiles[row], set()).update(positions)
+                found.setdefault(self._names[row], set()).update(positions)
         for name in sorted(found):
-            yield self._tile(name), np.array(sorted(found[name]), np.int64)
-
-    def _tile(self, name: str) -> Tile:
-        rows = self._rows[name]
-        present = [(band, rows[band]) for band in self._bands if band in rows]
-        files = {band: TileFile(self._paths[row], self._hdus[row]) for band, row in present}
-        return Tile(name, files)
+            rows = self._rows[name]
+            files = {band: self._files[rows[band]] for band in self._bands if band in rows}
+            yield Tile(name, files), np.array(sorted(found[name]), np.int64)
 
 
 def _read(path: Path) -> pa.Table:

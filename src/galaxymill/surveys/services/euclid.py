@@ -1,9 +1,9 @@
 """Service ``euclid``: cutouts of the Euclid Q1 MER mosaics, cut here out of the files at IRSA.
 
-IRSA's SIA2 service tells which mosaics lie where; of those, only the rows around the galaxies
-are read, by ranges, from the public copy on S3. Galaxies are taken tile by tile and upwards on
-each, so that a mosaic is opened once and rows are shared. On two overlapping tiles a galaxy is
-cut from the one whose edge is farther away.
+IRSA's SIA2 service lists the mosaics; of those, only the rows around the galaxies are read, by
+ranges, from the public copy on S3. Galaxies are taken tile by tile and upwards on each, so that
+a mosaic is opened once and rows are shared. On two overlapping tiles a galaxy is cut from the one
+whose edge is farther away.
 
 It cannot join two tiles: a field that reaches beyond the edge of the better one is ``partial``.
 It does not resample: a field of another pixel scale is cut on the mosaics' own 0.1 arcsec. RMS
@@ -25,8 +25,8 @@ from galaxymill.settings import Names
 from galaxymill.surveys.base import Cutout, PixelScale, Target
 from galaxymill.surveys.ivoa.irsa import BANDS, Listed, by_tile, cells, look_up
 from galaxymill.surveys.ivoa.votable import require_images, session, sia2
-from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, cut, zero_point_factor
-from galaxymill.surveys.mosaics.native import NativeSettings, assemble, too_large
+from galaxymill.surveys.mosaics.mosaic import Mosaic, cut, zero_point_factor
+from galaxymill.surveys.mosaics.native import NativeSettings, assemble, native_scale, too_large
 from galaxymill.surveys.mosaics.range_reader import BlockCache, RangeFile, Unreadable, requests_for
 from galaxymill.surveys.mosaics.tile_image import TileImage
 from galaxymill.surveys.per_galaxy import HttpService
@@ -49,11 +49,7 @@ class EuclidSettings(NativeSettings):
     native_pixel_scale: ClassVar[float] = 0.1
     known_bands: ClassVar[frozenset[str]] = frozenset(BANDS)
 
-    pixel_scale: PixelScale = Field(
-        0.1,
-        description="arcsec per pixel, or 'gz_decals': by the galaxy's Petrosian radii as in "
-        "Galaxy Zoo DECaLS; the field that this makes is cut on the mosaics' own pixels",
-    )
+    pixel_scale: PixelScale = native_scale(0.1)
     bands: Names = Field(
         ("VIS", "Y"), min_length=1, description=f"bands of the MER mosaics: {', '.join(BANDS)}"
     )
@@ -77,7 +73,7 @@ class EuclidSettings(NativeSettings):
     )
 
     def requests(self, galaxies: int) -> int:
-        """Count, from above, the range requests of so many galaxies that share no rows."""
+        """Count the range requests of so many galaxies that share no rows."""
         rows = self._native_size(self.size)
         return galaxies * len(self.bands) * requests_for(rows, _ROW_BYTES)
 
@@ -92,22 +88,18 @@ class _Tile:
         self._cache = BlockCache(_CACHE_BYTES)
         self._opened: dict[str, Mosaic | Unreadable] = {}
 
-    @property
-    def first(self) -> Mosaic:
-        """The mosaic of its first band; raises Unreadable."""
-        return self.mosaic(next(iter(self.listed)))
-
     def mosaics(self) -> dict[str, Mosaic]:
         """All bands, on the same pixels; raises Unreadable."""
         mosaics = {band: self.mosaic(band) for band in self.listed}
+        first = next(iter(mosaics))
         for band, mosaic in mosaics.items():
-            if not _same_pixels(self.first, mosaic):
-                first = next(iter(self.listed))
+            if not _same_pixels(mosaics[first], mosaic):
                 raise Unreadable("invalid", f"band {band} is not on the pixels of {first}")
         return mosaics
 
-    def mosaic(self, band: str) -> Mosaic:
-        """The mosaic of one band; raises Unreadable, the second time without asking again."""
+    def mosaic(self, band: str = "") -> Mosaic:
+        """One band, by default the first; raises Unreadable, then without asking again."""
+        band = band or next(iter(self.listed))
         if band not in self._opened:
             listed = self.listed[band]
             name = f"mosaic {listed.name}"
@@ -130,7 +122,7 @@ class _Tile:
         try:
             zero_point = float(image.header.get("MAGZERO", self._zero_point or np.nan))
             mosaic = Mosaic(image, image.header, zero_point_factor(zero_point))
-            # All that is used later: here is caught what a header from outside makes of it.
+            # All that is used later: what a header from outside makes of it is caught here.
             place = mosaic.pixel(*mosaic.wcs.all_pix2world(0, 0, 0))
             numbers = [*place, 1 / mosaic.pixel_scale, len(mosaic.wcs_header)]
         except Exception as error:
@@ -148,13 +140,13 @@ class EuclidService(HttpService):
     def __init__(self, settings: EuclidSettings, network: Network) -> None:
         super().__init__(settings, network, max_bytes=_ANSWER_BYTES)
         self._seen = False
+        self._tiles: dict[str, _Tile] = {}
 
     def fetch(self, targets: Iterable[Target]) -> Iterator[Cutout]:
         """Answer every target, tile by tile."""
-        tiles: dict[str, _Tile] = {}
         on_tile: dict[str, list[tuple[float, Target]]] = defaultdict(list)
         for cell in cells(targets, _CELL_DEG):
-            for target, candidates in self._find(cell, _CELL_DEG, tiles):
+            for target, candidates in self._find(cell, _CELL_DEG):
                 try:
                     number, y = _best_tile(target, candidates)
                     on_tile[number].append((y, target))
@@ -162,24 +154,23 @@ class EuclidService(HttpService):
                     yield _no_cutout(target, error)
         for number, members in on_tile.items():
             upwards = [target for _, target in sorted(members, key=lambda member: member[0])]
-            yield from self._tile(tiles.pop(number), upwards)
+            yield from self._cut(self._tiles.pop(number), upwards)
 
     def _find(
-        self, cell: list[Target], cell_deg: float, tiles: dict[str, _Tile]
+        self, cell: list[Target], cell_deg: float
     ) -> Iterator[tuple[Target, dict[str, _Tile] | Unreadable]]:
-        """Give each galaxy of a cell the tiles that lie there; new ones are added to ``tiles``."""
-        found: dict[str, _Tile] | Unreadable
+        """Yield each galaxy of a cell with the tiles that lie there."""
+        found: dict[str, _Tile] | Unreadable | None
         try:
-            listed = self._look_up(cell)
-            if listed is None and cell_deg > _LEAST_CELL_DEG:
-                for part in cells(cell, cell_deg / 4):
-                    yield from self._find(part, cell_deg / 4, tiles)
-                return
-            if listed is None:
-                raise Unreadable("failed", "SIA2: more mosaics than the service lists at once", 200)
-            found = {number: tiles.setdefault(number, tile) for number, tile in listed.items()}
+            found = self._look_up(cell)
         except Unreadable as error:
             found = error
+        if found is None and cell_deg > _LEAST_CELL_DEG:
+            for part in cells(cell, cell_deg / 4):
+                yield from self._find(part, cell_deg / 4)
+            return
+        if found is None:
+            found = Unreadable("failed", "SIA2: more mosaics than the service lists at once", 200)
         for target in cell:
             yield target, found
 
@@ -194,12 +185,13 @@ class EuclidService(HttpService):
             require_images(anywhere, settings.collection)
         self._seen = True
         s3 = settings.s3 if settings.source == "s3" else None
-        return {
-            number: _Tile(listed, self._http, settings.mosaic_zero_point)
-            for number, listed in by_tile(rows, settings.bands, s3).items()
-        }
+        found = by_tile(rows, settings.bands, s3)
+        for number in found.keys() - self._tiles.keys():
+            tile = _Tile(found[number], self._http, settings.mosaic_zero_point)
+            self._tiles[number] = tile
+        return {number: self._tiles[number] for number in found}
 
-    def _tile(self, tile: _Tile, targets: list[Target]) -> Iterator[Cutout]:
+    def _cut(self, tile: _Tile, targets: list[Target]) -> Iterator[Cutout]:
         try:
             mosaics = tile.mosaics()
         except Unreadable as error:
@@ -213,20 +205,17 @@ class EuclidService(HttpService):
 
     def _cutout(self, name: str, mosaics: Mapping[str, Mosaic], target: Target) -> Cutout:
         native = self._settings.native(target)
-        if reason := too_large(native):
-            return _no_cutout(target, Unreadable("invalid", reason), name)
-        planes: dict[str, Plane] = {}
         try:
-            for band, mosaic in mosaics.items():
-                plane = cut(mosaic, target, native.size)
-                if plane is not None:
-                    planes[band] = plane
+            if reason := too_large(native):
+                raise Unreadable("invalid", reason)
+            cuts = {band: cut(mosaic, target, native.size) for band, mosaic in mosaics.items()}
+            planes = {band: plane for band, plane in cuts.items() if plane is not None}
+            if not planes:
+                raise Unreadable("no_coverage", "outside every mosaic")
         except Unreadable as error:
             return _no_cutout(target, error, name)
         except PayloadError as error:
             return _no_cutout(target, Unreadable("invalid", str(error), 206), name)
-        if not planes:
-            return _no_cutout(target, Unreadable("no_coverage", "outside every mosaic"), name)
         payload, verdict = assemble(planes, self._settings.bands, native)
         when = datetime.now(UTC)
         return Cutout(target, verdict.status, payload, 206, verdict.reason, f"/{name}", when)
@@ -238,7 +227,7 @@ def _no_cutout(target: Target, why: Unreadable, name: str = "") -> Cutout:
 
 
 def _best_tile(target: Target, tiles: Mapping[str, _Tile] | Unreadable) -> tuple[str, float]:
-    """Choose the tile whose edge is farthest from a galaxy; give its number and the galaxy's y.
+    """Choose the tile whose edge is farthest from a galaxy; return its number and the galaxy's y.
 
     Where a galaxy's field lies whole on several, the one with more bands comes first. Raises
     Unreadable when there is none, or when it might be one that cannot be opened.
@@ -249,7 +238,7 @@ def _best_tile(target: Target, tiles: Mapping[str, _Tile] | Unreadable) -> tuple
     unreadable: Unreadable | None = None
     for number, tile in tiles.items():
         try:
-            mosaic = tile.first
+            mosaic = tile.mosaic()
         except Unreadable as error:
             unreadable = error
             continue
@@ -266,7 +255,7 @@ def _best_tile(target: Target, tiles: Mapping[str, _Tile] | Unreadable) -> tuple
 
 
 def _same_pixels(first: Mosaic, other: Mosaic) -> bool:
-    """Tell whether two mosaics have the same pixels on the sky, by their corners."""
+    """Whether two mosaics have the same pixels on the sky, by their corners."""
     if other is first:
         return True
     height, width = first.data.shape

@@ -7,7 +7,7 @@ word. FITS files that are no cutouts as they stand are made so; docs/own_files.m
 
 import errno
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -21,6 +21,7 @@ from galaxymill.surveys.base import (
     MAX_PAYLOAD_BYTES,
     MAX_SIZE,
     Cutout,
+    Service,
     ServiceSettings,
     Target,
 )
@@ -65,11 +66,6 @@ class FilesSettings(ServiceSettings):
             raise ValueError(f"{unknown[0]} is unknown; allowed: {', '.join(_PLACEHOLDERS)}")
         return pattern
 
-    @property
-    def known_as(self) -> str:
-        """What is asked for, to name in messages."""
-        return f"folder={self.folder}"
-
     def paths(self, target: Target) -> dict[str, str]:
         """Paths of a galaxy's files by band; a single file is under the empty name.
 
@@ -103,12 +99,12 @@ class FilesSettings(ServiceSettings):
     )
 
     def payload_bytes(self, size: int) -> int:
-        """Estimate the bytes of one cutout; of files of any size by the common one."""
+        """Estimate the bytes of one cutout; of files of any size by the usual one."""
         return super().payload_bytes(size or _COMMON_SIZE)
 
 
 def path_hint(path: str) -> str:
-    """Say what is wrong with a path that leads to no file, if it shows."""
+    """What is wrong with a path that leads to no file, as far as that can be seen."""
     if "://" in path:
         return "; it is a web address: download the files, and give their paths"
     if path[1:3] in (":\\", ":/"):
@@ -116,7 +112,7 @@ def path_hint(path: str) -> str:
     return "; use / between folders" if "\\" in path else ""
 
 
-class FilesService:
+class FilesService(Service):
     """Read each target's files."""
 
     def __init__(self, settings: FilesSettings) -> None:
@@ -128,9 +124,6 @@ class FilesService:
         """Answer every target from its files; a missing file is ``no_coverage``."""
         for target in targets:
             yield self._cutout(target)
-
-    def close(self) -> None:
-        """Nothing is held open."""
 
     def _cutout(self, target: Target) -> Cutout:
         paths = self._settings.paths(target)
@@ -148,14 +141,7 @@ class FilesService:
             absent.append(reason)
         if not files:
             return Cutout(target, "no_coverage", reason="; ".join(absent), url=url)
-        return self._judged(target, url, files, absent)
-
-    def _judged(
-        self, target: Target, url: str, files: Mapping[str, bytes], absent: list[str]
-    ) -> Cutout:
-        """Make a cutout of the files' contents and check it."""
-        settings = self._settings
-        made = datetime.now(UTC)
+        settings, made = self._settings, datetime.now(UTC)
         try:
             found = as_cutout(files, settings.bands, settings.naming, settings.hdu)
         except PayloadError as error:

@@ -11,7 +11,7 @@ import json
 import re
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Self
 from urllib.parse import urlencode
 
 import numpy as np
@@ -29,12 +29,8 @@ from galaxymill.surveys.validate import check_payload, is_empty, picture_of
 from galaxymill.web.answer import Answer, Judge, Verdict
 from galaxymill.web.network import Url
 
-if TYPE_CHECKING:
-    from astropy.io.fits import Header
-
 _PATH = "/hips-image-services/hips2fits"
 _FORMATS = {"fits": "fits", "jpeg": "jpg", "png": "png"}
-_ZERO_POINT_MAX = 50
 _ERROR_BYTES = 20_000
 _OFF_COVERAGE = re.compile(
     r"\b(out of|outside)\b[\w\s]*\bcoverage\b|\bno coverage\b|\bnot covered\b", re.IGNORECASE
@@ -70,8 +66,8 @@ class Hips2FitsSettings(ServiceSettings):
                     f"{name}: {count} for {len(self.bands)} bands {','.join(self.bands)}; give one "
                     "a band, in their order"
                 )
-        if not all(abs(value) <= _ZERO_POINT_MAX for value in self.zero_points):
-            raise ValueError(f"zero_points: magnitudes are at most {_ZERO_POINT_MAX}")
+        if self.zero_points:
+            flux_factors(self.zero_points, self.bands)
         return self
 
     @property
@@ -81,7 +77,7 @@ class Hips2FitsSettings(ServiceSettings):
 
     @property
     def zero_point(self) -> float | None:
-        """That of nanomaggies when ``zero_points`` are given; else unknown."""
+        """That of nanomaggies when ``zero_points`` are given; else None."""
         return super().zero_point if self.zero_points else None
 
     def requests(self, galaxies: int) -> int:
@@ -116,13 +112,17 @@ class Hips2FitsService(PerGalaxyService):
         return replace(cutout, payload=payload)
 
     def _plane(self, target: Target, payload: bytes, band: str) -> Plane | None:
-        """Read one band's answer, None when it is empty; raises PayloadError when it is no such."""
+        """Read one band's answer, None when it is empty; raises PayloadError when it is unfit."""
         header, data = first_image(payload)
         points = self._settings.zero_points
         factor = flux_factors(points, self._settings.bands)[band] if points else 1.0
         flux = (data * factor).astype(np.float32)
-        plane = Plane(flux, _wcs_cards(header), True)
-        bands = [band] if self._settings.zero_points else None
+        try:
+            plane = Plane(flux, Mosaic(None, header).wcs_header, True)
+        except Exception as error:
+            # Whatever a header from outside makes the WCS library do, it is one galaxy's fault.
+            raise PayloadError("no celestial WCS") from error
+        bands = [band] if points else None
         payload = stack({band: plane}, [band])
         verdict = check_payload(payload, target, bands, scale_tolerance=SCALE_TOLERANCE)
         if verdict.status == "invalid":
@@ -142,22 +142,14 @@ class Hips2FitsService(PerGalaxyService):
         return self._http.get(path, own=hips, judge=judge, otherwise=_refusal)
 
 
-def _wcs_cards(header: "Header") -> "Header":
-    try:
-        return Mosaic(None, header).wcs_header
-    except Exception as error:
-        # Whatever a header from outside makes the WCS library do, it is one galaxy's fault.
-        raise PayloadError("no celestial WCS") from error
-
-
 def _refusal(answer: Answer) -> Verdict:
-    """Say what an answer other than 200 means; errors are JSON: title and description."""
+    """Judge an answer other than 200; errors are JSON: title and description."""
     try:
         # What is longer than errors are ends too early, and so is none.
-        said = json.loads(answer.payload[:_ERROR_BYTES])
+        error = json.loads(answer.payload[:_ERROR_BYTES])
     except (ValueError, RecursionError):
-        said = None
-    error = said if isinstance(said, dict) else {}
+        error = None
+    error = error if isinstance(error, dict) else {}
     title, description = (str(error.get(key, "")) for key in ("title", "description"))
     refused = 400 <= (answer.http_status or 0) < 500
     off = refused and _OFF_COVERAGE.search(f"{title}. {description}")

@@ -82,19 +82,19 @@ class HscSettings(NativeSettings):
 
     @property
     def galaxies_per_request(self) -> int:
-        """How many galaxies one request may hold."""
+        """Most galaxies of one request."""
         return self.rows_per_request // len(self.bands)
 
     def requests(self, galaxies: int) -> int:
-        """Count the requests that so many galaxies need."""
+        """One for each group of galaxies."""
         return math.ceil(galaxies / self.galaxies_per_request)
 
 
 @dataclass
 class _Galaxy:
-    """What has come of one galaxy so far: planes by tract and band, and what was wrong by band.
+    """What has come of one galaxy so far: planes by tract and band, and faults by band.
 
-    ``unfit`` is a checksum of what was wrong, to know it when it comes again.
+    ``unfit`` is a checksum of what was wrong, to recognise it when it comes again.
     """
 
     tracts: dict[int, dict[str, Plane]] = field(default_factory=dict)
@@ -102,7 +102,7 @@ class _Galaxy:
     unfit: int = 0
 
     def is_complete(self, bands: Iterable[str]) -> bool:
-        """Tell whether there is something in every band."""
+        """Whether there is something in every band."""
         return set(bands) <= {*self.faults, *(band for one in self.tracts.values() for band in one)}
 
     def best(self) -> dict[str, Plane]:
@@ -249,7 +249,7 @@ class HscService(HttpService):
             yield self._settle(target, held.pop(index, _Galaxy()), strangers)
 
     def _place(self, name: str, galaxies: int) -> tuple[int, str, int] | None:
-        """Galaxy, band and tract that a member's name tells; None when it was not asked for."""
+        """Galaxy, band and tract of a member, by its name; None when it was not asked for."""
         match = _NAME.fullmatch(name)
         if match is None or match["rerun"] != self._settings.rerun:
             return None
@@ -260,7 +260,7 @@ class HscService(HttpService):
         return index, band, int(match["tract"])
 
     def _add(self, galaxy: _Galaxy, member: Member, target: Target, band: str, tract: int) -> None:
-        """Cut the square out of one image; what is wrong with it is noted."""
+        """Cut the square out of one image, and note what is wrong with it."""
         try:
             if member.content is None:
                 raise PayloadError("no file, or larger than any that was asked for")

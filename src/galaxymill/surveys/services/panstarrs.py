@@ -64,7 +64,7 @@ class PanstarrsSettings(NativeSettings):
     )
 
     def requests(self, galaxies: int) -> int:
-        """Count the requests that so many galaxies need."""
+        """One request a band and galaxy, and one for the names of 64 galaxies."""
         return math.ceil(galaxies / BATCH) + galaxies * len(self.bands)
 
 
@@ -117,15 +117,12 @@ class PanstarrsService(HttpService):
         if not planes:
             return replace(cutout_of(last, target, "no_coverage", "no image"), http_status=200)
         payload, verdict = assemble(planes, self._settings.bands, native)
-        now = last.fetched_at
-        return Cutout(target, verdict.status, payload, 200, verdict.reason, last.url, now)
+        last = replace(last, payload=payload, http_status=200)
+        return cutout_of(last, target, verdict.status, verdict.reason)
 
 
 def _files(table: bytes, targets: list[Target]) -> dict[str, Files]:
-    """Map the listed images to the galaxies whose positions they echo.
-
-    Raises ValueError when the answer is no such table.
-    """
+    """Map the listed images to the galaxies whose positions they echo."""
     lines = table.decode("ascii", "replace").splitlines()
     names = lines[0].split() if lines else []
     if not set(names) >= _COLUMNS:
@@ -141,7 +138,7 @@ def _files(table: bytes, targets: list[Target]) -> dict[str, Files]:
 
 
 def _of_one_skycell(rows: list[dict[str, str]]) -> Files:
-    """Choose the skycell with the most bands, the first of those: the pixels of two never agree."""
+    """Choose the skycell with the most bands, the first of those: pixels of two never agree."""
     cells: dict[tuple[str, str], Files] = {}
     for row in rows:
         good = row["type"] == _TYPE and row["badflag"] == "0"
@@ -157,10 +154,7 @@ def _url(native: Target, filename: str) -> str:
 
 
 def _plane(payload: bytes, native: Target) -> Plane | None:
-    """Cut the square out of one answer, in nanomaggies; None when it lies outside.
-
-    Raises PayloadError when these are no such bytes.
-    """
+    """Cut the square out of one answer, in nanomaggies; None when it lies outside."""
     header, data = first_image(payload)
     try:
         seconds = float(header["EXPTIME"])

@@ -47,7 +47,7 @@ from galaxymill.surveys.ivoa.datalink import Cutter, Link, with_query
 from galaxymill.surveys.ivoa.obscore import WAVELENGTHS, Dataset, bands_of, choose
 from galaxymill.surveys.ivoa.queries import REFUSED, UPLOAD_ROWS, Archive
 from galaxymill.surveys.ivoa.votable import ArchiveError, explain, says_error, shorten
-from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, cut, flux_factors, one_or_each, stack
+from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, cut, flux_factors, stack
 from galaxymill.surveys.per_galaxy import HttpService
 from galaxymill.surveys.validate import CUT_TOLERANCE_PIXELS, check_payload
 from galaxymill.web.answer import Answer, Verdict
@@ -140,7 +140,7 @@ class SiaSettings(ServiceSettings):
     def _consistent(self) -> Self:
         if not self.server:
             raise ValueError("server is required without a preset")
-        one_or_each(self.zero_points, self.bands)
+        flux_factors(self.zero_points, self.bands)
         if self.protocol == "sia1":
             self._only_what_sia1_knows()
         if self.where and not self.tap:

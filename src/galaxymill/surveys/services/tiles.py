@@ -21,8 +21,8 @@ from pydantic import Field, model_validator
 from galaxymill.decoding.decode import PayloadError
 from galaxymill.errors import UserError
 from galaxymill.settings import Numbers
-from galaxymill.surveys.base import NANOMAGGY_ZERO_POINT, Cutout, ServiceSettings, Target
-from galaxymill.surveys.mosaics.mosaic import Mosaic, flux_factors, one_or_each
+from galaxymill.surveys.base import NANOMAGGY_ZERO_POINT, Cutout, Service, ServiceSettings, Target
+from galaxymill.surveys.mosaics.mosaic import Mosaic, flux_factors
 from galaxymill.web.network import ServiceError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class TilesSettings(ServiceSettings):
 
     @model_validator(mode="after")
     def _one_or_one_each(self) -> Self:
-        one_or_each(self.zero_points, self.bands)
+        flux_factors(self.zero_points, self.bands)
         return self
 
     def requests(self, galaxies: int) -> int:
@@ -66,7 +66,7 @@ class _Home:
     broken: str = ""
 
 
-class TilesService:
+class TilesService(Service):
     """Cut galaxies out of tiles, tile by tile in the order of their names."""
 
     def __init__(self, settings: TilesSettings) -> None:
@@ -93,9 +93,6 @@ class TilesService:
                 members.setdefault(home.tile.name, (home.tile, []))[1].append(target)
         for _, (tile, galaxies) in sorted(members.items()):
             yield from self._cut(tile, galaxies)
-
-    def close(self) -> None:
-        """Nothing is held open."""
 
     def _homes(self, targets: Sequence[Target]) -> list[_Home]:
         """Choose the tile of each galaxy.
