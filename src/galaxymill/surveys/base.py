@@ -169,8 +169,8 @@ class Service(ABC):
     def fetch(self, targets: Iterable[Target]) -> Iterator[Cutout]:
         """Answer every target exactly once, in any order, as the answers come.
 
-        At most ``BATCH`` galaxies, or one bulk request, are under way at a time. One bad galaxy
-        never raises; `ServiceError` says that nothing more can be had now.
+        At most ``BATCH`` galaxies, or one bulk request, are under way at a time. A bad galaxy never
+        raises, but ServiceError when nothing more can be had now.
         """
 
     def close(self) -> None:  # noqa: B027 - most have nothing to close

@@ -56,8 +56,8 @@ def fetch(tile: Path, out: Path, service: str, settings: ServiceSettings, networ
     Raises
     ------
     ServiceError
-        When the service fails time after time, knows nothing of what it is asked for, or more
-        galaxies than ``max_failed`` of the limits allows could not be had.
+        When the service fails time after time, does not know what it is asked for, or more galaxies
+        than ``max_failed`` allows could not be had.
     """
     origin = cutouts_origin(tile, service, settings)
     with exclusive(out) as waited:
@@ -129,11 +129,7 @@ def collect(
     network: Network,
     wanted: Collection[str] | None = None,
 ) -> None:
-    """Ask for every galaxy that the part file has not, and keep the answers as they come.
-
-    ``wanted`` are galaxies that are asked for again; by default all of the tile, for the first
-    time. The other parameters are as for `fetch`.
-    """
+    """Ask for every galaxy that the part file lacks, or for those ``wanted`` again; see `fetch`."""
     total = (pq.read_metadata(tile).num_rows if wanted is None else len(wanted)) - len(part)
     if not total:
         return

@@ -47,10 +47,7 @@ _APART_PIXELS = 0.5
 
 @dataclass(frozen=True)
 class Found:
-    """A galaxy's cutout: its file as it stands, unpacked, or one made of its files.
-
-    ``lacking`` says which bands are not there, ``renamed`` which have another name in the files.
-    """
+    """A galaxy's cutout: its file, or one made of its files; absent bands; bands of other names."""
 
     payload: bytes
     lacking: str = ""
@@ -59,9 +56,9 @@ class Found:
 
 @dataclass(frozen=True, eq=False)
 class _Source:
-    """A plane of a file: what it may be called, and whether by a card that names a band.
+    """A plane of a file, and what it may be called.
 
-    ``titled``: an EXTNAME, which may mean something else, tells it from other images.
+    ``named``: by a card that names a band; ``titled``: by an EXTNAME, which may mean another thing.
     """
 
     hdu: Hdu
@@ -94,7 +91,7 @@ def as_cutout(
     Raises
     ------
     PayloadError
-        When a file is damaged or too large, or it is not known which band is which.
+        When a file is damaged or too large, or its bands cannot be identified.
     """
     planes: dict[str, Plane] = {}
     renamed: list[str] = []

@@ -39,7 +39,7 @@ class PartFile:
         return ((key, status, why) for key, (_, status, why) in self._places.items())
 
     def add(self, cutout: Cutout) -> None:
-        """Keep one cutout, at once; raises UserError when the disk takes no more."""
+        """Keep one cutout, at once; raises UserError when the disk is full."""
         # Not dataclasses.asdict: its deep copies took a seventh of the stage's time.
         time = cutout.fetched_at
         plain = vars(cutout) | {
@@ -71,7 +71,7 @@ class PartFile:
         return self._records.append(plain, payload, kept=f"{len(self)} galaxies are kept")
 
     def _count(self, place: int, plain: Mapping[str, Any]) -> bool:
-        """Take note of the record at ``place``; False when it is none of ours."""
+        """Count the record at ``place``; False when it is neither a cutout nor a list of some."""
         match plain:
             case {
                 "cutout": {
@@ -91,11 +91,7 @@ class PartFile:
 
 @contextmanager
 def open_part(product: Path, key: Mapping[str, Any]) -> Iterator[PartFile]:
-    """Open the part file of a product; it is removed when the block ends well.
-
-    The caller holds the lock of ``product``. ``key`` is plain JSON that says what is asked for;
-    what was kept for another request is dropped. Raises UserError when the disk takes no more.
-    """
+    """Open the part file of a product, as `open_records` does."""
     with open_records(product, key) as records:
         yield PartFile(records)
 

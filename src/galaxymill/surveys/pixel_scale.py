@@ -39,7 +39,7 @@ def require_columns(tile: Path, columns: Collection[str], settings: ServiceSetti
 def pixel_scale_and_size(
     petro_r50: float | None, petro_r90: float | None, settings: ServiceSettings
 ) -> tuple[float, int]:
-    """Give the pixel scale (arcsec) and size (pixels, 16 to 3000) of one galaxy's cutout.
+    """Return the pixel scale (arcsec) and size (pixels, 16 to 3000) of one galaxy's cutout.
 
     With ``pixel_scale: gz_decals`` the field is that of Galaxy Zoo DECaLS (Walmsley+22, 2.2):
     424 pixels of ``max(min(0.04·r50, 0.02·r90), 0.1)`` arcsec. It is spread over the configured
@@ -55,10 +55,7 @@ def pixel_scale_and_size(
 
 
 def cutout_sizes(r50: Floats, r90: Floats, settings: ServiceSettings) -> Sizes:
-    """Give the sizes of many galaxies' cutouts, as `pixel_scale_and_size` gives each.
-
-    Petrosian radii in arcsec, NaN where there is none, and the sizes have the shape (n,).
-    """
+    """Sizes, shape (n,), of many galaxies' cutouts by their radii; see `pixel_scale_and_size`."""
     field_arcsec = _fields_arcsec(r50, r90)
     native = np.clip(np.round(field_arcsec / NATIVE_PIXEL_SCALE), _MIN_SIZE, MAX_SIZE)
     wanted = settings.size or _GZ_SIZE

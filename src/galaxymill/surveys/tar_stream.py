@@ -21,10 +21,7 @@ class ArchiveError(ValueError):
 
 
 class Member(NamedTuple):
-    """One member of an archive: its name, only to be compared, never a path to open.
-
-    ``content`` is None when it is larger than allowed, or no regular file.
-    """
+    """A member: its name, never a path to open, and its content, None when that is unfit."""
 
     name: str
     content: bytes | None

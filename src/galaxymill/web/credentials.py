@@ -48,10 +48,7 @@ class Credentials:
 
 
 def read_token(variable: str) -> str:
-    """Read a bearer token from an environment variable; empty when it has no name.
-
-    Raises UserError when the variable is not set, or holds no token.
-    """
+    """Read a bearer token from an environment variable; empty when that has no name."""
     if not variable:
         return ""
     token = environ.get(variable, "").strip()

@@ -67,10 +67,7 @@ class Breaker:
         self._lock = threading.Lock()
 
     def note(self, answer: Answer, own: str = "") -> None:
-        """Count one answer, good or bad; ``own`` as for `Http.ask`.
-
-        Raises ServiceError when no more requests are to be made and this one brought nothing.
-        """
+        """Count one answer, ``own`` as for `Http.ask`; raises ServiceError once the gate is shut."""
         unauthorized = answer.http_status == 401
         if unauthorized and not own:
             self._gate.stop(f"HTTP 401: {_UNAUTHORIZED}")

@@ -211,10 +211,7 @@ class Http:
 
     @contextmanager
     def stream(self, method: str, url: str, **options: Any) -> "Iterator[httpx.Response]":
-        """Open one request within the rate, and give the response to read; no retries.
-
-        The head must come in the time for one request; the reader bounds the body, see `pieces`.
-        """
+        """Open one request within the rate; its head must come in time, its body is read after."""
         with self._open(method, url, **options) as response:
             self._deadline.stop()
             yield response
@@ -248,9 +245,9 @@ class Http:
     ) -> Iterator[Result]:
         """Do the work of every item on some more threads than connections; see `map_bounded`.
 
-        While the answers of some are checked, those of others come. Fewer are under way when
-        answers take many ``bytes_each``.
+        Fewer are under way when answers take many ``bytes_each``.
         """
+        # While the answers of some are checked, those of others come.
         wanted = self.network.connections * 3 // 2
         threads = min(wanted, _IN_FLIGHT_BYTES // max(bytes_each, 1), MAX_UNDER_WAY)
         yield from map_bounded(work, items, max(1, threads))

@@ -1,8 +1,8 @@
-"""How a dataset is cut: what its DataLink tells of the archive's SODA service."""
+"""How a dataset is cut: the archive's SODA service, as its DataLink describes it."""
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit
@@ -19,17 +19,14 @@ _RANKS = {"#cutout": 0, "#proc": 1}
 
 @dataclass(frozen=True)
 class Cutter:
-    """How a SODA service is asked: by ``CIRCLE`` or ``POS``, whichever it understands.
-
-    ``constants`` are the parameters that its descriptor fixes.
-    """
+    """A SODA service: whether it takes CIRCLE or POS, and the parameters that it fixes."""
 
     url: str
     shape: str = "CIRCLE"
     constants: Mapping[str, str] = field(default_factory=dict)
 
     def region(self, identifier: str, target: Target, radius_deg: float) -> dict[str, str]:
-        """Say what is cut, without where: the parameters of SODA 1.0, section 3.3."""
+        """Parameters of a cutout, by SODA 1.0, section 3.3."""
         circle = f"{target.ra:.7f} {target.dec:.7f} {radius_deg:.7f}"
         if self.shape == "POS":
             circle = f"CIRCLE {circle}"
@@ -38,11 +35,11 @@ class Cutter:
 
 @dataclass(frozen=True)
 class Link:
-    """What a DataLink tells of one dataset.
+    """How one dataset is cut: by a SODA service, or out of its whole file.
 
-    Its SODA service is ``cutter``, which knows it by ``identifier``; without one ``lacks`` says
-    why. ``file_url`` and ``kilobytes`` are of the whole file, empty and NaN when unknown.
-    ``assumed``: it was not asked for, but follows from the links of other datasets.
+    The service knows it by ``identifier``; ``why_whole`` is the reason why there is none.
+    ``file_url`` and ``kilobytes`` are of the whole file, empty and NaN when unknown. ``assumed``:
+    it was not asked for, but follows from the links of other datasets.
     """
 
     cutter: Cutter | None
@@ -50,41 +47,40 @@ class Link:
     file_url: str = ""
     kilobytes: float = float("nan")
     assumed: bool = False
-    lacks: str = "tells of no SODA service"
+    why_whole: str = "tells of no SODA service"
 
 
 def is_datalink(access_format: str) -> bool:
-    """Tell whether an address of this format is a DataLink."""
+    """Whether an address of this format is a DataLink."""
     return "content=datalink" in access_format.lower().replace(" ", "").replace('"', "")
 
 
 def linker(results: Any, url: str) -> Callable[[Mapping[str, Any]], str]:
-    """Give a function that tells where the DataLink of a row is; empty when that is not known.
+    """Make a function from a row to the address of its DataLink, empty when that is not known.
 
     ``results``, a list of images from ``url``, may describe a links service (DataLink 1.1,
     section 4).
     """
     columns = _columns(results)
-    links = [service for service in _services(results.votable) if _follows(service, _LINKS)]
+    links = _services(results.votable, _LINKS)
     services = [one for one in links if getattr(_inputs(one).get("ID"), "ref", None)]
 
     def address(row: Mapping[str, Any]) -> str:
         for service in services:
-            asked, fixed = _fixed(service, row, columns, url)
+            address, fixed = _fixed(service, row, columns, url)
             if fixed.get("ID"):
-                return with_query(asked, fixed)
+                return with_query(address, fixed)
         return ""
 
     return address
 
 
 def read_link(links: Any, url: str) -> Link:
-    """Find the SODA service of one dataset's DataLink, which came from ``url``, and its file.
+    """Read the DataLink of one dataset, which came from ``url``; ArchiveError for a fault.
 
     Of several services it is the first that takes a circle, those of ``#cutout`` before others.
-    Raises ArchiveError when the answer tells of a fault instead.
     """
-    services = [service for service in _services(links.votable) if _follows(service, _SODA)]
+    services = _services(links.votable, _SODA)
     by_id = {service.ID: service for service in services}
     columns = _columns(links)
     rows = sorted(rows_of(links), key=lambda row: _RANKS.get(_semantics(row), 2))
@@ -105,7 +101,7 @@ def read_link(links: Any, url: str) -> Link:
             if takes in _SHAPES[:2]:
                 return replace(link, cutter=Cutter(address, takes, fixed), identifier=identifier)
             what = f"{shorten(takes)} and neither CIRCLE nor POS"
-            link = replace(link, lacks=f"tells of a SODA service that takes {what}")
+            link = replace(link, why_whole=f"tells of a SODA service that takes {what}")
     if not link.file_url and any(faults):
         raise ArchiveError(shorten(next(filter(None, faults))), 200)
     return link
@@ -133,7 +129,7 @@ def _fixed(
 
 
 def _semantics(row: Mapping[str, Any]) -> str:
-    """What a link is: a term of the core vocabulary, which may stand there in full."""
+    """Kind of a link: a term of the core vocabulary, which may stand there in full."""
     return _VOCABULARY.sub("", text(row.get("semantics")))
 
 
@@ -142,19 +138,16 @@ def _columns(results: Any) -> dict[str, str]:
     return {column.ID: column.name.lower() for column in results.resultstable.fields}
 
 
-def _services(votable: Any) -> Iterator[Any]:
-    """Give the service descriptors: they stand beside the results, or within."""
-    for resource in votable.resources:
-        for one in (resource, *resource.resources):
-            if one.type == "meta" and one.utype == "adhoc:service":
-                yield one
-
-
-def _follows(service: Any, standard: str) -> bool:
-    return any(
-        param.name == "standardID" and text(param.value).lower().startswith(standard)
-        for param in service.params
-    )
+def _services(votable: Any, standard: str) -> list[Any]:
+    """Find the descriptors of services of a standard: beside the results, or within."""
+    return [
+        one
+        for resource in votable.resources
+        for one in (resource, *resource.resources)
+        if one.type == "meta" and one.utype == "adhoc:service"
+        for param in one.params
+        if param.name == "standardID" and text(param.value).lower().startswith(standard)
+    ]
 
 
 def with_query(url: str, parameters: Mapping[str, str]) -> str:

@@ -33,8 +33,8 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 class Listed:
     """A background-subtracted mosaic that the SIA2 service lists.
 
-    ``band`` may be none of ``BANDS``; ``tile`` is a number; later ones of ``created``, which is
-    empty when the file's name does not say, sort later.
+    ``band`` may be none of ``BANDS``; ``tile`` is a number; ``created`` sorts by time, and is empty
+    when the file's name does not hold it.
     """
 
     name: str
@@ -68,11 +68,7 @@ def circle(targets: list[Target]) -> tuple[float, float, float]:
 def look_up(
     http: Http, server: str, collection: str, targets: list[Target]
 ) -> list[dict[str, Any]] | None:
-    """Ask once for the images around some galaxies that are near each other.
-
-    Rows by the columns' names in lower case; None when there are more than the service lists.
-    Raises Unreadable when it answers with an error, or with no VOTable.
-    """
+    """List the images around galaxies near each other; None when there are too many."""
     try:
         with asking("SIA2"):
             results = sia2(server, session(http), collection, pos=circle(targets)).execute()
@@ -84,10 +80,10 @@ def look_up(
 def by_tile(
     rows: Iterable[Mapping[str, Any]], bands: Sequence[str], s3: str | None
 ) -> dict[str, dict[str, Listed]]:
-    """Sort mosaics by number of their tile and by band, of those ``bands`` that are wanted.
+    """Find the newest mosaic of each tile, by its number, in each of ``bands``.
 
-    Of several that were made the newest counts. ``rows`` are those of an SIA2 answer; ``s3`` is the
-    address of a bucket, with ``{bucket}`` for its name, or None for the files at IRSA.
+    ``rows`` are those of an SIA2 answer; ``s3`` is the address of a bucket, with ``{bucket}`` for
+    its name, or None for the files at IRSA.
     """
     found: dict[str, dict[str, Listed]] = defaultdict(dict)
     mosaics = [one for row in rows if (one := _listed(row, s3)) and one.band in bands]

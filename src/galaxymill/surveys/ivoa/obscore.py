@@ -62,7 +62,7 @@ class Dataset:
 
     @property
     def file_url(self) -> str:
-        """Where the file itself is; empty when that is not told."""
+        """Address of the file itself; empty when it is unknown."""
         return self.access_url if "fits" in self.access_format.lower() else ""
 
     @property
@@ -79,7 +79,7 @@ def columns_of(settings: "SiaSettings") -> tuple[str, ...]:
 
 
 def adql(settings: "SiaSettings", anywhere: bool = False) -> str:
-    """Spell the join of uploaded galaxies with the archive's images, or ask for any image."""
+    """Write the join of uploaded galaxies with the archive's images, or a query for any image."""
     columns = [*COLUMNS, *([settings.band_column] if settings.band_column else [])]
     conditions = ["o.dataproduct_type = 'image'"]
     if settings.collection:
@@ -116,10 +116,7 @@ def bands_of(settings: "SiaSettings", datasets: Sequence[Dataset]) -> str:
 def choose(
     settings: "SiaSettings", datasets: Sequence[Dataset], target: Target, band: str
 ) -> Dataset | None:
-    """Choose one image of a band: the best-matching filter, then the nearest centre, then id.
-
-    None when there is none in this band.
-    """
+    """Choose one image of a band: the best-matching filter, then the nearest centre, then id."""
     # Without a meaning where a column names the bands.
     wavelength = WAVELENGTHS.get(band, 0.0)
 

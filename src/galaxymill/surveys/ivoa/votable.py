@@ -30,7 +30,7 @@ _OUTSIZE = re.compile(rb"\b(?:nrows|arraysize)\s*=\s*[\"'][^\"']*\d{7}")
 
 
 class ArchiveError(Exception):
-    """One question that the archive did not answer well; ``answer`` came instead of an image."""
+    """One query that failed; ``answer`` is what came instead of an image."""
 
     def __init__(
         self, reason: str, http_status: int | None = None, answer: Answer | None = None
@@ -45,10 +45,7 @@ class FileInsteadError(ArchiveError):
 
 
 def session(http: Http, own: str = "") -> "requests.Session":
-    """Make a session for pyvo that hands every request over to our client; see `Http.ask`.
-
-    It raises ArchiveError where an answer is no good.
-    """
+    """Make a session for pyvo that makes its requests by `Http.ask`, or raises ArchiveError."""
     import requests
     from requests.adapters import HTTPAdapter
     from urllib3 import HTTPResponse
@@ -67,8 +64,8 @@ def session(http: Http, own: str = "") -> "requests.Session":
                 unread=is_file,
             )
             if answer.verdict.status != "ok":
-                said = answer.why if answer.http_status == 200 else explain(answer)
-                raise ArchiveError(said, answer.http_status)
+                reason = answer.why if answer.http_status == 200 else explain(answer)
+                raise ArchiveError(reason, answer.http_status)
             if is_file(answer.headers.get("content-type", ""), answer.payload):
                 raise FileInsteadError("an image, not a table", answer.http_status)
             body = io.BytesIO(_with_plain_parameters(answer.payload))
@@ -83,16 +80,12 @@ def session(http: Http, own: str = "") -> "requests.Session":
 
 
 def _with_plain_parameters(document: bytes) -> bytes:
-    """Let parameters be read as they are spelled.
-
-    As a number, a free one (``value=""``) could not be told from one that is fixed at zero, and
-    what is fixed is to be sent literally.
-    """
+    """Let parameters be read as text, to be sent literally: a free number has no value, not 0."""
     return _PARAM.sub(lambda tag: tag[1] + _PLAIN + _TYPE.sub(b"", tag[2]), document)
 
 
 def _judge_table(answer: Answer) -> Verdict:
-    """Tell a whole VOTable, or a file in its place, from all that another try may better."""
+    """Accept a whole VOTable, or a file in its place; another try may better the rest."""
     if is_file(answer.headers.get("content-type", ""), answer.payload):
         return Verdict("ok")
     if answer.cut or _OUTSIZE.search(answer.payload):
@@ -105,30 +98,30 @@ def _judge_table(answer: Answer) -> Verdict:
 
 
 def is_file(content_type: str, payload: bytes = b"") -> bool:
-    """Tell whether an answer is a FITS file, by what its head says or by how it begins."""
+    """Whether an answer is a FITS file, by its type or its first bytes."""
     return "fits" in content_type.lower() or payload.startswith((b"SIMPLE  =", b"\x1f\x8b"))
 
 
 def _fails_again(answer: Answer) -> bool:
-    """Tell whether a query is at fault: a 500 with a message, not a server that is busy."""
+    """Whether a query is at fault: a 500 with a message, not a server that is busy."""
     return answer.http_status == 500 and answer.retry_after_s is None and says_error(answer)
 
 
 def says_error(answer: Answer) -> bool:
-    """Tell whether an answer is a VOTable with an error, whatever its HTTP status."""
+    """Whether an answer is a VOTable with an error, whatever its HTTP status."""
     return _ERROR.search(answer.payload[:_MAX_ERROR_BYTES]) is not None
 
 
 def explain(answer: Answer) -> str:
-    """Say in a line what was wrong with an answer: its status, and what the server says."""
+    """What was wrong with an answer, in one line: its status, and the server's message."""
     found = _ERROR.search(answer.payload[:_MAX_ERROR_BYTES])
-    said = shorten((found[1] if found else answer.payload[:2000]).decode("utf-8", "replace"))
+    message = shorten((found[1] if found else answer.payload[:2000]).decode("utf-8", "replace"))
     why = answer.why or f"HTTP {answer.http_status}"
-    return f"{why}: {said}" if said and not said.startswith("<") else why
+    return f"{why}: {message}" if message and not message.startswith("<") else why
 
 
 def shorten(text: str) -> str:
-    """Put a message from outside in one line of bounded length."""
+    """Put a message from outside on one line of bounded length."""
     line = " ".join("".join(c if c.isprintable() else " " for c in html.unescape(text)).split())
     return line if len(line) <= _MAX_REASON else line[: _MAX_REASON - 1] + "…"
 
@@ -154,7 +147,7 @@ def asking(what: str) -> Iterator[None]:
 
 
 def rows_of(results: Any) -> Iterator[dict[str, Any]]:
-    """Give the rows of a result by lower-case column names, whatever case the server writes."""
+    """Yield the rows of a result by lower-case column names, whatever case the server writes."""
     table = results.to_table()
     names = [name.lower() for name in table.colnames]
     for row in table:
@@ -162,27 +155,26 @@ def rows_of(results: Any) -> Iterator[dict[str, Any]]:
 
 
 def overflows(results: Any) -> bool:
-    """Tell whether the server has cut a result short (DALI 1.1, section 4.4.1).
+    """Whether the server has cut a result short (DALI 1.1, section 4.4.1).
 
-    Raises ArchiveError for an empty table without a word that the query went well: what is not
-    there is not known then.
+    Raises ArchiveError for an empty table that does not say that the query went well.
     """
     infos = [info for info in results.votable.iter_info() if info.name.upper() == "QUERY_STATUS"]
-    said = {str(info.value).upper() for info in infos}
-    if not len(results) and not said & {"OK", "OVERFLOW"}:
+    statuses = {str(info.value).upper() for info in infos}
+    if not len(results) and not statuses & {"OK", "OVERFLOW"}:
         raise ArchiveError("an empty table without QUERY_STATUS OK", 200)
-    return "OVERFLOW" in said
+    return "OVERFLOW" in statuses
 
 
 def sia2(server: str, session: "requests.Session", collection: str, **options: Any) -> Any:
-    """Make a query of SIA2; of any collection when it has no name."""
+    """Make a query of SIA2; of any collection when ``collection`` is empty."""
     from pyvo.dal.sia2 import SIA2Query
 
     return SIA2Query(server, session=session, collection=collection or None, **options)
 
 
 def require_columns(rows: Sequence[Mapping[str, Any]], names: Iterable[str], way_out: str) -> None:
-    """Refuse images of which it is not known whether they fit: none would be found to fit."""
+    """Raise ArchiveError when rows lack columns by which images are chosen: none would fit."""
     there = rows[0].keys() if rows else names
     missing = [name for name in names if name.lower() not in there]
     if missing:
@@ -194,10 +186,7 @@ def require_columns(rows: Sequence[Mapping[str, Any]], names: Iterable[str], way
 
 
 def require_images(query: Any, collection: str) -> None:
-    """Raise ServiceError when a query for any image at all of a collection finds none.
-
-    Archives answer with an empty table to a name that they do not have.
-    """
+    """Raise ServiceError when ``query``, for any image at all of a collection, finds none."""
     try:
         with asking("query"):
             found = len(query.execute()) > 0
@@ -209,7 +198,7 @@ def require_images(query: Any, collection: str) -> None:
 
 
 def text(value: Any) -> str:
-    """Give a value of a VOTable as text; empty when there is none."""
+    """A value of a VOTable as text; empty when there is none."""
     import numpy as np
 
     if value is None or value is np.ma.masked:
@@ -218,7 +207,7 @@ def text(value: Any) -> str:
 
 
 def number(value: Any) -> float:
-    """Give a value of a VOTable as a number; NaN when there is none."""
+    """A value of a VOTable as a number; NaN when there is none."""
     try:
         return float(text(value))
     except ValueError:

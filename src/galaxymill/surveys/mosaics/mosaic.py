@@ -40,10 +40,7 @@ class Mosaic:
 
     @cached_property
     def wcs(self) -> Any:
-        """The celestial WCS in ICRS, or FK5 of J2000, which differ by 0.02 arcsec.
-
-        Raises ValueError when there is none.
-        """
+        """The celestial WCS, ICRS or FK5 of J2000 (0.02 arcsec apart); ValueError without one."""
         from astropy.wcs import WCS, FITSFixedWarning
 
         if not 2 <= int(self.header.get("WCSAXES", 2)) <= _MAX_AXES:
@@ -104,10 +101,7 @@ class Mosaic:
 
 @dataclass(frozen=True)
 class Plane:
-    """A square cut out of a mosaic, in nanomaggies; NaN beyond its edge.
-
-    ``header`` holds the cards of its WCS; ``whole``: whether it lies inside the mosaic.
-    """
+    """A square cut out of a mosaic, in nanomaggies, NaN beyond its edge; ``header`` is its WCS."""
 
     data: npt.NDArray[np.float32]
     header: "Header"

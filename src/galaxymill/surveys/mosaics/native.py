@@ -27,17 +27,13 @@ def native_scale(arcsec: float) -> Any:
 
 
 def too_large(native: Target) -> str:
-    """Say that a field spans too many of the survey's own pixels; empty when it does not."""
+    """The fault of a field that spans too many of the survey's own pixels; else empty."""
     fits = native.size <= MAX_SIZE
     return "" if fits else f"the field spans {native.size} pixels; at most {MAX_SIZE}"
 
 
 class NativeSettings(ServiceSettings):
-    """Settings of a service whose cutouts come on the pixels of the survey.
-
-    The field is that of ``size`` and ``pixel_scale``; it is spread over pixels of
-    ``native_pixel_scale`` arcsec. ``bands`` may hold ``known_bands``.
-    """
+    """Settings of a service whose cutouts keep the survey's pixels of ``native_pixel_scale``."""
 
     native_pixel_scale: ClassVar[float]
     known_bands: ClassVar[frozenset[str]]
@@ -78,13 +74,7 @@ class NativeSettings(ServiceSettings):
 
 
 def cut_native(mosaic: Mosaic, native: Target) -> Plane | None:
-    """Cut the square around a target out of one band; see `galaxymill.surveys.mosaics.mosaic.cut`.
-
-    Raises
-    ------
-    PayloadError
-        When the WCS is unusable, or that of other pixels than those of ``native``.
-    """
+    """Cut the square around a target out of one band; PayloadError when its WCS does not fit."""
     with one_fault("unusable WCS"):
         scale = mosaic.pixel_scale
         plane = cut(mosaic, native, native.size)
@@ -96,10 +86,9 @@ def cut_native(mosaic: Mosaic, native: Target) -> Plane | None:
 def assemble(
     planes: Mapping[str, Plane], bands: tuple[str, ...], target: Target
 ) -> tuple[bytes, Verdict]:
-    """Write the planes of one galaxy as a FITS cutout, and check it against the ``target``.
+    """Write the planes of one galaxy, one at least, as a FITS cutout, and check it.
 
-    The verdict is ``partial`` also when the survey's image ends inside the square. ``bands`` are
-    those that were asked for, in their order; ``planes`` holds one at least.
+    It is ``partial`` also when the survey's image ends inside the square.
     """
     payload = stack(planes, bands)
     verdict = check_payload(payload, target, bands, CUT_TOLERANCE_PIXELS, max_holes=1)
@@ -110,7 +99,7 @@ def assemble(
 
 
 def _ends_inside(plane: Plane) -> bool:
-    """Tell whether a border of the square is empty: images are padded by NaN or by zeros."""
+    """Whether a border of the square is empty: images are padded by NaN or by zeros."""
     filled = np.isfinite(plane.data) & (plane.data != 0)
     borders = (filled[0], filled[-1], filled[:, 0], filled[:, -1])
     return not (plane.whole and all(border.any() for border in borders))

@@ -39,10 +39,7 @@ class _Block:
 
 
 class BlockCache:
-    """The blocks that were read last, each asked for once however many threads want it.
-
-    It keeps ``max_bytes`` at most, over all files that share it.
-    """
+    """The last ``max_bytes`` of blocks, each asked for once however many threads want it."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -50,7 +47,7 @@ class BlockCache:
         self._lock = threading.Lock()
 
     def get(self, key: tuple[str, int], read: Callable[[], bytes]) -> bytes:
-        """Give the bytes of a block; ``read`` fetches them when they are not here."""
+        """Return the bytes of a block; ``read`` fetches them when they are not here."""
         with self._lock:
             block = self._blocks.setdefault(key, _Block())
             self._blocks.move_to_end(key)

@@ -67,11 +67,7 @@ class TileTable:
         self._chords = 2 * np.sin(np.radians(radius[self._chosen]) / 2) + 1e-9
 
     def near(self, ra: Degrees, dec: Degrees) -> Iterator[tuple[Tile, npt.NDArray[np.int64]]]:
-        """Find the tiles in whose circles ICRS positions, shape (n,), lie.
-
-        Gives tiles in the order of their names, each with the numbers of the positions that may
-        lie in it, rising.
-        """
+        """Yield tiles, by name, with the sorted numbers of the ICRS positions in their circles."""
         from scipy.spatial import KDTree
 
         if not len(ra):

@@ -67,10 +67,7 @@ class FilesSettings(ServiceSettings):
         return pattern
 
     def paths(self, target: Target) -> dict[str, str]:
-        """Paths of a galaxy's files by band; a single file is under the empty name.
-
-        Raises UserError when the catalogue names several files, but not one a band.
-        """
+        """Paths of a galaxy's files by band; a single file is under the empty name."""
         named = target.file_loc.split("\n")
         if len(named) not in (1, len(self.bands)):
             raise UserError(

@@ -92,10 +92,7 @@ class HscSettings(NativeSettings):
 
 @dataclass
 class _Galaxy:
-    """What has come of one galaxy so far: planes by tract and band, and faults by band.
-
-    ``unfit`` is a checksum of what was wrong, to recognise it when it comes again.
-    """
+    """Planes of one galaxy by tract and band, faults by band, and a checksum of unfit bytes."""
 
     tracts: dict[int, dict[str, Plane]] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict)

@@ -56,11 +56,11 @@ class LegacySettings(ServiceSettings):
     @property
     def extensions(self) -> list[str]:
         """IMAGETYP of the HDUs that are asked for beside the image."""
-        asked = {_INVVAR: self.invvar, _MASKBITS: self.maskbits}
-        return [kind for kind, wanted in asked.items() if wanted]
+        chosen = {_INVVAR: self.invvar, _MASKBITS: self.maskbits}
+        return [kind for kind, is_so in chosen.items() if is_so]
 
     def payload_bytes(self, size: int) -> int:
-        """Estimate the bytes of one cutout of ``size`` pixels from above."""
+        """Estimate the bytes of one cutout, extensions included, from above."""
         image = super().payload_bytes(size)
         return image * (1 + self.invvar) + size * size * _MASK_BYTES * self.maskbits
 
@@ -82,31 +82,30 @@ class LegacyService(PerGalaxyService):
         return cutout_of(self._http.get(path, judge=judge, otherwise=otherwise), target)
 
     def _fault_at(self, target: Target) -> Judge:
-        """Make the judge of faults, who after a 500 looks at the picture of the same place."""
+        """Make the judge of faults, which after a 500 looks at the picture of the same place."""
         shows_sky = False
 
         def judge(answer: Answer) -> Verdict | None:
             nonlocal shows_sky
             if answer.http_status != 500 or shows_sky:
                 return _no_layer(answer)
-            shown = self._http.once("GET", self._jpeg_path(target))
-            shown = shown.judged(picture_of(target), set())
-            if shown.failed:
-                self._http.note(shown)
-            shows_sky = shown.verdict.status == "ok"
-            if shown.verdict.status != "no_coverage":
+            picture = self._http.once("GET", self._jpeg_path(target))
+            picture = picture.judged(picture_of(target), set())
+            if picture.failed:
+                self._http.note(picture)
+            shows_sky = picture.verdict.status == "ok"
+            if picture.verdict.status != "no_coverage":
                 return None
-            return Verdict("no_coverage", f"HTTP 500, and {shown.why}")
+            return Verdict("no_coverage", f"HTTP 500, and {picture.why}")
 
         return judge
 
     def _check(self, payload: bytes, target: Target) -> Verdict:
         verdict = check_payload(payload, target, self._settings.bands)
-        asked = self._settings.extensions
-        if not asked or verdict.status == "invalid":
+        if not self._settings.extensions or verdict.status == "invalid":
             return verdict
         present = _extensions(payload, target.size, len(self._settings.bands))
-        absent = [f"no {kind}" for kind in asked if kind not in present]
+        absent = [f"no {kind}" for kind in self._settings.extensions if kind not in present]
         if not absent:
             return verdict
         return Verdict("partial", "; ".join(filter(None, [verdict.reason, *absent])))

@@ -90,8 +90,8 @@ def _at_least_one(value: Any) -> Any:
 class SiaSettings(ServiceSettings):
     """Settings of the service ``sia``.
 
-    ``server`` and ``tap`` say which archive is asked, and so are part of the product; ``soda`` is
-    the same archive's, and what a preset fills in counts by its values.
+    ``server`` and ``tap`` name the archive, and so are part of the product; ``soda`` is of the same
+    archive, and what a preset fills in counts by its values.
     """
 
     operational: ClassVar[frozenset[str]] = frozenset(
@@ -131,10 +131,10 @@ class SiaSettings(ServiceSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        return {**PRESETS.get(str(given.get("preset")), {}), **given}
+    def _fill(cls, plain: Any) -> Any:
+        if not isinstance(plain, dict):
+            return plain
+        return {**PRESETS.get(str(plain.get("preset")), {}), **plain}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -142,7 +142,7 @@ class SiaSettings(ServiceSettings):
             raise ValueError("server is required without a preset")
         flux_factors(self.zero_points, self.bands)
         if self.protocol == "sia1":
-            self._only_what_sia1_knows()
+            self._require_sia1()
         if self.where and not self.tap:
             raise ValueError("where needs tap: SIA2 takes no ADQL")
         unknown = [band for band in self.bands if band not in WAVELENGTHS]
@@ -153,16 +153,16 @@ class SiaSettings(ServiceSettings):
             )
         return self
 
-    def _only_what_sia1_knows(self) -> None:
-        given = [name for name in ("tap", "soda", "collection") if getattr(self, name)]
-        if given or self.calib_level is not None:
-            names = ", ".join(given) or "calib_level"
+    def _require_sia1(self) -> None:
+        unfit = [name for name in ("tap", "soda", "collection") if getattr(self, name)]
+        if unfit or self.calib_level is not None:
+            names = ", ".join(unfit) or "calib_level"
             raise ValueError(f"{names}: not with protocol sia1; leave it out")
         if not self.band_column:
             raise ValueError("band_column is required with protocol sia1")
 
     def requests(self, galaxies: int) -> int:
-        """Count the requests that so many galaxies need, with two DataLinks in all."""
+        """One a band and galaxy, those that find images, and two DataLinks in all."""
         searches = math.ceil(galaxies / UPLOAD_ROWS) if self.tap else galaxies
         links = 0 if self.soda or self.protocol == "sia1" else _LINKS_FIRST
         return searches + len(self.bands) * galaxies + links
@@ -183,12 +183,12 @@ class SiaService(HttpService):
 
     def fetch(self, targets: Iterable[Target]) -> Iterator[Cutout]:
         """Answer every target, as the answers come."""
-        known = self._located(targets) if self._settings.tap else targets
+        located = self._located(targets) if self._settings.tap else targets
         bytes_each = self._settings.payload_bytes(self._settings.size)
-        return self._http.map_bounded(self._cutout, known, bytes_each)
+        return self._http.map_bounded(self._cutout, located, bytes_each)
 
     def _located(self, targets: Iterable[Target]) -> Iterator[Target]:
-        """Give galaxies whose images are known; the next thousand when their turn comes."""
+        """Find the images of a thousand galaxies at a time, and yield these galaxies."""
         waiting = iter(targets)
         while batch := list(islice(waiting, UPLOAD_ROWS)):
             try:
@@ -257,7 +257,7 @@ class SiaService(HttpService):
     def _ask(
         self, target: Target, dataset: Dataset, link: Link, factor: float
     ) -> tuple[Answer, Plane | None]:
-        url, shown = _request(target, dataset, link)
+        url, public = _request(target, dataset, link)
         address = self._own(url)
         if urlsplit(address).scheme not in ("http", "https"):
             raise ArchiveError("the archive gives an address that is not of http or https")
@@ -277,7 +277,7 @@ class SiaService(HttpService):
             judge=judge,
             otherwise=lambda answer: Verdict("failed", explain(answer)),
         )
-        answer = replace(answer, url=shown)
+        answer = replace(answer, url=public)
         if answer.verdict.status not in ("ok", "no_coverage"):
             raise ArchiveError(answer.why, answer.http_status, answer)
         return answer, planes[-1] if planes else None
@@ -294,7 +294,7 @@ class SiaService(HttpService):
         return replace(dataset, links_url=links_url, access_url=access_url)
 
     def _own(self, url: str) -> str:
-        """Ask the server itself as safely as it was configured: it gets the token."""
+        """Address the server itself by the scheme of the config: it gets the token."""
         own = urlsplit(self._settings.server)
         try:
             other = urlsplit(url)
@@ -319,27 +319,27 @@ class SiaService(HttpService):
 
 
 def _request(target: Target, dataset: Dataset, link: Link) -> tuple[str, str]:
-    """Address of a cutout, or of a small file, and how it is shown.
+    """Address of a cutout, or of a small file, and what products show of it.
 
-    An address that an archive gives may be signed, in its path too. What is shown is what was
-    asked for: the parameters of SODA, or the dataset.
+    An address that an archive gives may be signed, in its path too. Products show the parameters
+    of SODA, or the dataset.
     """
     if link.cutter is not None:
         region = link.cutter.region(link.identifier, target, _radius_deg(target))
         url = with_query(link.cutter.url, {**link.cutter.constants, **region})
         return url, f"?{urlencode(region, quote_via=quote)}"
     if not link.file_url:
-        raise ArchiveError(f"the archive {link.lacks} and of no FITS file")
+        raise ArchiveError(f"the archive {link.why_whole} and of no FITS file")
     if link.kilobytes * 1000 > MAX_PAYLOAD_BYTES:
         raise ArchiveError(
-            f"the archive {link.lacks}, and the file is too large to be fetched whole "
+            f"the archive {link.why_whole}, and the file is too large to be fetched whole "
             f"({link.kilobytes / 1000:.0f} MB; at most {MAX_PAYLOAD_BYTES / 1e6:.0f})"
         )
     return link.file_url, dataset.did or link.file_url.partition("?")[0].rpartition("/")[2]
 
 
 def _radius_deg(target: Target) -> float:
-    """Circle that holds the field, and a margin for pixels that are larger than asked for."""
+    """Radius of the field's circumcircle, with a margin for pixels larger than asked for."""
     field_arcsec = target.size * target.pixel_scale
     margin_arcsec = max(2 * target.pixel_scale, _MARGIN_ARCSEC)
     return (field_arcsec / math.sqrt(2) + margin_arcsec) / 3600
