@@ -105,20 +105,16 @@ def cutouts_origin(tile: Path, service: str, settings: ServiceSettings) -> Origi
 
 
 def targets(tile: Path, settings: ServiceSettings) -> Iterator[Target]:
-    """Give the galaxies of a tile in its order, a few at a time."""
+    """Yield the galaxies of a tile in its order, read a few at a time."""
     present = set(pq.read_schema(tile).names)
     columns = [name for name in _TARGET_COLUMNS if name in present]
     require_columns(tile, present, settings)
     for rows in read_batches(tile, columns=columns):
         for row in rows.to_pylist():
-            yield _target(row, settings)
-
-
-def _target(row: dict[str, Any], settings: ServiceSettings) -> Target:
-    scale, size = pixel_scale_and_size(row.get("petro_r50"), row.get("petro_r90"), settings)
-    file_loc = str(row.get("file_loc") or "")
-    ra, dec = (math.nan if row[name] is None else row[name] for name in ("ra", "dec"))
-    return Target(str(row["object_id"]), ra, dec, scale, size, file_loc)
+            scale, size = pixel_scale_and_size(row.get("petro_r50"), row.get("petro_r90"), settings)
+            ra, dec = (math.nan if row[name] is None else row[name] for name in ("ra", "dec"))
+            file_loc = str(row.get("file_loc") or "")
+            yield Target(str(row["object_id"]), ra, dec, scale, size, file_loc)
 
 
 def collect(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from galaxymill.errors import UserError
 from galaxymill.surveys.base import Cutout, Target
-from galaxymill.tables import in_unit, read_table, require_file
+from galaxymill.tables import column_names, in_unit, read_table, require_file
 
 _BRICK = ("ra1", "ra2", "dec1", "dec2")
 _MOC_KINDS = {".fits": "fits", ".json": "json"}
@@ -86,13 +86,8 @@ def _bricks(path: Path) -> Footprint:
 
 def _corners(path: Path) -> list[Degrees]:
     """Read ra1, ra2, dec1, dec2 of all bricks; the names are in lower or upper case."""
-    try:
-        table = read_table(path, _BRICK)
-    except UserError as error:
-        try:
-            table = read_table(path, [name.upper() for name in _BRICK])
-        except UserError:
-            raise error from None
+    upper = [name.upper() for name in _BRICK]
+    table = read_table(path, upper if set(upper) <= set(column_names(path)) else _BRICK)
     columns = [in_unit(path, table, name, "deg").to_numpy() for name in table.column_names]
     finite = all(np.isfinite(values).all() for values in columns)
     if not (len(table) and finite and (columns[2] < columns[3]).all()):

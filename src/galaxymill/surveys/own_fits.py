@@ -9,6 +9,7 @@ import re
 from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -215,14 +216,15 @@ def _by_name(sources: Sequence[_Source], bands: Sequence[str]) -> dict[str, _Sou
 
 def _read(chosen: Mapping[str, _Source], payload: bytes) -> dict[str, Plane]:
     """Decode the planes of one file."""
-    decoded: dict[int, tuple[Any, Any]] = {}
+
+    @cache
+    def decode(hdu: Hdu) -> tuple[Any, Any]:
+        check_data(payload, hdu.start, hdu.size, hdu.datasum)
+        return hdu.read(), _wcs_cards(hdu.header)
+
     planes = {}
     for band, source in chosen.items():
-        hdu = source.hdu
-        if hdu.index not in decoded:
-            check_data(payload, hdu.start, hdu.size, hdu.datasum)
-            decoded[hdu.index] = hdu.read(), _wcs_cards(hdu.header)
-        cube, header = decoded[hdu.index]
+        cube, header = decode(source.hdu)
         with np.errstate(all="ignore"):
             planes[band] = Plane(cube[source.plane].astype(np.float32), header, True)
     return planes

@@ -107,12 +107,9 @@ def _merged(out: Path, part: PartFile, new: Collection[str]) -> Iterator[Cutout]
     """Rows of the product as they are, those with a new answer from the part file."""
     for rows in read_batches(out, rows=BATCH):
         for row in rows.to_pylist():
-            object_id = row["object_id"]
-            yield part.read(object_id) if object_id in new else _cutout(row)
-
-
-def _cutout(row: dict[str, object]) -> Cutout:
-    """Make a cutout of a product's row."""
-    asked = {name: row.pop(name) for name in ("object_id", "ra", "dec", "pixel_scale", "size")}
-    row.pop("sha256")
-    return Cutout(Target(**asked), **row)  # type: ignore[arg-type]
+            if row["object_id"] in new:
+                yield part.read(row["object_id"])
+                continue
+            row.pop("sha256")
+            place = {name: row.pop(name) for name in ("ra", "dec", "pixel_scale", "size")}
+            yield Cutout(Target(row.pop("object_id"), **place), **row)

@@ -6,7 +6,7 @@ and cannot tell an archive that was cut off between two members from one that ha
 
 import tarfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 _BLOCK = 512
@@ -36,9 +36,9 @@ def read_members(
     the archive is damaged, ends before its end mark, comes too slowly or has too many members; what
     was yielded before stands.
     """
-    source = _Source(pieces, timeout_s)
+    take = _taker(pieces, timeout_s)
     for _ in range(max_members):
-        block = b"".join(source.take(_BLOCK))
+        block = b"".join(take(_BLOCK))
         if not any(block):
             return
         try:
@@ -49,28 +49,27 @@ def read_members(
             raise ArchiveError("not a tar archive")
         length = 0 if info.type in _WITHOUT_DATA else -(-info.size // _BLOCK) * _BLOCK
         kept = info.type in _REGULAR and info.size <= max_bytes
-        content = b"".join(part for part in source.take(length) if kept)
+        content = b"".join(part for part in take(length) if kept)
         if info.type not in _NO_MEMBERS:
             yield Member(info.name, content[: info.size] if kept else None)
     raise ArchiveError(f"more than {max_members} members")
 
 
-class _Source:
-    """Exact numbers of bytes out of pieces."""
+def _taker(pieces: Iterable[bytes], timeout_s: float) -> Callable[[int], Iterator[bytes]]:
+    """Make a function that takes exact numbers of bytes out of pieces."""
+    source, rest = filter(None, pieces), b""
 
-    def __init__(self, pieces: Iterable[bytes], timeout_s: float) -> None:
-        self._pieces, self._timeout_s = iter(pieces), timeout_s
-        self._rest = b""
-
-    def take(self, count: int) -> Iterator[bytes]:
-        deadline = time.monotonic() + self._timeout_s
+    def take(count: int) -> Iterator[bytes]:
+        nonlocal rest
+        deadline = time.monotonic() + timeout_s
         while count > 0:
-            if not self._rest and (piece := next(self._pieces, None)) is not None:
-                self._rest = piece
-            elif not self._rest:
+            rest = rest or next(source, b"")
+            if not rest:
                 raise ArchiveError("the archive ends too early")
-            part, self._rest = self._rest[:count], self._rest[count:]
+            part, rest = rest[:count], rest[count:]
             count -= len(part)
             yield part
             if time.monotonic() > deadline:
                 raise ArchiveError("the archive comes too slowly")
+
+    return take

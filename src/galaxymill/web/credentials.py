@@ -29,28 +29,24 @@ class Credentials:
         """Make the header of HTTP Basic authentication (RFC 7617), in UTF-8, or raise UserError."""
         user, password = environ.get(self.user_variable), environ.get(self.password_variable)
         if not (user and password):
-            user, password = self._from_netrc()
+            # Not httpx.NetRCAuth: where the host is not in the file it sends the request without
+            # a word, and the error for a file that is not well formed may quote a password.
+            try:
+                entry = netrc.netrc().authenticators(urlsplit(self.server).hostname or "")
+            except FileNotFoundError:
+                entry = None
+            except (OSError, netrc.NetrcParseError, UnicodeDecodeError):
+                raise UserError("~/.netrc cannot be read; see that it is well formed") from None
+            user, _, password = entry or ("", "", "")
+        if not (user and password):
+            raise UserError(f"user and password are needed: {self.how_to}")
         return {"Authorization": "Basic " + b64encode(f"{user}:{password}".encode()).decode()}
 
-    def _from_netrc(self) -> tuple[str, str]:
-        # Not httpx.NetRCAuth: where the host is not in the file it sends the request without a
-        # word, and the error for a file that is not well formed may quote a password.
-        entry = None
-        try:
-            entry = netrc.netrc().authenticators(urlsplit(self.server).hostname or "")
-        except FileNotFoundError:
-            pass
-        except (OSError, netrc.NetrcParseError, UnicodeDecodeError):
-            raise UserError("~/.netrc cannot be read; see that it is well formed") from None
-        if not entry or not entry[0] or not entry[2]:
-            raise UserError(f"user and password are needed: {self.how_to}")
-        return entry[0], entry[2]
 
-
-def read_token(variable: str) -> str:
-    """Read a bearer token from an environment variable; empty when that has no name."""
+def token_headers(variable: str) -> dict[str, str]:
+    """Make the header of a bearer token from an environment variable; none without its name."""
     if not variable:
-        return ""
+        return {}
     token = environ.get(variable, "").strip()
     if not token:
         raise UserError(
@@ -59,4 +55,4 @@ def read_token(variable: str) -> str:
         )
     if not (token.isascii() and token.isprintable()) or " " in token:
         raise UserError(f"the environment variable {variable} holds no bearer token")
-    return token
+    return {"Authorization": f"Bearer {token}"}

@@ -67,7 +67,7 @@ class Breaker:
         self._lock = threading.Lock()
 
     def note(self, answer: Answer, own: str = "") -> None:
-        """Count one answer, ``own`` as for `Http.ask`; raises ServiceError once the gate is shut."""
+        """Count one answer, ``own`` as for `Http.ask`; ServiceError when the gate is shut."""
         unauthorized = answer.http_status == 401
         if unauthorized and not own:
             self._gate.stop(f"HTTP 401: {_UNAUTHORIZED}")

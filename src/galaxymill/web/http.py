@@ -42,11 +42,10 @@ class Http:
     server : str
         What relative URLs start from; never kept in products.
     headers : mapping, optional
-        Sent to ``server`` and to no other host, such as ``Authorization``.
+        Sent to ``server`` and to no other host. That of ``Authorization`` holds a secret, which is
+        replaced by ``***`` where a server repeats it.
     max_bytes : int
         Longer bodies are cut there, and so no good.
-    token : str
-        Bearer token for ``server``; in answers it is replaced by ``***``.
     """
 
     def __init__(
@@ -55,16 +54,14 @@ class Http:
         server: str = "",
         headers: Mapping[str, str] | None = None,
         max_bytes: int = MAX_ANSWER_BYTES,
-        token: str = "",
     ) -> None:
         import httpx
 
         from galaxymill.web.deadline import Deadline, enforce
 
         self.network = network
-        own = {"Authorization": f"Bearer {token}"} if token else {}
-        self._own_headers = {**own, **(headers or {})}
-        self._secrets = _secrets(token) if token else []
+        self._own_headers = headers or {}
+        self._secrets = _secrets(self._own_headers.get("Authorization", "").rpartition(" ")[2])
         self._max_bytes = max_bytes
         self._gate = Gate(network.requests_per_second)
         self._breaker = Breaker(self._gate, network.stop_after, network.max_failed >= 1)
@@ -72,20 +69,18 @@ class Http:
         count = network.connections
         self._connections = threading.BoundedSemaphore(count)
         contact = f" ({network.contact})" if network.contact else ""
-        options: dict[str, Any] = {
-            "timeout": httpx.Timeout(network.timeout_s, pool=None),
-            "follow_redirects": True,
-            "max_redirects": _MAX_REDIRECTS,
-            "headers": {
-                b"User-Agent": f"galaxymill/{__version__}{contact}".encode(),
-                # Images hardly shrink.
-                b"Accept-Encoding": b"identity",
-            },
-            "limits": httpx.Limits(max_connections=count, max_keepalive_connections=count),
-            "event_hooks": {"request": [self._before]},
-        }
+        agent = f"galaxymill/{__version__}{contact}".encode()
         try:
-            self._client = httpx.Client(base_url=server, **options)
+            self._client = httpx.Client(
+                base_url=server,
+                timeout=httpx.Timeout(network.timeout_s, pool=None),
+                follow_redirects=True,
+                max_redirects=_MAX_REDIRECTS,
+                # Images hardly shrink.
+                headers={b"User-Agent": agent, b"Accept-Encoding": b"identity"},
+                limits=httpx.Limits(max_connections=count, max_keepalive_connections=count),
+                event_hooks={"request": [self._before]},
+            )
             self._server = _origin(self._client.base_url)
         except (httpx.InvalidURL, ValueError, OSError) as error:
             # ValueError and UnicodeError: a proxy or host of no known kind. OSError: certificates.
@@ -181,13 +176,18 @@ class Http:
         """
         import httpx
 
+        body = BytesIO()
         try:
             with self._open(method, url, **options) as response:
-                left = unread is not None and unread(response.headers.get("content-type", ""))
-                payload = b"" if left else self._read(response)
+                if unread is None or not unread(response.headers.get("content-type", "")):
+                    for piece in pieces(response):
+                        body.write(piece)
+                        if body.tell() > self._max_bytes:
+                            break
                 answer = self.head(response, url)
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             return no_answer(error, url)
+        payload = body.getvalue()
         cut = len(payload) > self._max_bytes
         payload = payload[: self._max_bytes]
         for secret, shown in self._secrets:
@@ -257,15 +257,6 @@ class Http:
         self._gate.stop("the service was closed")
         self._client.close()
 
-    def _read(self, response: "httpx.Response") -> bytes:
-        """Read a body, and stop when it is longer than ``max_bytes``."""
-        body = BytesIO()
-        for piece in pieces(response):
-            body.write(piece)
-            if body.tell() > self._max_bytes:
-                break
-        return body.getvalue()
-
 
 def pieces(response: "httpx.Response") -> Iterator[bytes]:
     """Read the body of an open response in decoded pieces of at most a megabyte.
@@ -303,11 +294,13 @@ def no_answer(error: Exception, url: str) -> Answer:
 
 
 def _secrets(token: str) -> list[tuple[re.Pattern[bytes], bytes]]:
-    """Patterns of a token, also one that a server cuts short, and what replaces them.
+    """Patterns of a token, if any, also one that a server cuts short, and what replaces them.
 
     A quarter of a token identifies it; less may be the header that all JSON web tokens share, and
     those in signed addresses are needed. Each search has a fixed beginning: quick in images.
     """
+    if not token:
+        return []
     # Quotes and tags end it: what remains is still a VOTable.
     rest = rb"[^\s<>\"']"
     beginning = re.escape(token[: max(_MIN_TOKEN_LETTERS, len(token) // 4)].encode())

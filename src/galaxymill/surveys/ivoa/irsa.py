@@ -1,4 +1,4 @@
-"""Which MER mosaics lie where: what to ask IRSA's SIA2 service, and how to read its answers."""
+"""Which MER mosaics lie where: regions to ask IRSA's SIA2 service for, and its answers' rows."""
 
 import json
 import math
@@ -10,17 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from galaxymill.surveys.base import Target
-from galaxymill.surveys.ivoa.votable import (
-    ArchiveError,
-    asking,
-    overflows,
-    rows_of,
-    session,
-    sia2,
-    text,
-)
-from galaxymill.surveys.mosaics.range_reader import Unreadable
-from galaxymill.web.http import Http
+from galaxymill.surveys.ivoa.votable import text
 
 BANDS = ("VIS", "Y", "J", "H", "u", "g", "r", "i", "z")
 _NAME = re.compile(
@@ -63,18 +53,6 @@ def circle(targets: list[Target]) -> tuple[float, float, float]:
     field_deg = max(target.size * target.pixel_scale for target in targets) * math.sqrt(0.5) / 3600
     radius = places.separation(middle).max().deg + field_deg
     return float(middle.spherical.lon.deg), float(middle.spherical.lat.deg), float(radius)
-
-
-def look_up(
-    http: Http, server: str, collection: str, targets: list[Target]
-) -> list[dict[str, Any]] | None:
-    """List the images around galaxies near each other; None when there are too many."""
-    try:
-        with asking("SIA2"):
-            results = sia2(server, session(http), collection, pos=circle(targets)).execute()
-            return None if overflows(results) else list(rows_of(results))
-    except ArchiveError as error:
-        raise Unreadable("failed", str(error), error.http_status) from error
 
 
 def by_tile(

@@ -72,12 +72,6 @@ class Dataset:
         return next((value for name, value in query if name.upper() == "ID"), "")
 
 
-def columns_of(settings: "SiaSettings") -> tuple[str, ...]:
-    """Columns without which no image can be chosen and asked for."""
-    band = (settings.band_column,) if settings.band_column else ("em_min", "em_max")
-    return "access_url", "access_format", *band
-
-
 def adql(settings: "SiaSettings", anywhere: bool = False) -> str:
     """Write the join of uploaded galaxies with the archive's images, or a query for any image."""
     columns = [*COLUMNS, *([settings.band_column] if settings.band_column else [])]

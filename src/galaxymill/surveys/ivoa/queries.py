@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from galaxymill.surveys.base import Target
 from galaxymill.surveys.ivoa.datalink import Cutter, Link, is_datalink, linker, read_link
-from galaxymill.surveys.ivoa.obscore import Dataset, adql, columns_of
+from galaxymill.surveys.ivoa.obscore import Dataset, adql
 from galaxymill.surveys.ivoa.votable import (
     ArchiveError,
     FileInsteadError,
@@ -87,7 +87,9 @@ class Archive:
         with asking("SIA2"):
             results = self._sia2(pos=circle, maxrec=_MAX_RECORDS).execute()
             rows = list(rows_of(results))
-            require_columns(rows, columns_of(self._settings), "band_column, or `tap`,")
+            band = self._settings.band_column
+            columns = ["access_url", "access_format", *([band] if band else ["em_min", "em_max"])]
+            require_columns(rows, columns, "band_column, or `tap`,")
             links_of = linker(results, self._settings.server)
             found = [self._dataset(row, links_of(row)) for row in rows]
             overflow = overflows(results)
@@ -107,8 +109,8 @@ class Archive:
         url = f"{server.rstrip('?&')}{mark}{place}&FORMAT=image/fits"
         with asking("SIA1"):
             results = SIAResults.from_result_url(url, session=self._session)
-            found = {name: results.fieldname_with_ucd(ucd) or name for name, ucd in _UCDS.items()}
-            columns = {name: column.lower() for name, column in found.items()}
+            own = {name: results.fieldname_with_ucd(ucd) for name, ucd in _UCDS.items()}
+            columns = {name: (column or name).lower() for name, column in own.items()}
             rows = list(rows_of(results))
             overflow = overflows(results)
         if overflow:
@@ -136,8 +138,7 @@ class Archive:
         rows = [(index, target.ra, target.dec) for index, target in enumerate(targets)]
         galaxies = Table(rows=rows, names=["object_id", "ra", "dec"], dtype=["i4", "f8", "f8"])
         with asking("TAP"):
-            options = {"maxrec": _MAX_RECORDS, "uploads": {"galaxies": galaxies}}
-            results = self._tap_query(adql(self._settings), **options).execute()
+            results = self._tap_query(uploads={"galaxies": galaxies}).execute()
             overflow = overflows(results)
             found: defaultdict[str, list[Dataset]] = defaultdict(list)
             links_of = linker(results, self._settings.tap)
@@ -158,10 +159,7 @@ class Archive:
         with self._first:
             collection = self._settings.collection
             if not found and not self._found and (self._settings.tap or collection):
-                if self._settings.tap:
-                    query = self._tap_query(adql(self._settings, anywhere=True), maxrec=1)
-                else:
-                    query = self._sia2(maxrec=1)
+                query = self._tap_query() if self._settings.tap else self._sia2(maxrec=1)
                 require_images(query, collection)
             self._found = True
 
@@ -169,10 +167,14 @@ class Archive:
         options |= {"data_type": "image", "calib_level": self._settings.calib_level}
         return sia2(self._settings.server, self._session, self._settings.collection, **options)
 
-    def _tap_query(self, adql: str, **options: Any) -> Any:
+    def _tap_query(self, uploads: Mapping[str, Any] | None = None) -> Any:
+        """Make a query for the images of uploaded galaxies or, without these, for any image."""
         from pyvo.dal.tap import TAPQuery
 
-        return TAPQuery(self._settings.tap.rstrip("/"), adql, session=self._session, **options)
+        query = adql(self._settings, anywhere=uploads is None)
+        most = 1 if uploads is None else _MAX_RECORDS
+        options = {"maxrec": most, "session": self._session, "uploads": uploads}
+        return TAPQuery(self._settings.tap.rstrip("/"), query, **options)
 
     def link(self, dataset: Dataset) -> Link:
         """Find out how one dataset is cut.

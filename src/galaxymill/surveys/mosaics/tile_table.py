@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from galaxymill.errors import UserError
 from galaxymill.sky.angles import unit_vectors
-from galaxymill.tables import check_range, in_unit, read_table
+from galaxymill.tables import check_range, column_names, in_unit, read_table
 
 COLUMNS = ("tile", "band", "path", "ra", "dec", "radius")
 _TEXTS = ("tile", "band", "path", "hdu")
@@ -85,14 +85,12 @@ class TileTable:
 
 
 def _read(path: Path) -> pa.Table:
-    try:
+    if "hdu" in column_names(path):
         table = read_table(path, (*COLUMNS, "hdu"), _TEXTS)
-    except UserError:
-        # Most tables need no hdu; what else is wrong is refused here again.
-        table = read_table(path, COLUMNS, _TEXTS[:3])
-        table = table.append_column("hdu", pa.nulls(table.num_rows, pa.string()))
-    index = table.schema.get_field_index("hdu")
-    return table.set_column(index, "hdu", table.column("hdu").fill_null(""))
+        index = table.schema.get_field_index("hdu")
+        return table.set_column(index, "hdu", table.column("hdu").fill_null(""))
+    table = read_table(path, COLUMNS, _TEXTS[:3])
+    return table.append_column("hdu", pa.array([""] * len(table), pa.string()))
 
 
 def _check_texts(path: Path, texts: dict[str, list[str]]) -> None:

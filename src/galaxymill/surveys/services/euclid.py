@@ -23,8 +23,16 @@ from pydantic import Field
 from galaxymill.decoding.decode import PayloadError
 from galaxymill.settings import Names
 from galaxymill.surveys.base import Cutout, PixelScale, Target
-from galaxymill.surveys.ivoa.irsa import BANDS, Listed, by_tile, cells, look_up
-from galaxymill.surveys.ivoa.votable import require_images, session, sia2
+from galaxymill.surveys.ivoa.irsa import BANDS, Listed, by_tile, cells, circle
+from galaxymill.surveys.ivoa.votable import (
+    ArchiveError,
+    asking,
+    overflows,
+    require_images,
+    rows_of,
+    session,
+    sia2,
+)
 from galaxymill.surveys.mosaics.mosaic import Mosaic, cut, zero_point_factor
 from galaxymill.surveys.mosaics.native import NativeSettings, assemble, native_scale, too_large
 from galaxymill.surveys.mosaics.range_reader import BlockCache, RangeFile, Unreadable, requests_for
@@ -139,6 +147,7 @@ class EuclidService(HttpService):
 
     def __init__(self, settings: EuclidSettings, network: Network) -> None:
         super().__init__(settings, network, max_bytes=_ANSWER_BYTES)
+        self._query = partial(sia2, settings.server, session(self._http), settings.collection)
         self._seen = False
         self._tiles: dict[str, _Tile] = {}
 
@@ -163,8 +172,8 @@ class EuclidService(HttpService):
         found: dict[str, _Tile] | Unreadable | None
         try:
             found = self._look_up(cell)
-        except Unreadable as error:
-            found = error
+        except ArchiveError as error:
+            found = Unreadable("failed", str(error), error.http_status)
         if found is None and cell_deg > _LEAST_CELL_DEG:
             for part in cells(cell, cell_deg / 4):
                 yield from self._find(part, cell_deg / 4)
@@ -177,12 +186,13 @@ class EuclidService(HttpService):
     def _look_up(self, cell: list[Target]) -> dict[str, _Tile] | None:
         """Ask once for the tiles around some galaxies; None when there are too many to list."""
         settings = self._settings
-        rows = look_up(self._http, settings.server, settings.collection, cell)
-        if rows is None:
-            return None
+        with asking("SIA2"):
+            results = self._query(pos=circle(cell)).execute()
+            if overflows(results):
+                return None
+            rows = list(rows_of(results))
         if not rows and not self._seen:
-            anywhere = sia2(settings.server, session(self._http), settings.collection, maxrec=1)
-            require_images(anywhere, settings.collection)
+            require_images(self._query(maxrec=1), settings.collection)
         self._seen = True
         s3 = settings.s3 if settings.source == "s3" else None
         found = by_tile(rows, settings.bands, s3)

@@ -196,7 +196,7 @@ class HscService(HttpService):
             yield cutout_of(answer.judged(lambda _: None, set()), target)
 
     def _list(self, targets: list[Target]) -> str:
-        """Spell the rows that are uploaded: for each galaxy one a band."""
+        """Write the list that is uploaded: for each galaxy a line a band."""
         lines = ["#? filter ra dec sw sh rerun"]
         for target in targets:
             row = " ".join(self._row(target).values())
@@ -206,13 +206,8 @@ class HscService(HttpService):
     def _row(self, target: Target) -> dict[str, str]:
         size = self._settings.native(target).size
         # Some more than the square: a tract's pixels are not quite along the meridian.
-        half = (size / 2 + 4 + size // 40) * self._settings.native_pixel_scale
-        return {
-            **target.radec(),
-            "sw": f"{half:.3f}asec",
-            "sh": f"{half:.3f}asec",
-            "rerun": self._settings.rerun,
-        }
+        half = f"{(size / 2 + 4 + size // 40) * self._settings.native_pixel_scale:.3f}asec"
+        return {**target.radec(), "sw": half, "sh": half, "rerun": self._settings.rerun}
 
     def _unpack(self, archive: Iterable[bytes], targets: list[Target]) -> Iterator[Cutout]:
         """Answer the galaxies of one archive, whose members come in the order of the list."""
@@ -274,9 +269,8 @@ class HscService(HttpService):
         url = f"{self._path}?{urlencode(self._row(target))}"
         made = Cutout(target, "no_coverage", None, 200, "no image", url, datetime.now(UTC))
         planes = galaxy.best()
-        faults = [
-            f"band {band}: {fault}" for band, fault in galaxy.faults.items() if band not in planes
-        ]
+        missed = [band for band in galaxy.faults if band not in planes]
+        faults = [f"band {band}: {galaxy.faults[band]}" for band in missed]
         if not planes and not faults and strangers:
             faults = ["no image, but others that were not asked for"]
         if faults:
@@ -293,7 +287,7 @@ class HscService(HttpService):
 
 
 def _mosaic(payload: bytes) -> Mosaic:
-    """Read the first image of a file; the magnitude of its counts stands in the primary header."""
+    """Read the first image of a file; its zero point is in the primary header."""
     primary = list_hdus(io.BytesIO(payload))[0]
     flux_of_zero = primary.header.get("FLUXMAG0", 10 ** (0.4 * _ZERO_POINT))
     if not isinstance(flux_of_zero, float | int) or not 0 < flux_of_zero < math.inf:

@@ -111,21 +111,18 @@ class LegacyService(PerGalaxyService):
         return Verdict("partial", "; ".join(filter(None, [verdict.reason, *absent])))
 
     def _fits_path(self, target: Target) -> str:
-        query = urlencode(self._query(target) | {"bands": "".join(self._settings.bands)})
         # Flags without a value, as the viewer documents them: it looks only for their names.
         flags = "".join(f"&{kind.lower()}" for kind in self._settings.extensions)
-        return f"/viewer/fits-cutout?{query}{flags}"
+        bands = urlencode({"bands": "".join(self._settings.bands)})
+        return f"/viewer/fits-cutout?{self._query(target)}&{bands}{flags}"
 
     def _jpeg_path(self, target: Target) -> str:
-        return f"/viewer/jpeg-cutout?{urlencode(self._query(target))}"
+        return f"/viewer/jpeg-cutout?{self._query(target)}"
 
-    def _query(self, target: Target) -> dict[str, object]:
-        return {
-            **target.radec(),
-            "layer": self._settings.layer,
-            "pixscale": f"{target.pixel_scale:.6g}",
-            "size": target.size,
-        }
+    def _query(self, target: Target) -> str:
+        scale = f"{target.pixel_scale:.6g}"
+        query = {"layer": self._settings.layer, "pixscale": scale, "size": target.size}
+        return urlencode({**target.radec(), **query})
 
 
 def _no_layer(answer: Answer) -> Verdict | None:

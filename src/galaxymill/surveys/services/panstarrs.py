@@ -106,11 +106,15 @@ class PanstarrsService(HttpService):
         native = self._settings.native(target)
         if reason := too_large(native):
             return Cutout(target, "invalid", reason=reason)
+        query = {**native.radec(), "size": native.size + _MARGIN, "format": "fits"}
         names = files[target.object_id]
-        urls = {band: _url(native, names[band]) for band in self._settings.bands if band in names}
-        if not urls:
+        asks = {
+            band: partial(self._http.get, f"{_CUT}?{urlencode({**query, 'red': names[band]})}")
+            for band in self._settings.bands
+            if band in names
+        }
+        if not asks:
             return Cutout(target, "no_coverage", None, 200, "no image", _NAMES, datetime.now(UTC))
-        asks = {band: partial(self._http.get, url) for band, url in urls.items()}
         planes, last, fault = ask_by_band(asks, lambda payload, _: _plane(payload, native))
         if fault:
             return cutout_of(last, target, last.verdict.status, fault)
@@ -146,11 +150,6 @@ def _of_one_skycell(rows: list[dict[str, str]]) -> Files:
             cell = cells.setdefault((row["projcell"], row["subcell"]), {})
             cell.setdefault(row["filter"], row["filename"])
     return max(cells.values(), key=len, default={})
-
-
-def _url(native: Target, filename: str) -> str:
-    query = {**native.radec(), "size": native.size + _MARGIN, "format": "fits", "red": filename}
-    return f"{_CUT}?{urlencode(query)}"
 
 
 def _plane(payload: bytes, native: Target) -> Plane | None:

@@ -39,22 +39,15 @@ class SdssService(PerGalaxyService):
     _settings: SdssSettings
 
     def _cutout(self, target: Target) -> Cutout:
-        target = _allowed(target)
-        return cutout_of(self._http.get(self._path(target), judge=picture_of(target)), target)
-
-    def _path(self, target: Target) -> str:
+        if target.size < _MIN_SIZE:
+            # SkyServer draws no fewer pixels: the field is spread over more.
+            scale = target.pixel_scale * target.size / _MIN_SIZE
+            target = replace(target, pixel_scale=scale, size=_MIN_SIZE)
         query = {
             **target.radec(),
             "scale": f"{target.pixel_scale:.6g}",
             "width": target.size,
             "height": target.size,
         }
-        return f"/{self._settings.release}/SkyServerWS/ImgCutout/getjpeg?{urlencode(query)}"
-
-
-def _allowed(target: Target) -> Target:
-    """Spread a field of too few pixels over as many as SkyServer draws at least."""
-    if target.size >= _MIN_SIZE:
-        return target
-    scale = target.pixel_scale * target.size / _MIN_SIZE
-    return replace(target, pixel_scale=scale, size=_MIN_SIZE)
+        path = f"/{self._settings.release}/SkyServerWS/ImgCutout/getjpeg?{urlencode(query)}"
+        return cutout_of(self._http.get(path, judge=picture_of(target)), target)

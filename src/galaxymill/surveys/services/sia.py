@@ -25,7 +25,6 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
-from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -51,34 +50,32 @@ from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, cut, flux_factors, 
 from galaxymill.surveys.per_galaxy import HttpService
 from galaxymill.surveys.validate import CUT_TOLERANCE_PIXELS, check_payload
 from galaxymill.web.answer import Answer, Verdict
-from galaxymill.web.credentials import read_token
+from galaxymill.web.credentials import token_headers
 from galaxymill.web.network import Network, ServiceError, Url
 
-PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {
-        "none": {},
-        "rubin": {
-            "server": "https://data.lsst.cloud/api/sia/dp1/query",
-            "tap": "https://data.lsst.cloud/api/tap",
-            "collection": "LSST.DP1",
-            "where": "o.dataproduct_subtype = 'lsst.deep_coadd'",
-            "band_column": "lsst_band",
-            "zero_points": (31.4,),
-            "token_variable": "GALAXYMILL_RUBIN_TOKEN",
-        },
-        "cadc": {
-            "server": "https://ws.cadc-ccda.hia-iha.nrc-cnrc.gc.ca/sia/v2query",
-            "tap": "https://ws.cadc-ccda.hia-iha.nrc-cnrc.gc.ca/argus",
-        },
-        # The coadds of DES; other collections by their own endpoint and zero point.
-        "noirlab": {
-            "protocol": "sia1",
-            "server": "https://datalab.noirlab.edu/sia/des_dr2",
-            "band_column": "obs_bandpass",
-            "zero_points": (30.0,),
-        },
-    }
-)
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "none": {},
+    "rubin": {
+        "server": "https://data.lsst.cloud/api/sia/dp1/query",
+        "tap": "https://data.lsst.cloud/api/tap",
+        "collection": "LSST.DP1",
+        "where": "o.dataproduct_subtype = 'lsst.deep_coadd'",
+        "band_column": "lsst_band",
+        "zero_points": (31.4,),
+        "token_variable": "GALAXYMILL_RUBIN_TOKEN",
+    },
+    "cadc": {
+        "server": "https://ws.cadc-ccda.hia-iha.nrc-cnrc.gc.ca/sia/v2query",
+        "tap": "https://ws.cadc-ccda.hia-iha.nrc-cnrc.gc.ca/argus",
+    },
+    # The coadds of DES; other collections by their own endpoint and zero point.
+    "noirlab": {
+        "protocol": "sia1",
+        "server": "https://datalab.noirlab.edu/sia/des_dr2",
+        "band_column": "obs_bandpass",
+        "zero_points": (30.0,),
+    },
+}
 _MARGIN_ARCSEC = 1.0
 _LINKS_FIRST = 2
 
@@ -174,8 +171,7 @@ class SiaService(HttpService):
     _settings: SiaSettings
 
     def __init__(self, settings: SiaSettings, network: Network) -> None:
-        token = read_token(settings.token_variable)
-        super().__init__(settings, network, token=token)
+        super().__init__(settings, network, headers=token_headers(settings.token_variable))
         self._factors = flux_factors(settings.zero_points, settings.bands)
         self._archive = Archive(self._http, settings)
         self._found: dict[str, list[Dataset] | ArchiveError] = {}

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -22,12 +22,11 @@ from galaxymill.decoding.decode import PayloadError
 from galaxymill.errors import UserError
 from galaxymill.settings import Numbers
 from galaxymill.surveys.base import NANOMAGGY_ZERO_POINT, Cutout, Service, ServiceSettings, Target
-from galaxymill.surveys.mosaics.mosaic import Mosaic, flux_factors
+from galaxymill.surveys.mosaics.mosaic import flux_factors
+from galaxymill.surveys.mosaics.tile_cuts import cut_tile
+from galaxymill.surveys.mosaics.tile_image import TileImage
+from galaxymill.surveys.mosaics.tile_table import Tile, TileFile, TileTable
 from galaxymill.web.network import ServiceError
-
-if TYPE_CHECKING:
-    from galaxymill.surveys.mosaics.tile_image import TileImage
-    from galaxymill.surveys.mosaics.tile_table import Tile, TileFile
 
 
 class TilesSettings(ServiceSettings):
@@ -62,7 +61,7 @@ class _Home:
     """The best tile of one galaxy so far; see `TilesService._homes`."""
 
     rank: tuple[bool, int, float] = (False, 0, -1.0)
-    tile: "Tile | None" = None
+    tile: Tile | None = None
     broken: str = ""
 
 
@@ -70,8 +69,6 @@ class TilesService(Service):
     """Cut galaxies out of tiles, tile by tile in the order of their names."""
 
     def __init__(self, settings: TilesSettings) -> None:
-        from galaxymill.surveys.mosaics.tile_table import TileTable
-
         if not Path(settings.folder).is_dir():
             raise UserError(f"folder: no such folder: {settings.folder} (looked in {Path.cwd()})")
         self._bands = settings.bands
@@ -106,7 +103,9 @@ class TilesService(Service):
         dec = np.array([target.dec for target in targets], np.float64)
         for tile, near in self._table.near(ra, dec):
             try:
-                grid = self._grid(tile)
+                # Shape and WCS, from the first band.
+                with self._open(next(iter(tile.files.values()))) as image:
+                    grid = image.mosaic()
             except PayloadError as error:
                 for index in near:
                     homes[index].broken = homes[index].broken or str(error)
@@ -119,16 +118,8 @@ class TilesService(Service):
                     homes[index].rank, homes[index].tile = rank, tile
         return homes
 
-    def _grid(self, tile: "Tile") -> Mosaic:
-        """Shape and WCS of a tile, from its first band."""
-        band, file = next(iter(tile.files.items()))
-        with self._open(file) as image:
-            return image.mosaic(self._factors[band])
-
-    def _cut(self, tile: "Tile", targets: list[Target]) -> Iterator[Cutout]:
+    def _cut(self, tile: Tile, targets: list[Target]) -> Iterator[Cutout]:
         """Cut all galaxies of one tile, each file opened once."""
-        from galaxymill.surveys.mosaics.tile_cuts import cut_tile
-
         with ExitStack() as stack:
             try:
                 mosaics = {
@@ -141,20 +132,16 @@ class TilesService(Service):
                 return
             yield from cut_tile(tile.name, mosaics, targets, self._bands)
 
-    def _open(self, file: "TileFile") -> "TileImage":
-        from galaxymill.surveys.mosaics.tile_image import TileImage
-
+    def _open(self, file: TileFile) -> TileImage:
+        """Open a file; ServiceError when the folder is gone: then no tile can be had any more."""
         try:
             return TileImage(self._folder / file.path, file.hdu, file.path)
         except PayloadError:
-            self._require_folder()
-            raise
-
-    def _require_folder(self) -> None:
-        """Stop the job when the folder is gone: then no tile can be had any more."""
-        try:
-            empty = not any(self._folder.iterdir())
-        except OSError:
-            empty = True
-        if empty:
-            raise ServiceError(f"folder {self._folder} is gone or empty: is it mounted?")
+            try:
+                empty = not any(self._folder.iterdir())
+            except OSError:
+                empty = True
+            if not empty:
+                raise
+            reason = f"folder {self._folder} is gone or empty: is it mounted?"
+            raise ServiceError(reason) from None
