@@ -22,9 +22,9 @@ from werkzeug import Response
 from galaxymill.decoding.decode import read_fits
 from galaxymill.surveys.base import Target
 from galaxymill.surveys.fetch import fetch
-from galaxymill.surveys.ivoa import irsa
 from galaxymill.surveys.mosaics import range_reader
 from galaxymill.surveys.mosaics.range_reader import BlockCache
+from galaxymill.surveys.services import euclid
 from galaxymill.surveys.services.euclid import EuclidService, EuclidSettings
 from galaxymill.web import http
 from galaxymill.web.network import Network, ServiceError
@@ -364,7 +364,7 @@ def test_rows_of_other_products_and_older_mosaics_are_passed_over(world):
     [("VIS", "VIS"), ("NIR_Y", "Y"), ("NIR-H", "H"), ("DECAM_g", "g"), ("DES-G", "g"), ("r", "r")],
 )
 def test_names_of_bands(name, band):
-    assert irsa._band(name) == band
+    assert euclid._band(name) == band
 
 
 def test_the_band_may_stand_in_the_files_name_alone(world):
@@ -519,7 +519,7 @@ def test_an_answer_that_always_overflows_is_failed(world):
 @pytest.mark.parametrize("dec", [0.0, -89.9999, 89.9999, 66.0])
 def test_circles_at_the_seams_of_the_sky(ra, dec):
     targets = [Target(str(i), (ra + i * 1e-4) % 360, dec, SCALE, 64) for i in range(3)]
-    middle_ra, middle_dec, radius = irsa.circle(targets)
+    middle_ra, middle_dec, radius = euclid._circle(targets)
     assert radius < 0.002
     middle = SkyCoord(middle_ra, middle_dec, unit="deg")
     for target in targets:

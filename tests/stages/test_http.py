@@ -472,10 +472,10 @@ def test_what_is_asked_for_by_itself_is_refused_by_itself():
     with asking(always(response(), REFUSED), connections=1) as (_server, opened):
         opened.get("/this")
         for _ in range(7):
-            opened.get("/other", own="A/typo")
-            assert opened.get("/this", own="A/r").http_status in (200, 404)
+            opened.get("/other", group="A/typo")
+            assert opened.get("/this", group="A/r").http_status in (200, 404)
         with pytest.raises(ServiceError, match="first 8 A/typo requests were all refused"):
-            opened.get("/other", own="A/typo")
+            opened.get("/other", group="A/typo")
 
 
 # Verdicts

@@ -137,7 +137,7 @@ class _Part:
         self._note.unlink(missing_ok=True)
 
     def _read_note(self) -> dict[str, Any]:
-        """Give the note; empty when there is none, or one of another address."""
+        """Read the note; empty when there is none, or one of another address."""
         try:
             note = json.loads(self._note.read_text(encoding="utf-8"))
         except (OSError, ValueError):

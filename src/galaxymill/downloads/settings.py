@@ -1,4 +1,4 @@
-"""Where a published file is, and how it is known to be the right one."""
+"""Where a published file is, and its checksum."""
 
 import shlex
 from typing import Annotated, ClassVar, Self
@@ -15,7 +15,7 @@ FileName = Annotated[
 
 
 class DownloadSettings(Settings):
-    """A published file: its address, its checksum where known, and the bytes it may have."""
+    """A published file: its address, its checksum if any, and the most bytes it may have."""
 
     operational: ClassVar[frozenset[str]] = frozenset({"bytes"})
 
@@ -36,11 +36,11 @@ class DownloadSettings(Settings):
 
     @property
     def checksum(self) -> tuple[str, str] | None:
-        """Name of the checksum that is known, and the checksum; None without one."""
+        """Name and value of the checksum; None without one."""
         if self.md5:
             return "md5", self.md5
         return ("sha256", self.sha256) if self.sha256 else None
 
     def checksum_flags(self) -> str:
-        """Spell the checksum for the command line; empty without one."""
+        """Write the checksum as a flag; empty without one."""
         return shlex.join(["--" + self.checksum[0], self.checksum[1]]) if self.checksum else ""

@@ -1,1 +1,1 @@
-"""Where cutouts come from: one module a service behind one protocol, and the stage that asks."""
+"""Where cutouts come from: one module for each service, and the stage that fetches them."""

@@ -33,13 +33,13 @@ class ServiceSettings(Settings):
     """Settings of every service: how the cutouts are to be cut.
 
     ``files`` names settings that are files the cutouts depend on: their contents, not their paths,
-    are part of the product's origin. ``asks_by_position``: whether a galaxy is found by where it is
+    are part of the product's origin. ``uses_positions``: whether a galaxy is found by where it is
     on the sky; else by ``file_loc``.
     """
 
     operational: ClassVar[frozenset[str]] = frozenset({"footprint", "server"})
     files: ClassVar[frozenset[str]] = frozenset({"footprint"})
-    asks_by_position: ClassVar[bool] = True
+    uses_positions: ClassVar[bool] = True
 
     pixel_scale: PixelScale = Field(
         0.262,
@@ -103,8 +103,8 @@ class ServiceSettings(Settings):
 
     @property
     def why_positions(self) -> str:
-        """What the positions of galaxies are needed for; empty for nothing."""
-        if self.asks_by_position:
+        """Why positions of galaxies are needed; empty when they are not."""
+        if self.uses_positions:
             return "the cutout service asks for galaxies by their positions"
         return "a footprint takes galaxies by their positions" if self.footprint else ""
 
@@ -131,7 +131,7 @@ class Target:
     file_loc: str = ""
 
     def radec(self) -> dict[str, str]:
-        """Spell the position, to a third of a milliarcsecond."""
+        """Write the position, to a third of a milliarcsecond."""
         return {"ra": f"{self.ra:.7f}", "dec": f"{self.dec:.7f}"}
 
 

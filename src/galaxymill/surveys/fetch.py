@@ -88,7 +88,7 @@ def _request(tile: Path, service: str, settings: ServiceSettings) -> str:
 def _retry_command(
     tile: Path, out: Path, service: str, settings: ServiceSettings, network: Network
 ) -> str:
-    """Spell the command that asks again for all failed galaxies of the survey."""
+    """Write the command that asks again for all failed galaxies of the survey."""
     folders = shlex.join([str(tile.parent), str(out.parent)])
     flags = [settings.to_flags(), settings.operational_flags(), network.limit_flags()]
     return f"galaxymill fetch {folders} --service {service} {' '.join(flags)} --retry-failed"

@@ -75,24 +75,10 @@ class _Source:
 def as_cutout(
     files: Mapping[str, bytes], bands: Sequence[str], naming: Naming = "header", hdu: str = ""
 ) -> Found:
-    """Make a cutout of the files of one galaxy.
+    """Make a cutout of the files of one galaxy, by band; see `FilesSettings`.
 
-    Parameters
-    ----------
-    files : mapping of str to bytes
-        By band; one file for all bands, which may be a picture, under the empty name.
-    bands : sequence of str
-        Those that are asked for.
-    naming : str
-        ``header``: planes are named by their headers where these have names, else by ``bands`` in
-        their order; ``order``: always by ``bands``.
-    hdu : str
-        Number or EXTNAME of the image; empty to look for it.
-
-    Raises
-    ------
-    PayloadError
-        When a file is damaged or too large, or its bands cannot be identified.
+    A file of all bands, which may be a picture, has the empty name. Raises PayloadError when a file
+    is damaged or too large, or its bands cannot be identified.
     """
     planes: dict[str, Plane] = {}
     renamed: list[str] = []
@@ -127,7 +113,7 @@ def _require_end(hdus: Sequence[Hdu], payload: bytes) -> None:
 
 
 def _sources(hdus: Sequence[Hdu], wanted: str) -> Iterator[_Source]:
-    """Give the planes of the science images, or of the one that is wanted."""
+    """Yield the planes of the science images, or of the one that is wanted."""
     images = [hdu for hdu in hdus if hdu.shape]
     if wanted:
         images = [hdu for hdu in images if hdu.answers_to(wanted)]
@@ -173,18 +159,18 @@ def _choose(
     sources: Sequence[_Source], bands: Sequence[str], band: str, naming: Naming, hdus: Sequence[Hdu]
 ) -> dict[str, _Source]:
     """Find the plane of each band, or of the one that the file is of, by name or by order."""
-    asked = [band] if band else bands
+    names = [band] if band else bands
     found = _by_name(sources, bands) if naming == "header" else {}
-    if chosen := {name: source for name, source in found.items() if name in asked}:
+    if chosen := {name: source for name, source in found.items() if name in names}:
         return chosen
-    # Who gives a file a band has named it; its header must only not name another one of them.
+    # The file of a band needs no name in its header, which must only not name another band.
     named = naming == "header" and (bool(found) if band else any(one.named for one in sources))
     unnamed = [source for source in sources if naming == "order" or not source.titled]
     primary = [source for source in unnamed if source.hdu.index == 0]
     for planes in (unnamed, primary):
-        if len(planes) == len(asked) and not named:
-            return dict(zip(asked, planes, strict=True))
-    wish = f"the config asks for {', '.join(asked)}"
+        if len(planes) == len(names) and not named:
+            return dict(zip(names, planes, strict=True))
+    wish = f"the config asks for {', '.join(names)}"
     if named or len(unnamed) < len(sources):
         raise PayloadError(
             f"bands in the file: {some(map(str, sources))}; {wish}: give cutouts.bands as the "
@@ -234,9 +220,8 @@ def _wcs_cards(header: Any) -> Any:
     """Cards of the celestial WCS, as they stand."""
     from astropy.io.fits import Header
 
-    if "CRPIX1" not in header:
-        return Header()
-    return Header([card for card in header.cards if _WCS.fullmatch(card.keyword)])
+    cards = header.cards if "CRPIX1" in header else []
+    return Header([card for card in cards if _WCS.fullmatch(card.keyword)])
 
 
 def _require_same_pixels(planes: Mapping[str, Plane]) -> None:

@@ -41,24 +41,24 @@ class PerGalaxyService(HttpService):
         """Ask for one galaxy, and judge what comes."""
 
 
-def ask_by_band(
-    asks: Mapping[str, Callable[..., Answer]], read: Callable[[bytes, str], Plane | None]
+def fetch_bands(
+    requests: Mapping[str, Callable[..., Answer]], read: Callable[[bytes, str], Plane | None]
 ) -> tuple[dict[str, Plane], Answer, str]:
-    """Ask for one galaxy band by band; the first band that fails or is invalid ends it.
+    """Make the ``requests`` of one galaxy, by band, up to the first that fails or is invalid.
 
     ``read`` makes a plane of an answer's bytes, None when they are empty here, and raises
     PayloadError when they are not what was asked for. Returns the planes, the last answer, and
     the reason, with its band, when that is no good; else an empty one.
     """
     planes: dict[str, Plane] = {}
-    for band, ask in asks.items():
+    for band, request in requests.items():
 
         def judge(answer: Answer, band: str = band) -> Verdict:
             if (plane := read(answer.payload, band)) is not None:
                 planes[band] = plane
             return Verdict("ok")
 
-        answer = ask(judge=judge)
+        answer = request(judge=judge)
         if answer.verdict.status not in ("ok", "no_coverage"):
             return planes, answer, f"band {band}: {answer.verdict.reason}"
     return planes, answer, ""

@@ -17,9 +17,8 @@ class Gate:
     """Pace the requests of all threads evenly; a stop wakes those that wait.
 
     No two requests are closer together than the inverse of ``requests_per_second``: a server's own
-    limiter sees no bursts. A library's limiter was measured and left: pyrate-limiter 4.5 lets
-    threads that queue in it through late and then two at once (at 20 requests/s 18.4 were made,
-    some 0.04 ms apart), and a server that counts strictly answers 429.
+    limiter sees no bursts. Measured, pyrate-limiter 4.5 lets threads that queue in it through late
+    and then two at once (at 20 requests/s 18.4 were made, some 0.04 ms apart).
     """
 
     def __init__(self, requests_per_second: float) -> None:
@@ -66,43 +65,43 @@ class Breaker:
         self._served: set[str] = set()
         self._lock = threading.Lock()
 
-    def note(self, answer: Answer, own: str = "") -> None:
-        """Count one answer, ``own`` as for `Http.ask`; ServiceError when the gate is shut."""
+    def note(self, answer: Answer, group: str = "") -> None:
+        """Count one answer, ``group`` as for `Http.ask`; ServiceError when the gate is shut."""
         unauthorized = answer.http_status == 401
-        if unauthorized and not own:
+        if unauthorized and not group:
             self._gate.stop(f"HTTP 401: {_UNAUTHORIZED}")
         elif unauthorized or answer.failed:
-            self._count(answer, own)
-        elif answer.refused and own not in self._served and not self._all_may_fail:
-            self._refuse(answer, own)
+            self._count(answer, group)
+        elif answer.refused and group not in self._served and not self._all_may_fail:
+            self._refuse(answer, group)
         else:
-            self._served.add(own)
-            self._streaks[own] = 0
+            self._served.add(group)
+            self._streaks[group] = 0
             return
         self._gate.sleep(0)
 
-    def _refuse(self, answer: Answer, own: str) -> None:
+    def _refuse(self, answer: Answer, group: str) -> None:
         """Count a refusal by a service that has served nobody yet."""
         with self._lock:
-            self._streaks[own] = 0
+            self._streaks[group] = 0
             # The words may name the galaxy.
-            kind = own, answer.http_status
+            kind = group, answer.http_status
             self._refusals[kind] += 1
             if self._refusals[kind] >= _FIRST_ANSWERS:
-                asked = f"{own} requests" if own else "galaxies"
+                asked = f"{group} requests" if group else "galaxies"
                 self._gate.stop(
                     f"the first {_FIRST_ANSWERS} {asked} were all refused with {answer.why}; "
                     "is what is asked for named as the service names it? (If all these really are "
                     "unknown there, set max_failed to 1)"
                 )
 
-    def _count(self, answer: Answer, own: str) -> None:
+    def _count(self, answer: Answer, group: str) -> None:
         with self._lock:
-            self._streaks[own] += 1
-            if self._streaks[own] < self._limit:
+            self._streaks[group] += 1
+            if self._streaks[group] < self._limit:
                 return
             self._gate.sleep(0)
-            kind = f"{own} requests" if own else "requests"
-            reason = f"{self._streaks[own]} {kind} in a row failed, the last with {answer.why}"
+            kind = f"{group} requests" if group else "requests"
+            reason = f"{self._streaks[group]} {kind} in a row failed, the last with {answer.why}"
             wants = f": {_UNAUTHORIZED}" if answer.http_status == 401 else ""
             self._gate.stop(reason + wants)

@@ -101,7 +101,7 @@ class Http:
         method: str,
         url: str,
         gives_up: Callable[[Answer], bool] = lambda answer: False,
-        own: str = "",
+        group: str = "",
         judge: Judge | None = None,
         otherwise: Judge | None = None,
         **options: Any,
@@ -116,9 +116,9 @@ class Http:
             Path and query without secrets; absolute for another host than ``server``.
         gives_up : callable
             Whether a transient-looking answer is not worth another try.
-        own : str
-            What is asked for by itself, such as "SODA" or one of several HiPS: its failures and
-            refusals are counted apart, and its 401, which may be one galaxy's, is a failure.
+        group : str
+            Requests whose failures and refusals are counted apart, such as "SODA" or one of
+            several HiPS; their 401, which may be one galaxy's, is a failure.
         judge, otherwise : callable, optional
             What an answer of success, but not 204, and any other means, see `Answer.judged`;
             without ``otherwise`` others are ``failed``, without ``judge`` there is no verdict.
@@ -136,7 +136,7 @@ class Http:
             answer = self.once(method, url, **options)
             if judge is not None:
                 answer = answer.judged(judge, unfit, otherwise)
-            self._breaker.note(answer, own)
+            self._breaker.note(answer, group)
             if answer.transient and not gives_up(answer):
                 raise TryAgain(answer)
             return answer
@@ -190,12 +190,12 @@ class Http:
         payload = body.getvalue()
         cut = len(payload) > self._max_bytes
         payload = payload[: self._max_bytes]
-        for secret, shown in self._secrets:
-            payload = secret.sub(shown, payload)
+        for secret, mark in self._secrets:
+            payload = secret.sub(mark, payload)
         return replace(answer, payload=payload, cut=cut)
 
     def head(self, response: "httpx.Response", url: str) -> Answer:
-        """Give an open response as an answer without its body; a wait that it asks for is kept."""
+        """Make an answer without a body of an open response, and obey its Retry-After."""
         status = response.status_code
         headers = {name.lower(): value for name, value in response.headers.items()}
         # A range read's success is 206; no other answer but 200 holds what was asked for.

@@ -67,7 +67,7 @@ class Network(Settings):
         )
 
     def limit_flags(self) -> str:
-        """Spell the limits as ``--network`` flags."""
+        """Write the limits as ``--network`` flags."""
         return self._flags("--network", set(type(self).model_fields))
 
 

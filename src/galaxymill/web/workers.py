@@ -18,7 +18,7 @@ _GRACE_S = 5.0
 def map_bounded(
     work: Callable[[Item], Result], items: Iterable[Item], threads: int
 ) -> Iterator[Result]:
-    """Give the result of every item, worked on by so many threads, as the results come.
+    """Yield the result of every item, worked on by so many threads, as the results come.
 
     An item is begun when another's result has been taken and kept: no more than ``threads`` can
     ever be lost. The threads do not keep the process from ending. After a ServiceError no item

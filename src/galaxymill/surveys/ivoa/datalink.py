@@ -110,7 +110,7 @@ def read_link(links: Any, url: str) -> Link:
 def _takes(service: Any, fixed: Mapping[str, str]) -> str:
     """``CIRCLE`` or ``POS``, whichever a SODA service takes; else all that it takes."""
     names = [name for name in _inputs(service) if name not in fixed and name != "ID"]
-    # What a service does not tell is as the standard has it.
+    # A service without a list of parameters is taken to follow the standard.
     return next((shape for shape in _SHAPES[:2] if shape in names or not names), ", ".join(names))
 
 

@@ -71,7 +71,7 @@ class Archive:
     def __init__(self, http: Http, settings: "SiaSettings") -> None:
         self._settings = settings
         self._session = session(http)
-        self._links_session = session(http, own="DataLink")
+        self._links_session = session(http, group="DataLink")
         self._lock = threading.RLock()
         self._links: dict[str, tuple[float, Link]] = {}
         self._patterns: dict[tuple[str, ...], _Pattern] = {}

@@ -44,7 +44,7 @@ class FileInsteadError(ArchiveError):
     """A file came where a table was asked for."""
 
 
-def session(http: Http, own: str = "") -> "requests.Session":
+def session(http: Http, group: str = "") -> "requests.Session":
     """Make a session for pyvo that makes its requests by `Http.ask`, or raises ArchiveError."""
     import requests
     from requests.adapters import HTTPAdapter
@@ -57,7 +57,7 @@ def session(http: Http, own: str = "") -> "requests.Session":
                 request.method,
                 request.url,
                 gives_up=_fails_again,
-                own=own,
+                group=group,
                 judge=_judge_table,
                 content=request.body,
                 headers={"Content-Type": kind} if kind else {},

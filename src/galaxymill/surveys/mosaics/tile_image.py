@@ -24,16 +24,10 @@ _STRIP_BYTES = 16_000_000
 class TileImage:
     """The image of one tile in one band, to be sliced like an array; use it in a ``with`` block.
 
-    Parameters
-    ----------
-    source : Path or RangeFile
-        A FITS file, plain or fpacked; one in ``.gz`` or ``.bz2`` is unpacked in memory, up to
-        128 MB. A file on a server, which must be plain, is read where it lies; its errors pass.
-        PayloadError when it is absent, damaged or holds no such image.
-    hdu : str
-        Number (from 0) or EXTNAME of the image; empty for the first of two dimensions.
-    name : str
-        What errors call the file.
+    ``source`` is a FITS file, plain or fpacked; one in ``.gz`` or ``.bz2`` is unpacked in memory,
+    up to 128 MB; a `RangeFile` must be plain. ``hdu`` is the number (from 0) or EXTNAME of the
+    image, empty for the first of two dimensions, and ``name`` the file's in errors. Raises
+    PayloadError when the file is absent, damaged or holds no such image.
     """
 
     def __init__(self, source: Path | RangeFile, hdu: str, name: str) -> None:

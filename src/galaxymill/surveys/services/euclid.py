@@ -11,11 +11,16 @@ and flag maps are not read. Rows are shared while those of one galaxy's height, 
 stay below 128 MB: 256 pixels in four bands, 500 in two.
 """
 
+import json
+import math
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
+from urllib.parse import quote
 
 import numpy as np
 from pydantic import Field
@@ -23,7 +28,6 @@ from pydantic import Field
 from galaxymill.decoding.decode import PayloadError
 from galaxymill.settings import Names
 from galaxymill.surveys.base import Cutout, PixelScale, Target
-from galaxymill.surveys.ivoa.irsa import BANDS, Listed, by_tile, cells, circle
 from galaxymill.surveys.ivoa.votable import (
     ArchiveError,
     asking,
@@ -32,6 +36,7 @@ from galaxymill.surveys.ivoa.votable import (
     rows_of,
     session,
     sia2,
+    text,
 )
 from galaxymill.surveys.mosaics.mosaic import Mosaic, cut, zero_point_factor
 from galaxymill.surveys.mosaics.native import NativeSettings, assemble, native_scale, too_large
@@ -41,6 +46,11 @@ from galaxymill.surveys.per_galaxy import HttpService
 from galaxymill.web.http import Http
 from galaxymill.web.network import Network, Url
 
+_BANDS = ("VIS", "Y", "J", "H", "u", "g", "r", "i", "z")
+_NAME = re.compile(
+    r"EUC_MER_BGSUB-MOSAIC-([A-Za-z-]+)_TILE(\d+)\b(?:[\w.-]*?_(\d{8}T[\d.]+Z))?[\w.-]*\.fits"
+)
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _ROW_BYTES = 19200 * 4
 _MAX_SIDE = 100_000
 _CACHE_BYTES = 128_000_000
@@ -55,11 +65,11 @@ class EuclidSettings(NativeSettings):
 
     operational: ClassVar[frozenset[str]] = NativeSettings.operational | {"s3", "source"}
     native_pixel_scale: ClassVar[float] = 0.1
-    known_bands: ClassVar[frozenset[str]] = frozenset(BANDS)
+    known_bands: ClassVar[frozenset[str]] = frozenset(_BANDS)
 
     pixel_scale: PixelScale = native_scale(0.1)
     bands: Names = Field(
-        ("VIS", "Y"), min_length=1, description=f"bands of the MER mosaics: {', '.join(BANDS)}"
+        ("VIS", "Y"), min_length=1, description=f"bands of the MER mosaics: {', '.join(_BANDS)}"
     )
     collection: str = Field(
         "euclid_DpdMerBksMosaic", pattern=r"^\w+$", description="SIA2 collection of the mosaics"
@@ -86,10 +96,25 @@ class EuclidSettings(NativeSettings):
         return galaxies * len(self.bands) * requests_for(rows, _ROW_BYTES)
 
 
+@dataclass(frozen=True)
+class _Listed:
+    """A background-subtracted mosaic that the SIA2 service lists.
+
+    ``band`` may be none of ``_BANDS``; ``tile`` is a number; ``created`` sorts by time, and is
+    empty when the file's name does not hold it.
+    """
+
+    name: str
+    band: str
+    tile: str
+    created: str
+    url: str
+
+
 class _Tile:
     """The mosaics of one tile, each opened at most once."""
 
-    def __init__(self, listed: Mapping[str, Listed], http: Http, zero_point: float | None) -> None:
+    def __init__(self, listed: Mapping[str, _Listed], http: Http, zero_point: float | None) -> None:
         self.listed = listed
         self.name = next(iter(listed.values())).name
         self._http, self._zero_point = http, zero_point
@@ -154,7 +179,7 @@ class EuclidService(HttpService):
     def fetch(self, targets: Iterable[Target]) -> Iterator[Cutout]:
         """Answer every target, tile by tile."""
         on_tile: dict[str, list[tuple[float, Target]]] = defaultdict(list)
-        for cell in cells(targets, _CELL_DEG):
+        for cell in _cells(targets, _CELL_DEG):
             for target, candidates in self._find(cell, _CELL_DEG):
                 try:
                     number, y = _best_tile(target, candidates)
@@ -175,7 +200,7 @@ class EuclidService(HttpService):
         except ArchiveError as error:
             found = Unreadable("failed", str(error), error.http_status)
         if found is None and cell_deg > _LEAST_CELL_DEG:
-            for part in cells(cell, cell_deg / 4):
+            for part in _cells(cell, cell_deg / 4):
                 yield from self._find(part, cell_deg / 4)
             return
         if found is None:
@@ -187,7 +212,7 @@ class EuclidService(HttpService):
         """Ask once for the tiles around some galaxies; None when there are too many to list."""
         settings = self._settings
         with asking("SIA2"):
-            results = self._query(pos=circle(cell)).execute()
+            results = self._query(pos=_circle(cell)).execute()
             if overflows(results):
                 return None
             rows = list(rows_of(results))
@@ -195,7 +220,7 @@ class EuclidService(HttpService):
             require_images(self._query(maxrec=1), settings.collection)
         self._seen = True
         s3 = settings.s3 if settings.source == "s3" else None
-        found = by_tile(rows, settings.bands, s3)
+        found = _by_tile(rows, settings.bands, s3)
         for number in found.keys() - self._tiles.keys():
             tile = _Tile(found[number], self._http, settings.mosaic_zero_point)
             self._tiles[number] = tile
@@ -273,3 +298,74 @@ def _same_pixels(first: Mosaic, other: Mosaic) -> bool:
     back = other.wcs.all_world2pix(first.wcs.all_pix2world(corners, 0), 0, quiet=True)
     together = bool(np.all(np.abs(back - corners) < _GRID_TOLERANCE_PIXELS))
     return first.data.shape == other.data.shape and together
+
+
+def _cells(targets: Iterable[Target], cell_deg: float) -> Iterator[list[Target]]:
+    """Group galaxies by squares of the sky of about this side, in degrees."""
+    groups: dict[tuple[int, int], list[Target]] = defaultdict(list)
+    for target in targets:
+        row = math.floor(target.dec / cell_deg)
+        along = target.ra * math.cos(math.radians(row * cell_deg))
+        groups[row, math.floor(along / cell_deg)].append(target)
+    yield from groups.values()
+
+
+def _circle(targets: list[Target]) -> tuple[float, float, float]:
+    """Give a circle around the fields of galaxies near each other: ra, dec, radius in degrees."""
+    from astropy.coordinates import SkyCoord
+
+    places = SkyCoord([t.ra for t in targets], [t.dec for t in targets], unit="deg")
+    middle = SkyCoord(places.cartesian.mean(), frame="icrs")
+    field_deg = max(target.size * target.pixel_scale for target in targets) * math.sqrt(0.5) / 3600
+    radius = places.separation(middle).max().deg + field_deg
+    return float(middle.spherical.lon.deg), float(middle.spherical.lat.deg), float(radius)
+
+
+def _by_tile(
+    rows: Iterable[Mapping[str, Any]], bands: Sequence[str], s3: str | None
+) -> dict[str, dict[str, _Listed]]:
+    """Find the newest mosaic of each tile, by its number, in each of ``bands``.
+
+    ``rows`` are those of an SIA2 answer; ``s3`` is the address of a bucket, with ``{bucket}`` for
+    its name, or None for the files at IRSA.
+    """
+    found: dict[str, dict[str, _Listed]] = defaultdict(dict)
+    mosaics = [one for row in rows if (one := _listed(row, s3)) and one.band in bands]
+    # The bands in their order; of one band the newest is the last.
+    for one in sorted(mosaics, key=lambda one: (bands.index(one.band), one.created, one.name)):
+        found[one.tile][one.band] = one
+    return found
+
+
+def _listed(row: Mapping[str, Any], s3: str | None) -> _Listed | None:
+    """Read one row of an SIA2 answer; None for what is no background-subtracted mosaic."""
+    bucket, key = _cloud(text(row.get("cloud_access")))
+    url = text(row.get("access_url"))
+    name = (key or url).split("?")[0].rpartition("/")[2]
+    parts = _NAME.fullmatch(name)
+    if parts is None or text(row.get("dataproduct_subtype")) not in ("", "science"):
+        return None
+    if s3 is not None:
+        # The name becomes part of a host: it comes from outside.
+        if not _BUCKET.fullmatch(bucket):
+            return None
+        url = f"{s3.replace('{bucket}', bucket)}/{quote(key.lstrip('/'))}"
+    elif not url.startswith(("http://", "https://")):
+        return None
+    band = _band(text(row.get("energy_bandpassname")) or parts[1])
+    return _Listed(name, band, parts[2], parts[3] or "", url)
+
+
+def _cloud(value: str) -> tuple[str, str]:
+    """Bucket and key of a ``cloud_access`` value; empty when it has none."""
+    try:
+        place = json.loads(value)["aws"]
+        return str(place["bucket_name"]), str(place["key"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return "", ""
+
+
+def _band(name: str) -> str:
+    """Euclid's names of bands: VIS; Y, NIR_Y and NIR-Y; g, DECAM_g and DES-G."""
+    band = re.split(r"[_-]", name)[-1]
+    return band if band in _BANDS else band.lower()

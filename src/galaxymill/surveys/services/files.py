@@ -36,7 +36,7 @@ class FilesSettings(ServiceSettings):
     """Settings of the service ``files``."""
 
     operational: ClassVar[frozenset[str]] = ServiceSettings.operational | {"folder"}
-    asks_by_position: ClassVar[bool] = False
+    uses_positions: ClassVar[bool] = False
 
     folder: str = Field(".", description="folder that relative paths start from")
     pattern: str = Field(

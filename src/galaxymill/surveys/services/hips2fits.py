@@ -24,7 +24,7 @@ from galaxymill.settings import Names, Numbers
 from galaxymill.surveys.base import Cutout, ServiceSettings, Target, cutout_of
 from galaxymill.surveys.ivoa.votable import shorten
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, flux_factors, stack
-from galaxymill.surveys.per_galaxy import PerGalaxyService, ask_by_band
+from galaxymill.surveys.per_galaxy import PerGalaxyService, fetch_bands
 from galaxymill.surveys.validate import check_payload, is_empty, picture_of
 from galaxymill.web.answer import Answer, Judge, Verdict
 from galaxymill.web.network import Url
@@ -98,8 +98,8 @@ class Hips2FitsService(PerGalaxyService):
     def _fits(self, target: Target) -> Cutout:
         """Ask for every band; one that fails or is invalid decides over the galaxy."""
         named = zip(self._settings.bands, self._settings.hips, strict=True)
-        asks = {band: partial(self._ask, hips, target) for band, hips in named}
-        planes, last, fault = ask_by_band(asks, partial(self._plane, target))
+        requests = {band: partial(self._ask, hips, target) for band, hips in named}
+        planes, last, fault = fetch_bands(requests, partial(self._plane, target))
         if fault:
             return cutout_of(last, target, last.verdict.status, fault)
         absent = [band for band in self._settings.bands if band not in planes]
@@ -139,7 +139,7 @@ class Hips2FitsService(PerGalaxyService):
         query = hips2fits.query_with_wcs(hips, wcs, format=form, get_query_payload=True)
         path = f"{_PATH}?{urlencode(query)}"
         # A HiPS that is there says nothing of the others.
-        return self._http.get(path, own=hips, judge=judge, otherwise=_refusal)
+        return self._http.get(path, group=hips, judge=judge, otherwise=_refusal)
 
 
 def _refusal(answer: Answer) -> Verdict:

@@ -33,7 +33,7 @@ from galaxymill.surveys.mosaics.native import (
     native_scale,
     too_large,
 )
-from galaxymill.surveys.per_galaxy import HttpService, ask_by_band
+from galaxymill.surveys.per_galaxy import HttpService, fetch_bands
 from galaxymill.web.answer import Answer, Verdict
 from galaxymill.web.network import Url
 
@@ -108,14 +108,14 @@ class PanstarrsService(HttpService):
             return Cutout(target, "invalid", reason=reason)
         query = {**native.radec(), "size": native.size + _MARGIN, "format": "fits"}
         names = files[target.object_id]
-        asks = {
+        requests = {
             band: partial(self._http.get, f"{_CUT}?{urlencode({**query, 'red': names[band]})}")
             for band in self._settings.bands
             if band in names
         }
-        if not asks:
+        if not requests:
             return Cutout(target, "no_coverage", None, 200, "no image", _NAMES, datetime.now(UTC))
-        planes, last, fault = ask_by_band(asks, lambda payload, _: _plane(payload, native))
+        planes, last, fault = fetch_bands(requests, lambda payload, _: _plane(payload, native))
         if fault:
             return cutout_of(last, target, last.verdict.status, fault)
         if not planes:

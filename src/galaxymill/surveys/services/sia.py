@@ -9,10 +9,6 @@ without SODA serves its files whole: these are cut here when they are small. Of 
 one answer, the one that fills most of the square counts.
 With ``protocol: sia1`` (NOIRLab) a galaxy is one query more, which lists cutouts ready to be had.
 
-A galaxy is ``no_coverage`` when a list of images without errors is empty or holds none of its
-bands, SODA answers 204, or a whole file does not reach it. While no list held an image, one query
-asks whether the collection is anywhere; if not, the job stops.
-
 It cannot mosaic: where an image ends, so does the cutout, which is then ``partial``. Bands are
 stacked pixel on pixel and not resampled: they must share one pixel scale, and images on different
 grids are up to a pixel apart. It knows bearer tokens only (no X.509, no password), and
@@ -269,7 +265,7 @@ class SiaService(HttpService):
 
         answer = self._http.get(
             address,
-            own="SODA" if link.cutter else "file",
+            group="SODA" if link.cutter else "file",
             judge=judge,
             otherwise=lambda answer: Verdict("failed", explain(answer)),
         )
