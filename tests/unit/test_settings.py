@@ -106,7 +106,7 @@ def flags_of(spelled, option="--set"):
 
 @given(some(Network, requests_per_second=st.floats(1e-4, 1e4), contact=LINE))
 def test_limits_round_trip(limits):
-    assert Network.from_flags(flags_of(limits.limit_flags(), "--network"), "test") == limits
+    assert Network.from_flags(flags_of(limits.to_flags("--network"), "--network"), "test") == limits
 
 
 def test_places_are_operational():

@@ -183,7 +183,7 @@ class Config(Strict):
     def operational_flags(self, survey: str) -> str:
         """Spell for the command line how a survey is fetched: what changes no product."""
         settings = self.surveys[survey].cutouts.settings
-        return f"{settings.operational_flags()} {self.limits(survey).limit_flags()}"
+        return f"{settings.operational_flags()} {self.limits(survey).to_flags('--network')}"
 
     def limits(self, survey: str) -> Network:
         """Limits of the service that a survey's cutouts come from, for all jobs together."""

@@ -90,7 +90,7 @@ def _retry_command(
 ) -> str:
     """Write the command that asks again for all failed galaxies of the survey."""
     folders = shlex.join([str(tile.parent), str(out.parent)])
-    flags = [settings.to_flags(), settings.operational_flags(), network.limit_flags()]
+    flags = [settings.to_flags(), settings.operational_flags(), network.to_flags("--network")]
     return f"galaxymill fetch {folders} --service {service} {' '.join(flags)} --retry-failed"
 
 

@@ -66,10 +66,6 @@ class Network(Settings):
             }
         )
 
-    def limit_flags(self) -> str:
-        """Write the limits as ``--network`` flags."""
-        return self._flags("--network", set(type(self).model_fields))
-
 
 def _plain_address(url: str) -> str:
     parts = urlsplit(url)

@@ -54,10 +54,7 @@ _SCIENCE = {"prodtype": ("", "image"), "proctype": ("", "stack")}
 
 @dataclass(frozen=True)
 class _Pattern:
-    """How the SODA service of a collection identifies datasets: by which of their attributes.
-
-    This is read from the DataLink ``seen_at``, and ``proven`` when that of another agrees.
-    """
+    """Attributes by which a SODA service knows datasets; ``proven`` when two DataLinks agree."""
 
     cutter: Cutter
     names: tuple[str, ...]
@@ -127,10 +124,10 @@ class Archive:
         return datasets
 
     def join(self, targets: Sequence[Target]) -> dict[str, list[Dataset] | ArchiveError]:
-        """Ask TAP for the images that hold each of many galaxies.
+        """Ask TAP for the images that hold each of many galaxies, by ``object_id``.
 
-        An answer that the archive cuts short is asked for again in halves. By ``object_id``; an
-        error stands for a galaxy that has more images than are listed. Raises ArchiveError.
+        What the archive cuts short is asked for again in halves; an error stands for a galaxy that
+        has more images than are listed.
         """
         from astropy.table import Table
 
@@ -181,8 +178,7 @@ class Archive:
 
         When the DataLinks of two datasets name one SODA service and identifiers that follow from
         their rows, the links of all others of their collection are assumed to do so; else there
-        is one DataLink a dataset, believed for ten minutes. Raises ArchiveError when it cannot be
-        had, or tells of an error.
+        is one DataLink a dataset, kept for ten minutes. Raises ArchiveError when it cannot be had.
         """
         with self._lock:
             if _kind(dataset) in self._files:

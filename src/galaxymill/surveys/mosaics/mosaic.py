@@ -89,9 +89,7 @@ class Mosaic:
         """Distances in pixels from the nearest edge, shape (n,); negative outside and where NaN."""
         x, y = self.pixels(ra, dec)
         height, width = self.data.shape
-        nearest = np.minimum(
-            np.minimum(x + 0.5, width - 0.5 - x), np.minimum(y + 0.5, height - 0.5 - y)
-        )
+        nearest = np.min([x + 0.5, width - 0.5 - x, y + 0.5, height - 0.5 - y], axis=0)
         return np.where(np.isnan(nearest), -1.0, nearest)
 
     def size_of(self, target: Target) -> int:

@@ -26,12 +26,6 @@ def native_scale(arcsec: float) -> Any:
     )
 
 
-def too_large(native: Target) -> str:
-    """The fault of a field that spans too many of the survey's own pixels; else empty."""
-    fits = native.size <= MAX_SIZE
-    return "" if fits else f"the field spans {native.size} pixels; at most {MAX_SIZE}"
-
-
 class NativeSettings(ServiceSettings):
     """Settings of a service whose cutouts keep the survey's pixels of ``native_pixel_scale``."""
 
@@ -66,6 +60,11 @@ class NativeSettings(ServiceSettings):
         field_arcsec = target.size * target.pixel_scale
         size = max(1, round(field_arcsec / self.native_pixel_scale))
         return replace(target, pixel_scale=self.native_pixel_scale, size=size)
+
+    def too_large(self, target: Target) -> str:
+        """The fault of a field that spans too many of the survey's own pixels; else empty."""
+        size = self.native(target).size
+        return "" if size <= MAX_SIZE else f"the field spans {size} pixels; at most {MAX_SIZE}"
 
     def _native_size(self, size: int) -> int:
         if isinstance(self.pixel_scale, str):

@@ -85,8 +85,8 @@ def _on_other_grid(
 ) -> tuple[Indices, Indices, npt.NDArray[np.bool_]]:
     """First pixels of the same squares in another band, and whether their pixels coincide.
 
-    They do when three corners of the square fall on whole pixels, as far apart as in the first
-    band, to a tenth of a pixel: shifted tiles are cut, rotated or finer ones are not.
+    They do when three corners fall on whole pixels, as far apart as in the first band, to a tenth
+    of a pixel: shifted tiles are cut, rotated or finer ones are not.
     """
     if other is first or str(other.wcs_header) == str(first.wcs_header):
         return x, y, np.ones(len(x), bool)

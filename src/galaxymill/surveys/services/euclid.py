@@ -39,7 +39,7 @@ from galaxymill.surveys.ivoa.votable import (
     text,
 )
 from galaxymill.surveys.mosaics.mosaic import Mosaic, cut, zero_point_factor
-from galaxymill.surveys.mosaics.native import NativeSettings, assemble, native_scale, too_large
+from galaxymill.surveys.mosaics.native import NativeSettings, assemble, native_scale
 from galaxymill.surveys.mosaics.range_reader import BlockCache, RangeFile, Unreadable, requests_for
 from galaxymill.surveys.mosaics.tile_image import TileImage
 from galaxymill.surveys.per_galaxy import HttpService
@@ -97,12 +97,8 @@ class EuclidSettings(NativeSettings):
 
 
 @dataclass(frozen=True)
-class _Listed:
-    """A background-subtracted mosaic that the SIA2 service lists.
-
-    ``band`` may be none of ``_BANDS``; ``tile`` is a number; ``created`` sorts by time, and is
-    empty when the file's name does not hold it.
-    """
+class _MerFile:
+    """A background-subtracted mosaic that the SIA2 service lists; ``created`` sorts by time."""
 
     name: str
     band: str
@@ -114,7 +110,9 @@ class _Listed:
 class _Tile:
     """The mosaics of one tile, each opened at most once."""
 
-    def __init__(self, listed: Mapping[str, _Listed], http: Http, zero_point: float | None) -> None:
+    def __init__(
+        self, listed: Mapping[str, _MerFile], http: Http, zero_point: float | None
+    ) -> None:
         self.listed = listed
         self.name = next(iter(listed.values())).name
         self._http, self._zero_point = http, zero_point
@@ -241,7 +239,7 @@ class EuclidService(HttpService):
     def _cutout(self, name: str, mosaics: Mapping[str, Mosaic], target: Target) -> Cutout:
         native = self._settings.native(target)
         try:
-            if reason := too_large(native):
+            if reason := self._settings.too_large(target):
                 raise Unreadable("invalid", reason)
             cuts = {band: cut(mosaic, target, native.size) for band, mosaic in mosaics.items()}
             planes = {band: plane for band, plane in cuts.items() if plane is not None}
@@ -311,7 +309,7 @@ def _cells(targets: Iterable[Target], cell_deg: float) -> Iterator[list[Target]]
 
 
 def _circle(targets: list[Target]) -> tuple[float, float, float]:
-    """Give a circle around the fields of galaxies near each other: ra, dec, radius in degrees."""
+    """Find a circle around the fields of galaxies near each other: ra, dec, radius in degrees."""
     from astropy.coordinates import SkyCoord
 
     places = SkyCoord([t.ra for t in targets], [t.dec for t in targets], unit="deg")
@@ -323,13 +321,12 @@ def _circle(targets: list[Target]) -> tuple[float, float, float]:
 
 def _by_tile(
     rows: Iterable[Mapping[str, Any]], bands: Sequence[str], s3: str | None
-) -> dict[str, dict[str, _Listed]]:
+) -> dict[str, dict[str, _MerFile]]:
     """Find the newest mosaic of each tile, by its number, in each of ``bands``.
 
-    ``rows`` are those of an SIA2 answer; ``s3`` is the address of a bucket, with ``{bucket}`` for
-    its name, or None for the files at IRSA.
+    ``s3`` is the address of a bucket, with ``{bucket}`` for its name; None for the files at IRSA.
     """
-    found: dict[str, dict[str, _Listed]] = defaultdict(dict)
+    found: dict[str, dict[str, _MerFile]] = defaultdict(dict)
     mosaics = [one for row in rows if (one := _listed(row, s3)) and one.band in bands]
     # The bands in their order; of one band the newest is the last.
     for one in sorted(mosaics, key=lambda one: (bands.index(one.band), one.created, one.name)):
@@ -337,7 +334,7 @@ def _by_tile(
     return found
 
 
-def _listed(row: Mapping[str, Any], s3: str | None) -> _Listed | None:
+def _listed(row: Mapping[str, Any], s3: str | None) -> _MerFile | None:
     """Read one row of an SIA2 answer; None for what is no background-subtracted mosaic."""
     bucket, key = _cloud(text(row.get("cloud_access")))
     url = text(row.get("access_url"))
@@ -353,7 +350,7 @@ def _listed(row: Mapping[str, Any], s3: str | None) -> _Listed | None:
     elif not url.startswith(("http://", "https://")):
         return None
     band = _band(text(row.get("energy_bandpassname")) or parts[1])
-    return _Listed(name, band, parts[2], parts[3] or "", url)
+    return _MerFile(name, band, parts[2], parts[3] or "", url)
 
 
 def _cloud(value: str) -> tuple[str, str]:

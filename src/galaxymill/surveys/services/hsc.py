@@ -27,13 +27,7 @@ from galaxymill.decoding.decode import PayloadError
 from galaxymill.decoding.hdus import first_image, list_hdus
 from galaxymill.surveys.base import Cutout, PixelScale, Target, cutout_of
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, zero_point_factor
-from galaxymill.surveys.mosaics.native import (
-    NativeSettings,
-    assemble,
-    cut_native,
-    native_scale,
-    too_large,
-)
+from galaxymill.surveys.mosaics.native import NativeSettings, assemble, cut_native, native_scale
 from galaxymill.surveys.per_galaxy import HttpService
 from galaxymill.surveys.tar_stream import ArchiveError, Member, read_members
 from galaxymill.web.answer import Answer, TryAgain
@@ -130,7 +124,7 @@ class HscService(HttpService):
         while some := list(islice(source, self._settings.galaxies_per_request)):
             fitting = []
             for target in some:
-                if reason := too_large(self._settings.native(target)):
+                if reason := self._settings.too_large(target):
                     yield Cutout(target, "invalid", reason=reason)
                 else:
                     fitting.append(target)
@@ -220,11 +214,11 @@ class HscService(HttpService):
         timeout_s = self._http.network.timeout_s
         waiting = dict(enumerate(targets))
         held: dict[int, _Galaxy] = {}
-        strangers = False
+        unasked = False
         for member in read_members(archive, max_bytes, max_members, timeout_s):
             place = self._place(member.name, len(targets))
             if place is None:
-                strangers = True
+                unasked = True
                 continue
             index, band, tract = place
             if index not in waiting:
@@ -238,7 +232,7 @@ class HscService(HttpService):
                     yield self._settle(waiting.pop(oldest), held.pop(oldest))
             self._add(held[index], member, targets[index], band, tract)
         for index, target in waiting.items():
-            yield self._settle(target, held.pop(index, _Galaxy()), strangers)
+            yield self._settle(target, held.pop(index, _Galaxy()), unasked)
 
     def _place(self, name: str, galaxies: int) -> tuple[int, str, int] | None:
         """Galaxy, band and tract of a member, by its name; None when it was not asked for."""
@@ -264,14 +258,14 @@ class HscService(HttpService):
         if plane is not None and (tract in galaxy.tracts or len(galaxy.tracts) < _MAX_TRACTS):
             galaxy.tracts.setdefault(tract, {}).setdefault(band, plane)
 
-    def _settle(self, target: Target, galaxy: _Galaxy, strangers: bool = False) -> Cutout:
+    def _settle(self, target: Target, galaxy: _Galaxy, unasked: bool = False) -> Cutout:
         """Make a cutout of what has come of one galaxy."""
         url = f"{self._path}?{urlencode(self._row(target))}"
         made = Cutout(target, "no_coverage", None, 200, "no image", url, datetime.now(UTC))
         planes = galaxy.best()
         missed = [band for band in galaxy.faults if band not in planes]
         faults = [f"band {band}: {galaxy.faults[band]}" for band in missed]
-        if not planes and not faults and strangers:
+        if not planes and not faults and unasked:
             faults = ["no image, but others that were not asked for"]
         if faults:
             # As for other services: invalid is what comes as it is twice.

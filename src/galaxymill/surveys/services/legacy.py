@@ -132,10 +132,7 @@ def _no_layer(answer: Answer) -> Verdict | None:
 
 
 def _extensions(payload: bytes, size: int, bands: int) -> set[str]:
-    """IMAGETYP of the HDUs behind the first that have the right shape; no pixel is decoded.
-
-    Inverse variances have a plane a band, mask bits have one; a single plane may be 2-D or 3-D.
-    """
+    """IMAGETYP of the HDUs behind the first that have the right shape, 2-D or 3-D."""
     shapes = {_INVVAR: (bands, size, size), _MASKBITS: (1, size, size)}
     found = {
         str(hdu.header.get("IMAGETYP", "")).strip().upper(): hdu.shape

@@ -26,13 +26,7 @@ from galaxymill.decoding.hdus import first_image
 from galaxymill.sky.angles import offsets_deg
 from galaxymill.surveys.base import BATCH, Cutout, PixelScale, Target, cutout_of
 from galaxymill.surveys.mosaics.mosaic import Mosaic, Plane, zero_point_factor
-from galaxymill.surveys.mosaics.native import (
-    NativeSettings,
-    assemble,
-    cut_native,
-    native_scale,
-    too_large,
-)
+from galaxymill.surveys.mosaics.native import NativeSettings, assemble, cut_native, native_scale
 from galaxymill.surveys.per_galaxy import HttpService, fetch_bands
 from galaxymill.web.answer import Answer, Verdict
 from galaxymill.web.network import Url
@@ -103,9 +97,9 @@ class PanstarrsService(HttpService):
 
     def _cutout(self, files: dict[str, Files], target: Target) -> Cutout:
         """Answer one galaxy: one request a band."""
-        native = self._settings.native(target)
-        if reason := too_large(native):
+        if reason := self._settings.too_large(target):
             return Cutout(target, "invalid", reason=reason)
+        native = self._settings.native(target)
         query = {**native.radec(), "size": native.size + _MARGIN, "format": "fits"}
         names = files[target.object_id]
         requests = {

@@ -311,11 +311,7 @@ class SiaService(HttpService):
 
 
 def _request(target: Target, dataset: Dataset, link: Link) -> tuple[str, str]:
-    """Address of a cutout, or of a small file, and what products show of it.
-
-    An address that an archive gives may be signed, in its path too. Products show the parameters
-    of SODA, or the dataset.
-    """
+    """Address of a cutout, or of a small file, and what products show of it: it may be signed."""
     if link.cutter is not None:
         region = link.cutter.region(link.identifier, target, _radius_deg(target))
         url = with_query(link.cutter.url, {**link.cutter.constants, **region})
@@ -338,10 +334,9 @@ def _radius_deg(target: Target) -> float:
 
 
 def _cut_file(packed: bytes, target: Target, factor: float) -> Plane | None:
-    """Cut the square around a galaxy out of a FITS file, also a gzipped one, in nanomaggies.
+    """Cut the square out of the science image of a file that fills most of it, in nanomaggies.
 
-    Of its science images the one that fills most of the square is cut; None when no image reaches
-    the galaxy. Raises PayloadError when it holds no image that can be used.
+    None when no image reaches the galaxy; PayloadError when none can be used.
     """
     if not packed:
         raise PayloadError("empty answer", truncated=True)

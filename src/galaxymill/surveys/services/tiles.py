@@ -57,8 +57,8 @@ class TilesSettings(ServiceSettings):
 
 
 @dataclass
-class _Home:
-    """The best tile of one galaxy so far; see `TilesService._homes`."""
+class _BestTile:
+    """The best tile of one galaxy so far, and why another could not be read."""
 
     rank: tuple[bool, int, float] = (False, 0, -1.0)
     tile: Tile | None = None
@@ -80,25 +80,25 @@ class TilesService(Service):
         """Answer every target; those of one tile together."""
         waiting = list(targets)
         members: dict[str, tuple[Tile, list[Target]]] = {}
-        for target, home in zip(waiting, self._homes(waiting), strict=True):
-            whole = home.rank[0]
-            if home.broken and not whole:
-                yield Cutout(target, "failed", reason=home.broken)
-            elif home.tile is None:
+        for target, best in zip(waiting, self._best_tiles(waiting), strict=True):
+            whole = best.rank[0]
+            if best.broken and not whole:
+                yield Cutout(target, "failed", reason=best.broken)
+            elif best.tile is None:
                 yield Cutout(target, "no_coverage", reason="no tile holds this position")
             else:
-                members.setdefault(home.tile.name, (home.tile, []))[1].append(target)
+                members.setdefault(best.tile.name, (best.tile, []))[1].append(target)
         for _, (tile, galaxies) in sorted(members.items()):
             yield from self._cut(tile, galaxies)
 
-    def _homes(self, targets: Sequence[Target]) -> list[_Home]:
+    def _best_tiles(self, targets: Sequence[Target]) -> list[_BestTile]:
         """Choose the tile of each galaxy.
 
         The best tile holds the whole square, has the most bands, and has the galaxy furthest from
         its edge; the first by name among equals. The galaxies near one that cannot be read are
         left to another only where that holds the whole square.
         """
-        homes = [_Home() for _ in targets]
+        best = [_BestTile() for _ in targets]
         ra = np.array([target.ra for target in targets], np.float64)
         dec = np.array([target.dec for target in targets], np.float64)
         for tile, near in self._table.near(ra, dec):
@@ -108,15 +108,15 @@ class TilesService(Service):
                     grid = image.mosaic()
             except PayloadError as error:
                 for index in near:
-                    homes[index].broken = homes[index].broken or str(error)
+                    best[index].broken = best[index].broken or str(error)
                 continue
             depths = grid.depths(ra[near], dec[near]).round(2)
             for index, depth in zip(near, depths.tolist(), strict=True):
                 whole = depth >= grid.size_of(targets[index]) / 2
                 rank = (whole, len(tile.files), depth)
-                if depth >= 0 and rank > homes[index].rank:
-                    homes[index].rank, homes[index].tile = rank, tile
-        return homes
+                if depth >= 0 and rank > best[index].rank:
+                    best[index].rank, best[index].tile = rank, tile
+        return best
 
     def _cut(self, tile: Tile, targets: list[Target]) -> Iterator[Cutout]:
         """Cut all galaxies of one tile, each file opened once."""
