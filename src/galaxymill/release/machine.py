@@ -49,7 +49,7 @@ def write_costs(benchmarks: Path, names: Mapping[str, Sequence[str]], out: Path)
     rows = []
     for stage, patterns in names.items():
         files = sorted(path for pattern in patterns for path in benchmarks.glob(pattern))
-        runs = [run for path in files for run in _runs(path)]
+        runs = [run for path in files for run in read_benchmark(path)]
         if runs:
             wall, cpu = (sum(run[key] for run in runs) for key in ("s", "cpu_time"))
             memory = max(run["max_rss"] for run in runs)
@@ -60,8 +60,8 @@ def write_costs(benchmarks: Path, names: Mapping[str, Sequence[str]], out: Path)
         writer.writerows(rows)
 
 
-def _runs(path: Path) -> list[dict[str, float]]:
-    """Read a benchmark; what Snakemake did not measure (a short job) counts nothing."""
+def read_benchmark(path: Path) -> list[dict[str, float]]:
+    """Read the runs of a benchmark; what Snakemake did not measure (a short job) is 0."""
     with path.open(newline="", encoding="utf-8") as file:
         return [
             {key: _number(row.get(key)) for key in ("s", "cpu_time", "max_rss")}
