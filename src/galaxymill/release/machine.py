@@ -1,4 +1,4 @@
-"""What computed a release, and how long each stage took."""
+"""The machine and packages that made a release, and how long each stage took."""
 
 import csv
 import platform
@@ -39,12 +39,7 @@ def _commit() -> str | None:
 def write_costs(benchmarks: Path, names: Mapping[str, Sequence[str]], out: Path) -> None:
     """Write ``costs.csv``: jobs, wall and CPU time and memory of each stage.
 
-    Parameters
-    ----------
-    benchmarks : Path
-        Folder of Snakemake's benchmarks.
-    names : mapping of str to sequence of str
-        Files of each stage below it, as patterns, in the order of the stages.
+    ``names`` are patterns of each stage's files below ``benchmarks``.
     """
     rows = []
     for stage, patterns in names.items():

@@ -24,11 +24,9 @@ class Difference:
 
     Attributes
     ----------
-    rows : int
-        Compared.
-    beyond : int
+    beyond
         Rows that differ by more than the tolerance, or where only one is null.
-    largest, rms : float
+    largest, rms
         Of the absolute differences of numbers; 0 for columns of others.
     """
 

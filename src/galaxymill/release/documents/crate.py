@@ -1,4 +1,4 @@
-"""The release as a Workflow Run RO-Crate: what was run, on what, with what result."""
+"""The release as a Workflow Run RO-Crate: the workflow, its inputs and its results."""
 
 import warnings
 from collections.abc import Mapping
@@ -25,16 +25,9 @@ _FORMATS = {
 def write_crate(
     folder: Path, title: str, settings: ReleaseSettings, origin: Origin, sums: Mapping[str, str]
 ) -> None:
-    """Write ``ro-crate-metadata.json`` for the files of a release.
+    """Write ``ro-crate-metadata.json``; ``sums`` has the sha256 of each file to be listed.
 
-    Parameters
-    ----------
-    folder : Path
-        The release. Without the workflow's rules in ``provenance/``, it is a Process Run Crate.
-    settings : ReleaseSettings
-        With a date.
-    sums : mapping of str to str
-        Sha256 of each file that is to be listed; those of ``hats/`` are listed as one folder.
+    Without the workflow's rules in ``provenance/``, it is a Process Run Crate.
     """
     # rocrate warns of folders and files that it is not asked to copy.
     with warnings.catch_warnings(action="ignore"):
@@ -83,26 +76,26 @@ def _write(
 
 
 def _file(crate: Any, name: str, digest: str) -> Any:
-    known = {"name": name, "sha256": digest}
+    entries = {"name": name, "sha256": digest}
     if kind := _FORMATS.get(Path(name).suffix):
-        known["encodingFormat"] = kind
-    return crate.add_file(dest_path=name, properties=known)
+        entries["encodingFormat"] = kind
+    return crate.add_file(dest_path=name, properties=entries)
 
 
 def _creator(crate: Any, number: int, creator: Creator) -> Any:
     from rocrate.model.entity import Entity
 
     name = f"https://orcid.org/{creator.orcid}" if creator.orcid else f"#creator-{number}"
-    known = {"@type": "Person" if creator.orcid else "Organization", "name": creator.name}
+    entries = {"@type": "Person" if creator.orcid else "Organization", "name": creator.name}
     if creator.affiliation:
-        known["affiliation"] = creator.affiliation
-    return crate.add(Entity(crate, name, known))
+        entries["affiliation"] = creator.affiliation
+    return crate.add(Entity(crate, name, entries))
 
 
 def _workflow(crate: Any, sums: Mapping[str, str]) -> Any:
-    known = {"name": "Galaxymill", "sha256": sums[_WORKFLOW]}
+    entries = {"name": "Galaxymill", "sha256": sums[_WORKFLOW]}
     return crate.add_workflow(
-        dest_path=_WORKFLOW, main=True, lang="snakemake", properties=known, gen_cwl=False
+        dest_path=_WORKFLOW, main=True, lang="snakemake", properties=entries, gen_cwl=False
     )
 
 
@@ -111,5 +104,5 @@ def _software(crate: Any) -> Any:
 
     from galaxymill import __version__
 
-    known = {"@type": "SoftwareApplication", "name": "Galaxymill", "softwareVersion": __version__}
-    return crate.add(Entity(crate, "#galaxymill", known))
+    entries = {"@type": "SoftwareApplication", "name": "Galaxymill", "softwareVersion": __version__}
+    return crate.add(Entity(crate, "#galaxymill", entries))

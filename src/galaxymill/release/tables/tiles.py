@@ -28,14 +28,9 @@ from galaxymill.storage.parquet import ProductWriter, open_product
 
 
 class Merge:
-    """Partitions on their way to the tables; `write` does it.
+    """Merges the partitions into the tables, one tile of the HATS catalog at a time.
 
-    Parameters
-    ----------
-    tiles : sequence of Pixel
-        Of the HATS catalog, in the order of the sky: one at a time is merged.
-    widths : mapping of str to int
-        Most bytes of each column of texts.
+    ``widths`` are the most bytes of each column of texts.
     """
 
     def __init__(
@@ -60,9 +55,7 @@ class Merge:
         self._first, self._end = np.array(places, np.int64).reshape(-1, 2).T
 
     def write(self, folder: Path, collection: Collection | None, origin: Origin, name: str) -> None:
-        """Write the tables of release ``name`` below ``folder``, and the tiles of the collection,
-        which is None where galaxies have no positions.
-        """
+        """Write the tables, and the tiles of the collection, which is None without positions."""
         total = sum(tile.rows for tile in self._tiles)
         schemas = {t: described_schema(self._columns, t, self._widths) for t in PARQUET}
         hats = schema_of(self._columns, "hats").names
