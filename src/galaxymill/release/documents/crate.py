@@ -37,7 +37,6 @@ def write_crate(
 def _write(
     folder: Path, title: str, settings: ReleaseSettings, origin: Origin, sums: Mapping[str, str]
 ) -> None:
-    from rocrate.model.entity import Entity
     from rocrate.rocrate import ROCrate
 
     crate = ROCrate()
@@ -48,9 +47,7 @@ def _write(
     root["datePublished"] = settings.date
     root["license"] = {"@id": license_url(settings.license)}
     profiles = _PROFILES if has_workflow else _PROFILES[:1]
-    root["conformsTo"] = [
-        crate.add(Entity(crate, url, {"@type": "CreativeWork"})) for url in profiles
-    ]
+    root["conformsTo"] = [_entity(crate, url, "CreativeWork") for url in profiles]
     people = [_creator(crate, *numbered) for numbered in enumerate(settings.creators, 1)]
     if people:
         root["creator"] = people
@@ -60,19 +57,24 @@ def _write(
         results.append(crate.add_dataset(dest_path="hats", properties={"name": "HATS collection"}))
     instrument = _workflow(crate, sums) if has_workflow else _software(crate)
     objects = [
-        crate.add(Entity(crate, f"#{role}", {"@type": "Dataset", "name": role, "sha256": digest}))
+        _entity(crate, f"#{role}", "Dataset", name=role, sha256=digest)
         for role, digest in sorted(origin.inputs.items())
     ]
     action = {
-        "@type": "CreateAction",
         "name": f"made {title}",
         "instrument": instrument,
         "object": objects,
         "result": results,
         "endTime": settings.date,
     } | ({"agent": people} if people else {})
-    root["mentions"] = crate.add(Entity(crate, "#run", action))
+    root["mentions"] = _entity(crate, "#run", "CreateAction", **action)
     crate.metadata.write(folder)
+
+
+def _entity(crate: Any, place: str, kind: str, **properties: Any) -> Any:
+    from rocrate.model.entity import Entity
+
+    return crate.add(Entity(crate, place, {"@type": kind, **properties}))
 
 
 def _file(crate: Any, name: str, digest: str) -> Any:
@@ -83,13 +85,10 @@ def _file(crate: Any, name: str, digest: str) -> Any:
 
 
 def _creator(crate: Any, number: int, creator: Creator) -> Any:
-    from rocrate.model.entity import Entity
-
-    name = f"https://orcid.org/{creator.orcid}" if creator.orcid else f"#creator-{number}"
-    entries = {"@type": "Person" if creator.orcid else "Organization", "name": creator.name}
-    if creator.affiliation:
-        entries["affiliation"] = creator.affiliation
-    return crate.add(Entity(crate, name, entries))
+    place = f"https://orcid.org/{creator.orcid}" if creator.orcid else f"#creator-{number}"
+    institute = {"affiliation": creator.affiliation} if creator.affiliation else {}
+    kind = "Person" if creator.orcid else "Organization"
+    return _entity(crate, place, kind, name=creator.name, **institute)
 
 
 def _workflow(crate: Any, sums: Mapping[str, str]) -> Any:
@@ -100,9 +99,7 @@ def _workflow(crate: Any, sums: Mapping[str, str]) -> Any:
 
 
 def _software(crate: Any) -> Any:
-    from rocrate.model.entity import Entity
-
     from galaxymill import __version__
 
-    entries = {"@type": "SoftwareApplication", "name": "Galaxymill", "softwareVersion": __version__}
-    return crate.add(Entity(crate, "#galaxymill", entries))
+    kind = "SoftwareApplication"
+    return _entity(crate, "#galaxymill", kind, name="Galaxymill", softwareVersion=__version__)
