@@ -112,7 +112,7 @@ def plan(
     uses = {}
     for name, *values in filter(None, map(shlex.split, predictions)):
         uses[name] = ModelUse.from_flags(values, f"--prediction {name}")
-    told = run(
+    text = run(
         partitions,
         service,
         chosen,
@@ -121,7 +121,7 @@ def plan(
         uses,
         Rates.from_flags(rate, "--rate"),
     )
-    typer.echo(str(told))
+    typer.echo(text)
 
 
 @app.command(cls=taking("surveys.registry:SERVICES"))

@@ -1,4 +1,4 @@
-"""A catalogue on disk, read part by part, and of those only the columns asked for."""
+"""A catalogue on disk, read part by part: a tile of HATS, or a whole table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,15 +36,7 @@ _HATS = ("collection.properties", "hats.properties", "properties")
 
 @dataclass(frozen=True)
 class Part:
-    """What is read at once.
-
-    Attributes
-    ----------
-    place : Path
-        To name in errors: the table, or a tile of a HATS catalogue.
-    pixel : Pixel or None
-        What the tile covers; None for a table, which may be all over the sky.
-    """
+    """A tile of a HATS catalogue and what it covers, or a table, which may be all over the sky."""
 
     place: Path
     pixel: Pixel | None = None
@@ -54,16 +46,7 @@ class Part:
 class Catalogue:
     """A table file, which is one part, or a folder of a HATS catalogue, whose tiles are parts.
 
-    Attributes
-    ----------
-    path : Path
-    layout_name : str
-        A name of ``LAYOUTS``.
-    columns : tuple of str
-        All there are.
-    parts : tuple of Part
-    tiled_rows : int
-        Galaxies in tiles, as HATS says; 0 for a table.
+    ``layout_name`` is one of ``LAYOUTS``; ``tiled_rows`` are the galaxies in tiles, 0 for a table.
     """
 
     path: Path
@@ -82,9 +65,9 @@ class Catalogue:
             A release's folder, of which HATS or else the advanced table is taken where there is
             one; a HATS folder; or a Parquet, CSV or FITS file.
         layout : str or None
-            Given by ``option``; None: the columns tell.
+            The value of ``option``; None: found by the columns.
         option : str
-            E.g. ``--layout-a``.
+            Such as ``--layout-a``.
 
         Raises
         ------
@@ -110,20 +93,25 @@ class Catalogue:
 
     @property
     def layout(self) -> Layout:
-        """Names of its columns."""
+        """What its columns are called."""
         return LAYOUTS[self.layout_name]
 
     def ids(self, column: str) -> "list[Delayed]":
-        """Read identifiers of each part when computed, by `read_ids`."""
-        return self._read(read_ids, [column], [column], column)
+        """List tasks that read the identifiers of each part as text, one a galaxy.
+
+        They raise `UserError` when one is empty or there twice, or they are decimal numbers.
+        """
+        return self._read(_read_ids, [column], [column], column)
 
     def positions(self) -> "list[Delayed]":
-        """Read positions of each part when computed, by `read_positions`.
+        """List tasks that read right ascension and declination of each part, in degrees.
+
+        They raise `UserError` when one is absent or not within 0 to 360 or -90 to 90.
 
         Raises
         ------
         UserError
-            When it has none.
+            When there are no such columns.
         """
         ra, dec = self.layout.ra, self.layout.dec
         if not {ra, dec} & set(self.columns):
@@ -131,11 +119,14 @@ class Catalogue:
                 f"{self.path}: has no positions (no column {ra}, {dec}); match by identifier: "
                 "leave --sky out"
             )
-        return self._read(read_positions, [ra, dec], [], ra, dec)
+        return self._read(_read_positions, [ra, dec], [], ra, dec)
 
     def numbers(self, columns: Sequence[str], fractions: bool = False) -> "list[Delayed]":
-        """Read numeric columns of each part when computed, by `read_numbers`."""
-        return self._read(read_numbers, list(dict.fromkeys(columns)), [], fractions)
+        """List tasks that read numeric columns of each part by name, float32, NaN for none.
+
+        They raise `UserError` when one is not numeric or, of ``fractions``, not within 0 to 1.
+        """
+        return self._read(_read_numbers, list(dict.fromkeys(columns)), [], fractions)
 
     def _read(
         self, reader: Any, columns: list[str], texts: Sequence[str], *more: object
@@ -154,14 +145,7 @@ class Catalogue:
         return [read(table, part) for table, part in zip(tables, self.parts, strict=True)]
 
 
-def read_ids(part: Part, table: pa.Table, column: str) -> pa.Array:
-    """Give the identifiers of a part as text, one a galaxy.
-
-    Raises
-    ------
-    UserError
-        When one is empty or given twice, or they are decimal numbers.
-    """
+def _read_ids(part: Part, table: pa.Table, column: str) -> pa.Array:
     values = as_text(part.place, table[column], column)
     # Beyond 2 GB of text Arrow's plain strings end.
     ids = values.cast(pa.large_string())
@@ -169,19 +153,7 @@ def read_ids(part: Part, table: pa.Table, column: str) -> pa.Array:
     return ids.combine_chunks()
 
 
-def read_positions(part: Part, table: pa.Table, ra: str, dec: str) -> tuple[Degrees, Degrees]:
-    """Give right ascension and declination of a part.
-
-    Returns
-    -------
-    ra, dec : ndarray, shape (n,)
-        Degrees, 0 to 360 and -90 to 90.
-
-    Raises
-    ------
-    UserError
-        When one is absent or out of range.
-    """
+def _read_positions(part: Part, table: pa.Table, ra: str, dec: str) -> tuple[Degrees, Degrees]:
     if part.pixel is None:
         east, north = positions(part.place, table, ra, dec)
     else:  # HATS has degrees: a tile near (0, 0) is not to be taken for radians
@@ -192,25 +164,7 @@ def read_positions(part: Part, table: pa.Table, ra: str, dec: str) -> tuple[Degr
     return east.to_numpy(), north.to_numpy()
 
 
-def read_numbers(part: Part, table: pa.Table, fractions: bool) -> dict[str, Values]:
-    """Give numeric columns of a part; NaN for null and for what is not finite.
-
-    Parameters
-    ----------
-    part : Part
-    table : pyarrow.Table
-    fractions : bool
-        Whether they are fractions, of 0 to 1.
-
-    Returns
-    -------
-    dict of str to ndarray, shape (n,), float32
-
-    Raises
-    ------
-    UserError
-        When one is not numeric, or a fraction is a percentage or stands for none.
-    """
+def _read_numbers(part: Part, table: pa.Table, fractions: bool) -> dict[str, Values]:
     found = {}
     for name in table.column_names:
         values = as_numbers(part.place, table[name], name).to_numpy().astype(np.float32)
@@ -227,7 +181,7 @@ def read_numbers(part: Part, table: pa.Table, fractions: bool) -> dict[str, Valu
 
 
 def _arrow(table: Any, columns: list[str]) -> pa.Table:
-    """Give what LSDB has read, maybe with other columns, as Arrow has it."""
+    """Turn what LSDB has read, maybe with other columns, into a table of Arrow."""
     if isinstance(table, pa.Table):
         return table
     return pa.Table.from_pandas(table[columns], preserve_index=False)

@@ -44,7 +44,7 @@ def compare(
     path_a, path_b : Path
         See `galaxymill.comparison.catalogue.Catalogue.open`.
     on : str, optional
-        Column of the identifiers; default: what each layout calls so.
+        Column of the identifiers; default: that of each layout.
     sky : str, optional
         Match by position instead, within this radius: ``1arcsec``.
     columns : Path, optional
@@ -52,15 +52,14 @@ def compare(
     out : Path, optional
         Folder for ``comparison.json``, the tables as CSV and the plots.
     layouts : tuple of str or None
-        Of A and of B, where the columns do not tell.
+        Of A and of B; None: found by the columns.
     scheduler : str, optional
-        Address of a scheduler of dask, whose workers see the same files; see
-        `galaxymill.comparison.workers.open_workers`.
+        Address of a scheduler of dask, whose workers see the same files.
 
     Returns
     -------
     str
-        The tables, for people.
+        The tables as text.
 
     Raises
     ------

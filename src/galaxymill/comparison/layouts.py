@@ -23,16 +23,9 @@ class Label(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """The names of a catalogue's columns.
+    """What the columns of a catalogue are called: its identifier, positions (ICRS) and answers.
 
-    Attributes
-    ----------
-    title : str
-        What it is the layout of.
-    object_id, ra, dec : str
-        Columns of the identifier and the position (ICRS degrees).
-    pattern : re.Pattern
-        Matches a whole column of an answer; groups ``question``, ``answer`` and ``kind``.
+    ``pattern`` matches the name of an answer's column; groups ``question``, ``answer``, ``kind``.
     """
 
     title: str
@@ -42,7 +35,7 @@ class Layout:
     pattern: re.Pattern[str] = field(default=_GALAXY_ZOO)
 
     def label(self, column: str) -> Label | None:
-        """Tell which answer to which question a column is about; None: about none."""
+        """Give the question and answer that a column is about; None: about none."""
         found = self.pattern.fullmatch(column)
         return Label(found["question"], found["answer"]) if found else None
 
@@ -62,18 +55,7 @@ LAYOUTS = {
 
 
 def find_layout(place: str, columns: Collection[str], name: str | None, option: str) -> str:
-    """Name the layout of a catalogue: the one asked for, or the one whose columns are all there.
-
-    Parameters
-    ----------
-    place : str
-        The catalogue, to name in errors.
-    columns : collection of str
-        Its columns.
-    name : str or None
-        Given by ``option``.
-    option : str
-        E.g. ``--layout-a``.
+    """Name the layout of a catalogue: the value of ``option``, or whose columns are all there.
 
     Raises
     ------
@@ -93,11 +75,11 @@ def find_layout(place: str, columns: Collection[str], name: str | None, option: 
         return fit[0]
     if fit:
         raise UserError(f"{place}: may be {' or '.join(fit)}; say which with {option}")
-    known = "; ".join(
+    layouts = "; ".join(
         f"{key}: {layout.object_id}, {layout.ra}, {layout.dec}" for key, layout in LAYOUTS.items()
     )
-    shown = ", ".join([*columns][:20]) + (", …" if len(columns) > 20 else "")
+    first = ", ".join([*columns][:20]) + (", …" if len(columns) > 20 else "")
     raise UserError(
-        f"{place}: the columns are those of no layout known ({known}); they are: {shown}. "
+        f"{place}: the columns are those of no layout known ({layouts}); they are: {first}. "
         f"Rename them, or say which layout it is with {option}"
     )

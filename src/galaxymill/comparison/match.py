@@ -1,12 +1,12 @@
-"""Which galaxy of one catalogue is which of the other: by identifier, or by position.
+"""Match the galaxies of two catalogues by identifier or by position.
 
-A pair belongs to the part of B that its galaxy of B lies in, so that parts of B are matched each
-for itself, beside those of A that may hold counterparts.
+A pair belongs to the part of B that its galaxy of B lies in, so that each part of B is matched on
+its own, with those of A that may hold counterparts.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from galaxymill.comparison.catalogue import Catalogue, Degrees
-from galaxymill.comparison.nearby import nearby_parts, nearest
+from galaxymill.comparison.nearby import Place, Rows, nearby_parts, nearest
 from galaxymill.comparison.workers import Workers
 from galaxymill.errors import UserError
 from galaxymill.progress import progress
@@ -26,20 +26,18 @@ OBJECT_ID = "object_id"
 MAX_RADIUS_ARCSEC = 60.0
 _MAX_WORDS = 64
 
-Rows = npt.NDArray[np.int64]
-
 
 class Pairs(NamedTuple):
     """Galaxies of one part of B and their counterparts; each galaxy is in one pair at most.
 
     Attributes
     ----------
-    rows : mapping of int to (rows of A, rows of B)
-        By the part of A.
-    doubles : int
+    rows
+        Rows of A and of B, by the part of A.
+    doubles
         Galaxies of A left out since another one is nearer to their counterpart in B.
-    separation_arcsec : ndarray of float64, shape (pairs,), or None
-        Of positions.
+    separation_arcsec
+        One a pair; None where identifiers were matched.
     """
 
     rows: Mapping[int, tuple[Rows, Rows]]
@@ -49,18 +47,14 @@ class Pairs(NamedTuple):
 
 @dataclass
 class Match:
-    """All pairs.
+    """All pairs, and how they were found, in words.
 
     Attributes
     ----------
-    how : str
-        In words.
-    galaxies : tuple of int
+    galaxies
         Rows in A and in B.
-    pairs : list of (part of B, parts of A, task of Pairs)
-        Where there are any.
-    matched, doubles : int
-    median_separation_arcsec : float or None
+    pairs
+        Parts of B that have any, each with its parts of A and a task that gives its `Pairs`.
     """
 
     how: str
@@ -72,17 +66,7 @@ class Match:
 
 
 def parse_radius(text: str) -> float:
-    """Read a radius such as ``1arcsec``.
-
-    Parameters
-    ----------
-    text : str
-        A number and a unit of angle, as astropy's ``Quantity`` reads it.
-
-    Returns
-    -------
-    float
-        In arcsec.
+    """Read a radius such as ``1arcsec``, in arcsec, by astropy's ``Quantity``.
 
     Raises
     ------
@@ -108,10 +92,8 @@ def match_ids(a: Catalogue, b: Catalogue, workers: Workers, name: str = OBJECT_I
 
     Parameters
     ----------
-    a, b : Catalogue
-    workers : Workers
     name : str
-        A column of both; ``object_id`` is what each layout calls so.
+        A column of both; ``object_id`` stands for the identifier of each layout.
 
     Raises
     ------
@@ -125,41 +107,30 @@ def match_ids(a: Catalogue, b: Catalogue, workers: Workers, name: str = OBJECT_I
         _checked_ids(catalogue, column, workers)
         for catalogue, column in zip((a, b), columns, strict=True)
     )
-    match = Match(
-        columns[0] if columns[0] == columns[1] else " = ".join(columns),
-        (sum(map(len, hashes_a)), sum(map(len, hashes_b))),
-    )
-    match.how = f"by {match.how}"
-    tasks = [
-        (part, others, delayed(_same)([ids_a[other] for other in others], others, ids_b[part]))
+    galaxies = (sum(map(len, hashes_a)), sum(map(len, hashes_b)))
+    tasks = {
+        part: delayed(_same)({other: ids_a[other] for other in others}, ids_b[part])
         for part, others in enumerate(_sharing(hashes_a, hashes_b))
         if others
-    ]
+    }
     del hashes_a, hashes_b
-    _match(tasks, match, workers)
+    match = _match(f"by {' = '.join(dict.fromkeys(columns))}", galaxies, tasks, workers)
     if not match.matched:
-        told = []
+        sides = []
         for catalogue, column, ids in ((a, columns[0], ids_a), (b, columns[1], ids_b)):
             some = next((part[0].as_py() for part in workers.gather(ids[:1]) if len(part)), None)
             example = f"{column} (e.g. {some!r})" if some else "no galaxy"
-            told.append(f"{catalogue.path}: {example}")
+            sides.append(f"{catalogue.path}: {example}")
         raise UserError(
-            f"no galaxy is in both: {' and '.join(told)} have no value in common; name a column "
+            f"no galaxy is in both: {' and '.join(sides)} have no value in common; name a column "
             "of both with --on, or match positions with --sky 1arcsec"
         )
     return match
 
 
 def match_positions(a: Catalogue, b: Catalogue, workers: Workers, radius_arcsec: float) -> Match:
-    """Match each galaxy of A with the nearest of B, and of those with one counterpart the nearest.
-
-    Parameters
-    ----------
-    a, b : Catalogue
-        Identifiers, where there are any, are checked too.
-    workers : Workers
-    radius_arcsec : float
-        Above 0 and at most ``MAX_RADIUS_ARCSEC``.
+    """Match each galaxy of A with the nearest of B within a radius; of those with one counterpart
+    the nearest is kept.
 
     Raises
     ------
@@ -172,19 +143,17 @@ def match_positions(a: Catalogue, b: Catalogue, workers: Workers, radius_arcsec:
         if catalogue.layout.object_id in catalogue.columns:
             _checked_ids(catalogue, catalogue.layout.object_id, workers)
     places_a, places_b = (workers.keep(catalogue.positions()) for catalogue in (a, b))
-    counts = [
-        sum(workers.gather([delayed(_count)(place) for place in places]))
+    count_a, count_b = (
+        sum(workers.gather([delayed(len)(place[0]) for place in places]))
         for places in (places_a, places_b)
-    ]
-    match = Match(f"within {radius_arcsec:g} arcsec", (counts[0], counts[1]))
-    tasks = []
+    )
+    tasks = {}
     sides = zip(nearby_parts(b.parts, a.parts), nearby_parts(b.parts, b.parts), strict=True)
     for part, (others, own) in enumerate(sides):
-        near_a = [places_a[number] for number in others]
-        around = [places_b[number] for number in own if number != part]
-        task = delayed(_near)(near_a, others, places_b[part], around, radius_arcsec)
-        tasks.append((part, others, task))
-    _match(tasks, match, workers)
+        near_a = {other: places_a[other] for other in others}
+        around = [places_b[other] for other in own if other != part]
+        tasks[part] = delayed(_near)(near_a, places_b[part], around, radius_arcsec)
+    match = _match(f"within {radius_arcsec:g} arcsec", (count_a, count_b), tasks, workers)
     if not match.matched:
         raise UserError(
             f"{a.path} and {b.path}: no two galaxies within {radius_arcsec:g} arcsec; check that "
@@ -194,26 +163,28 @@ def match_positions(a: Catalogue, b: Catalogue, workers: Workers, radius_arcsec:
 
 
 def _match(
-    tasks: "Sequence[tuple[int, Sequence[int], Delayed]]", match: Match, workers: Workers
-) -> None:
-    """Compute the pairs; they stay with the workers, and what is told of them goes to ``match``."""
+    how: str, galaxies: tuple[int, int], tasks: "Mapping[int, Delayed]", workers: Workers
+) -> Match:
+    """Compute the pairs of some parts of B; they stay with the workers."""
     from dask import delayed
 
-    kept = workers.keep([task for _, _, task in tasks])
+    match = Match(how, galaxies)
+    parts, kept = list(tasks), workers.keep(list(tasks.values()))
     separations = []
     with progress("match", len(kept), "tiles") as advance:
-        for number, told in workers.results([delayed(_summary)(pairs) for pairs in kept]):
-            others, matched, doubles, separation = told
+        for place, summary in workers.results([delayed(_summary)(pairs) for pairs in kept]):
+            others, matched, doubles, separation = summary
             match.matched += matched
             match.doubles += doubles
             if matched:
-                match.pairs.append((tasks[number][0], others, kept[number]))
+                match.pairs.append((parts[place], others, kept[place]))
             if separation is not None:
                 separations.append(separation)
             advance()
     match.pairs.sort(key=lambda pair: pair[0])
     if separations and match.matched:
         match.median_separation_arcsec = float(np.median(np.concatenate(separations)))
+    return match
 
 
 def _summary(pairs: Pairs) -> tuple[list[int], int, int, Degrees | None]:
@@ -221,48 +192,36 @@ def _summary(pairs: Pairs) -> tuple[list[int], int, int, Degrees | None]:
     return list(pairs.rows), matched, pairs.doubles, pairs.separation_arcsec
 
 
-def _count(place: tuple[Degrees, Degrees]) -> int:
-    return len(place[0])
-
-
-def _same(ids_a: Sequence[pa.Array], parts_a: Sequence[int], ids_b: pa.Array) -> Pairs:
+def _same(ids_a: Mapping[int, pa.Array], ids_b: pa.Array) -> Pairs:
     """Pair galaxies of the same identifier."""
-    found = pc.index_in(ids_b, value_set=pa.chunked_array(ids_a, pa.large_string()))
+    found = pc.index_in(ids_b, value_set=pa.chunked_array(ids_a.values(), pa.large_string()))
     rows_b = np.flatnonzero(found.is_valid().to_numpy(zero_copy_only=False))
-    places = found.drop_null().to_numpy().astype(np.int64)
-    return Pairs(_by_part(places, rows_b, [len(ids) for ids in ids_a], parts_a))
+    rows_a = found.drop_null().to_numpy().astype(np.int64)
+    return Pairs(_by_part(rows_a, rows_b, {part: len(ids) for part, ids in ids_a.items()}))
 
 
 def _near(
-    places_a: Sequence[tuple[Degrees, Degrees]],
-    parts_a: Sequence[int],
-    own: tuple[Degrees, Degrees],
-    around: Sequence[tuple[Degrees, Degrees]],
-    radius_arcsec: float,
+    places_a: Mapping[int, Place], own: Place, around: Sequence[Place], radius_arcsec: float
 ) -> Pairs:
     """Pair galaxies of A with those of B that are in a part, not in those around it."""
-    places, rows_b, separation = nearest(places_a, own, around, radius_arcsec)
+    rows_a, rows_b, separation = nearest([*places_a.values()], own, around, radius_arcsec)
     # The nearest first, so that it is the one that is kept.
-    order = np.lexsort((places, separation))
+    order = np.lexsort((rows_a, separation))
     kept = order[np.unique(rows_b[order], return_index=True)[1]]
-    counts = [len(ra) for ra, _ in places_a]
-    rows = _by_part(places[kept], rows_b[kept], counts, parts_a)
-    return Pairs(rows, len(places) - len(kept), separation[kept])
+    counts = {part: len(ra) for part, (ra, _) in places_a.items()}
+    rows = _by_part(rows_a[kept], rows_b[kept], counts)
+    return Pairs(rows, len(rows_a) - len(kept), separation[kept])
 
 
-def _by_part(
-    places: Rows, rows_b: Rows, counts: Sequence[int], parts: Sequence[int]
-) -> dict[int, tuple[Rows, Rows]]:
-    """Sort pairs by the part of A; ``places`` count through all of them."""
-    ends = np.cumsum(counts)
-    owner = np.searchsorted(ends, places, side="right")
-    order = np.argsort(owner, kind="stable")
-    found, starts = np.unique(owner[order], return_index=True)
-    return {
-        parts[number]: (places[own] - (ends[number] - counts[number]), rows_b[own])
-        # Of no pairs there is one group that is empty.
-        for number, own in zip(found.tolist(), np.split(order, starts[1:]), strict=False)
-    }
+def _by_part(rows_a: Rows, rows_b: Rows, counts: Mapping[int, int]) -> dict[int, tuple[Rows, Rows]]:
+    """Sort pairs by the part of A; ``rows_a`` count through all of them."""
+    found, start = {}, 0
+    for part, count in counts.items():
+        own = (start <= rows_a) & (rows_a < start + count)
+        if own.any():
+            found[part] = (rows_a[own] - start, rows_b[own])
+        start += count
+    return found
 
 
 def _checked_ids(
@@ -296,19 +255,19 @@ def _refuse_twice(
     """Refuse identifiers that two parts have; within a part they are checked as it is read."""
     every = np.sort(np.concatenate(hashes))
     twice = np.unique(every[1:][every[1:] == every[:-1]])
-    if not len(twice):
-        return
-    parts = [part for part, some in enumerate(hashes) if np.isin(some, twice).any()]
-    seen: dict[Any, int] = {}
-    for part, texts in zip(parts, workers.gather([ids[part] for part in parts]), strict=True):
-        for text in texts.filter(np.isin(hashes[part], twice)).to_pylist():
-            if text in seen:
-                first, other = (catalogue.parts[number].place.name for number in (seen[text], part))
+    seen: dict[str, int] = {}
+    for part, some in enumerate(hashes):
+        suspect = np.isin(some, twice)
+        if not suspect.any():
+            continue
+        (texts,) = workers.gather([ids[part]])
+        for text in texts.filter(suspect).to_pylist():
+            if seen.setdefault(text, part) != part:
+                first, other = (catalogue.parts[place].place.name for place in (seen[text], part))
                 raise UserError(
                     f"{catalogue.path}: {column} {text!r} is given twice, in {first} and {other}; "
                     "keep one row per galaxy"
                 )
-            seen[text] = part
 
 
 def _sharing(

@@ -1,4 +1,4 @@
-"""What is near on the sky: parts that touch, and in them the nearest galaxies."""
+"""Parts of catalogues that touch on the sky, and in them the nearest galaxies."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ Place = tuple[Degrees, Degrees]
 
 
 def nearby_parts(parts: Sequence[Part], others: Sequence[Part]) -> list[list[int]]:
-    """Tell which of others may have galaxies within twice the widest radius of those of a part."""
+    """List, for each part, the others that may have galaxies within twice the widest radius."""
     whole = (0, 12 * 4**INDEX_ORDER)
     first, end = np.array([part.pixel.range if part.pixel else whole for part in others]).T
     found = []
@@ -41,17 +41,7 @@ def _ranges(tile: Pixel) -> list[tuple[int, int]]:
 def nearest(
     a: Sequence[Place], own: Place, around: Sequence[Place], radius_arcsec: float
 ) -> tuple[Rows, Rows, Degrees]:
-    """Give galaxies of A whose nearest of B is in a part, that one, and how far it is.
-
-    Parameters
-    ----------
-    a : sequence of (ra, dec)
-        Degrees.
-    own : (ra, dec)
-        The part of B.
-    around : sequence of (ra, dec)
-        The parts of B that touch it.
-    radius_arcsec : float
+    """Find galaxies of A whose nearest of B is in a part of it, not in those around that.
 
     Returns
     -------

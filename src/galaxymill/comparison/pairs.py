@@ -1,4 +1,4 @@
-"""Which column of one catalogue is compared with which of the other."""
+"""Pair the columns of two catalogues, and the pairs by question."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from galaxymill.yaml_file import read_yaml
 
 @dataclass(frozen=True)
 class Pair:
-    """A column of A and one of B, and which answer they are about (None: about none)."""
+    """A column of A and one of B, and which answer both are about (None: about none)."""
 
     a: str
     b: str
@@ -28,15 +28,9 @@ class Pair:
 
 @dataclass(frozen=True)
 class Question:
-    """The pairs about one question.
+    """The pairs about one question, and its answers in A and in B that have no counterpart.
 
-    Attributes
-    ----------
-    name : str
-        Empty for columns that are about no question.
-    pairs : tuple of Pair
-    unpaired_a, unpaired_b : tuple of str
-        Its further answers in A and in B, which have no counterpart.
+    The name is empty for columns that are about no question.
     """
 
     name: str
@@ -65,13 +59,7 @@ class Question:
 
 
 def read_map(path: Path, a: Catalogue, b: Catalogue) -> dict[str, str]:
-    """Read the pairs of columns whose names differ.
-
-    Parameters
-    ----------
-    path : Path
-        YAML, a line a pair: ``column of A: column of B``.
-    a, b : Catalogue
+    """Read pairs of columns whose names differ: YAML, a line a pair, ``column of A: column of B``.
 
     Raises
     ------
@@ -96,18 +84,7 @@ def read_map(path: Path, a: Catalogue, b: Catalogue) -> dict[str, str]:
 
 
 def pair_columns(a: Catalogue, b: Catalogue, mapped: Mapping[str, str]) -> list[Pair]:
-    """Pair what is mapped, and the vote fractions that both call the same.
-
-    Parameters
-    ----------
-    a, b : Catalogue
-    mapped : mapping of str to str
-        Column of A → column of B; goes before pairs of the same name.
-
-    Returns
-    -------
-    list of Pair
-        In A's order; at least one.
+    """Pair what is mapped, and else the vote fractions that both call the same, in A's order.
 
     Raises
     ------
@@ -162,9 +139,8 @@ def by_question(pairs: Sequence[Pair], a: Catalogue, b: Catalogue) -> list[Quest
 
 def _unpaired(catalogue: Catalogue, paired: Sequence[str]) -> tuple[str, ...]:
     """Answers of the same questions as the paired columns, other than theirs."""
-    known = {label for name in paired if (label := catalogue.layout.label(name))}
-    questions = {label.question for label in known}
+    own = {label for name in paired if (label := catalogue.layout.label(name))}
+    questions, answers = {label.question for label in own}, {label.answer for label in own}
     every = (catalogue.layout.label(name) for name in catalogue.columns)
     others = [label.answer for label in every if label and label.question in questions]
-    answers = {label.answer for label in known}
     return tuple(dict.fromkeys(answer for answer in others if answer not in answers))

@@ -1,4 +1,4 @@
-"""What a figure shows of two columns, as sums that can be added part by part."""
+"""Histograms of two columns for a figure, which can be added part by part."""
 
 from typing import NamedTuple
 
@@ -22,12 +22,12 @@ class Panel(NamedTuple):
 
     Attributes
     ----------
-    counts : ndarray, shape (50, 50)
-        Galaxies by A and B.
-    totals : ndarray, shape (10,)
-        Sum of A − B in bins of A.
-    differences : ndarray, shape (10, 2048)
-        Galaxies by A and A − B.
+    counts
+        Galaxies by A and B, shape (50, 50).
+    totals
+        Sum of A − B in bins of A, shape (10,).
+    differences
+        Galaxies by A and A − B, shape (10, 2048).
     """
 
     counts: Counts
@@ -36,7 +36,7 @@ class Panel(NamedTuple):
 
     @classmethod
     def of(cls, a: Values, b: Values, edges: Edges) -> "Panel":
-        """Look at the galaxies of a part; ``edges`` from `ColumnSums`."""
+        """Count the galaxies of a part; ``edges`` from `ColumnSums`."""
         a, b = with_both(a, b)
         bins = len(edges) - 1
         x, y = (np.clip(np.digitize(side, edges) - 1, 0, bins - 1) for side in (a, b))
@@ -52,7 +52,7 @@ class Panel(NamedTuple):
         )
 
     def plus(self, other: "Panel") -> "Panel":
-        """Take the galaxies of another part to these."""
+        """Add the galaxies of another part."""
         return Panel(
             self.counts + other.counts,
             self.totals + other.totals,
@@ -60,11 +60,9 @@ class Panel(NamedTuple):
         )
 
     def bias(self, edges: Edges) -> npt.NDArray[np.float64]:
-        """Give middles of bins of A, and there the mean of A − B and the ends of its middle 68 %.
+        """Middles of bins of A, and there the mean of A − B and the ends of its middle 68 %.
 
-        Returns
-        -------
-        ndarray, shape (4, bins with at least 5 galaxies)
+        Shape (4, bins with at least 5 galaxies).
         """
         wide = np.linspace(edges[0], edges[-1], _BIAS_BINS + 1)
         reach = edges[-1] - edges[0]

@@ -21,16 +21,7 @@ def draw_question(
 ) -> Figure:
     """Draw a two-dimensional histogram an answer, and below it A − B against A.
 
-    Parameters
-    ----------
-    title : str
-    answers : sequence of str, length n
-        Titles of the panels; the first ``MAX_PANELS`` are drawn.
-    panels : sequence of (Panel, edges), length n
-
-    Returns
-    -------
-    matplotlib.figure.Figure
+    Of the answers, which are the titles of the panels, the first ``MAX_PANELS`` are drawn.
     """
     n = min(len(answers), MAX_PANELS)
     across, blocks = min(n, _ACROSS), -(-n // _ACROSS)

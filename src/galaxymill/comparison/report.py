@@ -1,4 +1,4 @@
-"""What a comparison found, as text and as files."""
+"""The result of a comparison, as text and as files."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ _COLUMNS = {
 
 @dataclass
 class Comparison:
-    """Facts of the match, a row a pair of columns, a row a question, and the figures."""
+    """Facts of the match, a row a pair of columns, a row a question, and the plots."""
 
     facts: Mapping[str, Any]
     columns: list[Row] = field(default_factory=list)
@@ -45,7 +45,7 @@ class Comparison:
 
 
 def describe(found: Comparison) -> str:
-    """Lay out what was found as plain text."""
+    """Lay out a comparison as plain text."""
     parts = [_head(found.facts)]
     if found.questions:
         parts.append(_table(_QUESTIONS, found.questions))
@@ -66,9 +66,9 @@ def write_comparison(folder: Path, found: Comparison) -> None:
     from galaxymill.reporting.plots import save
 
     plain = {**found.facts, "questions": found.questions, "columns": found.columns}
-    told = json.dumps(plain, indent=1, allow_nan=False, ensure_ascii=False)
+    text = json.dumps(plain, indent=1, allow_nan=False, ensure_ascii=False)
     with exclusive(folder / PRODUCT), atomic_tree(folder, PRODUCT) as tree:
-        (tree / PRODUCT).write_text(told + "\n", encoding="utf-8")
+        (tree / PRODUCT).write_text(text + "\n", encoding="utf-8")
         write_csv(tree / "columns.csv", found.columns)
         write_csv(tree / "questions.csv", found.questions)
         (tree / "plots").mkdir()
@@ -92,7 +92,7 @@ def _head(facts: Mapping[str, Any]) -> str:
 
 
 def _names(row: Row) -> str:
-    """Name a pair; what both names begin with is said once."""
+    """Name a pair; what both names begin with is written once."""
     a, b = row["column_a"], row["column_b"]
     if a == b:
         return str(a)

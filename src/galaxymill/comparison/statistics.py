@@ -1,6 +1,6 @@
 """How well two catalogues agree: column by column, and in the answer to each question.
 
-All is kept as sums that can be added, so that a catalogue may be looked at part by part.
+All is kept as sums, so that catalogues can be read part by part.
 """
 
 from collections.abc import Sequence
@@ -27,14 +27,8 @@ _BINS = 50
 class Counts:
     """How often each number occurs; its last bits are left out when there are too many numbers.
 
-    How many bits depends on all numbers, not on the order in which they were added.
-
-    Attributes
-    ----------
-    keys : ndarray of uint32, shape (n,)
-        Bits of float32 in the order of the numbers, ascending, without the last ``shift``.
-    counts : ndarray of int64, shape (n,)
-    shift : int
+    Keys are the bits of float32 in the order of the numbers, ascending, without the last
+    ``shift``: how many depends on all numbers, not on the order in which they were added.
     """
 
     keys: npt.NDArray[np.uint32]
@@ -84,18 +78,17 @@ def _in_order(values: Values) -> npt.NDArray[np.uint32]:
 
 
 class ColumnSums(NamedTuple):
-    """What is known of two columns of the same galaxies, NaN where there is none.
+    """Sums over two columns of the same galaxies, NaN where there is none.
 
     Attributes
     ----------
-    null_only_a, null_only_b : int
-    total, squares : float
+    total, squares
         Sums of A − B and of its squares.
-    largest : float
+    largest
         Largest absolute value of A − B.
-    low, high : float
+    low, high
         Ends of the range of both.
-    counts_a, counts_b : Counts
+    counts_a, counts_b
         Of galaxies with both values.
     """
 
@@ -111,7 +104,7 @@ class ColumnSums(NamedTuple):
 
     @classmethod
     def of(cls, a: Values, b: Values) -> "ColumnSums":
-        """Look at the galaxies of a part."""
+        """Add up the galaxies of a part."""
         null_a, null_b = np.isnan(a), np.isnan(b)
         a, b = with_both(a, b)
         difference = a.astype(np.float64) - b
@@ -128,7 +121,7 @@ class ColumnSums(NamedTuple):
         )
 
     def plus(self, other: "ColumnSums") -> "ColumnSums":
-        """Take the galaxies of another part to these."""
+        """Add the galaxies of another part."""
         return ColumnSums(
             self.null_only_a + other.null_only_a,
             self.null_only_b + other.null_only_b,
@@ -156,12 +149,7 @@ class ColumnSums(NamedTuple):
         return float(self.counts_a.ranks_of(a) @ self.counts_b.ranks_of(b))
 
     def scores(self, rank_product: float) -> dict[str, Any]:
-        """Compare the columns.
-
-        Parameters
-        ----------
-        rank_product : float
-            Over all galaxies.
+        """Compare the columns; ``rank_product`` is that of all galaxies.
 
         Returns
         -------
@@ -189,7 +177,7 @@ class ColumnSums(NamedTuple):
 
 
 def with_both(a: Values, b: Values) -> tuple[Values, Values]:
-    """Give the values of galaxies that have both."""
+    """Select the values of galaxies that have both."""
     both = ~(np.isnan(a) | np.isnan(b))
     return a[both], b[both]
 
@@ -206,7 +194,7 @@ def count_answers(a: Sequence[Values], b: Sequence[Values]) -> Integers:
     -------
     ndarray, shape (answers, answers)
         Of galaxies that have every answer in both, not 0 throughout, as where nobody was asked;
-        the answer is that of the largest fraction, of equal ones the first.
+        the most likely answer is the first of the largest fraction.
     """
     # The maximum is NaN where any of them is.
     both = np.logical_and(*(np.max(side, axis=0) > 0 for side in (a, b)))
@@ -216,12 +204,7 @@ def count_answers(a: Sequence[Values], b: Sequence[Values]) -> Integers:
 
 
 def question_scores(counts: Integers) -> dict[str, Any]:
-    """Compare the most likely answers to one question.
-
-    Parameters
-    ----------
-    counts : ndarray, shape (answers, answers)
-        From `count_answers`.
+    """Compare the most likely answers to one question, from `count_answers`.
 
     Returns
     -------

@@ -25,19 +25,7 @@ Sides = tuple[list[Values], list[Values]]
 
 
 class QuestionSums(NamedTuple):
-    """What a question's scores and figure are made of.
-
-    Attributes
-    ----------
-    columns : list of ColumnSums
-        One a pair of columns, as the others.
-    rank_products : ndarray
-        For `ColumnSums.scores`.
-    panels : list of Panel
-        None when nothing is drawn.
-    answers : ndarray, shape (answers, answers)
-        From `count_answers`.
-    """
+    """Sums and panels of each pair of columns (no panels when nothing is drawn), and answers."""
 
     columns: list[ColumnSums]
     rank_products: npt.NDArray[np.float64]
@@ -54,23 +42,12 @@ def sum_question(
     draw: bool,
     advance: Advance,
 ) -> QuestionSums:
-    """Add up the parts.
-
-    Parameters
-    ----------
-    a, b : Catalogue
-    match : Match
-    question : Question
-    workers : Workers
-    draw : bool
-        Whether there will be a figure.
-    advance : Advance
-        Called twice a part.
+    """Add up the parts of a question; ``advance`` is called twice a part.
 
     Raises
     ------
     UserError
-        When a column is not what it should be, see `galaxymill.comparison.catalogue.read_numbers`.
+        When a column does not serve, see `galaxymill.comparison.catalogue.Catalogue.numbers`.
     """
     from dask import delayed
 
@@ -84,8 +61,8 @@ def sum_question(
 
     sides = workers.keep(_pair_values(a, b, match, question))
     columns, answers = add_up([delayed(_first)(side) for side in sides])
-    (known,) = workers.keep([delayed(columns, traverse=False)])
-    panels, products = add_up([delayed(_second)(side, known, draw) for side in sides])
+    (totals,) = workers.keep([delayed(columns, traverse=False)])
+    panels, products = add_up([delayed(_second)(side, totals, draw) for side in sides])
     return QuestionSums(columns, products, panels, answers)
 
 
@@ -129,8 +106,8 @@ def _first(sides: Sides) -> tuple[list[ColumnSums], Integers]:
 
 
 def _second(
-    sides: Sides, known: Sequence[ColumnSums], draw: bool
+    sides: Sides, totals: Sequence[ColumnSums], draw: bool
 ) -> tuple[list[Panel], npt.NDArray[np.float64]]:
-    each = list(zip(known, *sides, strict=True))
+    each = list(zip(totals, *sides, strict=True))
     panels = [Panel.of(one, two, sums.edges) for sums, one, two in each] if draw else []
     return panels, np.array([sums.rank_product(one, two) for sums, one, two in each])

@@ -1,4 +1,4 @@
-"""Where the parts of catalogues are worked on: in this process, or on workers of dask."""
+"""Compute tasks on the parts of catalogues: in this process, or on workers of dask."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -21,13 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class Workers:
-    """Compute tasks of dask.
-
-    Parameters
-    ----------
-    client : distributed.Client or None
-        None: one after the other in this process.
-    """
+    """Compute tasks of dask; without a client, one after the other in this process."""
 
     def __init__(self, client: "Client | None") -> None:
         self._client = client
@@ -36,13 +30,11 @@ class Workers:
         """Compute tasks and leave the results where they are made."""
         import dask
 
-        if self._client is not None:
-            return list(self._client.persist(list(tasks)))
-        with _told():
-            return list(dask.persist(*tasks, scheduler="synchronous"))
+        with _user_errors():
+            return list(dask.persist(*tasks, scheduler=self._client or "synchronous"))
 
     def results(self, tasks: "Sequence[Delayed]") -> Iterator[tuple[int, Any]]:
-        """Compute tasks; give the number of each and its result as they end.
+        """Compute tasks; yield the place of each among them and its result, as they end.
 
         Raises
         ------
@@ -52,26 +44,25 @@ class Workers:
         import dask
         from distributed import as_completed
 
-        with _told():
+        with _user_errors():
             if self._client is None:
                 yield from enumerate(dask.compute(*tasks, scheduler="synchronous"))
                 return
             futures = self._client.compute(list(tasks))
-            numbers = {future.key: number for number, future in enumerate(futures)}
+            places = {future.key: place for place, future in enumerate(futures)}
             done = as_completed(futures, with_results=True)
             del futures  # else results would stay on the workers until the last
             for future, result in done:
-                yield numbers[future.key], result
+                yield places[future.key], result
 
     def gather(self, tasks: "Sequence[Delayed]") -> list[Any]:
         """Compute tasks and give their results in order; errors as `results`."""
-        found = dict(self.results(tasks))
-        return [found[number] for number in range(len(tasks))]
+        return [result for _, result in sorted(self.results(tasks), key=lambda found: found[0])]
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Say what a user can mend of what comes from a task."""
+def _user_errors() -> Iterator[None]:
+    """Raise what a user can mend of a task's errors as `UserError`."""
     import pyarrow as pa
     from distributed import KilledWorker
     from distributed.comm import CommClosedError
@@ -97,9 +88,7 @@ def open_workers(scheduler: str | None, tiled_rows: int) -> Iterator[Workers]:
     ----------
     scheduler : str or None
         Address such as ``tcp://node:8786``; None: a process a core of this machine, or this
-        process where there are few galaxies.
-    tiled_rows : int
-        Galaxies in tiles, the larger number of the catalogues.
+        process when ``tiled_rows``, the galaxies in tiles, are few.
 
     Raises
     ------
@@ -141,6 +130,6 @@ def _local_cluster() -> Any:
         dashboard_address="127.0.0.1:0",
         # Who may send tasks may do all that the user may; others are on this machine too.
         security=True,
-        # What a task raises is told once, by the command.
+        # The command reports what a task raises, once.
         silence_logs=logging.CRITICAL,
     )

@@ -14,29 +14,25 @@ from galaxymill.surveys.pixel_scale import RADII, cutout_sizes, require_columns
 
 
 @dataclass
-class Asked:
-    """Galaxies, requests and bytes of fetching a survey.
+class Fetching:
+    """What fetching a survey needs.
 
     Attributes
     ----------
     galaxies, inside : int
-        Of the catalogue, and of these, on the footprint.
+        In the catalogue, and of these, on the footprint.
     requests : int
-        To the service.
     payload_bytes : int
-        Uncompressed pixels: an upper bound of what comes.
-    tile_bytes : int
-        Of the catalogue's tiles on disk.
+        Of uncompressed pixels, an upper bound.
     """
 
     galaxies: int = 0
     inside: int = 0
     requests: int = 0
     payload_bytes: int = 0
-    tile_bytes: int = 0
 
 
-def count_cutouts(partitions: Path, settings: ServiceSettings) -> Asked:
+def count_cutouts(partitions: Path, settings: ServiceSettings) -> Fetching:
     """Count what fetching the partitions of a table needs.
 
     Raises
@@ -45,31 +41,31 @@ def count_cutouts(partitions: Path, settings: ServiceSettings) -> Asked:
         When there is no such table, or a tile has no radii and its cutouts' sizes need them.
     """
     region = load_footprint(settings.footprint) if settings.footprint else None
-    asked = Asked()
+    total = Fetching()
     for tile in part_files(partitions, partitions.parent / "tiles"):
-        _count(tile, settings, region, asked)
-    return asked
+        _count(tile, settings, region, total)
+    return total
 
 
-def _count(tile: Path, settings: ServiceSettings, region: Footprint | None, asked: Asked) -> None:
+def _count(
+    tile: Path, settings: ServiceSettings, region: Footprint | None, total: Fetching
+) -> None:
     by_radius = settings.pixel_scale == "gz_decals"
     columns = (["ra", "dec"] if region else []) + (RADII if by_radius else [])
     with open_parquet(tile) as file:
         require_columns(tile, file.schema_arrow.names, settings)
-        count = file.metadata.num_rows
-        rows = file.read(columns=columns) if columns else None
-    inside = np.ones(count, bool)
-    if region is not None and rows is not None:
+        rows = file.read(columns=columns)
+    inside = np.ones(rows.num_rows, bool)
+    if region is not None:
         inside = region(rows["ra"].to_numpy(), rows["dec"].to_numpy())
     number = int(inside.sum())
-    asked.galaxies += count
-    asked.inside += number
-    asked.requests += settings.requests(number)
-    asked.tile_bytes += tile.stat().st_size
-    if by_radius and rows is not None:
-        asked.payload_bytes += _bytes_by_radius(rows.filter(pa.array(inside)), settings)
+    total.galaxies += rows.num_rows
+    total.inside += number
+    total.requests += settings.requests(number)
+    if by_radius:
+        total.payload_bytes += _bytes_by_radius(rows.filter(pa.array(inside)), settings)
     else:
-        asked.payload_bytes += number * settings.payload_bytes(settings.size)
+        total.payload_bytes += number * settings.payload_bytes(settings.size)
 
 
 def _bytes_by_radius(rows: pa.Table, settings: ServiceSettings) -> int:

@@ -1,4 +1,4 @@
-"""What the predictions of a config cost, as far as a plan needs to know."""
+"""What the predictions of a config cost, for a plan."""
 
 import shlex
 from pathlib import Path
@@ -9,38 +9,29 @@ from galaxymill.rates import ModelUse
 
 _FLOAT_BYTES = 4
 _UNKNOWN_VALUES = 8
-"""Columns of classes whose number only the file of labels tells: few."""
+"""Columns of classes whose number only the file of labels says: few."""
 
 
 def model_flags(config: Config, survey: str, trees: Path) -> str:
-    """Spell for the command line the predictions of a survey, and what each one leaves."""
-    names = [name for name, one in config.predictions.items() if one.survey == survey]
-    return " ".join(_flags(name, model_use(config, name, trees)) for name in names)
-
-
-def _flags(name: str, use: ModelUse) -> str:
-    values = (f"{key}={value}" for key, value in use.model_dump().items())
-    return f"--prediction {shlex.quote(' '.join([name, *values]))}"
+    """Spell the predictions of a survey, and what each one costs, for the command line."""
+    words: list[str] = []
+    for name, chosen in config.predictions.items():
+        if chosen.survey == survey:
+            use = model_use(config, name, trees).model_dump()
+            values = (f"{key}={value}" for key, value in use.items())
+            words += ["--prediction", " ".join([name, *values])]
+    return shlex.join(words)
 
 
 def model_use(config: Config, prediction: str, trees: Path) -> ModelUse:
-    """Tell what a prediction of the config costs.
-
-    Parameters
-    ----------
-    config : Config
-    prediction : str
-        Its name there.
-    trees : Path
-        Folder of the trees known by name.
-    """
+    """Count what a prediction of the config costs; ``trees`` is the folder of the named trees."""
     chosen = config.predictions[prediction]
     train = config.models[chosen.model].train
     # A tree that several labelled sets share is learned once.
     tasks = {name: known_task(config, name, trees) for name in config.models[chosen.model].labels}
-    known = {str(task and task.to_dict()): task for task in tasks.values()}.values()
-    columns = sum(len(task.summary_fields()) if task else _UNKNOWN_VALUES for task in known)
-    width = sum(task.sample_width()[0] if task else _UNKNOWN_VALUES for task in known)
+    unique = {str(task and task.to_dict()): task for task in tasks.values()}.values()
+    columns = sum(len(task.summary_fields()) if task else _UNKNOWN_VALUES for task in unique)
+    width = sum(task.sample_width()[0] if task else _UNKNOWN_VALUES for task in unique)
     kept = chosen.draws(train) * width if "samples" in chosen.keep else 0
     releases = [name for name, one in config.releases.items() if prediction in one.predictions]
     return ModelUse(

@@ -1,13 +1,13 @@
-"""The plan of a survey: jobs, work, time and disk of every stage, for people to read."""
+"""The plan of a survey: jobs, work, time and disk of every stage, as text."""
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from galaxymill.catalog.partition import read_partitions
 from galaxymill.images.settings import RecipeSettings
-from galaxymill.planning.cutouts import Asked, count_cutouts
+from galaxymill.planning.cutouts import Fetching, count_cutouts
 from galaxymill.rates import ModelUse, Rates
 from galaxymill.reporting.tables import text_table
 from galaxymill.reporting.words import bytes_in_words, duration, number
@@ -21,42 +21,14 @@ _TABLES_OF_A_RELEASE = 3
 """A release holds what is predicted about so many times: Parquet, HATS, FITS."""
 
 
-@dataclass(frozen=True)
-class Step:
-    """One row of a plan.
-
-    Attributes
-    ----------
-    stage, jobs, work, time : str
-        In words.
-    disk : int
-        Bytes that it leaves on disk.
-    """
+class Step(NamedTuple):
+    """One row of a plan; ``disk`` is in bytes, the others are texts."""
 
     stage: str
     jobs: str
     work: str
     time: str
     disk: int
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Estimated cost of a survey; ``str()`` gives a table."""
-
-    survey: tuple[str, ...]
-    steps: tuple[Step, ...]
-    free: int
-
-    def __str__(self) -> str:
-        """Lines on the survey, a row a stage, and what disk they need in all."""
-        rows = [("stage", "jobs", "work", "time", "disk, about")]
-        rows += [(s.stage, s.jobs, s.work, s.time, bytes_in_words(s.disk)) for s in self.steps]
-        needed = sum(step.disk for step in self.steps)
-        told = f"disk: {bytes_in_words(needed)} in all, {bytes_in_words(self.free)} are free here"
-        if needed > self.free:
-            told += ": NOT ENOUGH, unless cutouts turn out much smaller than uncompressed"
-        return "\n".join([*self.survey, "", *text_table(rows), "", told])
 
 
 def plan(
@@ -67,7 +39,7 @@ def plan(
     images: RecipeSettings,
     predictions: Mapping[str, ModelUse],
     rates: Rates,
-) -> Plan:
+) -> str:
     """Count a survey's partitions, jobs, requests, images, hours and bytes.
 
     Parameters
@@ -79,52 +51,60 @@ def plan(
     settings : ServiceSettings
         Of that service.
     network : Network
-        The rate that the hours of fetching are counted at; those of all jobs together.
+        With the rate of requests of all jobs together.
     images : RecipeSettings
-        What is rendered.
     predictions : mapping of str to ModelUse
-        Those that predict the survey.
+        By name.
     rates : Rates
-        What the other hours are counted at.
+        Of the other stages.
 
     Returns
     -------
-    Plan
-        Galaxies outside the footprint need no request. Bytes of cutouts are those of
-        uncompressed pixels, an upper bound; those of images and tables are estimates.
+    str
+        Lines on the survey, a row a stage, and the disk that they need in all. Galaxies outside
+        the footprint need no request. Bytes of cutouts are those of uncompressed pixels, an upper
+        bound; those of images and tables are estimates.
     """
     tiles = read_partitions(partitions)
-    asked = count_cutouts(partitions, settings)
+    total = count_cutouts(partitions, settings)
     largest = max((tile.n_rows for tile in tiles), default=0)
-    counts = f"{len(tiles):,} partitions of at most {largest:,} galaxies, {asked.galaxies:,} in all"
-    outside = asked.galaxies - asked.inside
-    off = f"{outside:,} galaxies are off the footprint: they are rows, and not asked for"
-    steps = [_fetching(len(tiles), asked, service, settings, network)]
-    steps += [_rendering(len(tiles), asked, images, rates)]
+    lines = [
+        f"{partitions}:",
+        f"{len(tiles):,} partitions of at most {largest:,} galaxies, {total.galaxies:,} in all",
+    ]
+    if settings.footprint:
+        off = total.galaxies - total.inside
+        lines.append(f"{off:,} galaxies are off the footprint: they are rows, and not asked for")
+    steps = [_fetching(len(tiles), total, service, settings, network)]
+    steps += [_rendering(len(tiles), total.inside, images, rates)]
     for name, use in predictions.items():
-        steps += _predicting(len(tiles), asked.galaxies, name, use, rates)
-    free = shutil.disk_usage(partitions.parent).free
-    told = (f"{partitions}:", counts, *([off] if settings.footprint else []))
-    return Plan(told, tuple(steps), free)
+        steps += _predicting(len(tiles), total.galaxies, name, use, rates)
+    rows = [("stage", "jobs", "work", "time", "disk, about")]
+    rows += [(*step[:-1], bytes_in_words(step.disk)) for step in steps]
+    needed, free = sum(step.disk for step in steps), shutil.disk_usage(partitions.parent).free
+    disk = f"disk: {bytes_in_words(needed)} in all, {bytes_in_words(free)} are free here"
+    if needed > free:
+        disk += ": NOT ENOUGH, unless cutouts turn out much smaller than uncompressed"
+    return "\n".join([*lines, "", *text_table(rows), "", disk])
 
 
 def _fetching(
-    jobs: int, asked: Asked, service: str, settings: ServiceSettings, network: Network
+    jobs: int, total: Fetching, service: str, settings: ServiceSettings, network: Network
 ) -> Step:
     work, time = f"no request leaves this machine ({service})", ""
     if settings.host:
-        work = f"{asked.requests:,} requests to {settings.host}"
-        seconds = asked.requests / network.requests_per_second
+        work = f"{total.requests:,} requests to {settings.host}"
+        seconds = total.requests / network.requests_per_second
         time = f"{duration(seconds)} at {number(network.requests_per_second)} requests/s"
-    return Step("fetch", f"{jobs:,}", work, time, asked.payload_bytes)
+    return Step("fetch", f"{jobs:,}", work, time, total.payload_bytes)
 
 
-def _rendering(jobs: int, asked: Asked, images: RecipeSettings, rates: Rates) -> Step:
+def _rendering(jobs: int, count: int, images: RecipeSettings, rates: Rates) -> Step:
     pixels = images.size**2
     rate = rates.render * _RATED_PIXELS / pixels
-    work = f"{asked.inside:,} images of {images.size} pixels, {images.format}"
-    time = f"{duration(asked.inside / rate)} of one core at {number(rate)} images/s"
-    disk = round(asked.inside * pixels * _IMAGE_BYTES_A_PIXEL[images.format])
+    work = f"{count:,} images of {images.size} pixels, {images.format}"
+    time = f"{duration(count / rate)} of one core at {number(rate)} images/s"
+    disk = round(count * pixels * _IMAGE_BYTES_A_PIXEL[images.format])
     return Step("render", f"{jobs:,}", work, time, disk)
 
 

@@ -52,14 +52,7 @@ def open_database(scratch: Path) -> Iterator[Any]:
 
 
 def audit(objects: Path, tables: Mapping[str, Sequence[Path]], scratch: Path) -> dict[str, Audit]:
-    """Compare the ids of the catalogue with those of every table of the release.
-
-    Parameters
-    ----------
-    tables : mapping of str to sequence of Path
-        Files of each table.
-    scratch : Path
-        Folder to spill into.
+    """Compare the ids of the catalogue with those of the files of every table of the release.
 
     Raises
     ------
@@ -84,15 +77,15 @@ def audit(objects: Path, tables: Mapping[str, Sequence[Path]], scratch: Path) ->
 
 
 def _refuse_duplicates(database: Any, objects: Path) -> None:
-    given = {"objects": str(objects)}
+    paths = {"objects": str(objects)}
     # Numbers are counted several times as fast as texts.
     count = "SELECT count(*) - count(DISTINCT hash(object_id)) FROM read_parquet($objects)"
-    (alike,) = database.execute(count, given).fetchone()
+    (alike,) = database.execute(count, paths).fetchone()
     query = """
         SELECT object_id, count(*) OVER () FROM read_parquet($objects)
         GROUP BY object_id HAVING count(*) > 1 ORDER BY object_id LIMIT 1
     """
-    twice = database.execute(query, given).fetchone() if alike else None
+    twice = database.execute(query, paths).fetchone() if alike else None
     if twice:
         raise UserError(
             f"{objects}: {twice[1]} galaxies in more than one row, e.g. {twice[0]!r}; keep one row "
@@ -128,15 +121,7 @@ def _compare(database: Any, objects: Path, table: Sequence[Path]) -> Audit:
 
 
 def census(advanced: Path, unfit_bits: Mapping[str, int], scratch: Path) -> Census:
-    """Count the galaxies of the advanced table by status and by flag.
-
-    Parameters
-    ----------
-    unfit_bits : mapping of str to int
-        By prediction: the flags of images that it leaves out.
-    scratch : Path
-        Folder to spill into.
-    """
+    """Count galaxies by status, by flag, and by prediction whose ``unfit_bits`` they have."""
     table = {"table": str(advanced)}
     with open_database(scratch) as database:
         by_status = database.execute(

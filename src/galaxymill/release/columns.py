@@ -51,16 +51,7 @@ _LEFT_OUT = {"file_loc"}
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a release.
-
-    Attributes
-    ----------
-    field : pyarrow.Field
-        Name and type; unit and description in its metadata.
-    group : ColumnGroup
-    tables : tuple of str
-        Those of ``TABLES`` that have it.
-    """
+    """A column of those ``tables``; its unit and description are in the field's metadata."""
 
     field: pa.Field
     group: ColumnGroup
@@ -73,7 +64,7 @@ class Column:
 
     @property
     def unit(self) -> str:
-        """Unit in the VOUnit notation, empty for none."""
+        """Unit in the VOUnit notation; empty for none."""
         return self._metadata(b"unit")
 
     @property
@@ -111,14 +102,7 @@ def release_columns(
     selections: Mapping[str, Selection],
     has_positions: bool = True,
 ) -> list[Column]:
-    """List the columns of a release, in the tables' order.
-
-    Parameters
-    ----------
-    catalog : pyarrow.Schema
-        Of ``objects.parquet``, as read from the file.
-    has_positions : bool
-        Whether it is known where the galaxies are; without, there is no HATS table either.
+    """List the columns of a release, in the tables' order; ``catalog`` is of ``objects.parquet``.
 
     Raises
     ------
@@ -168,8 +152,8 @@ def _is_released(field: pa.Field) -> bool:
 
 def _catalogue_column(field: pa.Field) -> Column:
     """Describe a column of the catalogue, without what a Parquet reader adds to its metadata."""
-    known = {b"description", b"unit"}
-    metadata = {key: value for key, value in (field.metadata or {}).items() if key in known}
+    kept = {b"description", b"unit"}
+    metadata = {key: value for key, value in (field.metadata or {}).items() if key in kept}
     own = field.name in {"object_id", "ra", "dec"}
     return Column(field.with_metadata(metadata), IDENTITY if own else CATALOGUE, TABLES)
 

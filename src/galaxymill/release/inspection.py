@@ -1,4 +1,4 @@
-"""A pass over the catalogue before anything is written: where its galaxies are, how long texts."""
+"""Count the catalogue's galaxies on the sky and measure its texts, before anything is written."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What computed a release, and how long each stage took."""
+"""The machine and packages that made a release, and how long each stage took."""
 
 import csv
 import platform
@@ -39,17 +39,12 @@ def _commit() -> str | None:
 def write_costs(benchmarks: Path, names: Mapping[str, Sequence[str]], out: Path) -> None:
     """Write ``costs.csv``: jobs, wall and CPU time and memory of each stage.
 
-    Parameters
-    ----------
-    benchmarks : Path
-        Folder of Snakemake's benchmarks.
-    names : mapping of str to sequence of str
-        Files of each stage below it, as patterns, in the order of the stages.
+    ``names`` are patterns of each stage's files below ``benchmarks``.
     """
     rows = []
     for stage, patterns in names.items():
         files = sorted(path for pattern in patterns for path in benchmarks.glob(pattern))
-        runs = [run for path in files for run in _runs(path)]
+        runs = [run for path in files for run in read_benchmark(path)]
         if runs:
             wall, cpu = (sum(run[key] for run in runs) for key in ("s", "cpu_time"))
             memory = max(run["max_rss"] for run in runs)
@@ -60,8 +55,8 @@ def write_costs(benchmarks: Path, names: Mapping[str, Sequence[str]], out: Path)
         writer.writerows(rows)
 
 
-def _runs(path: Path) -> list[dict[str, float]]:
-    """Read a benchmark; what Snakemake did not measure (a short job) counts nothing."""
+def read_benchmark(path: Path) -> list[dict[str, float]]:
+    """Read the runs of a benchmark; what Snakemake did not measure (a short job) is 0."""
     with path.open(newline="", encoding="utf-8") as file:
         return [
             {key: _number(row.get(key)) for key in ("s", "cpu_time", "max_rss")}

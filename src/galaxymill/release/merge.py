@@ -13,12 +13,7 @@ from galaxymill import flags
 from galaxymill.catalog.positions import has_positions
 from galaxymill.release.audit import audit, census
 from galaxymill.release.columns import PARQUET, Column, release_columns, write_columns
-from galaxymill.release.documents.checksums import (
-    all_checksums,
-    checksums,
-    list_files,
-    write_checksums,
-)
+from galaxymill.release.documents.checksums import checksums, list_files, write_checksums
 from galaxymill.release.documents.citation import write_citation, write_license
 from galaxymill.release.documents.coverage import write_coverage
 from galaxymill.release.documents.crate import write_crate
@@ -47,22 +42,18 @@ class Request:
 
     Attributes
     ----------
-    partitions : Path
-        ``partitions.csv``.
-    objects : Path
-        ``objects.parquet``, which was cut into them.
+    partitions, objects : Path
+        ``partitions.csv``, and ``objects.parquet``, which was cut into them.
     tiles, cutouts, images : Path
-        Folders with ``{part}.parquet`` for each row of it.
+        Folders with ``{part}.parquet`` for each row of ``partitions.csv``.
     predictions : tuple of Path
         The same of each prediction; a folder's name is the prediction's.
-    models : tuple of Path
-        ``model.yaml`` of each model that predicted.
+    models, metrics : tuple of Path
+        ``model.yaml`` of the models that predicted, and ``metrics.json`` of their evaluations.
     out : Path
         ``SHA256SUMS``, written last; the release is its folder.
     settings : ReleaseSettings
         Memory grows with ``galaxies_per_tile``: one tile at a time is merged.
-    metrics : tuple of Path
-        ``metrics.json`` of the models, evaluated as they predicted; for the README.
     run : Path or None
         ``config.yaml`` of `galaxymill.reproduction.run.record_run`; without it the
         release cannot be reproduced from itself.
@@ -166,7 +157,7 @@ def _write_data(
     merge.write(folder, collection, origin, name)
     with ThreadPoolExecutor(1) as pool:
         # Most of the time of what follows goes into reading the tables once more for these.
-        sums = pool.submit(checksums, folder, list_files(folder))
+        sums = pool.submit(checksums, folder, list_files(folder), {})
         tables = {table: [folder / f"{table}.parquet"] for table in PARQUET}
         if collection is not None:
             defaults = [c.name for c in columns if {"friendly", "hats"} <= set(c.tables)]
@@ -202,7 +193,7 @@ def _write_documents(
     write_license(folder / "LICENSE", title, settings)
     write_citation(folder / "CITATION.cff", title, settings)
     write_readme(folder / "README.md", facts, predictions, origin, columns, settings)
-    sums = all_checksums(folder, sums)
+    sums = checksums(folder, list_files(folder), sums)
     write_croissant(folder / "croissant.json", title, settings, columns, sums)
     listed = {name: digest for name, digest in sums.items() if not name.startswith("hats/")}
     write_crate(folder, title, settings, origin, listed)

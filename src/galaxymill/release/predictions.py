@@ -1,4 +1,4 @@
-"""The predictions of a release: whose they are, and how well their model does."""
+"""The predictions of a release: which model made them, and how well it does."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -26,20 +26,13 @@ class Prediction:
 
     Attributes
     ----------
-    name : str
-        In the config; the name of its folder.
-    model : Path
-        ``model.yaml`` of the model that predicted.
-    card : ModelCard
-        What it says.
-    settings : PredictSettings
-        How it was predicted.
-    metrics : mapping
-        ``metrics.json`` of the model, evaluated with these settings; empty when there is none.
-    metrics_file : Path or None
-    draws : int
+    model, card
+        ``model.yaml`` of the model that predicted, and its content.
+    metrics
+        Its ``metrics.json``, evaluated with these settings; empty when there is none.
+    draws
         Posterior samples a galaxy that are kept; 0: none are.
-    sample_column : str
+    sample_column
         What the column of samples is called in the release.
     """
 
@@ -59,7 +52,7 @@ class Prediction:
 
     @property
     def role(self) -> str:
-        """Role of its files."""
+        """Role of its files, see `role_of`."""
         return role_of(self.name)
 
     @property
@@ -76,43 +69,36 @@ class Prediction:
 def read_predictions(
     names: Sequence[str], parts: Sequence[Part], models: Sequence[Path], metrics: Sequence[Path]
 ) -> list[Prediction]:
-    """Find the model and the evaluation of each prediction, by what the files say.
-
-    Parameters
-    ----------
-    models : sequence of Path
-        ``model.yaml`` of each model that predicted.
-    metrics : sequence of Path
-        ``metrics.json`` of evaluations.
+    """Find the model (``model.yaml``) and the evaluation (``metrics.json``) of each prediction.
 
     Raises
     ------
     UserError
         When a prediction was made by several models or with several settings, or by none of
-        those given; when a model or an evaluation is of no prediction.
+        these models; when a model or an evaluation is of no prediction.
     """
     cards = {path: read_card(path) for path in models}
-    given = [_Given.of(name, parts) for name in names]
+    sources = [_Source.of(name, parts) for name in names]
     for path, card in cards.items():
-        if card.digest not in {one.model for one in given}:
+        if card.digest not in {one.model for one in sources}:
             raise UserError(
-                f"{given[0].file} was predicted by model {given[0].model}, but {path} is "
+                f"{sources[0].file} was predicted by model {sources[0].model}, but {path} is "
                 f"{card.digest}; run predict again, or name the model that predicted"
             )
     evaluations: dict[str, tuple[Path, dict[str, Any]]] = {}
     for path in metrics:
         found = _read_metrics(path)
-        own = [one.name for one in given if _is_of(found, one)]
+        own = [one.name for one in sources if _is_of(found, one)]
         if not own:
             raise UserError(
                 f"{path}: evaluates a model, or samples and views, that no prediction of this "
                 "release has; run evaluate again with those of the prediction"
             )
         evaluations = dict.fromkeys(own, (path, found)) | evaluations
-    files = [_model_file(one, cards) for one in given]
+    files = [_model_file(one, cards) for one in sources]
     columns = [cards[path].task.sample_column for path in files]
     result = []
-    for one, path, column in zip(given, files, columns, strict=True):
+    for one, path, column in zip(sources, files, columns, strict=True):
         card = cards[path]
         file, figures = evaluations.get(one.name, (None, {}))
         if file is not None:
@@ -124,8 +110,8 @@ def read_predictions(
 
 
 @dataclass(frozen=True)
-class _Given:
-    """What the files of a prediction say of themselves."""
+class _Source:
+    """The model and settings of a prediction, by the footers of its files."""
 
     name: str
     file: Path
@@ -133,7 +119,7 @@ class _Given:
     settings: PredictSettings
 
     @classmethod
-    def of(cls, name: str, parts: Sequence[Part]) -> "_Given":
+    def of(cls, name: str, parts: Sequence[Part]) -> "_Source":
         """Read the first file's footer; refuse when another says something else."""
         role = role_of(name)
         first = parts[0]
@@ -159,14 +145,14 @@ def _made_by(part: Part, role: str) -> tuple[str, dict[str, Any]]:
     return str(origin["inputs"].get("model")), dict(origin["parameters"])
 
 
-def _model_file(given: _Given, cards: Mapping[Path, ModelCard]) -> Path:
+def _model_file(source: _Source, cards: Mapping[Path, ModelCard]) -> Path:
     for path, card in cards.items():
-        if card.digest == given.model:
+        if card.digest == source.model:
             return path
-    known = ", ".join(f"{path} is {card.digest}" for path, card in cards.items())
+    models = ", ".join(f"{path} is {card.digest}" for path, card in cards.items())
     raise UserError(
-        f"{given.file} was predicted by model {given.model}, but {known or 'no model is given'}; "
-        "run predict again, or name the model that predicted"
+        f"{source.file} was predicted by model {source.model}, but "
+        f"{models or 'no model is given'}; run predict again, or name the model that predicted"
     )
 
 
@@ -181,19 +167,19 @@ def _read_metrics(path: Path) -> dict[str, Any]:
 
 
 def _refuse_strange(path: Path, metrics: Mapping[str, Any], task: Task) -> None:
-    """Refuse figures that a README cannot quote, before hours go into the tables."""
+    """Refuse figures that the README cannot quote, before hours go into the tables."""
     try:
         task.release_text().figures(metrics)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: not the figures of {task.kind}; run evaluate again") from error
 
 
-def _is_of(metrics: Mapping[str, Any], given: _Given) -> bool:
+def _is_of(metrics: Mapping[str, Any], source: _Source) -> bool:
     """Tell whether an evaluation is of the model of a prediction, as it predicts."""
     origin = metrics.get("origin", {})
     chosen = origin.get("parameters", {}).get("posterior")
-    is_same = origin.get("inputs", {}).get("model") == given.model
-    return bool(is_same and chosen == given.settings.posterior())
+    is_same = origin.get("inputs", {}).get("model") == source.model
+    return bool(is_same and chosen == source.settings.posterior())
 
 
 def _draws(file: Path, task: Task) -> int:
@@ -209,17 +195,10 @@ def _draws(file: Path, task: Task) -> int:
 def mask_unasked(
     rows: pa.Table, predictions: Sequence[Prediction], schema: pa.Schema, cut: float
 ) -> pa.Table:
-    """Make the friendly table: null where fewer volunteers would be asked the question.
+    """Make the friendly table, of that schema: null where fewer volunteers would be asked.
 
-    Half of them is the cut of the Galaxy Zoo DESI catalogue (Walmsley et al. 2023, MNRAS 526,
-    4768).
-
-    Parameters
-    ----------
-    schema : pyarrow.Schema
-        Of the friendly table.
-    cut : float
-        Least proportion of the volunteers.
+    A ``cut`` of half of them is that of the Galaxy Zoo DESI catalogue (Walmsley et al. 2023, MNRAS
+    526, 4768).
     """
     values = dict(zip(rows.column_names, rows.columns, strict=True))
     for panel in (panel for one in predictions for panel in one.task.panels()):

@@ -61,14 +61,7 @@ def write_provenance(
 
     ``release.json`` holds every stage's request and every partition's digests, and neither times
     nor places: the same inputs give the same file. What computed, and how long, is apart from
-    it, in ``environment.json`` and ``costs.csv``.
-
-    Parameters
-    ----------
-    run : Path or None
-        ``config.yaml`` of the run; all that stands beside it is taken over.
-    benchmarks : Path or None
-        Folder of Snakemake's benchmarks.
+    it, in ``environment.json`` and ``costs.csv``. All beside ``run``, its config, is copied.
     """
     place = folder / "provenance"
     if run is not None:
@@ -127,7 +120,7 @@ def _write_json(path: Path, value: Any) -> None:
 
 def _requests(parts: Sequence[Part], role: str) -> list[dict[str, Any]]:
     """List the distinct origins of a role's files, without the input that each partition has
-    of its own: that one is the digest of the role before, in the list of partitions.
+    of its own: that is the digest of the role before, in the list of partitions.
     """
     requests: dict[str, dict[str, Any]] = {}
     for part in parts:
@@ -135,6 +128,6 @@ def _requests(parts: Sequence[Part], role: str) -> list[dict[str, Any]]:
         own = (made_from(role) or "").partition("/")[0]
         shared = {key: digest for key, digest in origin["inputs"].items() if key != own}
         request = {**origin, "inputs": shared}
-        known = requests.setdefault(sha256_json(request), {**request, "partitions": 0})
-        known["partitions"] += 1
+        counted = requests.setdefault(sha256_json(request), {**request, "partitions": 0})
+        counted["partitions"] += 1
     return list(requests.values())

@@ -1,4 +1,4 @@
-"""What a release is made of: the files of every partition, and proof that they belong together."""
+"""The files of every partition that a release is made of, and proof that they belong together."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -36,10 +36,7 @@ def made_from(role: str) -> str | None:
 
 @dataclass(frozen=True)
 class Part:
-    """One partition's files and what their footers say, by role.
-
-    Roles are ``ROLES``, and one for each prediction, see `role_of`.
-    """
+    """One partition's files and what their footers say, by role: ``ROLES``, and of predictions."""
 
     partition: Partition
     files: Mapping[str, Path]
@@ -47,13 +44,7 @@ class Part:
 
 
 def require_digest(digest: TableDigest, path: Path, record: Record, stage: str) -> None:
-    """Refuse a file whose rows have another digest than its footer says.
-
-    Raises
-    ------
-    UserError
-        With both digests.
-    """
+    """Refuse a file whose rows have another digest than its footer says."""
     found = digest.hexdigest()
     if found != record.digest:
         raise UserError(
@@ -63,17 +54,7 @@ def require_digest(digest: TableDigest, path: Path, record: Record, stage: str) 
 
 
 def read_parts(partitions: Path, folders: Mapping[str, Path]) -> list[Part]:
-    """Find every partition's files and check, by their footers, that they belong together.
-
-    Parameters
-    ----------
-    folders : mapping of str to Path
-        Folder of each role.
-
-    Returns
-    -------
-    list of Part
-        In the catalogue's order.
+    """Find every partition's files, in the catalogue's order, in the folder of each role.
 
     Raises
     ------

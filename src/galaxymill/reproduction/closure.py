@@ -18,17 +18,7 @@ Plain = dict[str, Any]
 
 @dataclass(frozen=True)
 class Run:
-    """What the workflow needs to know to write down a release's run.
-
-    Attributes
-    ----------
-    config : str
-        The release's part of the config, as JSON.
-    settings : str
-        What of it changes products, as JSON.
-    files : list of Path
-        The user's own files.
-    """
+    """A release's part of the config and what of it changes products, as JSON; the user's files."""
 
     config: str
     settings: str
@@ -47,26 +37,14 @@ def describe_run(plain: Mapping[str, Any], config: Config, release: str) -> Run:
 def closure(plain: Mapping[str, Any], config: Config, release: str) -> Plain:
     """Take from a config what one release needs: itself, its predictions and all they need.
 
-    Parameters
-    ----------
-    plain : mapping
-        As read from YAML.
-    config : Config
-        The same, checked.
-    release : str
-        Its name.
-
-    Returns
-    -------
-    dict
-        A config of its own, in the words of the first. Contacts are left out.
+    ``plain`` is the config as read from YAML, and so is what is given back. Contacts are left out.
     """
     plain = migrate(plain, CONFIG, "")
     predictions = config.releases[release].predictions
     models = set().union(*(_models(config, config.predictions[p].model) for p in predictions))
     labels = {name for model in models for name in config.models[model].labels}
-    seen = {config.labels[name].images.survey for name in labels}
-    surveys = {config.release_survey(release), *filter(None, seen)}
+    labelled = {config.labels[name].images.survey for name in labels}
+    surveys = {config.release_survey(release), *filter(None, labelled)}
     services = {config.surveys[name].cutouts.service for name in surveys}
     wanted = {
         "surveys": surveys,
@@ -143,13 +121,8 @@ def own_files(config: Config) -> list[tuple[str, Path]]:
 def renamed(plain: Any, names: Mapping[tuple[str, str], str], place: str = "") -> Any:
     """Replace paths in a config, where they are paths: a survey may have a folder's name.
 
-    Parameters
-    ----------
-    plain : anything that YAML holds
-    names : mapping of (str, str) to str
-        The new path, by key and path.
-    place : str
-        Key of ``plain``, as `own_files` spells it.
+    ``names`` has the new path by key, as `own_files` spells it, and path; ``place`` is the key of
+    ``plain``.
     """
     if isinstance(plain, Mapping):
         return {k: renamed(value, names, f"{place}.{k}".lstrip(".")) for k, value in plain.items()}

@@ -1,6 +1,5 @@
 """Two releases of the same galaxies, compared column by column."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from galaxymill.release.columns import PARQUET
-from galaxymill.storage.parquet import open_parquet
+from galaxymill.storage.parquet import read_batches
 
 Floats = npt.NDArray[np.float64]
 
@@ -24,11 +23,9 @@ class Difference:
 
     Attributes
     ----------
-    rows : int
-        Compared.
-    beyond : int
+    beyond
         Rows that differ by more than the tolerance, or where only one is null.
-    largest, rms : float
+    largest, rms
         Of the absolute differences of numbers; 0 for columns of others.
     """
 
@@ -105,24 +102,10 @@ def _compare(one: Path, other: Path, table: str, tolerance: float) -> list[Diffe
     shared = [name for name, kind in fields[0].items() if fields[1].get(name) == kind]
     for name in found.keys() - set(shared):
         found[name].rows = found[name].beyond = max(rows)
-    for a, b in zip(*(_batches(path, shared) for path in paths), strict=False):
+    # Pieces are of as many rows in both, however their row groups lie.
+    pieces = (read_batches(path, shared, ROWS_AT_ONCE) for path in paths)
+    for a, b in zip(*pieces, strict=False):
         for name in shared:
             found[name].add(a[name].combine_chunks(), b[name].combine_chunks(), tolerance)
     found["object_id"].beyond += abs(rows[0] - rows[1])
     return list(found.values())
-
-
-def _batches(path: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """Read a table in pieces of as many rows, however its row groups lie."""
-    rest: list[pa.RecordBatch] = []
-    with open_parquet(path) as file:
-        schema = pa.schema([file.schema_arrow.field(name) for name in columns])
-        for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(columns)):
-            rest.append(batch.select(list(columns)))
-            table = pa.Table.from_batches(rest, schema)
-            while table.num_rows >= ROWS_AT_ONCE:
-                yield table.slice(0, ROWS_AT_ONCE)
-                table = table.slice(ROWS_AT_ONCE)
-            rest = table.to_batches()
-    if rest:
-        yield pa.Table.from_batches(rest, schema)

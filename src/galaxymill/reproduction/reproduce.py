@@ -37,8 +37,7 @@ def reproduce(release: Path, work: Path, inputs: Path | None, cores: int, tolera
     work : Path
         Folder to run in; made when it is not there. A broken run goes on where it was.
     inputs : Path or None
-        Folder of the user's own files that the config named, by the names of
-        ``provenance/inputs.json``.
+        Folder of the user's own files, by their names in ``provenance/inputs.json``.
     cores : int
         0: all there are. Training adds numbers in another order on another number of threads:
         give as many as the release was made on to get the same bits.
@@ -67,7 +66,7 @@ def reproduce(release: Path, work: Path, inputs: Path | None, cores: int, tolera
         config = yaml.safe_load(_read(record))
     except yaml.YAMLError as error:
         raise UserError(f"{record}: not a config: {error}") from error
-    _tell_environment(release)
+    _warn_of_versions(release)
     work.mkdir(parents=True, exist_ok=True)
     _place_inputs(release, work, inputs)
     (work / CONFIG).write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
@@ -113,11 +112,11 @@ def _read_json(path: Path) -> dict[str, object]:
         raise UserError(f"{path}: not a provenance: {error}") from error
 
 
-def _tell_environment(release: Path) -> None:
-    """Say which packages have other versions than those that made the release."""
+def _warn_of_versions(release: Path) -> None:
+    """Name packages that have other versions than those that made the release."""
     path = release / "provenance" / "environment.json"
-    made = _read_json(path) if path.is_file() else {}
-    then, now = made.get("packages"), environment()["packages"]
+    then = (_read_json(path) if path.is_file() else {}).get("packages")
+    now = environment()["packages"]
     other = [
         f"{name} {version} (here {now.get(name, 'none')})"
         for name, version in (then.items() if isinstance(then, dict) else ())

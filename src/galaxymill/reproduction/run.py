@@ -1,7 +1,4 @@
-"""The record of a run: what the workflow knows of itself, kept for its releases.
-
-A release that is made by hand has none; then it cannot be reproduced from itself.
-"""
+"""The record of a run, kept in its releases; one that is made by hand has none."""
 
 import json
 import shutil
@@ -25,7 +22,7 @@ CONFIG, INPUTS, GRAPH = "config.yaml", "inputs.json", "rulegraph.mmd"
 
 
 def release_target(name: str) -> str:
-    """What the workflow is asked for to make a release."""
+    """The file that the workflow must make for a release."""
     return f"results/releases/{name}/SHA256SUMS"
 
 
@@ -41,8 +38,8 @@ def record_run(text: str, release: str, workflow: Path, out: Path) -> None:
         The folder of the Snakefile.
     out : Path
         ``config.yaml``, written last; the user's own files are named ``inputs/…`` in it.
-        Beside it: ``inputs.json`` tells them by their sha256, ``rulegraph.mmd`` is the graph of
-        the rules, ``workflow/`` holds the rules themselves.
+        Beside it: ``inputs.json`` holds their sha256, ``rulegraph.mmd`` is the graph of the rules,
+        ``workflow/`` holds the rules themselves.
     """
     plain = parse_json(text)
     config = load_config(plain, "config", workflow / "config" / "trees")
@@ -80,16 +77,9 @@ def _rule_graph(plain: Mapping[str, Any], release: str, workflow: Path) -> str:
     with TemporaryDirectory() as temporary:
         config = Path(temporary, CONFIG)
         config.write_text(yaml.safe_dump(dict(plain)), encoding="utf-8")
-        program = [sys.executable, "-m", "snakemake", "--snakefile", str(workflow / "Snakefile")]
-        options = [
-            "--forceall",
-            "--nolock",
-            "--rulegraph",
-            "mermaid-js",
-            "--configfile",
-            str(config),
-        ]
-        call = [*program, release_target(release), *options]
+        call = [sys.executable, "-m", "snakemake", "--snakefile", str(workflow / "Snakefile")]
+        call += [release_target(release), "--forceall", "--nolock", "--rulegraph", "mermaid-js"]
+        call += ["--configfile", str(config)]
         done = subprocess.run(call, capture_output=True, text=True)
     if done.returncode:
         raise UserError(f"{workflow / 'Snakefile'}: no rule graph: {done.stderr.strip()[-500:]}")

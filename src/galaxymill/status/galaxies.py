@@ -20,7 +20,7 @@ from galaxymill.status.stage import State
 
 _READ = 200
 """At most so many products are opened for the reasons of what failed in them, the newest first."""
-_TELLING = flags.mask(
+_EXPLAINED = flags.mask(
     (
         *("invalid_payload", "truncated", "band_missing", "dark"),
         *("not_square", "size_differs", "scale_differs"),
@@ -31,16 +31,9 @@ _TELLING = flags.mask(
 
 @dataclass(frozen=True)
 class Galaxies:
-    """Counts and reasons of one survey's cutouts, or images.
+    """Cutouts by status or images by flag, and why some are not ok.
 
-    Attributes
-    ----------
-    counts : Counter
-        Galaxies by status, or by flag.
-    reasons : Reasons
-        Those that are not ok, by status and reason, or by what their flags say.
-    opened, faulty : int
-        Products that the reasons were read from, and those that hold any.
+    The reasons were read from ``opened`` of the ``faulty`` products that hold any.
     """
 
     counts: Counter[str]
@@ -52,9 +45,8 @@ class Galaxies:
 def count_cutouts(state: State) -> Galaxies:
     """Count the galaxies of finished cutouts by status.
 
-    The last line of a log tells as much as the product; only products that are newer than
-    their log (failed galaxies were asked for again), and a number of those with failures, are
-    opened.
+    The last line of a log says as much as the product; only products that are newer than their
+    log (failed galaxies were asked for again), and a number of those with failures, are opened.
     """
     statuses: Counter[str] = Counter()
     faulty = []
@@ -66,22 +58,22 @@ def count_cutouts(state: State) -> Galaxies:
         statuses.update(counts)
         if set(counts) - {"ok"}:
             faulty.append((time, product))
-    return _opened(statuses, faulty, _not_ok)
+    return _with_reasons(statuses, faulty, _not_ok)
 
 
 def count_images(state: State) -> Galaxies:
-    """Count the quality flags of finished images, as the logs tell them, and what they say."""
+    """Count the quality flags of finished images by their logs, and read what they say."""
     found: Counter[str] = Counter()
     flagged = []
     for part, time in state.done.items():
         counts = read_counts(tail(state.stage.logs / f"{part}.log"), f" render {part}: flags: ")
         found.update(counts or {})
-        if counts is None or flags.mask(counts.keys() & flags.BITS) & _TELLING:
+        if counts is None or flags.mask(counts.keys() & flags.BITS) & _EXPLAINED:
             flagged.append((time, state.stage.products / f"{part}.parquet"))
-    return _opened(found, flagged, partial(unfit_rows, unfit=_TELLING))
+    return _with_reasons(found, flagged, partial(unfit_rows, unfit=_EXPLAINED))
 
 
-def _opened(
+def _with_reasons(
     counts: Counter[str],
     faulty: list[tuple[float, Path]],
     read: Callable[[Path], Iterator[tuple[str, str]]],
@@ -106,10 +98,9 @@ def _counts_of_log(log: Path, part: str, written: float) -> dict[str, int] | Non
 
 
 def _statuses(product: Path) -> dict[str, int]:
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     with if_it_is_there(product):
-        column = pq.read_table(product, columns=["status"])["status"]
-        counts |= {row["values"]: row["counts"] for row in pc.value_counts(column).to_pylist()}
+        counts.update(pq.read_table(product, columns=["status"])["status"].to_pylist())
     return counts
 
 
@@ -125,7 +116,6 @@ def if_it_is_there(product: Path) -> Iterator[None]:
 
 
 def _not_ok(product: Path) -> Iterator[tuple[str, str]]:
-    """Read why galaxies are not ok."""
     table = pq.read_table(product, columns=["object_id", "status", "reason"])
     for row in table.filter(pc.not_equal(table["status"], "ok")).to_pylist():
         yield row["object_id"], f"{row['status']}: {row['reason'] or 'no reason given'}"

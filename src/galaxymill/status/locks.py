@@ -18,18 +18,10 @@ def is_fresh(written: float) -> bool:
 
 
 def is_written(lock: Path, log_time: float) -> bool:
-    """Tell whether a product is being written.
+    """Tell whether a product is being written, by its lock and the time of its log (0: no log).
 
-    Not every shared disk carries locks from node to node: another node's job counts as
-    running, too, while its log grows.
-
-    Parameters
-    ----------
-    lock : Path
-        The product's lock file, see `galaxymill.storage.atomic.exclusive`; a killed writer leaves
-        one that nobody holds.
-    log_time : float
-        When the log was last written, in seconds since 1970; 0: there is none.
+    A killed writer leaves a lock file that nobody holds. Not every shared disk carries locks from
+    node to node: another node's job counts as running, too, while its log grows.
     """
     try:
         descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)

@@ -37,13 +37,7 @@ def read_progress(lines: list[str]) -> Progress | None:
 
 
 def read_failure(lines: list[str]) -> str:
-    """Say why a job that has left no product ended.
-
-    Returns
-    -------
-    str
-        The last line of an error; of a job that was killed, that its log just ends.
-    """
+    """Say why a job that has left no product ended: its error, or that its log just ends."""
     for line in reversed(lines):
         if line.startswith("galaxymill: "):
             return line.removeprefix("galaxymill: ")
@@ -53,13 +47,7 @@ def read_failure(lines: list[str]) -> str:
 
 
 def read_counts(lines: list[str], before: str) -> dict[str, int] | None:
-    """Read what a stage counted, e.g. ``12 ok, 3 failed``, from the line with ``before``.
-
-    Returns
-    -------
-    dict or None
-        Numbers by name; None when there is no such line.
-    """
+    """Read what a stage counted, e.g. ``12 ok, 3 failed``, after ``before``; None: no such line."""
     for line in reversed(lines):
         _, found, counts = line.partition(before)
         pairs = [_COUNT.fullmatch(word) for word in counts.split(", ")]

@@ -1,6 +1,5 @@
 """The status of a run, as text."""
 
-from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -23,12 +22,7 @@ _SINGLE = ("labels", "train", "evaluate", "release")
 
 
 def status(results: Path) -> str:
-    """Report the progress of a run.
-
-    Parameters
-    ----------
-    results : Path
-        The workflow's folder ``results``; nothing in it is changed, and a workflow may be running.
+    """Report the progress of a run in the workflow's folder ``results``, which may be running.
 
     Returns
     -------
@@ -45,10 +39,10 @@ def status(results: Path) -> str:
         raise UserError(f"{results}: no such folder; name the workflow's folder results/")
     blocks = [_survey(results, path.name) for path in _folders(results / "surveys")]
     single = "\n".join(line for kind in _SINGLE for line in _singles(results, kind))
-    told = "\n\n".join(block for block in [*blocks, single] if block)
-    if not told:
+    text = "\n\n".join(block for block in [*blocks, single] if block)
+    if not text:
         raise UserError(f"{results}: holds nothing that a workflow has made; name its results/")
-    return told
+    return text
 
 
 def _folders(parent: Path) -> list[Path]:
@@ -86,14 +80,14 @@ def _stages(results: Path, survey: str) -> Iterator[Stage]:
 def _predictions(results: Path, survey: str) -> list[str]:
     """Names of the predictions of a survey."""
     folders = [fill(place, results) for place in ("<results>/predictions", "<logs>/predict")]
-    known = {path.name for folder in folders for path in _folders(folder)}
-    return sorted(name for name in known if _is_of(results, name, survey))
+    names = {path.name for folder in folders for path in _folders(folder)}
+    return sorted(name for name in names if _is_of(results, name, survey))
 
 
 def _is_of(results: Path, prediction: str, survey: str) -> bool:
     """Tell whether a prediction is of a survey: it was made from images that lie there.
 
-    As long as no partition is done, the names of the partitions must tell.
+    As long as no partition is done, the names of the partitions must do.
     """
     images = fill("<images>", results, survey=survey)
     products = fill("<predictions>", results, prediction=prediction)
@@ -132,14 +126,11 @@ def _row(state: State, galaxies: int) -> tuple[str, ...]:
 def _outcomes(what: str, found: Galaxies) -> Iterator[str]:
     """Lines on the galaxies of a stage by status, and the commonest reasons."""
     if found.counts:
-        yield f"  {what}: {_counted(found.counts)}"
+        counts = ", ".join(f"{count:,} {name}" for name, count in found.counts.most_common())
+        yield f"  {what}: {counts}"
     some = "" if found.opened == found.faulty else f" of the newest {found.opened} partitions"
     for one in found.reasons.common():
         yield f"    {one.count:,}{some} {one.text}: {one.named}"
-
-
-def _counted(counts: Counter[str]) -> str:
-    return ", ".join(f"{count:,} {name}" for name, count in counts.most_common())
 
 
 def _failures(state: State) -> Iterator[str]:

@@ -8,24 +8,17 @@ from functools import cached_property
 from pathlib import Path
 
 from galaxymill.catalog.partition import Partition
+from galaxymill.release.machine import read_benchmark
 from galaxymill.status.locks import is_fresh, is_written
 from galaxymill.status.logs import Progress, read_failure, read_progress, tail
 
 _NEWEST = 100
-"""So many of the newest jobs tell how fast the next ones will be."""
+"""So many of the newest jobs show how fast the next ones will be."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Where the work of one stage on one survey lies.
-
-    Attributes
-    ----------
-    name : str
-        As people read it, e.g. ``"predict spirals"``.
-    products, logs, benchmarks : Path
-        Folders with one file a partition.
-    """
+    """A stage of one survey, as people read it, and its folders with one file a partition."""
 
     name: str
     products: Path
@@ -39,14 +32,13 @@ class State:
 
     Attributes
     ----------
-    stage : Stage
-    rows : mapping of str to int
+    rows
         Galaxies of every partition.
-    done : mapping of str to float
+    done
         When each finished product was written, in seconds since 1970.
-    running : mapping of str to Progress or None
+    running
         Partitions that are being written, and what their logs say.
-    failed : mapping of str to str
+    failed
         Partitions that a job has left unfinished, and why.
     """
 
@@ -64,22 +56,19 @@ class State:
     @property
     def galaxies(self) -> int:
         """Galaxies of finished partitions, and those that running jobs have behind them."""
-        begun = sum(max(self.rows[p] - told.left, 0) for p, told in self.running.items() if told)
+        begun = sum(max(self.rows[part] - job.left, 0) for part, job in self.running.items() if job)
         return sum(self.rows[part] for part in self.done) + begun
 
     @cached_property
     def rate(self) -> float:
-        """Galaxies a second of one job: of the newest that have ended, else of those running.
-
-        Zero when nothing is known of either.
-        """
+        """Galaxies a second of one job: of the newest that ended, else of those running; or 0."""
         newest = sorted(self.done, key=lambda part: self.done[part])[-_NEWEST:]
         times = {part: _seconds(self.stage.benchmarks / f"{part}.tsv") for part in newest}
-        known = {part: seconds for part, seconds in times.items() if seconds}
-        if known:
-            return sum(self.rows[part] for part in known) / sum(known.values())
-        told = [progress.rate for progress in self.running.values() if progress]
-        return sum(told) / len(told) if told else 0.0
+        timed = {part: seconds for part, seconds in times.items() if seconds}
+        if timed:
+            return sum(self.rows[part] for part in timed) / sum(timed.values())
+        rates = [progress.rate for progress in self.running.values() if progress]
+        return sum(rates) / len(rates) if rates else 0.0
 
     @property
     def seconds_left(self) -> float | None:
@@ -93,9 +82,8 @@ class State:
 def _seconds(benchmark: Path) -> float:
     """Wall time of the last run in one of Snakemake's benchmark files; 0 when there is none."""
     try:
-        head, *runs = benchmark.read_text().splitlines()
-        return float(dict(zip(head.split("\t"), runs[-1].split("\t"), strict=True))["s"])
-    except (OSError, ValueError, KeyError, IndexError):
+        return read_benchmark(benchmark)[-1]["s"]
+    except (OSError, ValueError, IndexError):
         return 0.0
 
 

@@ -40,7 +40,7 @@ def write_license(path: Path, title: str, settings: ReleaseSettings) -> None:
 def write_citation(path: Path, title: str, settings: ReleaseSettings) -> None:
     """Write ``CITATION.cff`` (format 1.2.0), of the type dataset."""
     creators = settings.creators or (Creator(name="The creators of this catalogue"),)
-    known: dict[str, Any] = {
+    entries: dict[str, Any] = {
         "cff-version": "1.2.0",
         "message": "If you use this catalogue, please cite it as below.",
         "type": "dataset",
@@ -53,11 +53,11 @@ def write_citation(path: Path, title: str, settings: ReleaseSettings) -> None:
         "url": settings.url,
         "date-released": settings.date,
     }
-    plain = {key: value for key, value in known.items() if value is not None}
+    plain = {key: value for key, value in entries.items() if value is not None}
     path.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
 def _author(creator: Creator) -> dict[str, str]:
     orcid = creator.orcid and f"https://orcid.org/{creator.orcid}"
-    known = {"name": creator.name, "orcid": orcid, "affiliation": creator.affiliation}
-    return {key: value for key, value in known.items() if value}
+    entries = {"name": creator.name, "orcid": orcid, "affiliation": creator.affiliation}
+    return {key: value for key, value in entries.items() if value}

@@ -9,12 +9,9 @@ ORDER = 10
 
 
 def write_coverage(folder: Path, counts: npt.NDArray[np.int64]) -> None:
-    """Write ``coverage.moc.fits`` and ``coverage.moc.json``.
+    """Write ``coverage.moc.fits`` and ``coverage.moc.json``, with pixels of 3.4 arcmin.
 
-    Parameters
-    ----------
-    counts : ndarray of int64, shape (12 · 4^order,)
-        Galaxies in each nested HEALPix pixel of an order of at least ``ORDER`` (3.4 arcmin).
+    ``counts`` are galaxies in each nested HEALPix pixel of an order of at least ``ORDER``.
     """
     from mocpy import MOC
 

@@ -1,4 +1,4 @@
-"""The release as a Workflow Run RO-Crate: what was run, on what, with what result."""
+"""The release as a Workflow Run RO-Crate: the workflow, its inputs and its results."""
 
 import warnings
 from collections.abc import Mapping
@@ -25,16 +25,9 @@ _FORMATS = {
 def write_crate(
     folder: Path, title: str, settings: ReleaseSettings, origin: Origin, sums: Mapping[str, str]
 ) -> None:
-    """Write ``ro-crate-metadata.json`` for the files of a release.
+    """Write ``ro-crate-metadata.json``; ``sums`` has the sha256 of each file to be listed.
 
-    Parameters
-    ----------
-    folder : Path
-        The release. Without the workflow's rules in ``provenance/``, it is a Process Run Crate.
-    settings : ReleaseSettings
-        With a date.
-    sums : mapping of str to str
-        Sha256 of each file that is to be listed; those of ``hats/`` are listed as one folder.
+    Without the workflow's rules in ``provenance/``, it is a Process Run Crate.
     """
     # rocrate warns of folders and files that it is not asked to copy.
     with warnings.catch_warnings(action="ignore"):
@@ -44,7 +37,6 @@ def write_crate(
 def _write(
     folder: Path, title: str, settings: ReleaseSettings, origin: Origin, sums: Mapping[str, str]
 ) -> None:
-    from rocrate.model.entity import Entity
     from rocrate.rocrate import ROCrate
 
     crate = ROCrate()
@@ -55,9 +47,7 @@ def _write(
     root["datePublished"] = settings.date
     root["license"] = {"@id": license_url(settings.license)}
     profiles = _PROFILES if has_workflow else _PROFILES[:1]
-    root["conformsTo"] = [
-        crate.add(Entity(crate, url, {"@type": "CreativeWork"})) for url in profiles
-    ]
+    root["conformsTo"] = [_entity(crate, url, "CreativeWork") for url in profiles]
     people = [_creator(crate, *numbered) for numbered in enumerate(settings.creators, 1)]
     if people:
         root["creator"] = people
@@ -67,49 +57,49 @@ def _write(
         results.append(crate.add_dataset(dest_path="hats", properties={"name": "HATS collection"}))
     instrument = _workflow(crate, sums) if has_workflow else _software(crate)
     objects = [
-        crate.add(Entity(crate, f"#{role}", {"@type": "Dataset", "name": role, "sha256": digest}))
+        _entity(crate, f"#{role}", "Dataset", name=role, sha256=digest)
         for role, digest in sorted(origin.inputs.items())
     ]
     action = {
-        "@type": "CreateAction",
         "name": f"made {title}",
         "instrument": instrument,
         "object": objects,
         "result": results,
         "endTime": settings.date,
     } | ({"agent": people} if people else {})
-    root["mentions"] = crate.add(Entity(crate, "#run", action))
+    root["mentions"] = _entity(crate, "#run", "CreateAction", **action)
     crate.metadata.write(folder)
 
 
+def _entity(crate: Any, place: str, kind: str, **properties: Any) -> Any:
+    from rocrate.model.entity import Entity
+
+    return crate.add(Entity(crate, place, {"@type": kind, **properties}))
+
+
 def _file(crate: Any, name: str, digest: str) -> Any:
-    known = {"name": name, "sha256": digest}
+    entries = {"name": name, "sha256": digest}
     if kind := _FORMATS.get(Path(name).suffix):
-        known["encodingFormat"] = kind
-    return crate.add_file(dest_path=name, properties=known)
+        entries["encodingFormat"] = kind
+    return crate.add_file(dest_path=name, properties=entries)
 
 
 def _creator(crate: Any, number: int, creator: Creator) -> Any:
-    from rocrate.model.entity import Entity
-
-    name = f"https://orcid.org/{creator.orcid}" if creator.orcid else f"#creator-{number}"
-    known = {"@type": "Person" if creator.orcid else "Organization", "name": creator.name}
-    if creator.affiliation:
-        known["affiliation"] = creator.affiliation
-    return crate.add(Entity(crate, name, known))
+    place = f"https://orcid.org/{creator.orcid}" if creator.orcid else f"#creator-{number}"
+    institute = {"affiliation": creator.affiliation} if creator.affiliation else {}
+    kind = "Person" if creator.orcid else "Organization"
+    return _entity(crate, place, kind, name=creator.name, **institute)
 
 
 def _workflow(crate: Any, sums: Mapping[str, str]) -> Any:
-    known = {"name": "Galaxymill", "sha256": sums[_WORKFLOW]}
+    entries = {"name": "Galaxymill", "sha256": sums[_WORKFLOW]}
     return crate.add_workflow(
-        dest_path=_WORKFLOW, main=True, lang="snakemake", properties=known, gen_cwl=False
+        dest_path=_WORKFLOW, main=True, lang="snakemake", properties=entries, gen_cwl=False
     )
 
 
 def _software(crate: Any) -> Any:
-    from rocrate.model.entity import Entity
-
     from galaxymill import __version__
 
-    known = {"@type": "SoftwareApplication", "name": "Galaxymill", "softwareVersion": __version__}
-    return crate.add(Entity(crate, "#galaxymill", known))
+    kind = "SoftwareApplication"
+    return _entity(crate, "#galaxymill", kind, name="Galaxymill", softwareVersion=__version__)

@@ -1,4 +1,4 @@
-"""The release as machine learning tools find it: Croissant 1.0, from the column registry."""
+"""The metadata of a release for machine learning tools: Croissant 1.0, from the columns."""
 
 import json
 import logging

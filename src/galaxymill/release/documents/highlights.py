@@ -1,4 +1,4 @@
-"""What the pictures of a release show, gathered while its tiles are merged."""
+"""Histograms and examples for the pictures of a release, gathered while its tiles are merged."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from galaxymill.tasks.released import Answer, Panel
 
 EXAMPLES, BINS = 6, 20
 _VALUES_A_TILE = 2000
-"""Of numbers, whose range nobody knows beforehand: so many of each tile make the histogram."""
+"""Of numbers, whose range is not known beforehand: so many of each tile make the histogram."""
 
 _BY_HALF = np.float32(0.5)
 
@@ -23,15 +23,10 @@ Example = tuple[str, float]
 
 
 @dataclass
-class Shown:
-    """An answer of a panel, as far as it is gathered.
+class AnswerHighlights:
+    """The histogram and the surest galaxies of an answer, so far.
 
-    Attributes
-    ----------
-    counts : ndarray of int64, shape (BINS,)
-        Galaxies by share, from 0 to 1.
-    values : list of ndarray
-        Of numbers: some of each tile.
+    ``counts`` are galaxies by share, from 0 to 1; ``values`` are, of numbers, some of each tile.
     """
 
     panel: Panel
@@ -46,7 +41,7 @@ class Shown:
         return [(galaxy, value) for _, galaxy, value in self._surest]
 
     def count(self, rows: pa.Table, places: Places) -> None:
-        """Add those of some rows whose places are given to the histogram."""
+        """Add some rows, by their places, to the histogram."""
         values = rows[self.answer.column].to_numpy()[places]
         if self.panel.adds_up:
             bins = np.minimum((values * BINS).astype(np.int8), BINS - 1)
@@ -55,17 +50,17 @@ class Shown:
             self.values.append(values[:: max(len(values) // _VALUES_A_TILE, 1)])
 
     def choose(self, rows: pa.Table, places: Places) -> None:
-        """Keep the surest of some rows whose places are given, and of those before."""
+        """Keep the surest of some rows, by their places, and of those before."""
         sign = -1 if self.answer.lowest else 1
         values = rows[self.answer.column].to_numpy()[places]
         certain = sign * rows[self.answer.certainty].to_numpy()[places]
-        known = self._surest
-        least = known[-1][0] if len(known) == EXAMPLES else -np.inf
+        best = self._surest
+        least = best[-1][0] if len(best) == EXAMPLES else -np.inf
         for place in _best(certain, least).tolist():
             galaxy = rows["object_id"][places[place]].as_py()
-            known.append((float(certain[place]), galaxy, float(values[place])))
+            best.append((float(certain[place]), galaxy, float(values[place])))
         # The id settles who comes first among equals.
-        self._surest = sorted(known, key=lambda it: (-it[0], it[1]))[:EXAMPLES]
+        self._surest = sorted(best, key=lambda it: (-it[0], it[1]))[:EXAMPLES]
 
 
 class Highlights:
@@ -79,7 +74,7 @@ class Highlights:
     def __init__(self, predictions: Sequence[Prediction], cut: float) -> None:
         self._cut = cut
         self.panels = [
-            (panel, [Shown(panel, answer) for answer in panel.answers])
+            (panel, [AnswerHighlights(panel, answer) for answer in panel.answers])
             for one in predictions
             for panel in one.task.panels()
         ]
@@ -87,18 +82,18 @@ class Highlights:
     def add(self, rows: pa.Table) -> None:
         """Add rows with all columns of the release."""
         for panel, answers in self.panels:
-            known = ~np.isnan(rows[panel.answers[0].column].to_numpy())
+            has_value = ~np.isnan(rows[panel.answers[0].column].to_numpy())
             asked = rows[panel.asked].to_numpy() if panel.asked else np.ones(rows.num_rows)
-            counted = np.flatnonzero(known & (asked >= np.float32(self._cut)))
-            by_half = np.flatnonzero(known & (asked >= max(self._cut, _BY_HALF)))
-            for shown in answers:
-                shown.count(rows, counted)
-                shown.choose(rows, by_half)
+            counted = np.flatnonzero(has_value & (asked >= np.float32(self._cut)))
+            by_half = np.flatnonzero(has_value & (asked >= max(self._cut, _BY_HALF)))
+            for each in answers:
+                each.count(rows, counted)
+                each.choose(rows, by_half)
 
     @property
-    def answers(self) -> list[Shown]:
+    def answers(self) -> list[AnswerHighlights]:
         """Every answer of every panel."""
-        return [shown for _, answers in self.panels for shown in answers]
+        return [each for _, answers in self.panels for each in answers]
 
 
 def _best(values: Floats, least: float) -> npt.NDArray[np.int64]:

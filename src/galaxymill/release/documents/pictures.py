@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galaxymill.release.audit import open_database
-from galaxymill.release.documents.highlights import BINS, EXAMPLES, Highlights, Shown
+from galaxymill.release.documents.highlights import BINS, EXAMPLES, AnswerHighlights, Highlights
 from galaxymill.release.sources import Part
 from galaxymill.sky.healpix import HIGHEST_ORDER
 from galaxymill.storage.parquet import open_parquet
@@ -16,6 +16,7 @@ from galaxymill.storage.parquet import open_parquet
 _WIDE_DEG = 60
 _MOST_POINTS = 40_000
 Counts = npt.NDArray[np.int64]
+Image = npt.NDArray[np.uint8]
 
 
 def draw_pictures(
@@ -23,12 +24,7 @@ def draw_pictures(
 ) -> None:
     """Draw ``pictures/sky.png``, ``fractions.png`` and ``examples.png`` of a release.
 
-    Parameters
-    ----------
-    parts : sequence of Part
-        The images are theirs; those of the few that are shown are read.
-    counts : ndarray of int64, shape (12 · 4^HIGHEST_ORDER,), or None
-        Galaxies in each pixel of the sky; None: that is not known, and not drawn.
+    The first is left out without ``counts``, the galaxies in each pixel of ``HIGHEST_ORDER``.
     """
     from galaxymill.reporting.plots import own_style
 
@@ -62,17 +58,17 @@ def _sky(counts: Counts) -> Any:
     wide = max(np.ptp(east), np.ptp(dec)) > _WIDE_DEG
     figure = Figure(figsize=(8, 4.5 if wide else 6), layout="constrained")
     axes = figure.add_subplot(projection="mollweide" if wide else None)
-    shown: dict[str, Any] = {
+    style: dict[str, Any] = {
         "c": counts[pixels],
         "s": 4 if wide else 12,
         "cmap": "viridis",
         "linewidths": 0,
     }
     if wide:
-        points = axes.scatter(-np.radians((ra + 180) % 360 - 180), np.radians(dec), **shown)
+        points = axes.scatter(-np.radians((ra + 180) % 360 - 180), np.radians(dec), **style)
         axes.set_xticklabels([f"{-angle % 360}°" for angle in range(-150, 180, 30)])
     else:
-        points = axes.scatter(middle + east, dec, **shown)
+        points = axes.scatter(middle + east, dec, **style)
         axes.invert_xaxis()
         axes.set_aspect(1 / max(np.cos(np.radians(dec.mean())), 0.05))
         axes.set_xlabel("right ascension (degrees)")
@@ -104,8 +100,8 @@ def _histograms(highlights: Highlights) -> Any:
     for number, (panel, answers) in enumerate(highlights.panels, 1):
         axes = figure.add_subplot(lines, 3, number)
         if panel.adds_up:
-            for shown in answers:
-                axes.stairs(shown.counts, edges, label=shown.answer.name)
+            for each in answers:
+                axes.stairs(each.counts, edges, label=each.answer.name)
             axes.set_xlim(0, 1)
             axes.legend(fontsize=6, frameon=False)
         else:
@@ -119,12 +115,12 @@ def _histograms(highlights: Highlights) -> Any:
 
 
 def _images(
-    folder: Path, parts: Sequence[Part], answers: Sequence[Shown]
-) -> dict[str, npt.NDArray[np.uint8]]:
+    folder: Path, parts: Sequence[Part], answers: Sequence[AnswerHighlights]
+) -> dict[str, Image]:
     """Read the images of some galaxies; those that cannot be decoded are left out."""
     from galaxymill.decoding.decode import PayloadError, read_raster
 
-    wanted = {object_id for shown in answers for object_id, _ in shown.examples}
+    wanted = {object_id for each in answers for object_id, _ in each.examples}
     tiles = {str(part.files["tile"]): part for part in parts}
     query = """
         SELECT DISTINCT filename
@@ -132,8 +128,8 @@ def _images(
         WHERE object_id IN (SELECT unnest($wanted)) ORDER BY filename
     """
     with open_database(folder) as database:
-        given = {"tiles": list(tiles), "wanted": sorted(wanted)}
-        holders = database.execute(query, given).fetchall()
+        values = {"tiles": list(tiles), "wanted": sorted(wanted)}
+        holders = database.execute(query, values).fetchall()
     pictures = {}
     for (tile,) in holders:
         for object_id, payload in _payloads(tiles[tile].files["images"], wanted):
@@ -157,18 +153,20 @@ def _payloads(images: Path, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
                         yield ids[place], image["bytes"]
 
 
-def _examples(answers: Sequence[Shown], images: Mapping[str, npt.NDArray[np.uint8]]) -> Any:
+def _examples(
+    answers: Sequence[AnswerHighlights], images: Mapping[str, npt.NDArray[np.uint8]]
+) -> Any:
     """One line an answer; in one axes, for to lay out hundreds of them would take seconds."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(1.25 * (EXAMPLES + 1.4), 1.25 * len(answers)))
     axes = figure.add_axes((0, 0, 1, 1), xlim=(-1.4, EXAMPLES), ylim=(len(answers), 0))
     axes.axis("off")
-    for line, shown in enumerate(answers):
-        title = f"{shown.panel.title}:\n{shown.answer.name}"
+    for line, each in enumerate(answers):
+        title = f"{each.panel.title}:\n{each.answer.name}"
         axes.text(-0.08, line + 0.55, title, size=7, ha="right", va="center")
-        for place, (object_id, value) in enumerate(shown.examples):
-            text = f"{value:.0%}" if shown.panel.adds_up else f"{value:.3g}"
+        for place, (object_id, value) in enumerate(each.examples):
+            text = f"{value:.0%}" if each.panel.adds_up else f"{value:.3g}"
             axes.text(place + 0.5, line + 0.1, text, size=7, ha="center", va="center")
             if object_id in images:
                 inside = (place + 0.08, place + 0.92, line + 1, line + 0.16)

@@ -1,4 +1,4 @@
-"""The README of a release, for the astronomer who opens it: `README.md.j2`, a Jinja template."""
+"""The README of a release, from the Jinja template `README.md.j2`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,19 +16,7 @@ from galaxymill.tasks.released import ColumnGroup
 
 @dataclass(frozen=True)
 class Facts:
-    """What a release holds.
-
-    Attributes
-    ----------
-    galaxies : int
-        Rows of each table.
-    tiles : int
-        Tiles of the HATS catalog.
-    census : Census
-        Galaxies by status and flag.
-    has_positions : bool
-        Whether it is known where they are: without, there is no HATS catalog.
-    """
+    """Galaxies of a release, tiles of HATS, and whether there are positions (else no HATS)."""
 
     name: str
     galaxies: int
@@ -84,7 +72,7 @@ def _unfit(counts: dict[str, int]) -> list[tuple[str, int]]:
 
 
 def _differences(prediction: Prediction, origin: Origin) -> list[tuple[str, object, object]]:
-    """Tell how the images that a model learned from differ from the survey's."""
+    """List how the images that a model learned from differ from the survey's."""
     theirs, ours = prediction.card.domains[0], origin.domain
     return [
         (key, theirs.get(key, "unknown"), ours.get(key, "unknown"))

@@ -33,7 +33,7 @@ _SPELT = str.maketrans(
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Tell whether a column is of texts, whose width a FITS table must know beforehand."""
+    """Tell whether a column is of texts, whose width is in the header of a FITS table."""
     return kind in (pa.string(), pa.large_string())
 
 
@@ -50,7 +50,7 @@ def open_fits(
     widths : mapping of str to int
         Most bytes of each column of texts.
     rows : int
-        That will be written.
+        How many will be written.
     name : str
         Of the extension.
     """

@@ -19,14 +19,9 @@ Histogram = npt.NDArray[np.int64]
 
 
 class Collection:
-    """A HATS collection under way: `add` its tiles in order, then `finish` it.
+    """Writes a HATS collection: `add` all its tiles in the order of the sky, then `finish` it.
 
-    Parameters
-    ----------
-    tiles : sequence of Pixel
-        All that will be added, in the order of the sky.
-    margin_arcsec : float
-        Galaxies so near to a tile are in its margin: cross-matches need them.
+    Galaxies within ``margin_arcsec`` of a tile are in its margin: cross-matches need them.
     """
 
     def __init__(
@@ -42,26 +37,26 @@ class Collection:
         self._margin.add(tile, rows)
 
     def finish(self, counts: Histogram, default_columns: Sequence[str]) -> None:
-        """Write what turns the tiles into a collection: margin, metadata, maps, properties.
+        """Write margin, metadata, maps and properties.
 
         Parameters
         ----------
         counts : ndarray
             Galaxies in each nested pixel of ``HIGHEST_ORDER``.
         default_columns : sequence of str
-            Those that readers load when they are not asked for others.
+            Those that readers load unless they ask for others.
         """
-        known: dict[str, Any] = {"default_columns": list(default_columns)}
-        _finish(self._folder / self._name, self._name, self._tiles, counts, "object", known)
+        more: dict[str, Any] = {"default_columns": list(default_columns)}
+        _finish(self._folder / self._name, self._name, self._tiles, counts, "object", more)
         margin = f"{self._name}_{self._arcsec:g}arcs"
         found = self._margin.tables()
         for tile, rows in found.items():
             _write_tile(self._folder / margin, tile, rows)
         if found:
             index = [rows["_healpix_29"].to_numpy() for rows in found.values()]
-            known |= {"primary_catalog": self._name, "margin_threshold": self._arcsec}
+            more |= {"primary_catalog": self._name, "margin_threshold": self._arcsec}
             inside = count_pixels(np.concatenate(index))
-            _finish(self._folder / margin, margin, list(found), inside, "margin", known)
+            _finish(self._folder / margin, margin, list(found), inside, "margin", more)
         from hats.catalog.dataset.collection_properties import CollectionProperties
 
         properties = CollectionProperties(
@@ -91,7 +86,7 @@ def _finish(
     tiles: Sequence[Pixel],
     counts: Histogram,
     kind: str,
-    known: Mapping[str, Any],
+    more: Mapping[str, Any],
 ) -> None:
     from hats.catalog.dataset.table_properties import TableProperties
     from hats.catalog.partition_info import PartitionInfo
@@ -120,7 +115,7 @@ def _finish(
         hats_max_rows=max(tile.rows for tile in tiles),
         skymap_order=order,
         moc_sky_fraction=float(f"{np.mean(skymap > 0):.5g}"),
-        **known,
+        **more,
         **_made_by(folder),
     )
     properties.to_properties_file(folder)

@@ -19,7 +19,7 @@ class Margin:
     """Margins of some tiles, gathered as the tiles come.
 
     They stay in memory: they are one in a thousand galaxies, more only where tiles are tiny. All
-    tiles are given beforehand, in the order of the sky.
+    tiles are known beforehand, in the order of the sky.
     """
 
     def __init__(self, tiles: Sequence[Pixel], arcsec: float) -> None:

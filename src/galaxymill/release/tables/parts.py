@@ -1,4 +1,4 @@
-"""The files of one partition, read and proved: they hold the tile's galaxies, once and in order."""
+"""Read the files of one partition, and prove that they hold the tile's galaxies in order."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -82,7 +82,7 @@ def _check_ids(part: Part, tables: Mapping[str, pa.Table]) -> None:
 
 
 def _id_differences(wanted: Sequence[str], found: Sequence[str]) -> str:
-    """Say what is wrong with ``found``: counts, and the first id of each kind."""
+    """Describe what is wrong with ``found``: counts, and the first id of each kind."""
     once, counts = set(wanted), Counter(found)
     kinds = {
         "missing": sorted(once - set(counts)),

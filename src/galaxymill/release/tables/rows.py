@@ -1,4 +1,4 @@
-"""The rows of a release: the catalogue's, and what was made of each galaxy, side by side."""
+"""The rows of a release: the catalogue joined with the products of each galaxy."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -26,16 +26,7 @@ def read_rows(
     predictions: Sequence[Prediction],
     selections: Mapping[str, Selection],
 ) -> pa.Table:
-    """Join some galaxies of the catalogue with the products of the partitions that hold them.
-
-    Parameters
-    ----------
-    catalog : pyarrow.Table
-        Rows of ``objects.parquet``.
-    parts : sequence of Part
-        They may hold other galaxies too.
-    schema : pyarrow.Schema
-        All columns of the release.
+    """Join galaxies of the catalogue with the products of partitions, which may hold others too.
 
     Returns
     -------

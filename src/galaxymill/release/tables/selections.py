@@ -12,18 +12,12 @@ from galaxymill.release.settings import Cut, Selection
 
 
 def check_selections(selections: Mapping[str, Selection], columns: Sequence[Column]) -> None:
-    """Refuse a cut in a column that is not there, or that holds no numbers.
-
-    Raises
-    ------
-    UserError
-        With the selection, the column, and the likeliest of those allowed.
-    """
-    known = {c.name for c in columns if "advanced" in c.tables and _is_number(c.field.type)}
+    """Refuse a cut in a column that is not there, or that holds no numbers."""
+    allowed = {c.name for c in columns if "advanced" in c.tables and _is_number(c.field.type)}
     for name, selection in selections.items():
         for cut in selection.cuts:
-            if cut.column not in known:
-                raise unknown_name(f"selections.{name}.cuts", cut.column, known, "column")
+            if cut.column not in allowed:
+                raise unknown_name(f"selections.{name}.cuts", cut.column, allowed, "column")
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,87 +28,77 @@ from galaxymill.storage.origin import Origin
 from galaxymill.storage.parquet import ProductWriter, open_product
 
 
+@dataclass
 class Merge:
-    """Partitions on their way to the tables; `write` does it.
+    """Merges the partitions into the tables, one tile of the HATS catalog at a time.
 
-    Parameters
-    ----------
-    tiles : sequence of Pixel
-        Of the HATS catalog, in the order of the sky: one at a time is merged.
-    widths : mapping of str to int
-        Most bytes of each column of texts.
+    ``widths`` are the most bytes of each column of texts.
     """
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        parts: Sequence[Part],
-        tiles: Sequence[Pixel],
-        columns: Sequence[Column],
-        predictions: Sequence[Prediction],
-        settings: ReleaseSettings,
-        widths: Mapping[str, int],
-        threads: int,
-    ) -> None:
-        self._catalog = catalog
-        self._parts, self._tiles, self._predictions = parts, tiles, predictions
-        self._widths = widths
-        self._columns, self._settings, self._threads = columns, settings, threads
-        self._schema = schema_of(columns)
-        self._reader = PartReader(pq.read_schema(parts[0].files["tile"]), predictions)
-        self.highlights = Highlights(predictions, settings.friendly_cut)
-        places = [Pixel(p.partition.order, p.partition.pixel, 0).range for p in parts]
+    catalog: Catalog
+    parts: Sequence[Part]
+    tiles: Sequence[Pixel]
+    columns: Sequence[Column]
+    predictions: Sequence[Prediction]
+    settings: ReleaseSettings
+    widths: Mapping[str, int]
+    threads: int
+
+    def __post_init__(self) -> None:
+        self._schema = schema_of(self.columns)
+        tile = pq.read_schema(self.parts[0].files["tile"])
+        self._reader = PartReader(tile, self.predictions)
+        self.highlights = Highlights(self.predictions, self.settings.friendly_cut)
+        places = [Pixel(p.partition.order, p.partition.pixel, 0).range for p in self.parts]
         self._first, self._end = np.array(places, np.int64).reshape(-1, 2).T
 
     def write(self, folder: Path, collection: Collection | None, origin: Origin, name: str) -> None:
-        """Write the tables of release ``name`` below ``folder``, and the tiles of the collection,
-        which is None where galaxies have no positions.
-        """
-        total = sum(tile.rows for tile in self._tiles)
-        schemas = {t: described_schema(self._columns, t, self._widths) for t in PARQUET}
-        hats = schema_of(self._columns, "hats").names
+        """Write the tables, and the tiles of the collection, which is None without positions."""
+        total = sum(tile.rows for tile in self.tiles)
+        schemas = {t: described_schema(self.columns, t, self.widths) for t in PARQUET}
+        hats = schema_of(self.columns, "hats").names
         with (
             open_product(folder / "friendly.parquet", schemas["friendly"], origin) as friendly,
             open_product(folder / "advanced.parquet", schemas["advanced"], origin) as advanced,
             self._fits(folder, name, total) as fits,
-            ThreadPoolExecutor(self._threads) as pool,
+            ThreadPoolExecutor(self.threads) as pool,
             progress("release", total) as advance,
         ):
             for tile, rows in self._read_ahead(pool):
                 done = [
                     pool.submit(advanced.write, rows.select(advanced.names)),
-                    pool.submit(check_rows, rows, self._columns),
+                    pool.submit(check_rows, rows, self.columns),
                     pool.submit(self.highlights.add, rows),
                     pool.submit(self._write_friendly, friendly, rows, schemas["friendly"]),
                 ]
-                if self._settings.fits:
+                if self.settings.fits:
                     done.append(pool.submit(fits, tile, rows))
                 if collection is not None:
                     done.append(pool.submit(collection.add, tile, rows.select(hats)))
                 for task in done:
                     task.result()
                 advance(tile.rows)
-            self._catalog.finish()
+            self.catalog.finish()
 
     def _write_friendly(self, writer: ProductWriter, rows: pa.Table, schema: pa.Schema) -> None:
-        writer.write(mask_unasked(rows, self._predictions, schema, self._settings.friendly_cut))
+        writer.write(mask_unasked(rows, self.predictions, schema, self.settings.friendly_cut))
 
     def _read_ahead(self, pool: ThreadPoolExecutor) -> Iterator[tuple[Pixel, pa.Table]]:
         """Read the rows of each tile; the next is read while one is written."""
-        waiting = [pool.submit(self._read, tile) for tile in self._tiles[:1]]
-        for place, tile in enumerate(self._tiles):
+        waiting = [pool.submit(self._read, tile) for tile in self.tiles[:1]]
+        for place, tile in enumerate(self.tiles):
             rows = waiting.pop().result()
-            waiting += [pool.submit(self._read, t) for t in self._tiles[place + 1 : place + 2]]
+            waiting += [pool.submit(self._read, t) for t in self.tiles[place + 1 : place + 2]]
             yield tile, rows
 
     def _read(self, tile: Pixel) -> pa.Table:
         """Rows of one tile: partitions of several generations may overlap it."""
         low, high = tile.range
         places = np.flatnonzero((self._first < high) & (self._end > low)).tolist()
-        parts = [self._parts[place] for place in places]
-        catalog = self._catalog.read(tile)
+        parts = [self.parts[place] for place in places]
+        catalog = self.catalog.read(tile)
         return read_rows(
-            catalog, parts, self._schema, self._reader, self._predictions, self._settings.selections
+            catalog, parts, self._schema, self._reader, self.predictions, self.settings.selections
         )
 
     @contextmanager
@@ -115,19 +106,19 @@ class Merge:
         self, folder: Path, name: str, total: int
     ) -> Iterator[Callable[[Pixel, pa.Table], None]]:
         """Write one FITS table, or one a tile where that would be too long."""
-        columns = [c for c in self._columns if "advanced" in c.tables and not c.is_list]
+        columns = [c for c in self.columns if "advanced" in c.tables and not c.is_list]
         with ExitStack() as stack:
             one: FitsTable | None = None
-            if self._settings.fits and total <= MOST_ROWS:
+            if self.settings.fits and total <= MOST_ROWS:
                 path = folder / "catalog.fits"
-                one = stack.enter_context(open_fits(path, columns, self._widths, total, name))
+                one = stack.enter_context(open_fits(path, columns, self.widths, total, name))
 
             def write(tile: Pixel, rows: pa.Table) -> None:
                 if one is not None:
                     one.write(rows)
                     return
                 path = folder / "catalog" / f"k{tile.order}-p{tile.pixel}.fits"
-                with open_fits(path, columns, self._widths, tile.rows, name) as table:
+                with open_fits(path, columns, self.widths, tile.rows, name) as table:
                     table.write(rows)
 
             yield write

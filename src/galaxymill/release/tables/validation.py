@@ -1,4 +1,4 @@
-"""What the registry says of each column, checked on the rows of every tile."""
+"""Check the rows of every tile: the range of each column, and nulls."""
 
 from collections.abc import Sequence
 
@@ -10,13 +10,7 @@ from galaxymill.release.columns import Column
 
 
 def check_rows(rows: pa.Table, columns: Sequence[Column]) -> None:
-    """Check rows with all columns of a release: ranges, and nulls where none may be.
-
-    Raises
-    ------
-    UserError
-        With the galaxy, the column, the value and the values allowed.
-    """
+    """Refuse values out of range, and nulls where none may be, in any column of a release."""
     for column in columns:
         place = _first_bad(rows[column.name].combine_chunks(), column)
         if place is not None:
@@ -28,11 +22,11 @@ def _first_bad(values: pa.Array, column: Column) -> int | None:
     if values.null_count and not column.nullable:
         return int(pc.index(values.is_null(), True).as_py())
     low, high = column.range
-    given = values.flatten() if column.is_list else values
+    numbers = values.flatten() if column.is_list else values
     for bound, beyond in ((low, pc.less), (high, pc.greater)):
         if bound is None:
             continue
-        place = int(pc.index(beyond(given, pa.scalar(bound, given.type)), True).as_py())
+        place = int(pc.index(beyond(numbers, pa.scalar(bound, numbers.type)), True).as_py())
         if place >= 0 and column.is_list:
             # A list that is null has no values here.
             place = pc.indices_nonzero(values.is_valid())[place // values.type.list_size].as_py()

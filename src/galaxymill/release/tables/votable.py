@@ -1,4 +1,4 @@
-"""What each column is, in the Virtual Observatory's words: a VOTable header without rows."""
+"""The columns described for the Virtual Observatory: a VOTable header without rows."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -12,12 +12,7 @@ from galaxymill.release.columns import Column, schema_of
 def described_schema(columns: Sequence[Column], table: str, widths: Mapping[str, int]) -> pa.Schema:
     """Schema of a table with its VOTable header in the metadata (VOParquet 1.0).
 
-    Parameters
-    ----------
-    table : str
-        One of ``galaxymill.release.columns.TABLES``.
-    widths : mapping of str to int
-        Most bytes of each column of texts.
+    ``widths`` are the most bytes of each column of texts.
     """
     header = votable_header([c for c in columns if table in c.tables], table, widths)
     return schema_of(columns, table).with_metadata(
