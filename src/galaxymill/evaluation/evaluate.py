@@ -20,7 +20,6 @@ from galaxymill.evaluation.sample import (
 )
 from galaxymill.images.pixels import ImageSource, RowGroup
 from galaxymill.inference.settings import PredictSettings
-from galaxymill.reporting.page import write_report
 from galaxymill.reporting.plots import own_style
 from galaxymill.reporting.report import Report, Section
 from galaxymill.statistics.covariates import read_covariates
@@ -109,7 +108,7 @@ def evaluate(
             content = card.task.report(data)
             report = _report(content, model.parent.name, sample, measured, split, origin, without)
             with atomic_tree(out.parent, out.name) as folder:
-                write_report(folder, out.name, report)
+                report.write(folder, out.name)
     logger.info("evaluate: %s", report.headline)
 
 

@@ -97,7 +97,7 @@ def collect_labels(
             write_product(folder / out.name, votes, origin, votes.schema)
     counts = {split: pc.sum(pc.equal(votes["split"], split)).as_py() for split in SPLITS}
     logger.info("labels: %d galaxies of %d files: %s", votes.num_rows, len(files), counts)
-    task.tell(votes)
+    task.log_labels(votes)
     for reason, count in reasons(dropped).items():
         logger.warning("labels: dropped.csv: %d times %s", count, reason)
 

@@ -98,7 +98,7 @@ def read_gz_decals(paths: Sequence[Path], settings: GzDecalsSettings, tree: Tree
     plain = {
         column: f"{_SURVEY_SUFFIX.sub('', question.name)}_{answer}"
         for question in tree.questions
-        for column, answer in zip(question.columns, question.answers, strict=True)
+        for column, answer in question.column_answers
     }
     names = renamed(plain, settings.columns, tree)
     return [
@@ -135,7 +135,7 @@ def _gz2_names(path: Path, tree: Tree) -> dict[str, str]:
                 f"choose tree: gz2, whose questions are {', '.join(GZ2_TASKS)}"
             )
         task, answers = GZ2_TASKS[question.name]
-        for column, answer in zip(question.columns, question.answers, strict=True):
+        for column, answer in question.column_answers:
             key = (task, answers.get(answer, -1))
             if key not in numbered:
                 raise UserError(

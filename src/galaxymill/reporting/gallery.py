@@ -1,4 +1,4 @@
-"""Galleries of galaxies: drawn at random, predicted best, worst, and most uncertain."""
+"""Galleries of galaxies."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -40,25 +40,19 @@ def draw_galleries(
     lines: Callable[[int], Sequence[Line | str]],
     legend: str,
 ) -> list[Plot]:
-    """Draw the galleries.
+    """Draw galleries: at random (but always the same), best, worst, and most uncertain.
 
     Parameters
     ----------
     object_ids : sequence of str, length n
     errors, uncertainties : ndarray, shape (n,)
-        What "best", "worst" and "uncertain" mean; NaN for galaxies that cannot be judged.
+        NaN for galaxies that cannot be judged.
     read : callable
         Reads the pictures of a few galaxies: JPEG, PNG or WebP files.
     lines : callable
         What stands under the galaxy of a row: a bar and a tick, or plain text; three at most.
     legend : str
         Of each figure.
-
-    Returns
-    -------
-    list of Plot
-        ``gallery`` (at random, but always the same), ``gallery_best``, ``gallery_worst`` and
-        ``gallery_uncertain``.
     """
 
     def ranked(values: Values) -> list[int]:

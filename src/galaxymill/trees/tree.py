@@ -43,6 +43,11 @@ class Question:
         """Label columns of this question, ``{question}_{answer}``."""
         return tuple(f"{self.name}_{answer}" for answer in self.answers)
 
+    @property
+    def column_answers(self) -> list[tuple[str, str]]:
+        """Each label column with its answer."""
+        return list(zip(self.columns, self.answers, strict=True))
+
 
 @dataclass(frozen=True)
 class Tree:
