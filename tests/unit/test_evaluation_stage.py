@@ -18,7 +18,7 @@ from PIL import Image
 
 from galaxymill import flags, products
 from galaxymill.errors import UserError
-from galaxymill.evaluation import encoder
+from galaxymill.evaluation import measure
 from galaxymill.evaluation.evaluate import evaluate
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.models.settings import TrainSettings
@@ -378,7 +378,7 @@ def test_weights_that_cannot_be_had_leave_their_baseline_out(inputs, monkeypatch
     def fail(settings, task):
         raise UserError("the hub cannot be asked")
 
-    monkeypatch.setattr(encoder, "initial_network", fail)
+    monkeypatch.setattr(measure, "initial_network", fail)
     out = run(inputs)
     assert "ridge_encoder" not in read_metrics(out)["questions"]["shape"]["baselines"]
     page = (out.parent / "report.html").read_text()

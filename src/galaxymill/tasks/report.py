@@ -14,7 +14,6 @@ from galaxymill.statistics.baselines import Features
 from galaxymill.statistics.bootstrap import Values
 from galaxymill.statistics.calibration import verdict
 from galaxymill.statistics.covariates import Errors, errors_by
-from galaxymill.tasks.task import Task
 
 ALL = "all questions"
 
@@ -46,7 +45,6 @@ class EvaluationData:
         Reads the image files of a few galaxies.
     """
 
-    task: Task
     object_ids: Sequence[str]
     labels: Values
     samples: Values
