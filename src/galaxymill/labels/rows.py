@@ -67,7 +67,7 @@ class FormatSettings(Settings):
         return {}
 
     def task(self) -> Task | None:
-        """Task of labels without a tree; None where only their files tell it."""
+        """Task of labels without a tree; None where it depends on their files."""
         return None
 
 

@@ -79,7 +79,7 @@ def read_classes(paths: Sequence[Path], settings: ClassSettings) -> tuple[Task, 
 
     Names lose the blanks at their ends, and whole numbers their decimals: ``1.0`` is ``1``, as in
     a table whose column is a number. A galaxy without a name is left out. A UserError names a class
-    that is not allowed, or tells of fewer than two, or so many that they are no classes.
+    that is not allowed, or says that there are fewer than 2 or more than ``MAX_CLASSES``.
     """
     tables = [_table(path, settings, settings.column) for path in paths]
     named = [

@@ -102,8 +102,8 @@ def draw_bars(
         handles.append(
             axes.barh(where, lengths, height * 0.92, color=colour, label=LABELS[kind], zorder=2)
         )
-        known = errors if kind == "model" and errors else [None] * n
-        for place, length, each in zip(where, lengths, known, strict=True):
+        bounds = errors if kind == "model" and errors else [None] * n
+        for place, length, each in zip(where, lengths, bounds, strict=True):
             if each:
                 axes.plot(list(each), [place, place], color=INK, lw=1.1, zorder=5)
             end = max(length, each[1]) if each else length

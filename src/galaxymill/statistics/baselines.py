@@ -30,14 +30,10 @@ Features = Mapping[str, tuple[Values, Values]]
 
 @dataclass(frozen=True)
 class Baselines:
-    """Predictions for the test galaxies that use no trained network.
+    """Vote fractions (n_test, n_answers) without a trained network, by the names in ``NAMES``.
 
-    Attributes
-    ----------
-    fractions : dict of str to ndarray, shape (n_test, n_answers)
-        By name, as in ``NAMES``: vote fractions.
-    dirichlet : ndarray, shape (n_answers,)
-        Concentrations of the one Dirichlet–multinomial that suits the training votes best.
+    ``dirichlet`` (n_answers,) are concentrations of the one Dirichlet–multinomial that suits the
+    training votes best.
     """
 
     fractions: Mapping[str, Values]
@@ -59,10 +55,6 @@ def predict_baselines(
     features : mapping of str to (train, test)
         May be empty.
     n_test : int
-
-    Returns
-    -------
-    Baselines
     """
     width = len(tree.columns)
     constant, alpha, expected = np.empty((3, width))
@@ -80,16 +72,9 @@ def predict_baselines(
 
 
 def mean_fractions(votes: Counts) -> Values:
-    """Mean vote fraction of each answer of one question.
+    """Mean fraction (n_answers,) of one question's votes (n, n_answers), over galaxies with votes.
 
-    Parameters
-    ----------
-    votes : ndarray, shape (n, n_answers)
-
-    Returns
-    -------
-    ndarray, shape (n_answers,)
-        Over galaxies with votes; all equal when there are none.
+    All are equal when there are none.
     """
     asked = votes[votes.sum(axis=1) > 0]
     if len(asked) == 0:
@@ -128,28 +113,20 @@ def predict_number(values: Values, train: Values, test: Values) -> Values:
     return _ridge(train, values, test)
 
 
-def _ridge(train: Values, known: Values, test: Values) -> Values:
+def _ridge(train: Values, values: Values, test: Values) -> Values:
     """Ridge regression on standardised features, its penalty by leave-one-out validation."""
     from sklearn.linear_model import RidgeCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    regression = make_pipeline(StandardScaler(), RidgeCV(RIDGE_ALPHAS)).fit(train, known)
+    regression = make_pipeline(StandardScaler(), RidgeCV(RIDGE_ALPHAS)).fit(train, values)
     return np.asarray(regression.predict(test))
 
 
 def fit_dirichlet(votes: Counts) -> Values:
-    """Fit one Dirichlet–multinomial to all galaxies, by maximum likelihood.
+    """Fit one Dirichlet–multinomial to one question's votes (n, n_answers), by maximum likelihood.
 
-    Parameters
-    ----------
-    votes : ndarray, shape (n, n_answers)
-        Of one question.
-
-    Returns
-    -------
-    ndarray, shape (n_answers,)
-        Concentrations between 10⁻³ and 10⁴; all 1 when there are no votes.
+    Gives concentrations (n_answers,) between 10⁻³ and 10⁴; all 1 when there are no votes.
     """
     asked = votes[votes.sum(axis=1) > 0]
     if len(asked) == 0:

@@ -51,9 +51,9 @@ class Task(ABC):
     sample_column : str
         Column that holds every sample of the posterior.
     sample_group : ColumnGroup
-        What a release says of that column.
+        Description of that column in a release.
     groups : mapping of str to ColumnGroup
-        What a release says of the summary columns, by what follows their last underscore.
+        Descriptions of the summary columns, by what follows their last underscore.
     """
 
     kind: ClassVar[str]
@@ -67,7 +67,7 @@ class Task(ABC):
     groups: ClassVar[Mapping[str, ColumnGroup]]
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Make a kind known by its name."""
+        """Register a kind by its name."""
         super().__init_subclass__(**options)
         if "kind" in vars(cls):
             Task.kinds[cls.kind] = cls
@@ -159,7 +159,7 @@ class Task(ABC):
 
 def parse_task(plain: Any, place: str) -> Task:
     """Build a task from its plain form; ``place`` names it in errors."""
-    import galaxymill.tasks  # noqa: F401 - makes the kinds known
+    import galaxymill.tasks  # noqa: F401 - registers the kinds
 
     kind = plain.get("kind") if isinstance(plain, Mapping) else None
     if kind not in Task.kinds:

@@ -89,9 +89,9 @@ def headline(metrics: Metrics) -> str:
 def _fractions(comparison: Comparison, metrics: Metrics, names: Mapping[str, str]) -> Section:
     asked = asked_questions(metrics)
     # In fractions the Dirichlet is hardly another constant; the table has it.
-    shown = [kind for kind in metrics["overall"]["baselines"] if kind != "dirichlet"]
+    drawn = [kind for kind in metrics["overall"]["baselines"] if kind != "dirichlet"]
     values = {"model": [scores["rmse"] for scores in asked.values()]} | {
-        kind: [scores["baselines"][kind]["rmse"] for scores in asked.values()] for kind in shown
+        kind: [scores["baselines"][kind]["rmse"] for scores in asked.values()] for kind in drawn
     }
     bars = draw_bars(
         values,

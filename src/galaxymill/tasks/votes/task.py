@@ -13,7 +13,7 @@ from galaxymill.reporting.tables import markdown_table
 from galaxymill.storage.columns import field
 from galaxymill.tasks.released import UNCERTAINTY, Answer, ColumnGroup, Panel, ReleaseText
 from galaxymill.tasks.task import Floats, HeadSettings, Task, Values
-from galaxymill.trees.tree import Question, Tree, parse_tree
+from galaxymill.trees.tree import Question, Tree, number_questions, parse_tree
 
 if TYPE_CHECKING:
     from galaxymill.tasks.checks import CheckSettings, Dropped
@@ -208,18 +208,16 @@ class VoteTask(TreeTask):
                 return super().joined(others, place)
             if task.tree not in trees:
                 trees.append(task.tree)
-        questions: list[Question] = []
-        start = 0
-        for question in (question for tree in trees for question in tree.questions):
-            questions.append(Question(question.name, question.answers, question.asked_after, start))
-            start += len(question.answers)
+        questions = number_questions(
+            (q.name, q.answers, q.asked_after) for tree in trees for q in tree.questions
+        )
         names = [question.name for question in questions]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise UserError(
                 f"{place}: {', '.join(twice)}: question of two different trees; rename one, as in "
                 "bar-gz2 and bar-dr5"
             )
-        return VoteTask(Tree("+".join(tree.name for tree in trees), tuple(questions)))
+        return VoteTask(Tree("+".join(tree.name for tree in trees), questions))
 
 
 def uncertainty_fields(question: Question, what: str) -> list[pa.Field]:
@@ -273,7 +271,7 @@ def _row(name: str, scores: Mapping[str, Any]) -> Sequence[object]:
 
 
 def _caution(questions: Mapping[str, Any]) -> str:
-    """Name the questions on which the model says nothing that a constant would not."""
+    """Name the questions on which the model is no better than a constant."""
     scores = {name: (q.get("nll"), q.get("nll_constant")) for name, q in questions.items()}
     weak = [n for n, (own, other) in scores.items() if None not in (own, other) and own >= other]
     if not weak:
