@@ -44,21 +44,11 @@ def read_fraction_tables(
 
 
 def to_counts(fractions: Floats, totals: Floats) -> Floats:
-    """Find the whole numbers of votes whose fractions were given, by largest remainders.
+    """Find the whole numbers of votes of fractions (n, n_answers), by largest remainders.
 
-    Parameters
-    ----------
-    fractions : ndarray, shape (n, n_answers)
-        In [0, 1].
-    totals : ndarray, shape (n,)
-        Votes on the question.
-
-    Returns
-    -------
-    ndarray, shape (n, n_answers)
-        They add up to the totals where the fractions add up to 1 but for ``ROUNDING``, else to
-        the rounded sum of ``fractions × totals``. Those with the largest remainders are rounded
-        up, the first ones where these are equal (Hamilton's method).
+    They add up to the question's totals (n,) where the fractions add up to 1 but for ``ROUNDING``,
+    else to the rounded sum of ``fractions × totals``. Those with the largest remainders are rounded
+    up, the first ones where these are equal (Hamilton's method).
     """
     share = fractions.sum(axis=1)
     exact = fractions * (totals / np.maximum(share, 1))[:, None]

@@ -83,18 +83,10 @@ def mean_fractions(votes: Counts) -> Values:
 
 
 def predict_ridge(votes: Counts, train: Values, test: Values) -> Values:
-    """Regress the vote fractions of one question on features.
+    """Regress the vote fractions of one question on features of training and test galaxies.
 
-    Parameters
-    ----------
-    votes : ndarray, shape (n_train, n_answers)
-    train, test : ndarray, shape (n_train, n_features), (n_test, n_features)
-
-    Returns
-    -------
-    ndarray, shape (n_test, n_answers)
-        Within 0 and 1. With fewer than ``MIN_GALAXIES_TO_FIT`` galaxies of
-        ``MIN_VOTES_TO_FIT`` votes it is the constant prediction.
+    Gives fractions (n_test, n_answers) within 0 and 1; the constant prediction with fewer than
+    ``MIN_GALAXIES_TO_FIT`` galaxies of ``MIN_VOTES_TO_FIT`` votes.
     """
     totals = votes.sum(axis=1)
     asked = totals >= MIN_VOTES_TO_FIT
@@ -151,19 +143,9 @@ def fit_dirichlet(votes: Counts) -> Values:
 def predict_logistic(classes: Counts, n_classes: int, train: Values, test: Values) -> Values:
     """Regress classes on features: multinomial logistic, features standardised.
 
-    The penalty is chosen by three-fold cross-validation on the log loss.
-
-    Parameters
-    ----------
-    classes : ndarray of int, shape (n_train,)
-    n_classes : int
-    train, test : ndarray, shape (n_train, n_features), (n_test, n_features)
-
-    Returns
-    -------
-    ndarray, shape (n_test, n_classes)
-        Probabilities. With fewer than ``MIN_GALAXIES_TO_FIT`` galaxies, or a class with fewer
-        than three, they are the constant ones.
+    The penalty is chosen by three-fold cross-validation on the log loss. Gives probabilities
+    (n_test, n_classes); with fewer than ``MIN_GALAXIES_TO_FIT`` galaxies, or a class with fewer
+    than three, they are the constant ones.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV

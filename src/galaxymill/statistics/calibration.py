@@ -27,14 +27,7 @@ def inside(pit: Values, level: float) -> Values:
 
 
 def calibration(pit: Values, resampled: Bootstrap) -> dict[str, Any]:
-    """Sum up the PIT of n galaxies.
-
-    Parameters
-    ----------
-    pit : ndarray, shape (n, k)
-        The k values of a galaxy are resampled together; NaN are left out.
-    resampled : Bootstrap
-        Of n galaxies.
+    """Sum up the PIT (n, k) of n galaxies, whose k values are resampled together; NaN are left out.
 
     Returns
     -------
