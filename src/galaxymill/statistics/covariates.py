@@ -47,9 +47,10 @@ def _is_number(field: pa.Field) -> bool:
 
 @dataclass(frozen=True)
 class Errors:
-    """Squared errors (n,) of the model and the constant on one question; NaN where none counts.
+    """Squared errors (n,) of the model and the constant on one question; NaN where not judged.
 
-    ``floor`` is what noise alone would leave. Not ``is_square``: 0 and 1 for wrong classes.
+    ``floor`` is what noise alone would leave. Unless ``is_square``, errors are 1 for a wrong class
+    and 0 for the right one.
     """
 
     question: str
