@@ -103,15 +103,7 @@ def choose(
         When no galaxy is left, the labels answer other questions than the model does, or
         ``all`` is asked for of labels that the model learned from.
     """
-    if split not in SPLITS:
-        raise UserError(f"--split {split!r}: unknown; allowed: {', '.join(SPLITS)}")
-    if train and split != "all":
-        raise UserError("--train goes with --split all; the others have a train split")
-    if (split == "folds" and not folds) or (split == "val" and folds):
-        reason = f"was cross-validated in {folds} folds" if folds else "has no folds"
-        raise UserError(
-            f"--split {split}: the model {reason}; use --split {'folds' if folds else 'test'}"
-        )
+    _check_split(split, bool(train), folds)
     labels, inputs = read_joint_votes(votes), json.dumps(learned)
     digests = {f"votes_{n}": read_record(path).digest for n, path in enumerate(votes, 1)}
     same = any(digest in inputs for digest in (labels.record.digest, *digests.values()))
@@ -144,6 +136,18 @@ def choose(
         )
     members = dict(zip(galaxies.ids, home.tolist(), strict=True)) if split == "folds" else {}
     return Sample(trained, test, int(near.sum()), same, digests, members)
+
+
+def _check_split(split: str, with_train: bool, folds: int) -> None:
+    if split not in SPLITS:
+        raise UserError(f"--split {split!r}: unknown; allowed: {', '.join(SPLITS)}")
+    if with_train and split != "all":
+        raise UserError("--train goes with --split all; the others have a train split")
+    if (split == "folds" and not folds) or (split == "val" and folds):
+        reason = f"was cross-validated in {folds} folds" if folds else "has no folds"
+        raise UserError(
+            f"--split {split}: the model {reason}; use --split {'folds' if folds else 'test'}"
+        )
 
 
 def _near_other_folds(
