@@ -189,8 +189,8 @@ def features(galaxies: Galaxies, settings: TrainSettings) -> dict[str, tuple[Val
     import torch
 
     from galaxymill.decoding.decode import read_raster
-    from galaxymill.evaluation.encoder import InitialEncoder
     from galaxymill.evaluation.features import image_features
+    from galaxymill.evaluation.measure import InitialEncoder
     from galaxymill.tasks import VoteTask
 
     task = VoteTask(galaxies.tree)

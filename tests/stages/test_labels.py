@@ -95,7 +95,8 @@ def test_formats_agree(collected, write_table, suffix):
     expected = [[2, 40, 20, 20], [0, 0, 0, 0], [30, 3, 1, 2]]
     np.testing.assert_array_equal(votes.values, expected)
     assert votes.values.dtype == np.float64
-    assert votes.positions is None
+    assert votes.positions.shape == (3, 2)
+    assert np.isnan(votes.positions).all()
     assert votes.task.tree.name == "toy"
     assert list(votes.splits) == assign_splits(["a", "b", "c"], None, SplitSettings())
 

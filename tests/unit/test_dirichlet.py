@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import dirichlet_multinomial
 
-from galaxymill.tasks.votes.dirichlet import dirichlet_multinomial_nll
+from galaxymill.tasks.votes.head import dirichlet_multinomial_nll
 from galaxymill.trees.tree import parse_tree
 
 TREE = parse_tree(

@@ -11,7 +11,8 @@ from scipy.stats import betabinom, dirichlet_multinomial, kstest
 from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 
 from galaxymill.statistics.baselines import Baselines
-from galaxymill.statistics.calibration import coverage
+from galaxymill.statistics.bootstrap import mean
+from galaxymill.statistics.calibration import inside
 from galaxymill.statistics.distributions import (
     beta_binomial_cdf,
     mixture_nll,
@@ -236,8 +237,8 @@ def test_errors_of_a_galaxy_are_the_share_of_votes_to_move():
 
 
 def test_coverage_leaves_out_what_is_absent():
-    assert coverage(np.array([0.02, 0.5, 0.94, np.nan]), 0.9) == pytest.approx(2 / 3)
-    assert coverage(np.array([np.nan]), 0.9) is None
+    assert mean(inside(np.array([0.02, 0.5, 0.94, np.nan]), 0.9)) == pytest.approx(2 / 3)
+    assert mean(inside(np.array([np.nan]), 0.9)) is None
 
 
 def test_every_published_tree_is_scored():

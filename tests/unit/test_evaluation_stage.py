@@ -4,9 +4,8 @@ import csv
 import io
 import json
 import re
-import sys
 from html import unescape
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -18,8 +17,8 @@ from PIL import Image
 
 from galaxymill import flags, products
 from galaxymill.errors import UserError
-from galaxymill.evaluation import encoder
-from galaxymill.evaluation.evaluate import evaluate
+from galaxymill.evaluation import evaluate as stage
+from galaxymill.evaluation import measure
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.models.settings import TrainSettings
 from galaxymill.reporting.plots import short_names
@@ -91,10 +90,9 @@ class StandIn:
 
 @pytest.fixture
 def stand_in(monkeypatch):
-    module = ModuleType("galaxymill.inference.predictor")
-    module.Predictor = type("Predictor", (StandIn,), {})
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    return module.Predictor
+    predictor = type("Predictor", (StandIn,), {})
+    monkeypatch.setattr(stage, "Predictor", predictor)
+    return predictor
 
 
 def picture(key):
@@ -162,7 +160,7 @@ def run(folder, out="evaluations", images=("a", "b"), votes=("votes",), **option
     paths = [folder / f"{name}.parquet" for name in images]
     labels = [folder / f"{name}.parquet" for name in votes]
     model = folder / "models" / "first & best" / "model.yaml"
-    evaluate(labels, paths, model, target, PredictSettings(samples=3), **options)
+    stage.evaluate(labels, paths, model, target, PredictSettings(samples=3), **options)
     return target
 
 
@@ -378,7 +376,7 @@ def test_weights_that_cannot_be_had_leave_their_baseline_out(inputs, monkeypatch
     def fail(settings, task):
         raise UserError("the hub cannot be asked")
 
-    monkeypatch.setattr(encoder, "initial_network", fail)
+    monkeypatch.setattr(measure, "initial_network", fail)
     out = run(inputs)
     assert "ridge_encoder" not in read_metrics(out)["questions"]["shape"]["baselines"]
     page = (out.parent / "report.html").read_text()

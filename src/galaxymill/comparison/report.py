@@ -63,8 +63,6 @@ def describe(found: Comparison) -> str:
 
 def write_comparison(folder: Path, found: Comparison) -> None:
     """Write ``comparison.json``, ``columns.csv``, ``questions.csv`` and ``plots/``."""
-    from galaxymill.reporting.plots import save
-
     plain = {**found.facts, "questions": found.questions, "columns": found.columns}
     text = json.dumps(plain, indent=1, allow_nan=False, ensure_ascii=False)
     with exclusive(folder / PRODUCT), atomic_tree(folder, PRODUCT) as tree:
@@ -73,7 +71,7 @@ def write_comparison(folder: Path, found: Comparison) -> None:
         write_csv(tree / "questions.csv", found.questions)
         (tree / "plots").mkdir()
         for plot in found.plots:
-            save(tree / "plots", plot)
+            plot.save(tree / "plots")
 
 
 def _head(facts: Mapping[str, Any]) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 from galaxymill import products
 from galaxymill.config.config import Config
 from galaxymill.errors import UserError, unknown_name
-from galaxymill.labels.formats import FORMATS
 from galaxymill.tasks import VoteTask
 from galaxymill.tasks.task import Task
 from galaxymill.trees.tree import find_tree, load_tree
@@ -80,5 +79,4 @@ def known_task(config: Config, labels: str, trees: Path) -> Task | None:
     chosen = config.labels[labels]
     if chosen.tree is not None:
         return VoteTask(load_tree(find_tree(chosen.tree, trees, f"labels.{labels}.tree")))
-    known = FORMATS[chosen.format].known_task
-    return None if known is None else known(chosen.settings)
+    return chosen.settings.task()

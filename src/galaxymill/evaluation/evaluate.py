@@ -5,22 +5,24 @@ import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 
 from galaxymill import flags
 from galaxymill.errors import UserError
-from galaxymill.evaluation.measure import Measurements, measure_images, read_pictures, stack
-from galaxymill.evaluation.sample import (
-    MAX_FITTED,
-    NEAR_ARCSEC,
-    Sample,
-    choose,
+from galaxymill.evaluation.measure import (
+    InitialEncoder,
+    Measurements,
+    measure_images,
+    read_pictures,
+    stack,
 )
+from galaxymill.evaluation.sample import MAX_FITTED, NEAR_ARCSEC, Sample, choose
 from galaxymill.images.pixels import ImageSource, RowGroup
+from galaxymill.inference.predictor import Predictor
 from galaxymill.inference.settings import PredictSettings
-from galaxymill.reporting.page import write_report
 from galaxymill.reporting.plots import own_style
 from galaxymill.reporting.report import Report, Section
 from galaxymill.statistics.covariates import read_covariates
@@ -28,11 +30,6 @@ from galaxymill.storage.atomic import atomic_tree, exclusive
 from galaxymill.storage.digest import sha256_json
 from galaxymill.storage.origin import Origin, content_digest
 from galaxymill.tasks.report import EvaluationData, ReportContent
-from galaxymill.tasks.task import Task
-
-if TYPE_CHECKING:
-    from galaxymill.evaluation.encoder import InitialEncoder
-    from galaxymill.inference.predictor import Predictor
 
 logger = logging.getLogger("galaxymill")
 
@@ -81,10 +78,6 @@ def evaluate(
     UserError
         When nothing is left to evaluate on, or ``all`` asks for labels that were learned from.
     """
-    import torch
-
-    from galaxymill.inference.predictor import Predictor
-
     if threads:
         torch.set_num_threads(threads)
     predictor = Predictor.load(model, settings)
@@ -104,12 +97,12 @@ def evaluate(
         if lacking := source.lacking(wanted, groups, unfit):
             logger.warning("evaluate: without a fit image: %s", lacking)
         measured = measure_images(sample, groups, predictor, encoder)
-        data = _evaluation_data(card.task, sample, measured, groups, images, catalogs, truth)
+        data = _evaluation_data(sample, measured, groups, images, catalogs, truth)
         with own_style():
             content = card.task.report(data)
             report = _report(content, model.parent.name, sample, measured, split, origin, without)
             with atomic_tree(out.parent, out.name) as folder:
-                write_report(folder, out.name, report)
+                report.write(folder, out.name)
     logger.info("evaluate: %s", report.headline)
 
 
@@ -137,22 +130,18 @@ def _is_made(out: Path, origin: Origin) -> bool:
     return isinstance(made, dict) and made.get("origin") == origin.to_dict()
 
 
-def _initial_encoder(predictor: "Predictor", sample: Sample) -> tuple["InitialEncoder | None", str]:
+def _initial_encoder(predictor: Predictor, sample: Sample) -> tuple[InitialEncoder | None, str]:
     """Build the encoder as it was before training, or say why it is not available."""
     if not sample.train:
         return None, ""
-    from galaxymill.evaluation.encoder import InitialEncoder
-
+    card = predictor.card
     try:
-        return InitialEncoder(
-            predictor.card.settings, predictor.card.task, predictor.engine.device
-        ), ""
+        return InitialEncoder(card.settings, card.task, predictor.engine.device), ""
     except UserError as error:
         return None, f"The baseline on the frozen encoder is left out: {error}."
 
 
 def _evaluation_data(
-    task: Task,
     sample: Sample,
     measured: Measurements,
     groups: Sequence[RowGroup],
@@ -178,7 +167,6 @@ def _evaluation_data(
     shape = (-1, *labels.shape[1:])
     train = np.array(list(sample.train.values()), dtype=np.float64).reshape(shape)
     return EvaluationData(
-        task=task,
         object_ids=tested,
         labels=labels,
         samples=np.stack([measured.samples[key] for key in tested]).astype(np.float64),
@@ -256,14 +244,11 @@ def _sample_sentence(counts: dict[str, Any]) -> str:
 def _baseline_sentence(counts: dict[str, Any]) -> str:
     """Say what the baselines learned from; plain text."""
     if not counts["n_train"]:
-        cause = (
-            "Every galaxy is judged"
-            if counts["split"] == "folds"
-            else "No training galaxies were given"
-        )
+        judged = counts["split"] == "folds"
         return (
-            f"{cause}: the constants are fitted to the evaluated galaxies "
-            "themselves, the best that any constant can do, and there are no linear baselines."
+            f"{'Every galaxy is judged' if judged else 'No training galaxies were given'}: the "
+            "constants are fitted to the evaluated galaxies themselves, the best that any constant "
+            "can do, and there are no linear baselines."
         )
     limit = f" (at most {MAX_FITTED}, drawn at random)" if counts["n_fitted"] == MAX_FITTED else ""
     return (

@@ -19,18 +19,10 @@ KINDS = ("red", "green", "blue", "scatter", *(f"mode_{m}" for m in range(1, MODE
 
 
 def image_features(rgb: npt.NDArray[np.uint8]) -> Values:
-    """Measure one picture.
+    """Measure a picture (h, w, 3) with the galaxy in the middle; shape (n_kinds × n_rings,).
 
-    Parameters
-    ----------
-    rgb : ndarray, shape (h, w, 3), uint8
-        The galaxy in the middle.
-
-    Returns
-    -------
-    ndarray, shape (n_kinds × n_rings,), float64
-        In the order of ``KINDS``, each from the inmost ring outwards; square roots, as faint
-        structure tells galaxies apart, too. Between 0 and 1, and finite for any picture.
+    Features stand in the order of ``KINDS``, each from the inmost ring outwards; square roots, as
+    faint structure tells galaxies apart, too. Between 0 and 1, and finite for any picture.
     """
     inside, ring, waves = _polar(*rgb.shape[:2])
     colours = rgb[inside] / 255

@@ -2,35 +2,53 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from galaxymill.decoding.decode import read_raster
 from galaxymill.evaluation.features import image_features
 from galaxymill.evaluation.sample import Sample, Values
 from galaxymill.images.pixels import RowGroup
+from galaxymill.inference.predictor import Predictor, seen_pixels, view_features
+from galaxymill.models.initial import initial_network
+from galaxymill.models.settings import TrainSettings
 from galaxymill.progress import progress
-
-if TYPE_CHECKING:
-    from galaxymill.evaluation.encoder import InitialEncoder
-    from galaxymill.inference.predictor import Predictor
+from galaxymill.tasks.task import Task
 
 Floats = npt.NDArray[np.float32]
+
+BATCH_SIZE = 64
+
+
+class InitialEncoder:
+    """The network that training started from, applied with the same views as the trained one.
+
+    Raises UserError when its weights cannot be had, such as those of a hub without a network.
+    """
+
+    def __init__(self, settings: TrainSettings, task: Task, device: torch.device) -> None:
+        self._settings, self._device = settings, device
+        torch.manual_seed(settings.seed)
+        self._network = initial_network(settings, task).eval().to(device)
+
+    def features(self, images: Sequence[bytes]) -> Floats:
+        """Pool the features of rendered images; shape (n, f)."""
+        batches = range(0, len(images), BATCH_SIZE)
+        return np.concatenate([self._batch(images[i : i + BATCH_SIZE]) for i in batches])
+
+    @torch.inference_mode()
+    def _batch(self, images: Sequence[bytes]) -> Floats:
+        pixels = torch.from_numpy(seen_pixels(images, self._settings)).permute(0, 3, 1, 2)
+        pooled = view_features(self._network, pixels.to(self._device), self._settings.views)
+        return np.asarray(pooled.float().cpu().numpy())
 
 
 @dataclass
 class Measurements:
-    """What was measured on the images, by ``object_id``.
-
-    Attributes
-    ----------
-    features, encoder : dict
-        Hand-made features, and the initial encoder's.
-    samples : dict
-        Posterior samples of the galaxies to test, shape (n_samples, width).
-    """
+    """What was measured, by ``object_id``; samples (n_samples, width) of those to test."""
 
     features: dict[str, Values] = field(default_factory=dict)
     encoder: dict[str, Floats] = field(default_factory=dict)
@@ -40,24 +58,10 @@ class Measurements:
 def measure_images(
     sample: Sample,
     groups: Sequence[RowGroup],
-    predictor: "Predictor",
-    encoder: "InitialEncoder | None",
+    predictor: Predictor,
+    encoder: InitialEncoder | None,
 ) -> Measurements:
-    """Measure the labelled galaxies and predict those to test, one row group at a time.
-
-    Parameters
-    ----------
-    sample : Sample
-    groups : sequence of RowGroup
-        Where their images are; see `galaxymill.images.pixels.ImageSource.find`.
-    predictor : Predictor
-    encoder : InitialEncoder or None
-        Not needed where there are no training galaxies.
-
-    Returns
-    -------
-    Measurements
-    """
+    """Measure the labelled galaxies and predict those to test, one row group at a time."""
     found = Measurements()
     with progress("evaluate", sum(len(group.ids) for group in groups)) as advance:
         for group in groups:

@@ -63,7 +63,7 @@ class _Galaxies:
     ids: list[str]
     values: Values
     sides: npt.NDArray[np.str_]
-    positions: Values | None
+    positions: Values
 
     def on(self, chosen: npt.NDArray[np.bool_]) -> dict[str, Values]:
         """Labels of some of them, sorted by ``object_id``."""
@@ -97,38 +97,29 @@ def choose(
     folds : int
         Of the model; 0 when it is not cross-validated.
 
-    Returns
-    -------
-    Sample
-
     Raises
     ------
     UserError
         When no galaxy is left, the labels answer other questions than the model does, or
         ``all`` is asked for of labels that the model learned from.
     """
-    if split not in SPLITS:
-        raise UserError(f"--split {split!r}: unknown; allowed: {', '.join(SPLITS)}")
-    if train and split != "all":
-        raise UserError("--train goes with --split all; the others have a train split")
-    if (split == "folds" and not folds) or (split == "val" and folds):
-        told = f"was cross-validated in {folds} folds" if folds else "has no folds"
-        raise UserError(
-            f"--split {split}: the model {told}; use --split {'folds' if folds else 'test'}"
-        )
-    labels, known = read_joint_votes(votes), json.dumps(learned)
+    _check_split(split, bool(train), folds)
+    labels, inputs = read_joint_votes(votes), json.dumps(learned)
     digests = {f"votes_{n}": read_record(path).digest for n, path in enumerate(votes, 1)}
-    same = any(digest in known for digest in (labels.record.digest, *digests.values()))
+    same = any(digest in inputs for digest in (labels.record.digest, *digests.values()))
     place = ", ".join(map(str, votes))
     if split == "all" and same:
         raise UserError(
             f"{place}: the model learned from these labels; --split all is for labels kept apart, "
             "whose every galaxy is unknown to it; use --split test"
         )
-    others = read_joint_votes(train) if train else None
-    if others is not None:
-        digests["train"] = others.record.digest
-    galaxies = _galaxies(labels, votes, split, task, others, train, folds)
+    sets = [labels]
+    if train:
+        sets.append(read_joint_votes(train))
+        digests["train"] = sets[1].record.digest
+    for labelled, paths in zip(sets, (votes, train), strict=False):
+        _check_task(labelled, task, paths)
+    galaxies = _galaxies(sets, split, task, folds)
     tested, trained = galaxies.sides == "test", galaxies.on(galaxies.sides == "train")
     home = assign_folds(galaxies.ids, galaxies.positions, folds)
     if split == "folds":
@@ -147,6 +138,18 @@ def choose(
     return Sample(trained, test, int(near.sum()), same, digests, members)
 
 
+def _check_split(split: str, with_train: bool, folds: int) -> None:
+    if split not in SPLITS:
+        raise UserError(f"--split {split!r}: unknown; allowed: {', '.join(SPLITS)}")
+    if with_train and split != "all":
+        raise UserError("--train goes with --split all; the others have a train split")
+    if (split == "folds" and not folds) or (split == "val" and folds):
+        reason = f"was cross-validated in {folds} folds" if folds else "has no folds"
+        raise UserError(
+            f"--split {split}: the model {reason}; use --split {'folds' if folds else 'test'}"
+        )
+
+
 def _near_other_folds(
     galaxies: _Galaxies, home: npt.NDArray[np.intp], folds: int
 ) -> npt.NDArray[np.bool_]:
@@ -159,60 +162,32 @@ def _near_other_folds(
     return near
 
 
-def _galaxies(
-    labels: Votes,
-    votes: Sequence[Path],
-    split: str,
-    task: Task,
-    train: Votes | None,
-    train_paths: Sequence[Path],
-    folds: int,
-) -> _Galaxies:
-    """Give every labelled galaxy its side."""
-    values = _align(labels, task, votes)
+def _galaxies(sets: Sequence[Votes], split: str, task: Task, folds: int) -> _Galaxies:
+    """Give every labelled galaxy its side; a second set has those to train on beside ``all``."""
+    learned = LEARNED_FROM if folds and split != "all" else ["train"]
+    sides = [np.where(np.isin(labels.splits, learned), "train", "other") for labels in sets]
     if split == "all":
-        galaxies = _apart(labels, values, train, task, train_paths)
+        sides[0][:] = "test"
     else:
-        learned = LEARNED_FROM if folds else ["train"]
-        sides = np.where(np.isin(labels.splits, learned), "train", "other")
-        sides[np.isin(labels.splits, learned if split == "folds" else [split])] = "test"
-        galaxies = _Galaxies(list(labels.object_ids), values, sides, labels.positions)
+        sides[0][np.isin(sets[0].splits, learned if split == "folds" else [split])] = "test"
+    galaxies = _Galaxies(
+        [object_id for labels in sets for object_id in labels.object_ids],
+        np.concatenate([labels.values_of(task) for labels in sets]),
+        np.concatenate(sides),
+        np.concatenate([labels.positions for labels in sets]),
+    )
     galaxies.sides[~task.has_label(galaxies.values)] = "other"
     return galaxies
 
 
-def _align(votes: Votes, task: Task, paths: Sequence[Path]) -> Values:
-    """Put labels into the model's columns; a joint model has those of several sets."""
-    place = ", ".join(map(str, paths))
-    lost = [column for column in votes.task.columns if column not in task.columns]
-    if votes.task.kind != task.kind or lost:
-        known = ", ".join(task.columns[:6]) + (", …" if len(task.columns) > 6 else "")
-        what = f"{lost[0]!r}" if lost else f"of kind {votes.task.kind}"
+def _check_task(labels: Votes, task: Task, paths: Sequence[Path]) -> None:
+    """Refuse labels that are not in the model's columns; a joint model has those of several."""
+    lost = [column for column in labels.task.columns if column not in task.columns]
+    if labels.task.kind != task.kind or lost:
+        place = ", ".join(map(str, paths))
+        predicted = ", ".join(task.columns[:6]) + (", …" if len(task.columns) > 6 else "")
+        what = f"{lost[0]!r}" if lost else f"of kind {labels.task.kind}"
         raise UserError(
-            f"{place}: labels {what}, but the model predicts {task.kind}: {known}; evaluate it on "
-            "labels of the kind it learned from"
+            f"{place}: labels {what}, but the model predicts {task.kind}: {predicted}; evaluate it "
+            "on labels of the kind it learned from"
         )
-    if votes.task == task:
-        return votes.values
-    values = np.zeros((len(votes.object_ids), len(task.columns)))
-    values[:, [task.columns.index(column) for column in votes.task.columns]] = votes.values
-    return values
-
-
-def _apart(
-    labels: Votes, values: Values, train: Votes | None, task: Task, paths: Sequence[Path]
-) -> _Galaxies:
-    """Put labels that were kept apart, all of them to test, beside those of training."""
-    ids, sides = list(labels.object_ids), np.full(len(labels.object_ids), "test")
-    if train is None:
-        return _Galaxies(ids, values, sides, labels.positions)
-    positions = [
-        np.full((len(each.object_ids), 2), np.nan) if each.positions is None else each.positions
-        for each in (labels, train)
-    ]
-    return _Galaxies(
-        ids + list(train.object_ids),
-        np.concatenate([values, _align(train, task, paths)]),
-        np.concatenate([sides, np.where(train.splits == "train", "train", "other")]),
-        np.concatenate(positions),
-    )

@@ -1,4 +1,4 @@
-"""Stage ``labels``: what volunteers and catalogues say of galaxies, checked, added up and split."""
+"""Stage ``labels``: labels of volunteers and catalogues, checked, added up and split."""
 
 import logging
 from collections.abc import Sequence
@@ -12,13 +12,12 @@ import pyarrow.compute as pc
 from galaxymill import products
 from galaxymill.errors import UserError
 from galaxymill.labels.formats import FORMATS
-from galaxymill.labels.overlap import check_overlap
 from galaxymill.labels.rows import Floats, FormatSettings, Rows, add_up
 from galaxymill.splits import SPLITS, SplitSettings, assign_splits
 from galaxymill.storage.atomic import atomic_tree, exclusive
 from galaxymill.storage.digest import sha256_file
-from galaxymill.storage.origin import Origin, is_made
-from galaxymill.storage.parquet import write_product
+from galaxymill.storage.origin import Origin, is_made, read_record
+from galaxymill.storage.parquet import open_parquet, write_product
 from galaxymill.tables import require_file
 from galaxymill.tasks import VoteTask
 from galaxymill.tasks.checks import CheckSettings, Dropped, check_loss, reasons, write_dropped
@@ -30,15 +29,7 @@ logger = logging.getLogger("galaxymill")
 
 @dataclass(frozen=True)
 class LabelSettings:
-    """How a labelled set is read.
-
-    Attributes
-    ----------
-    format : str
-        A name of `galaxymill.labels.formats.FORMATS`.
-    settings : FormatSettings
-        Those of the format.
-    """
+    """How a labelled set is read: the name of a format, its settings, splits and checks."""
 
     format: str
     settings: FormatSettings
@@ -62,17 +53,17 @@ def collect_labels(
     tree_path : Path or None
         The decision tree that was asked; None for classes and numbers.
     out : Path
-        ``votes.parquet``, sorted by ``object_id``. Beside it, ``sources.parquet`` tells what each
-        file says and ``dropped.csv`` which votes were left out.
+        ``votes.parquet``, sorted by ``object_id``. Beside it, ``sources.parquet`` holds the labels
+        of each file, and ``dropped.csv`` the votes that were left out.
     catalog : Path or None
         ``objects.parquet`` of the survey that the images are of: it changes no labels, but must
-        know some of their galaxies.
+        have some of their galaxies.
 
     Raises
     ------
     UserError
-        When a file is not of the format, is given twice or says nothing, when most of what they
-        say cannot be used, or when it is of other galaxies than the catalogue.
+        When a file is not of the format, is given twice or holds no label, when most of the labels
+        cannot be used, or when they are of other galaxies than the catalogue.
     """
     inputs = _digests(sources, settings.settings)
     task, files = _read(sources, tree_path, settings)
@@ -89,15 +80,15 @@ def collect_labels(
             return
         votes, dropped = _combine(sources, task, files, settings)
         if catalog is not None:
-            check_overlap(votes["object_id"], catalog, ", ".join(map(str, sources)))
-        said = _sources(task, files)
+            _check_overlap(votes["object_id"], catalog, ", ".join(map(str, sources)))
+        labels = _sources(task, files)
         with atomic_tree(out.parent, out.name) as folder:
             write_dropped(folder / "dropped.csv", dropped)
-            write_product(folder / "sources.parquet", said, origin, said.schema)
+            write_product(folder / "sources.parquet", labels, origin, labels.schema)
             write_product(folder / out.name, votes, origin, votes.schema)
     counts = {split: pc.sum(pc.equal(votes["split"], split)).as_py() for split in SPLITS}
     logger.info("labels: %d galaxies of %d files: %s", votes.num_rows, len(files), counts)
-    task.tell(votes)
+    task.log_labels(votes)
     for reason, count in reasons(dropped).items():
         logger.warning("labels: dropped.csv: %d times %s", count, reason)
 
@@ -105,13 +96,13 @@ def collect_labels(
 def _digests(sources: Sequence[Path], settings: FormatSettings) -> dict[str, str]:
     """Digests of all inputs; a file whose votes would count twice is refused."""
     digests: dict[str, str] = {}
-    known: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for number, path in enumerate(sources, start=1):
         require_file(path)
         digest = sha256_file(path)
-        if digest in known:
-            raise UserError(f"{path}: holds the same as {known[digest]}; give it once")
-        known[digest] = path
+        if digest in files:
+            raise UserError(f"{path}: holds the same as {files[digest]}; give it once")
+        files[digest] = path
         digests[f"votes_{number}"] = digest
     for name, path in settings.input_files().items():
         require_file(path)
@@ -143,17 +134,40 @@ def _combine(
     if not rows.object_ids:
         raise UserError(f"{place}: there are no {counted}")
     columns = {"object_id": pa.array(rows.object_ids, pa.string()), **_values(task, values)}
-    radec = None
-    if rows.positions is not None:
-        radec = (rows.positions[:, 0], rows.positions[:, 1])
-        columns["ra"], columns["dec"] = (pa.array(one, from_pandas=True) for one in radec)
-    columns["split"] = pa.array(assign_splits(rows.object_ids, radec, settings.splits))
-    schema = products.votes(task, with_positions=rows.positions is not None)
+    ra, dec = rows.positions.T
+    columns |= {"ra": pa.array(ra, from_pandas=True), "dec": pa.array(dec, from_pandas=True)}
+    columns["split"] = pa.array(assign_splits(rows.object_ids, (ra, dec), settings.splits))
+    schema = products.votes(task, with_positions=bool(np.isfinite(rows.positions).any()))
     return pa.table(columns).select(schema.names).cast(schema), dropped
 
 
+def _check_overlap(ids: pa.ChunkedArray, catalog: Path, place: str) -> None:
+    """Refuse labels that share no galaxy with a catalogue; warn when fewer than half are in it."""
+    read_record(catalog, "ingest")
+    with open_parquet(catalog, ["object_id"]) as file:
+        listed = file.read(["object_id"])["object_id"]
+    outside = ids.filter(pc.invert(pc.is_in(ids, value_set=listed)))
+    shared = len(ids) - len(outside)
+    if shared == 0:
+        raise UserError(
+            f"{place}: none of {len(ids)} galaxies is in the catalogue {catalog}: "
+            f"{_examples(ids)} in the labels, {_examples(listed)} in the catalogue; let object_id "
+            "name columns of the same identifiers in both"
+        )
+    if 2 * shared < len(ids):
+        logger.warning(
+            "labels: %d of %d galaxies are in the catalogue %s; nothing is learned from the others:"
+            " %s",
+            *(shared, len(ids), catalog, _examples(outside)),
+        )
+
+
+def _examples(ids: pa.ChunkedArray) -> str:
+    return ", ".join([*map(repr, ids[:3].to_pylist()), *(["…"] if len(ids) > 3 else [])])
+
+
 def _sources(task: Task, files: Sequence[Rows]) -> pa.Table:
-    """What each file says, as given: one row per file and galaxy."""
+    """Labels as each file has them: one row per file and galaxy."""
     schema = products.label_sources(task)
     tables = []
     for rows in files:

@@ -64,23 +64,15 @@ class GzDecalsSettings(FormatSettings):
 def read_count_tables(paths: Sequence[Path], settings: CountSettings, tree: Tree) -> list[Rows]:
     """Read tables of counts; see `CountSettings`.
 
-    Raises
-    ------
-    UserError
-        When a column is absent, an identifier is unfit or given twice, or a count is no count.
+    A UserError says when a column is absent, an identifier is unfit or given twice, or a count is
+    no whole number; so it does for the other formats.
     """
     names = renamed({column: column for column in tree.columns}, settings.columns, tree)
     return [_read(path, settings, tree, names) for path in paths]
 
 
 def read_gz2(paths: Sequence[Path], settings: Gz2Settings, tree: Tree) -> list[Rows]:
-    """Read tables in the published GZ2 layout; see `GZ2_TASKS`.
-
-    Raises
-    ------
-    UserError
-        When the tree asks what GZ2 did not, or as `read_count_tables`.
-    """
+    """Read tables in the published GZ2 layout; see `GZ2_TASKS`."""
     return [_read(path, settings, tree, _gz2_names(path, tree)) for path in paths]
 
 
@@ -89,16 +81,11 @@ def read_gz_decals(paths: Sequence[Path], settings: GzDecalsSettings, tree: Tree
 
     A table may hold some of the questions only; the others then have no votes. A galaxy that
     was shown as two subjects has two rows; they add up.
-
-    Raises
-    ------
-    UserError
-        When no question is there, or one without some of its answers, or as `read_count_tables`.
     """
     plain = {
         column: f"{_SURVEY_SUFFIX.sub('', question.name)}_{answer}"
         for question in tree.questions
-        for column, answer in zip(question.columns, question.answers, strict=True)
+        for column, answer in question.column_answers
     }
     names = renamed(plain, settings.columns, tree)
     return [
@@ -107,13 +94,7 @@ def read_gz_decals(paths: Sequence[Path], settings: GzDecalsSettings, tree: Tree
 
 
 def renamed(names: dict[str, str], columns: Mapping[str, str], tree: Tree) -> dict[str, str]:
-    """Put the user's names of columns in the place of a format's own.
-
-    Raises
-    ------
-    UserError
-        When a name is given to what the format does not read.
-    """
+    """Put the user's names of columns in the place of a format's own."""
     unknown = sorted(set(columns) - set(names))
     if unknown:
         raise UserError(
@@ -135,7 +116,7 @@ def _gz2_names(path: Path, tree: Tree) -> dict[str, str]:
                 f"choose tree: gz2, whose questions are {', '.join(GZ2_TASKS)}"
             )
         task, answers = GZ2_TASKS[question.name]
-        for column, answer in zip(question.columns, question.answers, strict=True):
+        for column, answer in question.column_answers:
             key = (task, answers.get(answer, -1))
             if key not in numbered:
                 raise UserError(
@@ -184,5 +165,5 @@ def _read(
         _, first = np.unique(galaxies.indices, return_index=True)
         sums = np.zeros((len(ids), values.shape[1]))
         np.add.at(sums, galaxies.indices.to_numpy(), values)
-        values, positions = sums, None if positions is None else positions[first]
+        values, positions = sums, positions[first]
     return Rows(str(path), ids.to_pylist(), values, positions)

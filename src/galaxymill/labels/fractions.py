@@ -7,9 +7,15 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from galaxymill.errors import UserError
 from galaxymill.labels.counts import renamed
-from galaxymill.labels.rows import MAX_VOTES, Floats, FormatSettings, Rows, read_galaxies
+from galaxymill.labels.rows import (
+    MAX_VOTES,
+    Floats,
+    FormatSettings,
+    Rows,
+    read_galaxies,
+    refuse_numbers,
+)
 from galaxymill.settings import Pairs
 from galaxymill.tables import as_numbers
 from galaxymill.tasks.checks import Dropped
@@ -30,14 +36,7 @@ class FractionSettings(FormatSettings):
 def read_fraction_tables(
     paths: Sequence[Path], settings: FractionSettings, tree: Tree
 ) -> list[Rows]:
-    """Read fractions and totals, and give the counts that they came from.
-
-    Raises
-    ------
-    UserError
-        When a column is absent, an identifier is unfit or given twice, a fraction is not in
-        [0, 1] or a total is no whole number.
-    """
+    """Read fractions and totals, and give the counts that they came from."""
     plain = {column: f"{column}_fraction" for column in tree.columns}
     plain |= {question.name: f"{question.name}_total-votes" for question in tree.questions}
     names = renamed(plain, settings.columns, tree)
@@ -45,21 +44,11 @@ def read_fraction_tables(
 
 
 def to_counts(fractions: Floats, totals: Floats) -> Floats:
-    """Find the whole numbers of votes whose fractions were given, by largest remainders.
+    """Find the whole numbers of votes of fractions (n, n_answers), by largest remainders.
 
-    Parameters
-    ----------
-    fractions : ndarray, shape (n, n_answers)
-        In [0, 1].
-    totals : ndarray, shape (n,)
-        Votes on the question.
-
-    Returns
-    -------
-    ndarray, shape (n, n_answers)
-        They add up to the totals where the fractions add up to 1 but for ``ROUNDING``, else to
-        the rounded sum of ``fractions × totals``. Those with the largest remainders are rounded
-        up, the first ones where these are equal (Hamilton's method).
+    They add up to the question's totals (n,) where the fractions add up to 1 but for ``ROUNDING``,
+    else to the rounded sum of ``fractions × totals``. Those with the largest remainders are rounded
+    up, the first ones where these are equal (Hamilton's method).
     """
     share = fractions.sum(axis=1)
     exact = fractions * (totals / np.maximum(share, 1))[:, None]
@@ -74,8 +63,8 @@ def to_counts(fractions: Floats, totals: Floats) -> Floats:
 
 
 def _read(path: Path, settings: FractionSettings, tree: Tree, names: dict[str, str]) -> Rows:
-    table, given, positions = read_galaxies(path, settings, names.values())
-    ids: list[str] = given.to_pylist()
+    table, keys, positions = read_galaxies(path, settings, names.values())
+    ids: list[str] = keys.to_pylist()
     values = np.zeros((table.num_rows, len(tree.columns)))
     dropped: list[Dropped] = []
     for question in tree.questions:
@@ -93,7 +82,7 @@ def _read(path: Path, settings: FractionSettings, tree: Tree, names: dict[str, s
 
 
 def _unfit(fractions: Floats, totals: Floats) -> np.ndarray[tuple[int], np.dtype[np.str_]]:
-    """Say of each galaxy what is wrong with its fractions; empty where nothing is."""
+    """Reason why the fractions of each galaxy cannot be; empty where they can."""
     asked = totals > 0
     absent = asked & np.isnan(fractions).any(axis=1)
     beyond = asked & (np.nansum(fractions, axis=1) > 1 + SUM_TOLERANCE)
@@ -108,20 +97,12 @@ def _totals(path: Path, table: pa.Table, column: str) -> Floats:
     totals = _numbers(path, table, column, MAX_VOTES)
     totals[np.isnan(totals)] = 0
     fractional = totals != np.floor(totals)
-    if fractional.any():
-        row = int(np.argmax(fractional))
-        raise UserError(
-            f"{path}: row {row + 1}: {column} is {totals[row]:g}; a number of votes is whole"
-        )
+    refuse_numbers(path, column, totals, fractional, "a number of votes is whole")
     return totals
 
 
 def _numbers(path: Path, table: pa.Table, column: str, most: float) -> Floats:
     numbers: Floats = np.array(as_numbers(path, table[column], column).to_numpy(), dtype=np.float64)
     bad = (numbers < 0) | (numbers > most)
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise UserError(
-            f"{path}: row {row + 1}: {column} is {numbers[row]:g}; allowed: 0 to {most:g}"
-        )
+    refuse_numbers(path, column, numbers, bad, f"allowed: 0 to {most:g}")
     return numbers

@@ -110,10 +110,10 @@ def _paths(sources: Sequence[Path], folder: Path, object_id: str) -> dict[str, s
             path = row["file_loc"] or ""
             if not Path(folder, path).resolve().is_relative_to(folder.resolve()):
                 raise UserError(f"{source}: file_loc {path!r} leads out of {folder}")
-            known = paths.setdefault(row[object_id], path)
-            if Path(known) != Path(path):
+            first = paths.setdefault(row[object_id], path)
+            if Path(first) != Path(path):
                 raise UserError(
-                    f"{source}: file_loc of {row[object_id]} is {path}, but {known} in a file "
+                    f"{source}: file_loc of {row[object_id]} is {path}, but {first} in a file "
                     "before; a galaxy has one image"
                 )
     return dict(sorted(paths.items()))

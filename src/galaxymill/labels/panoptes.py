@@ -100,17 +100,10 @@ class _Subject:
 
 
 def read_panoptes(paths: Sequence[Path], settings: PanoptesSettings, tree: Tree) -> list[Rows]:
-    """Count the votes of classification exports.
+    """Count the votes of classification exports (CSV).
 
-    Parameters
-    ----------
-    paths : sequence of Path
-        CSV files; they may overlap, as a later export holds the earlier one's classifications.
-
-    Raises
-    ------
-    UserError
-        When a file is no such export, or no classification counts.
+    They may overlap, as a later export holds the earlier one's classifications. A UserError says
+    when a file is no such export, or no classification counts.
     """
     reducer = _Reducer(settings, tree)
     for number, path in enumerate(paths):
@@ -119,7 +112,9 @@ def read_panoptes(paths: Sequence[Path], settings: PanoptesSettings, tree: Tree)
     reducer.report(paths)
     files = [reducer.rows(number, path) for number, path in enumerate(paths)]
     if not any(rows.object_ids for rows in files):
-        raise UserError(f"{', '.join(map(str, paths))}: no classification counts: {reducer.why()}")
+        raise UserError(
+            f"{', '.join(map(str, paths))}: no classification counts: {reducer.reason()}"
+        )
     return files
 
 
@@ -198,16 +193,15 @@ class _Reducer:
         check_ids(path, ids, self._settings.object_id)
         values = np.array(list(votes.values())).reshape(len(votes), len(self._tree.columns))
         positions = np.array(list(places.values())).reshape(len(votes), 2)
-        known = not np.isnan(positions).all()
         dropped = [Dropped(key, "", float(n), None, None, NOT_RETIRED) for key, n in lost.items()]
         dropped += [
             Dropped("", "", float(n), None, None, f"classification {reason}")
             for reason, n in self._left_out[number].items()
             if reason not in _INTENDED
         ]
-        return Rows(str(path), list(votes), values, positions if known else None, tuple(dropped))
+        return Rows(str(path), list(votes), values, positions, tuple(dropped))
 
-    def why(self) -> str:
+    def reason(self) -> str:
         """Say why nothing counts, and what there is instead."""
         if not self._rows.total():
             return "there is none, only the header; request the export anew"
@@ -240,14 +234,14 @@ class _Reducer:
         return ", ".join(f"{n} {reason}" for reason, n in sorted(total.items()))
 
     def _others(self) -> Iterator[str]:
-        """Name the commonest of what there is and is not asked for."""
+        """List what the file of tasks does not have, the commonest first."""
         for kind, texts in self._unknown.items():
             yield f"{kind}: {', '.join(f'{text} ({n})' for text, n in texts.most_common(10))}"
 
     def _note(self, kind: str, text: str) -> None:
-        known, text = self._unknown[kind], text[:200]
-        if text in known or len(known) < 1000:
-            known[text] += 1
+        counts, text = self._unknown[kind], text[:200]
+        if text in counts or len(counts) < 1000:
+            counts[text] += 1
 
     def _workflow(self, row: Mapping[str, str]) -> Workflow:
         try:
@@ -265,20 +259,20 @@ class _Reducer:
 
     def _subject(self, row: Mapping[str, str]) -> _Subject:
         key = whole_number(row["subject_ids"])
-        known = self._subjects.get(key)
-        if known is not None and known.retired:
-            return known
+        before = self._subjects.get(key)
+        if before is not None and before.retired:
+            return before
         data = cells.parse(row["subject_data"], "without readable subject data")
         if not key and isinstance(data, dict) and len(data) == 1:
             # A spreadsheet has rounded the column; there is one subject all the same.
             (key,) = data
-            known = self._subjects.get(key)
+            before = self._subjects.get(key)
         metadata = data.get(key) if isinstance(data, dict) else None
         if not isinstance(metadata, dict):
             raise UnfitError("not of one subject")
-        if known is not None:
-            known.retired = bool(metadata.get("retired"))
-            return known
+        if before is not None:
+            before.retired = bool(metadata.get("retired"))
+            return before
         object_id = key
         if self._settings.object_id != SUBJECT_ID:
             object_id = cells.text(cells.entry(metadata, self._settings.object_id))
@@ -296,7 +290,7 @@ class _Reducer:
         columns: list[int] = []
         answered: set[str] = set()
         others: list[str] = []
-        unknown = False
+        has_unknown = False
         plain = cells.parse(annotations, "without readable annotations")
         for name, value in cells.annotations(plain, MAX_DEPTH):
             task = workflow.tasks.get(name)
@@ -308,14 +302,14 @@ class _Reducer:
             for answer in value if isinstance(value, list) else [value]:
                 column = task.get(cells.key(answer))
                 if column is None:
-                    unknown = True
+                    has_unknown = True
                     text = f"{name}: {str(answer)[:60]!r}{_hint(answer, task)}"
                     self._note("answers that the file of tasks does not have", text)
                 elif column not in columns:
                     columns.append(column)
         if columns:
             return columns
-        if unknown:
+        if has_unknown:
             raise UnfitError("without an answer that the file of tasks has")
         for name in others:
             self._note("tasks that the file of tasks does not have", name)
@@ -339,10 +333,10 @@ class _Reducer:
             return self._names.setdefault(name, trace) if name else trace
         if number not in self._volunteers:
             before = self._names.get(name, "")
-            known = before if before.startswith("name ") else f"id {number}"
-            self._volunteers[number] = known
+            volunteer = before if before.startswith("name ") else f"id {number}"
+            self._volunteers[number] = volunteer
             if name:
-                self._names.setdefault(name, known)
+                self._names.setdefault(name, volunteer)
         return self._volunteers[number]
 
     def _is_new(self, *parts: str) -> bool:

@@ -1,4 +1,4 @@
-"""What stands in the cells of a classification export: JSON of volunteers' browsers, bounded."""
+"""The cells of a classification export: JSON of volunteers' browsers, bounded."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -14,17 +14,11 @@ _HIDDEN = "#!/"
 
 
 class UnfitError(Exception):
-    """A classification that does not count; says why."""
+    """A classification that does not count, and the reason."""
 
 
 def parse(text: str, reason: str) -> Any:
-    """Read a cell of JSON.
-
-    Raises
-    ------
-    UnfitError
-        With the reason, when it is none, or too long.
-    """
+    """Read a cell of JSON; an UnfitError gives the reason when it is none, or too long."""
     if len(text) > MAX_FIELD_CHARACTERS:
         raise UnfitError(reason)
     try:

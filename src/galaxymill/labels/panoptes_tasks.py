@@ -46,13 +46,7 @@ def normalised(label: str) -> str:
 
 
 def parse_version(text: str | int, minor: float = 0) -> Version:
-    """Split ``"16.10"`` in numbers; ``minor`` stands where only the major one is given.
-
-    Raises
-    ------
-    ValueError
-        When it is no version.
-    """
+    """Split ``"16.10"`` in numbers, or raise a ValueError; ``minor`` is for a major one alone."""
     match = re.fullmatch(r"(\d{1,9})(?:\.(\d{1,9}))?", str(text).strip())
     if match is None:
         raise ValueError(f"{str(text)[:40]!r} is no version such as '16.10'")
@@ -76,17 +70,7 @@ class _Form(Strict):
 
 @dataclass(frozen=True)
 class Workflow:
-    """One entry of the file.
-
-    Attributes
-    ----------
-    workflow : str
-        Identifier; empty for any.
-    first, last : tuple of float
-        Versions, (major, minor), both included.
-    tasks : mapping of str to mapping
-        For each task, where its answers stand among the tree's columns.
-    """
+    """One entry of the file: an identifier (empty for any), and versions, both included."""
 
     workflow: str
     first: Version
@@ -101,10 +85,7 @@ class Workflow:
 def load_tasks(path: Path, tree: Tree) -> tuple[Workflow, ...]:
     """Read and check the file of tasks.
 
-    Raises
-    ------
-    UserError
-        When it has another form, or names a question or answer that the tree has not.
+    A UserError says when it has another form, or names a question or answer that the tree has not.
     """
     try:
         form = _Form.model_validate(read_yaml(path, "a list of tasks"))

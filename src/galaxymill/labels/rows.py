@@ -1,4 +1,4 @@
-"""What one file says of its galaxies, and the sum of several files."""
+"""Labels as one file has them, and the sum of several files."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -38,16 +38,9 @@ def without_blanks(text: str) -> str:
 def whole_number(text: str) -> str:
     """Spell a whole number plainly, whatever a spreadsheet or pandas made of it.
 
-    Parameters
-    ----------
-    text : str
-        A cell: ``7``, ``7.0``, ``7.0e0``, ``"7"`` and ``="7"`` are the same number.
-
-    Returns
-    -------
-    str
-        ``7``; empty for a cell that says nothing (``nan``), and for a number whose last digits are
-        lost, as in ``1E+05`` or ``5.2346E+08``; anything else as it is.
+    The cells ``7``, ``7.0``, ``7.0e0``, ``"7"`` and ``="7"`` all give ``7``; a cell without a value
+    (``nan``), and a number whose last digits are lost, as in ``1E+05`` or ``5.2346E+08``, give
+    nothing; anything else stays as it is.
     """
     if text.isdecimal() and text.isascii() and text[0] != "0":
         return text
@@ -73,6 +66,10 @@ class FormatSettings(Settings):
         """Files, besides the votes, that the labels depend on, by setting."""
         return {}
 
+    def task(self) -> Task | None:
+        """Task of labels without a tree; None where it depends on their files."""
+        return None
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -81,21 +78,21 @@ class Rows:
     Attributes
     ----------
     file : str
-        Where they stand, as the user named it.
+        As the user named it.
     object_ids : list of str, length n
         Each once.
     values : ndarray, shape (n, n_columns)
         In the order of the task's columns.
-    positions : ndarray, shape (n, 2), or None
+    positions : ndarray, shape (n, 2)
         Right ascension and declination, degrees; NaN where unknown.
     dropped : tuple of Dropped
-        What the file says and cannot be used.
+        What the file has and cannot be used.
     """
 
     file: str
     object_ids: list[str]
     values: Floats
-    positions: Floats | None
+    positions: Floats
     dropped: tuple[Dropped, ...] = ()
 
 
@@ -105,25 +102,12 @@ def read_galaxies(
     columns: Iterable[str],
     raw: Sequence[str] = (),
     repeated: bool = False,
-) -> tuple[pa.Table, pa.ChunkedArray, Floats | None]:
-    """Read some columns of a table, its identifiers, and its positions where it has both columns.
+) -> tuple[pa.Table, pa.ChunkedArray, Floats]:
+    """Read some columns of a table, its identifiers, and its positions.
 
-    Parameters
-    ----------
-    raw : sequence of str
-        Columns whose type is not guessed.
-    repeated : bool
-        Whether a galaxy may have several rows.
-
-    Returns
-    -------
-    table, ids, positions
-        Positions are of shape (n, 2), degrees.
-
-    Raises
-    ------
-    UserError
-        When an identifier is unfit or given twice, or a position is off the sky.
+    The types of columns ``raw`` are not guessed; ``repeated`` allows a galaxy several rows.
+    Positions (n, 2) are in degrees, NaN in a table without columns of them. A UserError names an
+    identifier that is unfit or given twice, or a position off the sky.
     """
     radec = [settings.ra, settings.dec]
     places = radec if set(radec) <= set(column_names(path)) else []
@@ -132,33 +116,27 @@ def read_galaxies(
     ids = table[settings.object_id]
     check_ids(path, pa.chunked_array([ids.unique()]) if repeated else ids, settings.object_id)
     if not places:
-        return table, ids, None
+        return table, ids, np.full((table.num_rows, 2), np.nan)
     found = positions(path, table, *places)
     return table, ids, np.column_stack([place.to_numpy() for place in found])
 
 
+def refuse_numbers(
+    path: Path, column: str, numbers: Floats, bad: npt.NDArray[np.bool_], allowed: str
+) -> None:
+    """Raise a UserError with row and value of the first bad number, if there is any."""
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise UserError(f"{path}: row {row + 1}: {column} is {numbers[row]:g}; {allowed}")
+
+
 def read_counts(path: Path, table: pa.Table, columns: Sequence[str]) -> Floats:
-    """Check columns of votes.
-
-    Returns
-    -------
-    ndarray, shape (n, n_columns)
-
-    Raises
-    ------
-    UserError
-        When one is absent, negative or no whole number.
-    """
+    """Read columns of votes, shape (n, n_columns): whole numbers from 0, or a UserError."""
     counts = np.empty((table.num_rows, len(columns)))
     for index, column in enumerate(columns):
         numbers = check_range(path, table[column], column, 0, MAX_VOTES).to_numpy()
-        fractional = numbers != np.floor(numbers)
-        if fractional.any():
-            row = int(np.argmax(fractional))
-            raise UserError(
-                f"{path}: row {row + 1}: {column} is {numbers[row]:g}; votes are whole numbers: "
-                "give counts, or choose format: fractions"
-            )
+        allowed = "votes are whole numbers: give counts, or choose format: fractions"
+        refuse_numbers(path, column, numbers, numbers != np.floor(numbers), allowed)
         counts[:, index] = numbers
     return counts
 
@@ -167,7 +145,7 @@ def add_up(task: Task, files: Sequence[Rows]) -> Rows:
     """Put the labels of several files together, sorted by ``object_id``.
 
     Counts of votes add up. A class or a number must be the same wherever it is given. A galaxy's
-    place is that of the first file that knows the galaxy, so that a file more moves nobody.
+    place is that of the first file that has the galaxy, so that a file more moves nobody.
 
     Raises
     ------
@@ -185,19 +163,24 @@ def add_up(task: Task, files: Sequence[Rows]) -> Rows:
         new = first[where] < 0
         if task.adds_up:
             order = np.argsort(where)
-            said = where[order].tobytes() + rows.values[order].tobytes()
-            if said in before and rows.values.sum() >= A_COPY:
+            votes = where[order].tobytes() + rows.values[order].tobytes()
+            if votes in before and rows.values.sum() >= A_COPY:
                 raise UserError(
-                    f"{rows.file}: has the same votes on the same galaxies as {before[said]}; they "
-                    "would count twice: give one of the two"
+                    f"{rows.file}: has the same votes on the same galaxies as {before[votes]}; "
+                    "they would count twice: give one of the two"
                 )
-            before[said] = rows.file
+            before[votes] = rows.file
             values[where] += rows.values
         else:
-            _must_agree(files, number, where[~new], first, values, rows.values[~new], ids)
+            differ = where[~new][(values[where[~new]] != rows.values[~new]).any(axis=1)]
+            if len(differ):
+                other = files[first[differ[0]]].file
+                raise UserError(
+                    f"{rows.file}: {ids[differ[0]]} is labelled otherwise in {other}; correct one "
+                    "of the two"
+                )
             values[where[new]] = rows.values[new]
-        if rows.positions is not None:
-            positions[where[new]] = rows.positions[new]
+        positions[where[new]] = rows.positions[new]
         first[where[new]] = number
     if task.adds_up and (values > MAX_VOTES).any():
         row, column = np.argwhere(values > MAX_VOTES)[0]
@@ -205,24 +188,5 @@ def add_up(task: Task, files: Sequence[Rows]) -> Rows:
             f"{ids[row]} has {values[row, column]:.0f} votes on {task.columns[column]} in all "
             f"files together; allowed: 0 to {MAX_VOTES}"
         )
-    known = any(rows.positions is not None for rows in files)
     dropped = tuple(row for rows in files for row in rows.dropped)
-    return Rows("", ids, values, positions if known else None, dropped)
-
-
-def _must_agree(
-    files: Sequence[Rows],
-    number: int,
-    where: npt.NDArray[np.int64],
-    first: npt.NDArray[np.int64],
-    values: Floats,
-    again: Floats,
-    ids: Sequence[str],
-) -> None:
-    differ = (values[where] != again).any(axis=1)
-    if differ.any():
-        row = where[int(np.argmax(differ))]
-        raise UserError(
-            f"{files[number].file}: {ids[row]} is labelled otherwise in {files[first[row]].file}; "
-            "correct one of the two"
-        )
+    return Rows("", ids, values, positions, dropped)

@@ -1,4 +1,4 @@
-"""What the config says of a labelled set."""
+"""Settings of a labelled set in the config."""
 
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
@@ -73,17 +73,17 @@ class Labels(Choice):
         shared = {k: v for k, v in plain.items() if k in cls.model_fields and k != "settings"}
         own = {k: v for k, v in plain.items() if k not in shared}
         name = str(plain.get("format", "counts"))
-        known = set(FORMATS[name].settings.model_fields) if name in FORMATS else set(own)
-        if unknown := sorted(map(str, set(own) - known - {"settings"})):
-            allowed = sorted({*cls.model_fields, *known} - {"settings"})
+        fields = set(FORMATS[name].settings.model_fields) if name in FORMATS else set(own)
+        if unknown := sorted(map(str, set(own) - fields - {"settings"})):
+            allowed = sorted({*cls.model_fields, *fields} - {"settings"})
             raise ValueError(f"{', '.join(unknown)}: unknown key; allowed: {', '.join(allowed)}")
         return {**shared, **cls.pick({"format": name, **own}, "format", FORMATS)}
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        asks = FORMATS[self.format].votes is not None
-        if asks != (self.tree is not None):
-            what = "is required by" if asks else "does not go with"
+        needs_tree = FORMATS[self.format].votes is not None
+        if needs_tree != (self.tree is not None):
+            what = "is required by" if needs_tree else "does not go with"
             raise ValueError(f"tree: {what} format {self.format}")
         if self.format == "panoptes" and self.images.folder is not None:
             raise ValueError(

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, field_validator
@@ -20,6 +21,7 @@ from galaxymill.labels.rows import (
     FormatSettings,
     Rows,
     read_galaxies,
+    refuse_numbers,
     whole_number,
     without_blanks,
 )
@@ -37,7 +39,7 @@ MAX_CLASS_LENGTH = 100
 LARGEST = float(np.finfo(np.float32).max)
 """Networks compute in float32."""
 
-Galaxies = tuple[pa.Table, pa.ChunkedArray, Floats | None]
+Galaxies = tuple[pa.Table, pa.ChunkedArray, Floats]
 """What `read_galaxies` gives."""
 
 _WHOLE = re.compile(r"([+-]?\d+)\.0*")
@@ -57,24 +59,27 @@ class ClassSettings(FormatSettings):
             raise ValueError(f"given twice: {', '.join(twice)}")
         return plain
 
+    def task(self) -> Task | None:
+        """Give the task, where the settings name the classes."""
+        return _task(self.column, self.classes) if self.classes else None
+
 
 class NumberSettings(FormatSettings):
     """A column of numbers, such as a redshift."""
 
     column: str = Field(description="column of the number")
 
+    def task(self) -> Task:
+        """Give the task of this number."""
+        return NumberTask(self.column)
+
 
 def read_classes(paths: Sequence[Path], settings: ClassSettings) -> tuple[Task, list[Rows]]:
     """Read tables with a class column: one vote a galaxy on one question.
 
     Names lose the blanks at their ends, and whole numbers their decimals: ``1.0`` is ``1``, as in
-    a table whose column is a number. A galaxy without a name is left out.
-
-    Raises
-    ------
-    UserError
-        When a class is not among those allowed, or there are fewer than two, or so many that it
-        is no class.
+    a table whose column is a number. A galaxy without a name is left out. A UserError names a class
+    that is not allowed, or says that there are fewer than 2 or more than ``MAX_CLASSES``.
     """
     tables = [_table(path, settings, settings.column) for path in paths]
     named = [
@@ -90,7 +95,7 @@ def read_classes(paths: Sequence[Path], settings: ClassSettings) -> tuple[Task, 
             f"{paths[0]}: {settings.column} has {len(classes)} classes ({', '.join(classes[:5])}…)"
             f"; allowed: 2 to {MAX_CLASSES}"
         )
-    _tell_alike(settings.column, {name: counts[name] for name in classes})
+    _warn_of_alike(settings.column, {name: counts[name] for name in classes})
     place = {name: index for index, name in enumerate(classes)}
     files = []
     for path, table, names in zip(paths, tables, named, strict=True):
@@ -100,11 +105,6 @@ def read_classes(paths: Sequence[Path], settings: ClassSettings) -> tuple[Task, 
     return _task(settings.column, classes), files
 
 
-def known_classes(settings: ClassSettings) -> Task | None:
-    """Give the task, where the settings name the classes."""
-    return _task(settings.column, settings.classes) if settings.classes else None
-
-
 def _task(column: str, classes: tuple[str, ...]) -> Task:
     return ClassTask(Tree(column, (Question(column, classes, (), 0),)))
 
@@ -112,27 +112,22 @@ def _task(column: str, classes: tuple[str, ...]) -> Task:
 def read_numbers(paths: Sequence[Path], settings: NumberSettings) -> tuple[Task, list[Rows]]:
     """Read tables with a column of numbers; a galaxy without one is left out.
 
-    Raises
-    ------
-    UserError
-        When one is infinite, or beyond what networks compute with.
+    A UserError names a number that is infinite, or beyond what networks compute with.
     """
     files = []
     for path in paths:
         table = _table(path, settings)
         column = settings.column
         values = np.asarray(as_numbers(path, table[0][column], column).to_numpy(), dtype=np.float64)
-        beyond = np.abs(values) > LARGEST
-        if beyond.any():
-            row = int(np.argmax(beyond))
-            raise UserError(
-                f"{path}: row {row + 1}: {column} is {values[row]:g}; allowed: at most "
-                f"{LARGEST:.2g} (float32): take the logarithm, or divide by a unit such as 1e40"
-            )
-        known = ~np.isnan(values)
-        _tell_sentinels(path, column, values[known])
-        files.append(_rows(path, table, values[:, None], known))
-    return NumberTask(settings.column), files
+        allowed = (
+            f"allowed: at most {LARGEST:.2g} (float32): take the logarithm, or divide by a unit "
+            "such as 1e40"
+        )
+        refuse_numbers(path, column, values, np.abs(values) > LARGEST, allowed)
+        labelled = ~np.isnan(values)
+        _warn_of_sentinels(path, column, values[labelled])
+        files.append(_rows(path, table, values[:, None], labelled))
+    return settings.task(), files
 
 
 def class_name(text: str) -> str:
@@ -156,13 +151,13 @@ def _table(path: Path, settings: ClassSettings | NumberSettings, *raw: str) -> G
 def _classes(path: Path, values: pa.ChunkedArray, settings: ClassSettings) -> list[str]:
     """Name of each galaxy's class; empty for none."""
     try:
-        given = [text or "" for text in pc.cast(values, pa.string()).to_pylist()]
+        texts = [text or "" for text in pc.cast(values, pa.string()).to_pylist()]
     except pa.ArrowException as error:
         raise UserError(
             f"{path}: column {settings.column} is of type {values.type}; allowed: text or numbers"
         ) from error
-    names = [class_name(text) for text in given]
-    mended = [text for text, name in zip(given, names, strict=True) if text != name]
+    names = [class_name(text) for text in texts]
+    mended = [text for text, name in zip(texts, names, strict=True) if text != name]
     if mended:
         logger.warning(
             "labels: %s: %d times %s has blanks at its ends or decimals (%.60r): read without",
@@ -184,25 +179,16 @@ def _classes(path: Path, values: pa.ChunkedArray, settings: ClassSettings) -> li
     return names
 
 
-def _rows(
-    path: Path,
-    table: Galaxies,
-    values: Floats,
-    known: np.ndarray[tuple[int], np.dtype[np.bool_]],
-) -> Rows:
+def _rows(path: Path, table: Galaxies, values: Floats, labelled: npt.NDArray[np.bool_]) -> Rows:
     """Keep the galaxies that have a label."""
     _, ids, positions = table
-    without = ids.filter(pa.array(~known)).to_pylist()
-    return Rows(
-        str(path),
-        ids.filter(pa.array(known)).to_pylist(),
-        values[known],
-        None if positions is None else positions[known],
-        tuple(Dropped(key, "", 1.0, None, None, NO_LABEL) for key in without),
-    )
+    without = ids.filter(pa.array(~labelled)).to_pylist()
+    dropped = tuple(Dropped(key, "", 1.0, None, None, NO_LABEL) for key in without)
+    kept = ids.filter(pa.array(labelled)).to_pylist()
+    return Rows(str(path), kept, values[labelled], positions[labelled], dropped)
 
 
-def _tell_alike(column: str, counts: Mapping[str, int]) -> None:
+def _warn_of_alike(column: str, counts: Mapping[str, int]) -> None:
     """Warn of names that a reader would take for the same class."""
     groups: dict[str, list[str]] = {}
     for name in counts:
@@ -222,7 +208,7 @@ def _tell_alike(column: str, counts: Mapping[str, int]) -> None:
             )
 
 
-def _tell_sentinels(path: Path, column: str, values: Floats) -> None:
+def _warn_of_sentinels(path: Path, column: str, values: Floats) -> None:
     """Warn of a number such as -99 that stands far from all others, several times."""
     numbers, times = np.unique(values, return_counts=True)
     for end in (0, -1) if len(numbers) > 2 else ():

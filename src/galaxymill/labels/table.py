@@ -11,7 +11,7 @@ from galaxymill.errors import UserError
 from galaxymill.storage.digest import sha256_json
 from galaxymill.storage.origin import Origin, Record, read_record
 from galaxymill.storage.parquet import open_parquet
-from galaxymill.tasks.task import Task, join_tasks, parse_task
+from galaxymill.tasks.task import Floats, Task, join_tasks, parse_task
 
 
 @dataclass(frozen=True)
@@ -25,24 +25,32 @@ class Votes:
         As the task reads them: counts for votes and classes, or the number, shape (n, n_columns).
     splits : ndarray of str, shape (n,)
         ``train``, ``val`` or ``test``.
-    positions : ndarray, shape (n, 2), float64, or None
+    positions : ndarray, shape (n, 2), float64
         Right ascension and declination (ICRS), degrees; NaN where unknown.
     task : Task
-        What the labels say.
+        What the labels are of.
     record : Record
         Origin and digest of the product.
     """
 
     object_ids: list[str]
-    values: npt.NDArray[np.float64]
+    values: Floats
     splits: npt.NDArray[np.str_]
-    positions: npt.NDArray[np.float64] | None
+    positions: Floats
     task: Task
     record: Record
 
     def rows(self) -> dict[str, int]:
         """Row of each galaxy."""
         return {object_id: row for row, object_id in enumerate(self.object_ids)}
+
+    def values_of(self, task: Task) -> Floats:
+        """Labels in the columns of a task that has those of this set; 0 in the others."""
+        if task == self.task:
+            return self.values
+        values = np.zeros((len(self.object_ids), len(task.columns)))
+        values[:, [task.columns.index(column) for column in self.task.columns]] = self.values
+        return values
 
 
 def read_votes(path: Path) -> Votes:
@@ -60,18 +68,18 @@ def read_votes(path: Path) -> Votes:
     task = parse_task(plain, str(path))
     with open_parquet(path) as file:
         table = file.read()
-    values = task.read_labels(table)
     splits = np.array(table["split"].to_pylist(), dtype=np.str_)
-    positions = None
+    positions = np.full((table.num_rows, 2), np.nan)
     if {"ra", "dec"} <= set(table.column_names):
         positions = np.column_stack([table["ra"].to_numpy(), table["dec"].to_numpy()])
-    return Votes(table["object_id"].to_pylist(), values, splits, positions, task, record)
+    ids = table["object_id"].to_pylist()
+    return Votes(ids, task.read_labels(table), splits, positions, task, record)
 
 
 def read_joint_votes(paths: Sequence[Path]) -> Votes:
     """Read several labelled sets as one: votes on all their trees, none on those not asked.
 
-    Galaxies are in the order of ``paths``; positions are NaN for sets without.
+    Galaxies are in the order of ``paths``.
 
     Raises
     ------
@@ -91,21 +99,13 @@ def read_joint_votes(paths: Sequence[Path]) -> Votes:
                     "labelled set of a model only"
                 )
             home[object_id] = path
-    values = np.zeros((len(home), len(task.columns)))
-    start = 0
-    for votes in sets:
-        columns = [task.columns.index(column) for column in votes.task.columns]
-        values[start : start + len(votes.object_ids), columns] = votes.values
-        start += len(votes.object_ids)
-    positions = None
-    if any(votes.positions is not None for votes in sets):
-        unknown = [np.full((len(votes.object_ids), 2), np.nan) for votes in sets]
-        known = [votes.positions for votes in sets]
-        positions = np.concatenate(
-            [b if a is None else a for a, b in zip(known, unknown, strict=True)]
-        )
     digests = {f"labels_{n}": votes.record.digest for n, votes in enumerate(sets, start=1)}
     origin = Origin("labels", {"task": task.to_dict()}, digests).to_dict()
-    record = Record(origin, sha256_json(list(digests.values())), len(home))
-    splits = np.concatenate([votes.splits for votes in sets])
-    return Votes(list(home), values, splits, positions, task, record)
+    return Votes(
+        list(home),
+        np.concatenate([votes.values_of(task) for votes in sets]),
+        np.concatenate([votes.splits for votes in sets]),
+        np.concatenate([votes.positions for votes in sets]),
+        task,
+        Record(origin, sha256_json(list(digests.values())), len(home)),
+    )

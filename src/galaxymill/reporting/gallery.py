@@ -1,4 +1,4 @@
-"""Galleries of galaxies: drawn at random, predicted best, worst, and most uncertain."""
+"""Galleries of galaxies."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -40,25 +40,19 @@ def draw_galleries(
     lines: Callable[[int], Sequence[Line | str]],
     legend: str,
 ) -> list[Plot]:
-    """Draw the galleries.
+    """Draw galleries: at random (but always the same), best, worst, and most uncertain.
 
     Parameters
     ----------
     object_ids : sequence of str, length n
     errors, uncertainties : ndarray, shape (n,)
-        What "best", "worst" and "uncertain" mean; NaN for galaxies that cannot be judged.
+        NaN for galaxies that cannot be judged.
     read : callable
         Reads the pictures of a few galaxies: JPEG, PNG or WebP files.
     lines : callable
         What stands under the galaxy of a row: a bar and a tick, or plain text; three at most.
     legend : str
         Of each figure.
-
-    Returns
-    -------
-    list of Plot
-        ``gallery`` (at random, but always the same), ``gallery_best``, ``gallery_worst`` and
-        ``gallery_uncertain``.
     """
 
     def ranked(values: Values) -> list[int]:
@@ -83,14 +77,16 @@ def draw_galleries(
     ]
 
 
-def _draw_gallery(shown: Sequence[tuple[str, bytes, Sequence[Line | str]]], legend: str) -> Figure:
-    """Show names and pictures, each with some lines on what the model and the volunteers say."""
-    rows = max(-(-len(shown) // COLUMNS), 1)
+def _draw_gallery(
+    galaxies: Sequence[tuple[str, bytes, Sequence[Line | str]]], legend: str
+) -> Figure:
+    """Draw names, pictures, and under each lines with the model's and the volunteers' answers."""
+    rows = max(-(-len(galaxies) // COLUMNS), 1)
     figure = Figure(figsize=(2.0 * COLUMNS, 2.0 * _CELL * rows + 0.4))
     figure.suptitle(legend, fontsize=9, color=INK, y=1 - 0.1 / figure.get_figheight(), va="top")
     # All in one plane, a cell 1 wide: axes of their own for each picture take ten times as long.
     axes = figure.add_axes((0, 0, 1, 1 - 0.4 / figure.get_figheight()))
-    for index, (key, picture, lines) in enumerate(shown):
+    for index, (key, picture, lines) in enumerate(galaxies):
         row, column = divmod(index, COLUMNS)
         left, top = column + _MARGIN, row * _CELL
         axes.text(left + _SIDE / 2, top + 0.05, clip(key, 34), ha="center", fontsize=6, color=FAINT)

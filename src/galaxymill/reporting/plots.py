@@ -1,7 +1,6 @@
 """Plots that several reports share; the same numbers give the same files, byte for byte."""
 
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from galaxymill.reporting.report import Plot
+from galaxymill.reporting.tables import spell
 from galaxymill.statistics.baselines import NAMES
 from galaxymill.statistics.bootstrap import Values
 from galaxymill.statistics.calibration import PIT_BINS
@@ -27,17 +26,6 @@ MAX_LABEL = 22
 
 # Names are the users': a dollar sign in one is no formula. Nor are their styles ours.
 _STYLE = {"text.parse_math": False, "svg.hashsalt": "galaxymill", "axes.unicode_minus": True}
-
-
-def save(folder: Path, plot: Plot) -> None:
-    """Write a plot as PNG and, unless it is made of pictures, as SVG."""
-    # Without date, name and version, so that the file depends on the plot alone.
-    png, svg = {"Software": None}, {"Date": None, "Creator": None}
-    # Pictures of galaxies compress badly, and the page holds them all.
-    dpi = 130 if plot.vector else 100
-    plot.figure.savefig(folder / f"{plot.name}.png", dpi=dpi, facecolor="white", metadata=png)
-    if plot.vector:
-        plot.figure.savefig(folder / f"{plot.name}.svg", dpi=200, facecolor="white", metadata=svg)
 
 
 def own_style() -> Any:
@@ -98,10 +86,6 @@ def draw_bars(
         What noise alone would leave.
     spec : str
         Format specification of the numbers.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
     n, kinds = len(ticks), len(values)
     height = 0.84 / max(kinds, 1)
@@ -118,8 +102,8 @@ def draw_bars(
         handles.append(
             axes.barh(where, lengths, height * 0.92, color=colour, label=LABELS[kind], zorder=2)
         )
-        known = errors if kind == "model" and errors else [None] * n
-        for place, length, each in zip(where, lengths, known, strict=True):
+        bounds = errors if kind == "model" and errors else [None] * n
+        for place, length, each in zip(where, lengths, bounds, strict=True):
             if each:
                 axes.plot(list(each), [place, place], color=INK, lw=1.1, zorder=5)
             end = max(length, each[1]) if each else length
@@ -142,18 +126,7 @@ def draw_calibration(
 ) -> Figure:
     """Plot PIT histograms and the coverage of predictive intervals, pooled and by question.
 
-    Parameters
-    ----------
-    pooled : mapping
-        From `galaxymill.statistics.calibration.calibration`.
-    parts : mapping of str to mapping
-        The same by question.
-    what : str
-        What lies in the intervals.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
+    Scores are from `galaxymill.statistics.calibration.calibration`; ``what`` lies in the intervals.
     """
     extra = list(parts.items()) if len(parts) > 1 else []
     rows = -(-len(extra) // 5)
@@ -183,10 +156,8 @@ def draw_calibration(
     for index, (name, scores) in enumerate(extra):
         axes = bottom.add_subplot(rows, 5, index + 1)
         _draw_pit(axes, scores["pit_histogram"])
-        covered_90 = (
-            "–" if scores["coverage_90"] is None else f"{100 * scores['coverage_90']:.0f} %"
-        )
-        axes.set_title(f"{clip(name)}\nn = {scores['n']}, 90 %: {covered_90}", fontsize=7)
+        share = spell("n = {n}, 90 %: {coverage_90:.0%}", scores)
+        axes.set_title(f"{clip(name)}\n{share}", fontsize=7)
         plain_axes(axes)
         axes.tick_params(labelsize=6)
     return figure
@@ -213,15 +184,7 @@ def coverage_curve(scores: Mapping[str, Any]) -> tuple[Values, Values, Values, V
 def draw_confusion(matrices: Mapping[str, tuple[Sequence[str], Any]], truth: str) -> Figure:
     """Draw confusion matrices: galaxies by true (down) and predicted (across) answer.
 
-    Parameters
-    ----------
-    matrices : mapping of str to (answers, matrix)
-    truth : str
-        What the true answers are called.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
+    ``matrices`` are answers and numbers by title; ``truth`` is what the true answers are called.
     """
     largest = max((len(answers) for answers, _ in matrices.values()), default=2)
     side = float(np.clip(1.5 + 0.3 * largest, 2.4, 7))

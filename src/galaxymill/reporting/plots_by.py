@@ -17,19 +17,8 @@ Rows = Sequence[Mapping[str, Any]]
 def draw_errors_by(rows: Rows, names: Mapping[str, str], label: str) -> Figure:
     """Plot binned errors: a row of panels a question, a column a covariate.
 
-    Parameters
-    ----------
-    rows : sequence of mapping
-        From `galaxymill.statistics.covariates.errors_by`.
-    names : mapping of str to str
-        Short names of the questions.
-    label : str
-        Of the errors.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Of the ``MAX_QUESTIONS`` questions with most galaxies and the first ``MAX_COVARIATES``.
+    Rows are from `galaxymill.statistics.covariates.errors_by`; ``names`` are short ones of the
+    questions. Shows the ``MAX_QUESTIONS`` with most galaxies and the first ``MAX_COVARIATES``.
     """
     grouped: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in rows:

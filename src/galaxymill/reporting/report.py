@@ -1,10 +1,14 @@
-"""The parts of a report, for any task: sections of text, tables and plots."""
+"""A report of sections, tables and plots, for any task; written as files and one web page."""
 
+import json
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from galaxymill.reporting.tables import Row, spell
+from galaxymill.reporting.tables import Row, spell, write_csv
+from galaxymill.reporting.templates import read_templates
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,7 +22,6 @@ class Table:
     ----------
     name : str
         The file is ``{name}.csv``.
-    caption : str
     rows : sequence of mapping
         Their keys are the columns of the file.
     columns : mapping of str to str
@@ -61,6 +64,16 @@ class Plot:
     figure: "Figure"
     vector: bool = True
 
+    def save(self, folder: Path) -> None:
+        """Write its files, which depend on the figure alone: no date, name or version."""
+        png, svg = {"Software": None}, {"Date": None, "Creator": None}
+        file = str(folder / self.name)
+        # Pictures of galaxies compress badly, and the page holds them all.
+        dpi = 130 if self.vector else 100
+        self.figure.savefig(f"{file}.png", dpi=dpi, facecolor="white", metadata=png)
+        if self.vector:
+            self.figure.savefig(f"{file}.svg", dpi=200, facecolor="white", metadata=svg)
+
 
 @dataclass(frozen=True)
 class Section:
@@ -74,19 +87,27 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """A whole evaluation.
-
-    Attributes
-    ----------
-    title, headline : str
-    sections : sequence of Section
-    metrics : mapping
-        What ``metrics.json`` holds: plain values.
-    footer : str
-    """
+    """A whole evaluation; ``metrics`` are the plain values of ``metrics.json``."""
 
     title: str
     headline: str
     sections: Sequence[Section]
     metrics: Mapping[str, Any]
     footer: str
+
+    def write(self, folder: Path, name: str) -> None:
+        """Write the metrics under ``name``, the tables, the plots and ``report.html``."""
+        text = json.dumps(self.metrics, indent=1, allow_nan=False, ensure_ascii=False)
+        (folder / name).write_text(text + "\n", encoding="utf-8")
+        for section in self.sections:
+            for table in section.tables:
+                write_csv(folder / f"{table.name}.csv", table.rows)
+            for plot in section.plots:
+                plot.save(folder)
+        # Names are the users': whatever stands in them is text, no markup.
+        pages = read_templates("galaxymill.reporting", autoescape=True)
+        page = pages.get_template("page.html").render(
+            report=self,
+            image=lambda plot: b64encode((folder / f"{plot.name}.png").read_bytes()).decode(),
+        )
+        (folder / "report.html").write_text(page, encoding="utf-8")

@@ -32,10 +32,6 @@ def spell(template: str, row: Row, names: Mapping[str, str] | None = None) -> st
         A value that is None, or that is not there, is a dash; so is an interval of two such.
     names : mapping of str to str, optional
         What texts are called instead.
-
-    Returns
-    -------
-    str
     """
     keys = [key for _, key, _, _ in Formatter().parse(template) if key]
     values = {key: row.get(key) for key in keys}
@@ -44,22 +40,11 @@ def spell(template: str, row: Row, names: Mapping[str, str] | None = None) -> st
 
 
 def flatten(scores: Mapping[str, Any], *leave_out: str, prefix: str = "") -> dict[str, Any]:
-    """Put nested scores into one row.
+    """Put nested scores into one row, but for some keys.
 
-    Parameters
-    ----------
-    scores : mapping
-        ``{"coverage": {"90": {"value": …, "interval": …}}}`` becomes ``coverage_90``,
-        ``coverage_90_low`` and ``coverage_90_high``; the word ``baselines`` is left out of names.
-        Lists, such as histograms, have no place in a row.
-    *leave_out : str
-        Keys to leave out.
-    prefix : str
-        Of the names.
-
-    Returns
-    -------
-    dict
+    ``{"coverage": {"90": {"value": …, "interval": …}}}`` becomes ``coverage_90``,
+    ``coverage_90_low`` and ``coverage_90_high``; the word ``baselines`` is left out of names.
+    Lists, such as histograms, have no place in a row.
     """
     row: dict[str, Any] = {}
     for key, value in scores.items():

@@ -4,15 +4,7 @@ from jinja2 import Environment, PackageLoader
 
 
 def read_templates(package: str, autoescape: bool) -> Environment:
-    """Open the templates that lie in a package.
-
-    Parameters
-    ----------
-    package : str
-        Such as ``galaxymill.reporting``.
-    autoescape : bool
-        Whether names are the users' and the result is HTML, in which they must be text.
-    """
+    """Open a package's templates; with ``autoescape`` for HTML, in which users' names are text."""
     return Environment(
         loader=PackageLoader(package, ""),
         autoescape=autoescape,

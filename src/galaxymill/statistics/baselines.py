@@ -30,14 +30,10 @@ Features = Mapping[str, tuple[Values, Values]]
 
 @dataclass(frozen=True)
 class Baselines:
-    """Predictions for the test galaxies that use no trained network.
+    """Vote fractions (n_test, n_answers) without a trained network, by the names in ``NAMES``.
 
-    Attributes
-    ----------
-    fractions : dict of str to ndarray, shape (n_test, n_answers)
-        By name, as in ``NAMES``: vote fractions.
-    dirichlet : ndarray, shape (n_answers,)
-        Concentrations of the one Dirichlet–multinomial that suits the training votes best.
+    ``dirichlet`` (n_answers,) are concentrations of the one Dirichlet–multinomial that suits the
+    training votes best.
     """
 
     fractions: Mapping[str, Values]
@@ -59,10 +55,6 @@ def predict_baselines(
     features : mapping of str to (train, test)
         May be empty.
     n_test : int
-
-    Returns
-    -------
-    Baselines
     """
     width = len(tree.columns)
     constant, alpha, expected = np.empty((3, width))
@@ -80,16 +72,9 @@ def predict_baselines(
 
 
 def mean_fractions(votes: Counts) -> Values:
-    """Mean vote fraction of each answer of one question.
+    """Mean fraction (n_answers,) of one question's votes (n, n_answers), over galaxies with votes.
 
-    Parameters
-    ----------
-    votes : ndarray, shape (n, n_answers)
-
-    Returns
-    -------
-    ndarray, shape (n_answers,)
-        Over galaxies with votes; all equal when there are none.
+    All are equal when there are none.
     """
     asked = votes[votes.sum(axis=1) > 0]
     if len(asked) == 0:
@@ -98,18 +83,10 @@ def mean_fractions(votes: Counts) -> Values:
 
 
 def predict_ridge(votes: Counts, train: Values, test: Values) -> Values:
-    """Regress the vote fractions of one question on features.
+    """Regress the vote fractions of one question on features of training and test galaxies.
 
-    Parameters
-    ----------
-    votes : ndarray, shape (n_train, n_answers)
-    train, test : ndarray, shape (n_train, n_features), (n_test, n_features)
-
-    Returns
-    -------
-    ndarray, shape (n_test, n_answers)
-        Within 0 and 1. With fewer than ``MIN_GALAXIES_TO_FIT`` galaxies of
-        ``MIN_VOTES_TO_FIT`` votes it is the constant prediction.
+    Gives fractions (n_test, n_answers) within 0 and 1; the constant prediction with fewer than
+    ``MIN_GALAXIES_TO_FIT`` galaxies of ``MIN_VOTES_TO_FIT`` votes.
     """
     totals = votes.sum(axis=1)
     asked = totals >= MIN_VOTES_TO_FIT
@@ -128,28 +105,20 @@ def predict_number(values: Values, train: Values, test: Values) -> Values:
     return _ridge(train, values, test)
 
 
-def _ridge(train: Values, known: Values, test: Values) -> Values:
+def _ridge(train: Values, values: Values, test: Values) -> Values:
     """Ridge regression on standardised features, its penalty by leave-one-out validation."""
     from sklearn.linear_model import RidgeCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    regression = make_pipeline(StandardScaler(), RidgeCV(RIDGE_ALPHAS)).fit(train, known)
+    regression = make_pipeline(StandardScaler(), RidgeCV(RIDGE_ALPHAS)).fit(train, values)
     return np.asarray(regression.predict(test))
 
 
 def fit_dirichlet(votes: Counts) -> Values:
-    """Fit one Dirichlet–multinomial to all galaxies, by maximum likelihood.
+    """Fit one Dirichlet–multinomial to one question's votes (n, n_answers), by maximum likelihood.
 
-    Parameters
-    ----------
-    votes : ndarray, shape (n, n_answers)
-        Of one question.
-
-    Returns
-    -------
-    ndarray, shape (n_answers,)
-        Concentrations between 10⁻³ and 10⁴; all 1 when there are no votes.
+    Gives concentrations (n_answers,) between 10⁻³ and 10⁴; all 1 when there are no votes.
     """
     asked = votes[votes.sum(axis=1) > 0]
     if len(asked) == 0:
@@ -174,19 +143,9 @@ def fit_dirichlet(votes: Counts) -> Values:
 def predict_logistic(classes: Counts, n_classes: int, train: Values, test: Values) -> Values:
     """Regress classes on features: multinomial logistic, features standardised.
 
-    The penalty is chosen by three-fold cross-validation on the log loss.
-
-    Parameters
-    ----------
-    classes : ndarray of int, shape (n_train,)
-    n_classes : int
-    train, test : ndarray, shape (n_train, n_features), (n_test, n_features)
-
-    Returns
-    -------
-    ndarray, shape (n_test, n_classes)
-        Probabilities. With fewer than ``MIN_GALAXIES_TO_FIT`` galaxies, or a class with fewer
-        than three, they are the constant ones.
+    The penalty is chosen by three-fold cross-validation on the log loss. Gives probabilities
+    (n_test, n_classes); with fewer than ``MIN_GALAXIES_TO_FIT`` galaxies, or a class with fewer
+    than three, they are the constant ones.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV

@@ -18,15 +18,7 @@ time and memory bounded."""
 
 
 class Bootstrap:
-    """Weights of n galaxies in each round.
-
-    Parameters
-    ----------
-    n : int
-        Number of galaxies.
-    rounds : int
-    seed : int
-    """
+    """Weights of n galaxies in each round."""
 
     def __init__(self, n: int, rounds: int = ROUNDS, seed: int = 1) -> None:
         self._blocks = max(min(n, MAX_BLOCKS), 1)
@@ -36,16 +28,7 @@ class Bootstrap:
         self._weights = counts.reshape(rounds, self._blocks).astype(np.float64)
 
     def totals(self, values: Values) -> Values:
-        """Add up each column over the galaxies of each round.
-
-        Parameters
-        ----------
-        values : ndarray, shape (n, k)
-
-        Returns
-        -------
-        ndarray, shape (rounds, k)
-        """
+        """Add up each column of values (n, k) over the galaxies of each round; (rounds, k)."""
         n, width = values.shape
         padded = np.zeros((-(-max(n, 1) // self._blocks) * self._blocks, width))
         padded[:n] = values
@@ -54,18 +37,9 @@ class Bootstrap:
 
 
 def pooled_draws(resampled: Bootstrap, values: Values) -> Values:
-    """Mean of all values in each round; NaN are left out.
+    """Mean of all values (n,) or (n, k) in each round, shape (rounds,); NaN are left out.
 
-    Parameters
-    ----------
-    resampled : Bootstrap
-    values : ndarray, shape (n,) or (n, k)
-        The k values of a galaxy are drawn together.
-
-    Returns
-    -------
-    ndarray, shape (rounds,)
-        NaN where a round has no value.
+    The k values of a galaxy are drawn together. NaN where a round has no value.
     """
     table = values.reshape(len(values), -1)
     sums, counts = np.nansum(table, axis=1), np.isfinite(table).sum(axis=1)
@@ -75,18 +49,7 @@ def pooled_draws(resampled: Bootstrap, values: Values) -> Values:
 
 
 def interval(draws: Values, level: float = 0.95) -> list[float] | None:
-    """Percentile interval of a score (Efron 1979).
-
-    Parameters
-    ----------
-    draws : ndarray, shape (rounds,)
-    level : float
-
-    Returns
-    -------
-    list of two floats, or None
-        None when no round has a value.
-    """
+    """Percentile interval (Efron 1979) of a score's draws (rounds,); None when all are NaN."""
     present = draws[np.isfinite(draws)]
     if not present.size:
         return None

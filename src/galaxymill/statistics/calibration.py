@@ -12,7 +12,7 @@ TOLERANCE = 0.05
 """By how much the coverage of 90 % intervals may differ from 0.9."""
 
 FEW = 100
-"""With fewer galaxies a coverage by itself says little: it may be off by over 5 points."""
+"""With fewer galaxies a coverage by itself may be off by over 5 points."""
 
 PIT_BINS = 20
 
@@ -20,34 +20,14 @@ PIT_BINS = 20
 def inside(pit: Values, level: float) -> Values:
     """Tell which values the central interval of probability ``level`` holds.
 
-    Parameters
-    ----------
-    pit : ndarray
-        Probability integral transforms, uniform on 0 to 1 when predictions are calibrated.
-    level : float
-
-    Returns
-    -------
-    ndarray of the same shape
-        1 inside, 0 outside, NaN where ``pit`` is.
+    ``pit``, of any shape, are probability integral transforms, uniform on 0 to 1 when predictions
+    are calibrated. Gives 1 inside, 0 outside, NaN where ``pit`` is.
     """
     return np.where(np.isnan(pit), np.nan, np.abs(pit - 0.5) <= level / 2)
 
 
-def coverage(pit: Values, level: float) -> float | None:
-    """Share of values inside the central interval; None when there is none."""
-    return mean(inside(pit, level))
-
-
 def calibration(pit: Values, resampled: Bootstrap) -> dict[str, Any]:
-    """Sum up the PIT of n galaxies.
-
-    Parameters
-    ----------
-    pit : ndarray, shape (n, k)
-        The k values of a galaxy are resampled together; NaN are left out.
-    resampled : Bootstrap
-        Of n galaxies.
+    """Sum up the PIT (n, k) of n galaxies, whose k values are resampled together; NaN are left out.
 
     Returns
     -------
@@ -57,21 +37,19 @@ def calibration(pit: Values, resampled: Bootstrap) -> dict[str, Any]:
     """
     covered: dict[str, Any] = {}
     for level in LEVELS:
-        draws = pooled_draws(resampled, inside(pit, level))
-        covered[f"{100 * level:g}"] = {"value": coverage(pit, level), "interval": interval(draws)}
+        held = inside(pit, level)
+        bounds = interval(pooled_draws(resampled, held))
+        covered[f"{100 * level:g}"] = {"value": mean(held), "interval": bounds}
     present = pit[np.isfinite(pit)]
     histogram = np.histogram(present, PIT_BINS, (0, 1))[0] / max(present.size, 1)
     return {"coverage": covered, "pit_histogram": [round(float(share), 6) for share in histogram]}
 
 
 def verdict(scores: Mapping[str, Any]) -> str:
-    """Say in words what the coverage of the 90 % intervals means.
+    """Judge the coverage of the 90 % intervals in words.
 
-    Parameters
-    ----------
-    scores : mapping
-        With ``n``, ``coverage_90`` and the ``coverage`` by level. Of fewer than ``FEW``
-        galaxies the whole interval of the coverage must say the same.
+    ``scores`` have ``n``, ``coverage_90`` and the ``coverage`` by level. Of fewer than ``FEW``
+    galaxies the whole interval of the coverage must give the same verdict.
     """
     covered = scores["coverage_90"]
     if covered is None:
@@ -91,19 +69,10 @@ def verdict(scores: Mapping[str, Any]) -> str:
 def reliability(
     predicted: Values, observed: Values, bins: int = 10
 ) -> tuple[Values, Values, Values]:
-    """Mean observed value against mean predicted one, in bins of the prediction.
+    """Mean observed value against mean predicted one, both (n,) between 0 and 1, in equal bins.
 
-    Parameters
-    ----------
-    predicted, observed : ndarray, shape (n,)
-        Between 0 and 1.
-    bins : int
-        Of equal width; those with fewer than 5 galaxies are left out.
-
-    Returns
-    -------
-    predicted, observed, error : ndarray
-        Means, and the standard error of the observed one.
+    Bins with fewer than 5 galaxies are left out. Gives the means of the predicted and the observed
+    values, and the standard error of the latter.
     """
     place = np.minimum((predicted * bins).astype(np.int64), bins - 1)
     rows = [np.flatnonzero(place == index) for index in range(bins)]

@@ -23,18 +23,10 @@ _NOT_OF_GALAXIES = ("ra", "dec", "_healpix_29")
 
 
 def read_covariates(catalogs: Sequence[Path], object_ids: Sequence[str]) -> dict[str, Values]:
-    """Read every numeric column that catalogues have for some galaxies.
+    """Read every numeric column that catalogues (``objects.parquet``) have for some galaxies.
 
-    Parameters
-    ----------
-    catalogs : sequence of Path
-        ``objects.parquet``, as `galaxymill.catalog.ingest` writes it.
-    object_ids : sequence of str, length n
-
-    Returns
-    -------
-    dict of str to ndarray, shape (n,)
-        NaN where a galaxy is in none, or its value is null.
+    Columns have shape (n,), in the order of ``object_ids``; NaN where a galaxy is in no catalogue,
+    or its value is null.
     """
     wanted = pa.array(object_ids, pa.string())
     frames = [pd.DataFrame(index=list(object_ids))]
@@ -55,18 +47,10 @@ def _is_number(field: pa.Field) -> bool:
 
 @dataclass(frozen=True)
 class Errors:
-    """Errors of n galaxies on one question.
+    """Squared errors (n,) of the model and the constant on one question; NaN where not judged.
 
-    Attributes
-    ----------
-    question : str
-    model, constant : ndarray, shape (n,)
-        Squared errors (or 0 and 1 for wrong classes) of the model and of the constant; NaN for
-        galaxies that do not count.
-    floor : ndarray, shape (n,), or None
-        Squared error that noise alone would leave.
-    is_square : bool
-        Whether the root of their mean is shown.
+    ``floor`` is what noise alone would leave. Unless ``is_square``, errors are 1 for a wrong class
+    and 0 for the right one.
     """
 
     question: str
@@ -79,21 +63,11 @@ class Errors:
 def errors_by(
     errors: Iterable[Errors], covariates: Mapping[str, Values], votes: Mapping[str, Values]
 ) -> list[dict[str, Any]]:
-    """Bin errors by each covariate.
+    """Bin errors by each covariate, and by the number of votes (n,) on a question, if any.
 
-    Parameters
-    ----------
-    errors : iterable of Errors
-    covariates : mapping of str to ndarray, shape (n,)
-    votes : mapping of str to ndarray, shape (n,)
-        Number of votes, by question; may be empty.
-
-    Returns
-    -------
-    list of dict
-        One row a question, covariate and bin: ``low``, ``high`` and ``median`` of the covariate,
-        ``n``, ``error`` of the model with its standard ``uncertainty``, that of the ``constant``
-        prediction, and ``noise_floor``.
+    Gives one row a question, covariate and bin: ``low``, ``high`` and ``median`` of the covariate,
+    ``n``, ``error`` of the model with its standard ``uncertainty``, that of the ``constant``
+    prediction, and ``noise_floor``.
     """
     rows = []
     for each in errors:
@@ -109,13 +83,13 @@ def errors_by(
 def _binned(errors: Errors, values: Values) -> list[dict[str, Any]]:
     columns = {"value": values, "model": errors.model, "constant": errors.constant}
     floor = np.nan if errors.floor is None else errors.floor
-    known = pd.DataFrame({**columns, "floor": floor}).dropna(subset=["value", "model"])
-    bins = min(MAX_BINS, len(known) // FEWEST)
+    table = pd.DataFrame({**columns, "floor": floor}).dropna(subset=["value", "model"])
+    bins = min(MAX_BINS, len(table) // FEWEST)
     if bins < 2:
         return []
-    edges = np.unique(known["value"].quantile(np.linspace(0, 1, bins + 1)))
-    place = np.clip(np.searchsorted(edges, known["value"], side="right"), 1, len(edges) - 1)
-    groups = [group for _, group in known.groupby(place) if len(group) >= FEWEST]
+    edges = np.unique(table["value"].quantile(np.linspace(0, 1, bins + 1)))
+    place = np.clip(np.searchsorted(edges, table["value"], side="right"), 1, len(edges) - 1)
+    groups = [group for _, group in table.groupby(place) if len(group) >= FEWEST]
     return [_scores(group, errors.is_square) for group in groups] if len(groups) > 1 else []
 
 

@@ -13,35 +13,18 @@ Counts = npt.NDArray[np.int64]
 
 
 def mixture_nll(concentrations: Values, votes: Counts) -> Values:
-    """Negative log likelihood of each galaxy's votes on one question, in nats.
+    """Negative log likelihood (n,) of votes (n, n_answers) on one question, in nats.
 
-    Parameters
-    ----------
-    concentrations : ndarray, shape (n, n_samples, n_answers)
-    votes : ndarray, shape (n, n_answers)
-
-    Returns
-    -------
-    ndarray, shape (n,)
-        ``-log mean_s DM(votes | concentrations_s)``.
+    ``-log mean_s DM(votes | concentrations_s)``, concentrations of shape (n, n_samples, n_answers).
     """
     each = dirichlet_multinomial.logpmf(votes[:, None], concentrations, votes.sum(axis=-1)[:, None])
     return np.asarray(np.log(each.shape[1]) - logsumexp(each, axis=1))
 
 
 def beta_binomial_cdf(successes: Counts, trials: Counts, a: Values, b: Values) -> Values:
-    """Probability of at most ``successes`` among ``trials``.
+    """Probability of at most ``successes`` among ``trials``; −1 has probability 0.
 
-    Parameters
-    ----------
-    successes, trials : ndarray
-        ``successes`` may be −1, which has probability 0.
-    a, b : ndarray
-        Parameters of the beta distribution; all four broadcast together.
-
-    Returns
-    -------
-    ndarray
+    ``a`` and ``b`` are parameters of the beta distribution; all four broadcast together.
     """
     k_last, n, a, b = np.broadcast_arrays(successes, trials, a, b)
     log_pmf = betaln(a, b + n) - betaln(a, b)
@@ -61,17 +44,8 @@ def randomised_pit(concentrations: Values, votes: Counts, draws: Values) -> Valu
     Uniform on 0 to 1 when the votes do come from the predicted mixture of beta-binomials
     (Czado, Gneiting & Held 2009, Biometrics 65, 1254).
 
-    Parameters
-    ----------
-    concentrations : ndarray, shape (n, n_samples, n_answers)
-        Of one question.
-    votes : ndarray, shape (n, n_answers)
-    draws : ndarray, shape (n, n_answers)
-        Uniform numbers in [0, 1): where in the count's step of the CDF the value lies.
-
-    Returns
-    -------
-    ndarray, shape (n, n_answers)
+    Concentrations (n, n_samples, n_answers) and votes (n, n_answers) are of one question; draws
+    (n, n_answers), uniform in [0, 1), choose a value within the count's step of the CDF.
     """
     trials = votes.sum(-1, keepdims=True)[:, None]
     b = concentrations.sum(-1, keepdims=True) - concentrations

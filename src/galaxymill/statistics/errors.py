@@ -18,14 +18,9 @@ from galaxymill.statistics.bootstrap import (
 
 @dataclass(frozen=True)
 class RootMeanSquares:
-    """RMSE by ``model`` and by each baseline.
+    """RMSE by ``model`` and by each baseline, and in each round of the bootstrap (rounds,).
 
-    Attributes
-    ----------
-    points : mapping of str to float
-        NaN where there is nothing to compare.
-    draws : mapping of str to ndarray, shape (rounds,)
-        In each round of the bootstrap, the same galaxies for all.
+    NaN where there is nothing to compare. The galaxies of a round are the same for all.
     """
 
     points: Mapping[str, float]
@@ -33,15 +28,7 @@ class RootMeanSquares:
 
     @classmethod
     def of(cls, residuals: Mapping[str, Values], resampled: Bootstrap) -> "RootMeanSquares":
-        """Compute the RMSE of each prediction.
-
-        Parameters
-        ----------
-        residuals : mapping of str to ndarray, shape (n,) or (n, k)
-            Predicted − true, the model's first; NaN are left out.
-        resampled : Bootstrap
-            Of n galaxies.
-        """
+        """Compute the RMSE of residuals, predicted − true, (n,) or (n, k); NaN are left out."""
         squares = {name: each**2 for name, each in residuals.items()}
         return cls(
             {name: mean_of(each) ** 0.5 for name, each in squares.items()},

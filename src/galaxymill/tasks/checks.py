@@ -15,6 +15,8 @@ from galaxymill.settings import Settings
 from galaxymill.storage.atomic import atomic_file
 from galaxymill.trees.tree import Tree
 
+Floats = npt.NDArray[np.float64]
+
 TOO_MANY = "more votes than the answers that lead to it"
 NOT_RETIRED = "not retired"
 NO_LABEL = "no label"
@@ -60,11 +62,8 @@ class Dropped:
 
 
 def void_excess(
-    object_ids: Sequence[str],
-    counts: npt.NDArray[np.float64],
-    tree: Tree,
-    settings: CheckSettings,
-) -> tuple[npt.NDArray[np.float64], list[Dropped]]:
+    object_ids: Sequence[str], counts: Floats, tree: Tree, settings: CheckSettings
+) -> tuple[Floats, list[Dropped]]:
     """Set to 0 the questions that have more votes than their parents allow.
 
     A question that always is asked passes. Each question is compared with its parents' counts
@@ -74,9 +73,7 @@ def void_excess(
     ----------
     object_ids : sequence of str, length n
     counts : ndarray, shape (n, n_answers)
-        As given.
     tree : Tree
-        Of n_answers columns.
     settings : CheckSettings
         The tolerance, ``max(absolute, relative × parents' votes)``.
 
@@ -98,8 +95,8 @@ def void_excess(
         allowed = parents + np.maximum(settings.absolute, settings.relative * parents)
         for row in np.flatnonzero(votes > allowed).tolist():
             kept[row, question.slice] = 0
-            given = (float(votes[row]), float(parents[row]), float(allowed[row]))
-            dropped.append(Dropped(object_ids[row], question.name, *given, TOO_MANY))
+            numbers = (float(votes[row]), float(parents[row]), float(allowed[row]))
+            dropped.append(Dropped(object_ids[row], question.name, *numbers, TOO_MANY))
     return kept, dropped
 
 
@@ -116,31 +113,18 @@ def write_dropped(path: Path, dropped: Sequence[Dropped]) -> None:
 def check_loss(
     dropped: Sequence[Dropped], kept: float, settings: CheckSettings, place: str, counted: str
 ) -> None:
-    """Refuse labels of which too many were left out.
+    """Refuse labels of which too many were left out, with the commonest reason and its way out.
 
-    Parameters
-    ----------
-    kept : float
-        How many are left of what is counted.
-    settings : CheckSettings
-        Their share ``lost``.
-    place : str
-        The files, to name in errors.
-    counted : str
-        What `dropped` and `kept` count: votes, or galaxies.
-
-    Raises
-    ------
-    UserError
-        With the commonest reason and its way out.
+    ``place`` are the files; ``counted`` is what ``dropped`` and ``kept`` count: votes, or galaxies.
     """
     lost: Counter[str] = Counter()
     for row in dropped:
         lost[row.reason] += int(row.votes)
-    if lost.total() > settings.lost * (kept + lost.total()):
+    every = kept + lost.total()
+    if lost.total() > settings.lost * every:
         reason, most = lost.most_common(1)[0]
         raise UserError(
-            f"{place}: {lost.total()} of {kept + lost.total():.0f} {counted} are left out, {most} "
+            f"{place}: {lost.total()} of {every:.0f} {counted} are left out, {most} "
             f"of them for: {reason}; {_WAYS_OUT.get(reason, 'look at these')}; or allow a larger "
             f"share than {settings.lost:g} by checks: {{lost: …}}"
         )

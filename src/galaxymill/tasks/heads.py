@@ -1,7 +1,4 @@
-"""Heads: from an encoder's features to predictions, with the loss.
-
-Each task has its own, see `galaxymill.tasks`.
-"""
+"""Heads, of which each task has its own: from an encoder's features to predictions, and a loss."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -11,7 +8,7 @@ from torch import Tensor, nn
 
 
 class Head(nn.Module, ABC):
-    """From features to outputs; what they mean is for the task's own head to say.
+    """From features to outputs, whose meaning is the task's.
 
     Parameters
     ----------
@@ -59,7 +56,7 @@ class Head(nn.Module, ABC):
 
 
 class LinearHead(Head):
-    """Dropout and a linear map of pooled features; see `Head`."""
+    """Dropout and a linear map of pooled features."""
 
     def __init__(self, features: int, outputs: int, scales: int, dropout: float) -> None:
         super().__init__(scales, dropout)

@@ -1,4 +1,4 @@
-"""What a release shows of a task: groups of columns, panels of pictures, words of the README."""
+"""What a release shows of a task: groups of columns, panels of pictures, texts of the README."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -28,11 +28,7 @@ class ColumnGroup:
 
 @dataclass(frozen=True)
 class Answer:
-    """A column of values, and the galaxies that are the surest examples of it.
-
-    The surest are chosen by the values of the column ``certainty``, the highest first unless
-    ``lowest``.
-    """
+    """A column of values; the surest examples have the highest (``lowest``) ``certainty``."""
 
     column: str
     name: str
@@ -44,13 +40,8 @@ class Answer:
 class Panel:
     """Values that are shown together.
 
-    Attributes
-    ----------
-    asked : str
-        Column of the share of volunteers who would be asked; where that is low, the friendly table
-        and the pictures leave the answers out. Empty: everybody is asked.
-    adds_up : bool
-        Whether the answers of a galaxy are shares that add up to 1.
+    Where few volunteers would be ``asked`` (a column), the friendly table and the pictures leave
+    the answers out; empty: everybody is asked. ``adds_up``: they are shares that add up to 1.
     """
 
     title: str
@@ -81,10 +72,6 @@ class ReleaseText:
     figures: Callable[[Mapping[str, Any]], str] = lambda _: ""
 
 
-SAMPLES = ColumnGroup(
-    "posterior samples", "every sample of the posterior, sample after sample", "stat.param"
-)
-"""What the column of samples is in, unless a task says more."""
 UNCERTAINTY = ColumnGroup(
     "uncertainty",
     "entropy of one answer; mutual information of answers and model (BALD)",

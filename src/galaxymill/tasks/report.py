@@ -14,7 +14,6 @@ from galaxymill.statistics.baselines import Features
 from galaxymill.statistics.bootstrap import Values
 from galaxymill.statistics.calibration import verdict
 from galaxymill.statistics.covariates import Errors, errors_by
-from galaxymill.tasks.task import Task
 
 ALL = "all questions"
 
@@ -27,8 +26,6 @@ class EvaluationData:
 
     Attributes
     ----------
-    task : Task
-        What the model predicts.
     object_ids : list of str, length n
         Sorted.
     labels : ndarray, shape (n, n_columns)
@@ -48,7 +45,6 @@ class EvaluationData:
         Reads the image files of a few galaxies.
     """
 
-    task: Task
     object_ids: Sequence[str]
     labels: Values
     samples: Values
@@ -103,27 +99,20 @@ def calibration_parts(
     ----------
     name : str
         Of table and plot.
-    pooled : mapping
+    pooled, parts : mapping
         Scores of everything together, from `galaxymill.statistics.calibration.calibration`, with
-        ``n`` and ``coverage_90``.
-    parts : mapping of str to mapping
-        The same by question.
+        ``n`` and ``coverage_90``; the same by question.
     what : str
         What lies in the intervals, e.g. ``"observed counts"``.
     captions : tuple of str
         Of the table, and of the plot.
-    kind : str
-        Of the intervals.
-    whole : str
-        What the row of ``pooled`` is called.
+    kind, whole : str
+        Of the intervals; what the row of ``pooled`` is called.
     """
     rows = [
-        {
-            "question": part,
-            "n": scores["n"],
-            **flatten({"coverage": scores["coverage"]}),
-            "verdict": verdict(scores),
-        }
+        {"question": part, "n": scores["n"]}
+        | flatten({"coverage": scores["coverage"]})
+        | {"verdict": verdict(scores)}
         for part, scores in {**parts, whole: pooled}.items()
     ]
     columns = {
@@ -133,19 +122,16 @@ def calibration_parts(
         "verdict": "{verdict}",
     }
     names = short_names(parts)
-    shown = {names[part]: scores for part, scores in parts.items()}
+    drawn = {names[part]: scores for part, scores in parts.items()}
     return (
         _calibration_sentence(pooled, parts, what, kind),
         Table(name, captions[0], rows, columns, names, whole if parts else ""),
-        Plot(name, captions[1], draw_calibration(pooled, shown, what)),
+        Plot(name, captions[1], draw_calibration(pooled, drawn, what)),
     )
 
 
 def _calibration_sentence(
-    pooled: Metrics,
-    parts: Mapping[str, Metrics],
-    what: str,
-    kind: str,
+    pooled: Metrics, parts: Mapping[str, Metrics], what: str, kind: str
 ) -> str:
     if pooled["coverage_90"] is None:
         return f"The {kind} intervals could not be tested."
@@ -156,8 +142,8 @@ def _calibration_sentence(
     )
     judged: dict[str, list[str]] = {}
     for name, scores in parts.items():
-        shown = f"{name} ({100 * (scores['coverage_90'] or 0):.0f} %)"
-        judged.setdefault(verdict(scores), []).append(shown)
+        question = f"{name} ({100 * (scores['coverage_90'] or 0):.0f} %)"
+        judged.setdefault(verdict(scores), []).append(question)
     for word in ("over-confident", "under-confident"):
         if word in judged:
             text += f" {word.capitalize()} on {', '.join(judged[word])}."

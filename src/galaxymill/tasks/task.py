@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from galaxymill.errors import UserError, unknown_name
 from galaxymill.storage.columns import field
-from galaxymill.tasks.released import SAMPLES, ColumnGroup, Panel, ReleaseText
+from galaxymill.tasks.released import ColumnGroup, Panel, ReleaseText
 
 if TYPE_CHECKING:
     from galaxymill.tasks.checks import CheckSettings, Dropped
@@ -51,9 +51,9 @@ class Task(ABC):
     sample_column : str
         Column that holds every sample of the posterior.
     sample_group : ColumnGroup
-        What a release says of that column.
+        Description of that column in a release.
     groups : mapping of str to ColumnGroup
-        What a release says of the summary columns, by what follows their last underscore.
+        Descriptions of the summary columns, by what follows their last underscore.
     """
 
     kind: ClassVar[str]
@@ -61,11 +61,13 @@ class Task(ABC):
     pooled: ClassVar[bool] = True
     adds_up: ClassVar[bool] = False
     sample_column: ClassVar[str]
-    sample_group: ClassVar[ColumnGroup] = SAMPLES
+    sample_group: ClassVar[ColumnGroup] = ColumnGroup(
+        "posterior samples", "every sample of the posterior, sample after sample", "stat.param"
+    )
     groups: ClassVar[Mapping[str, ColumnGroup]]
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Make a kind known by its name."""
+        """Register a kind by its name."""
         super().__init_subclass__(**options)
         if "kind" in vars(cls):
             Task.kinds[cls.kind] = cls
@@ -100,12 +102,12 @@ class Task(ABC):
         """
 
     def panels(self) -> list[Panel]:
-        """List what the pictures of a release show, and what of it adds up; by default nothing."""
+        """List what the pictures of a release show; by default nothing."""
         return []
 
     @abstractmethod
     def release_text(self) -> ReleaseText:
-        """Say what is predicted, for the README of a release."""
+        """Describe what is predicted, for the README of a release."""
 
     @abstractmethod
     def head(self, features: int, settings: "HeadSettings") -> "Head":
@@ -141,14 +143,11 @@ class Task(ABC):
         """Leave out labels (n, …) that cannot be, and say which; by default all can."""
         return labels, []
 
-    def tell(self, labels: pa.Table) -> None:  # noqa: B027 - most have nothing to tell
+    def log_labels(self, labels: pa.Table) -> None:  # noqa: B027 - most have nothing to log
         """Log what the product of labels holds, beyond the numbers of galaxies."""
 
     def joined(self, others: Sequence["Task"], place: str) -> "Task":
-        """Give the task of a model that learns this and others together.
-
-        Raises UserError when they cannot be learned jointly.
-        """
+        """Give the task of a model that learns this and others, or say why there is none."""
         raise UserError(f"{place}: only votes can be learned jointly, not labels of {self.kind}")
 
     def sample_field(self, draws: int) -> pa.Field:
@@ -159,11 +158,8 @@ class Task(ABC):
 
 
 def parse_task(plain: Any, place: str) -> Task:
-    """Build a task from its plain form; ``place`` names it in errors.
-
-    Raises UserError when it is of no known kind, or lacks what its kind needs.
-    """
-    import galaxymill.tasks  # noqa: F401 - makes the kinds known
+    """Build a task from its plain form; ``place`` names it in errors."""
+    import galaxymill.tasks  # noqa: F401 - registers the kinds
 
     kind = plain.get("kind") if isinstance(plain, Mapping) else None
     if kind not in Task.kinds:
@@ -172,9 +168,6 @@ def parse_task(plain: Any, place: str) -> Task:
 
 
 def join_tasks(tasks: Sequence[Task], place: str) -> Task:
-    """Give the one task of several labelled sets.
-
-    Raises UserError when they cannot be learned jointly.
-    """
+    """Give the one task of several labelled sets; a UserError when they have none."""
     first, *others = tasks
     return first if all(task == first for task in others) else first.joined(others, place)

@@ -1,14 +1,15 @@
 """Decision trees: the questions volunteers were asked, and which answer leads to which question."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from galaxymill.errors import UserError, unknown_name
-from galaxymill.settings import shown
+from galaxymill.settings import Strict, explain
 from galaxymill.yaml_file import Text, read_yaml
 
 
@@ -35,7 +36,7 @@ class Question:
 
     @property
     def slice(self) -> slice:
-        """Where this question's answers stand among the tree's columns."""
+        """The answers among the tree's columns."""
         return slice(self.start, self.start + len(self.answers))
 
     @property
@@ -43,18 +44,18 @@ class Question:
         """Label columns of this question, ``{question}_{answer}``."""
         return tuple(f"{self.name}_{answer}" for answer in self.answers)
 
+    @property
+    def column_answers(self) -> list[tuple[str, str]]:
+        """Each label column with its answer."""
+        return list(zip(self.columns, self.answers, strict=True))
+
 
 @dataclass(frozen=True)
 class Tree:
     """A decision tree; questions are ordered so that parents come before their children.
 
-    Attributes
-    ----------
-    name : str
-    questions : tuple of Question
-    simplified : bool
-        Volunteers reached some questions by other ways than the tree says, so that a question
-        may have more votes than the answers that lead to it.
+    In a ``simplified`` tree volunteers reached some questions by ways that are not in it, so that a
+    question may have more votes than the answers that lead to it.
     """
 
     name: str
@@ -90,56 +91,37 @@ class Tree:
         }
 
 
-class _QuestionForm(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class _QuestionForm(Strict):
     answers: tuple[Text, ...] = Field(min_length=2)
     asked_after: tuple[Text, ...] = ()
 
 
-class _TreeForm(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class _TreeForm(Strict):
     name: Text
     simplified: bool = False
     questions: dict[Text, _QuestionForm] = Field(min_length=1)
 
 
 def tree_path(tree: str, trees: Path) -> Path:
-    """Path of a tree that is known by name, a file of the folder ``trees``, or given as a path."""
+    """Path of a tree: a name of the folder ``trees``, or itself a path."""
     is_path = "/" in tree or bool(Path(tree).suffix)
     return Path(tree) if is_path else trees / f"{tree}.yaml"
 
 
 def find_tree(tree: str, trees: Path, place: str) -> Path:
-    """Path of a tree that is there; see `tree_path`.
-
-    Raises
-    ------
-    UserError
-        When there is none; ``place`` says where it was named.
-    """
+    """Path of a tree whose file exists; else a UserError names ``place`` and the trees."""
     path = tree_path(tree, trees)
     if not path.is_file():
-        raise unknown_name(place, tree, [known.stem for known in trees.glob("*.yaml")], "tree")
+        raise unknown_name(place, tree, [file.stem for file in trees.glob("*.yaml")], "tree")
     return path
 
 
 def load_tree(path: Path) -> Tree:
     """Read and check a tree file.
 
-    Parameters
-    ----------
-    path : Path
-        YAML with ``name`` and ``questions: {question: {answers: [...], asked_after: [...]}}``.
-
-    Returns
-    -------
-    Tree
-
-    Raises
-    ------
-    UserError
-        When the file is no tree: an unknown key, an answer twice, a parent that does not
-        exist, or questions that lead to themselves.
+    It is YAML with ``name`` and ``questions: {question: {answers: [...], asked_after: [...]}}``. A
+    UserError says what is wrong: an unknown key, an answer twice, a parent that does not exist, or
+    questions that lead to themselves.
     """
     return parse_tree(read_yaml(path, "a tree"), str(path))
 
@@ -149,48 +131,49 @@ def parse_tree(plain: Any, place: str) -> Tree:
     try:
         form = _TreeForm.model_validate(plain)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "top level"
-        told = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"{place}: {where}: {told}; given: {shown(first['input'])}") from error
+        raise UserError(f"{place}: {explain(error, _TreeForm)}") from error
     columns = [f"{name}_{answer}" for name, q in form.questions.items() for answer in q.answers]
     twice = sorted({column for column in columns if columns.count(column) > 1})
     if twice:
         raise UserError(f"{place}: answers given twice: {', '.join(twice)}; each must be unique")
-    ordered: list[str] = []
-    known: set[str] = set()
-    waiting = dict(form.questions)
-    for name, question in waiting.items():
+    for name, question in form.questions.items():
         lost = [column for column in question.asked_after if column not in columns]
         if lost:
             raise UserError(f"{place}: {name}: asked_after names no answer of this tree: {lost}")
-    while waiting:
-        ready = [name for name, q in waiting.items() if set(q.asked_after) <= known]
+    levels = _levels(form.questions, place)
+    # Keep the file's own order when it already puts parents first: columns then stand as published.
+    ordered = form.questions if _parents_first(form.questions) else levels
+    numbered = number_questions((name, q.answers, q.asked_after) for name, q in ordered.items())
+    return Tree(form.name, numbered, form.simplified)
+
+
+def number_questions(
+    questions: Iterable[tuple[str, tuple[str, ...], tuple[str, ...]]],
+) -> tuple[Question, ...]:
+    """Place questions (name, answers, asked after) one after another among a tree's columns."""
+    placed: list[Question] = []
+    for question in questions:
+        placed.append(Question(*question, placed[-1].slice.stop if placed else 0))
+    return tuple(placed)
+
+
+def _levels(questions: dict[str, _QuestionForm], place: str) -> dict[str, _QuestionForm]:
+    """Order questions by how many answers lead to them, one after the other."""
+    ordered: dict[str, _QuestionForm] = {}
+    reached: set[str] = set()
+    while waiting := {name: q for name, q in questions.items() if name not in ordered}:
+        ready = {name: q for name, q in waiting.items() if reached.issuperset(q.asked_after)}
         if not ready:
             raise UserError(f"{place}: questions lead to themselves: {', '.join(waiting)}")
-        for name in ready:
-            known.update(f"{name}_{answer}" for answer in waiting.pop(name).answers)
-            ordered.append(name)
-    # Keep the file's own order when it already puts parents first: columns then stand as published.
-    if _parents_first(form):
-        ordered = list(form.questions)
-    return Tree(form.name, _questions(form, ordered), form.simplified)
+        ordered |= ready
+        reached.update(f"{name}_{answer}" for name, q in ready.items() for answer in q.answers)
+    return ordered
 
 
-def _parents_first(form: _TreeForm) -> bool:
-    seen: set[str] = set()
-    for name, question in form.questions.items():
-        if not set(question.asked_after) <= seen:
+def _parents_first(questions: dict[str, _QuestionForm]) -> bool:
+    reached: set[str] = set()
+    for name, question in questions.items():
+        if not reached.issuperset(question.asked_after):
             return False
-        seen.update(f"{name}_{answer}" for answer in question.answers)
+        reached.update(f"{name}_{answer}" for answer in question.answers)
     return True
-
-
-def _questions(form: _TreeForm, ordered: list[str]) -> tuple[Question, ...]:
-    start = 0
-    questions = []
-    for name in ordered:
-        answers = form.questions[name].answers
-        questions.append(Question(name, answers, form.questions[name].asked_after, start))
-        start += len(answers)
-    return tuple(questions)

@@ -212,12 +212,12 @@ def _galleries(data: EvaluationData, comparison: ClassComparison) -> Section:
     named = most_likely(probabilities)
 
     def lines(row: int) -> list[Line]:
-        said = {"label": truth[row], "model": named[row]}
-        if said["label"] == said["model"]:
-            del said["model"]
+        chosen = {"label": truth[row], "model": named[row]}
+        if chosen["label"] == chosen["model"]:
+            del chosen["model"]
         return [
             (f"{who}: {classes[one]}", float(probabilities[row, one]), None)
-            for who, one in said.items()
+            for who, one in chosen.items()
         ]
 
     note = (

@@ -4,15 +4,15 @@ import logging
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from galaxymill.reporting.tables import markdown_table
 from galaxymill.splits import SPLITS
 from galaxymill.storage.columns import field
-from galaxymill.tasks.classes import release
-from galaxymill.tasks.released import ColumnGroup, Panel, ReleaseText
+from galaxymill.tasks.released import UNCERTAINTY, Answer, ColumnGroup, Panel, ReleaseText
 from galaxymill.tasks.task import Floats, HeadSettings, Values
 from galaxymill.tasks.votes.task import TreeTask, uncertainties, uncertainty_fields
 from galaxymill.trees.tree import Question
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("galaxymill")
 
+_SCORES = {"precision": "precision", "recall": "recall", "f1": "F1", "roc_auc": "ROC AUC"}
+
 
 @dataclass(frozen=True)
 class ClassTask(TreeTask):
@@ -30,8 +32,23 @@ class ClassTask(TreeTask):
 
     kind: ClassVar[str] = "class"
     sample_column: ClassVar[str] = "probabilities"
-    sample_group: ClassVar[ColumnGroup] = release.PROBABILITIES
-    groups: ClassVar[Mapping[str, ColumnGroup]] = release.GROUPS
+    sample_group: ClassVar[ColumnGroup] = ColumnGroup(
+        "samples of class probabilities",
+        "probabilities of the classes, sample after sample, classes in their order",
+        "stat.probability",
+        (0.0, 1.0),
+    )
+    groups: ClassVar[Mapping[str, ColumnGroup]] = {
+        "probability": ColumnGroup(
+            "class probabilities",
+            "probability that the galaxy is of the class",
+            "stat.probability;src.morph.type",
+            (0.0, 1.0),
+            friendly=True,
+        ),
+        "entropy": UNCERTAINTY,
+        "mutual-information": UNCERTAINTY,
+    }
 
     @property
     def question(self) -> Question:
@@ -45,17 +62,15 @@ class ClassTask(TreeTask):
 
     def summary_fields(self) -> list[pa.Field]:
         """List probabilities of the classes, then their uncertainty."""
-        question = self.question
+        name = self.question.name
         return [
             *(
                 field(
-                    f"{column}_probability",
-                    pa.float32(),
-                    f"probability that {question.name} is {answer!r}",
+                    f"{column}_probability", pa.float32(), f"probability that {name} is {answer!r}"
                 )
-                for column, answer in zip(question.columns, question.answers, strict=True)
+                for column, answer in self.question.column_answers
             ),
-            *uncertainty_fields(question, "class of"),
+            *uncertainty_fields(self.question, "class of"),
         ]
 
     def summarise(self, samples: Values) -> dict[str, Floats]:
@@ -69,10 +84,10 @@ class ClassTask(TreeTask):
         columns = {f"{name}_probability": mean[:, n] for n, name in enumerate(self.columns)}
         return columns | uncertainties(samples, self.question)
 
-    def tell(self, labels: pa.Table) -> None:
+    def log_labels(self, labels: pa.Table) -> None:
         """Log how many galaxies a class has, and where; few are a warning."""
         counts, few = [], []
-        for name, column in zip(self.question.answers, self.columns, strict=True):
+        for column, name in self.question.column_answers:
             there = Counter(labels["split"].filter(pc.equal(labels[column], 1)).to_pylist())
             by_split = "/".join(str(there[split]) for split in SPLITS)
             counts.append(f"{name} {there.total()} ({by_split})")
@@ -86,12 +101,26 @@ class ClassTask(TreeTask):
             )
 
     def panels(self) -> list[Panel]:
-        """Probabilities of the classes."""
-        return release.panels(self.question)
+        """Show the probabilities of the classes."""
+        answers = (
+            Answer(f"{column}_probability", answer, f"{column}_probability")
+            for column, answer in self.question.column_answers
+        )
+        return [Panel(self.question.name, tuple(answers))]
 
     def release_text(self) -> ReleaseText:
-        """Describe the classes."""
-        return release.release_text(self.question)
+        """Describe the classes and how well they are told apart."""
+        name = self.question.name
+        return ReleaseText(
+            f"the probability of each class of {name}, with its uncertainty",
+            {f"classes of {name}": ", ".join(self.question.answers)},
+            (
+                f"""The probabilities of {name} hold for galaxies like those learned from. \
+If a class is rarer in the survey than it was among the labels, its probabilities are too high: \
+choose a threshold on a sample of the survey that you have looked at.""",
+            ),
+            _figures,
+        )
 
     def head(self, features: int, settings: "HeadSettings") -> "Head":
         """Make a softmax head."""
@@ -104,3 +133,26 @@ class ClassTask(TreeTask):
         from galaxymill.tasks.classes.report import report_classes
 
         return report_classes(data, self.question)
+
+
+def _figures(metrics: Mapping[str, Any]) -> str:
+    """Give a table with one line a class, on galaxies kept for testing."""
+    overall, classes = metrics.get("overall") or {}, metrics.get("classes") or {}
+    if not classes:
+        return ""
+    rows = [
+        (name, scores.get("n") or 0, *(_show(scores.get(key)) for key in _SCORES))
+        for name, scores in classes.items()
+    ]
+    constant = overall.get("baselines", {}).get("constant", {})
+    return f"""How well the classes are told apart on galaxies the model has not learned from, if \
+a galaxy counts as of the class that is most probable: a share of {_show(overall.get("accuracy"))} \
+get their own class, where the commonest class alone would be right for \
+{_show(constant.get("accuracy"))}. The mean gap between the probability of that class and how \
+often it is right is {_show(overall.get("calibration_error"))}.
+
+{markdown_table(("class", "galaxies", *_SCORES.values()), rows)}"""
+
+
+def _show(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

@@ -8,14 +8,7 @@ import numpy as np
 from scipy.special import logsumexp
 from scipy.stats import median_abs_deviation, norm
 
-from galaxymill.statistics.bootstrap import (
-    Bootstrap,
-    Values,
-    interval,
-    mean,
-    number,
-    pooled_draws,
-)
+from galaxymill.statistics.bootstrap import Bootstrap, Values, interval, mean, number, pooled_draws
 from galaxymill.statistics.calibration import calibration
 from galaxymill.statistics.errors import RootMeanSquares
 

@@ -9,8 +9,7 @@ import pyarrow as pa
 
 from galaxymill.errors import UserError
 from galaxymill.storage.columns import field
-from galaxymill.tasks.numbers import release
-from galaxymill.tasks.released import ColumnGroup, Panel, ReleaseText
+from galaxymill.tasks.released import Answer, ColumnGroup, Panel, ReleaseText
 from galaxymill.tasks.task import Floats, HeadSettings, Task, Values
 
 if TYPE_CHECKING:
@@ -18,6 +17,9 @@ if TYPE_CHECKING:
     from galaxymill.tasks.report import EvaluationData, ReportContent
 
 _BISECTIONS = 50
+_INTERVALS = ColumnGroup(
+    "intervals of numbers", "5th and 95th percentile of the number", "stat.param"
+)
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,21 @@ class NumberTask(Task):
 
     kind: ClassVar[str] = "number"
     sample_column: ClassVar[str] = "gaussians"
-    sample_group: ClassVar[ColumnGroup] = release.GAUSSIANS
-    groups: ClassVar[Mapping[str, ColumnGroup]] = release.GROUPS
+    sample_group: ClassVar[ColumnGroup] = ColumnGroup(
+        "Gaussians", "mean and standard deviation, sample after sample", "stat.param"
+    )
+    groups: ClassVar[Mapping[str, ColumnGroup]] = {
+        "mean": ColumnGroup("numbers", "expected value of the number", "stat.mean", friendly=True),
+        "std": ColumnGroup(
+            "deviations of numbers",
+            "standard deviation of the number",
+            "stat.stdev",
+            (0.0, None),
+            friendly=True,
+        ),
+        "90pc-lower": _INTERVALS,
+        "90pc-upper": _INTERVALS,
+    }
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -66,12 +81,41 @@ class NumberTask(Task):
         return {f"{self.name}_{key}": value for key, value in values.items()}
 
     def panels(self) -> list[Panel]:
-        """The means."""
-        return release.panels(self.name)
+        """Show the means, and the galaxies whose number is most surely low or high."""
+        column = f"{self.name}_mean"
+        lowest = Answer(column, "lowest", f"{self.name}_90pc-upper", lowest=True)
+        highest = Answer(column, "highest", f"{self.name}_90pc-lower")
+        return [Panel(self.name, (lowest, highest), adds_up=False)]
 
     def release_text(self) -> ReleaseText:
-        """Describe the number."""
-        return release.release_text(self.name)
+        """Describe the number and its errors."""
+        return ReleaseText(
+            f"the expected {self.name}, with its standard deviation and interval",
+            {"number": self.name},
+            (
+                f"""The {self.name} of galaxies unlike those learned from (fainter, farther, \
+smaller) is drawn towards the mean of the labels.""",
+            ),
+            self._figures,
+        )
+
+    def _figures(self, metrics: Mapping[str, Any]) -> str:
+        """Say how far off the number is on galaxies kept for testing."""
+        overall = metrics.get("overall") or {}
+        if overall.get("rmse") is None:
+            return ""
+        constant = overall.get("baselines", {}).get("constant", {}).get("rmse")
+        parts = [
+            f"On {overall['n']} galaxies the model has not learned from the predicted {self.name} "
+            f"is off by {overall['rmse']:.3g} (root mean square)"
+        ]
+        if constant is not None:
+            parts.append(f"the mean of the labels would be off by {constant:.3g}")
+        if overall.get("bias") is not None:
+            parts.append(f"the mean error is {overall['bias']:+.2g}")
+        if overall.get("coverage_90") is not None:
+            parts.append(f"the 90 % intervals hold {overall['coverage_90']:.0%} of the true values")
+        return "; ".join(parts) + "."
 
     def head(self, features: int, settings: "HeadSettings") -> "Head":
         """Make a Gaussian head."""

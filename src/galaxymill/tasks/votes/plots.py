@@ -21,15 +21,15 @@ def draw_scatter(comparison: Comparison, metrics: Metrics, names: Mapping[str, s
     Of two answers one is shown, as the other is its mirror image. ``metrics`` are from
     `galaxymill.tasks.votes.scores.summarise`; ``names`` are short ones of the questions.
     """
-    shown = [
+    drawn = [
         (question, answer, column)
         for question in comparison.tree.questions
         for column, answer in enumerate(question.answers, start=question.start)
         if metrics["questions"][question.name]["n"] > 0
         and (len(question.answers) > 2 or column == question.start)
     ]
-    figure, axes_list = panels(len(shown), 5, 2.15, 2.3)
-    for axes, (question, answer, column) in zip(axes_list, shown, strict=True):
+    figure, axes_list = panels(len(drawn), 5, 2.15, 2.3)
+    for axes, (question, answer, column) in zip(axes_list, drawn, strict=True):
         scores = metrics["questions"][question.name]["answers"][answer]
         rows = comparison.rows(question)
         predicted = comparison.predicted["model"][rows, column]
@@ -53,7 +53,7 @@ def draw_scatter(comparison: Comparison, metrics: Metrics, names: Mapping[str, s
 
 
 def gallery_lines(comparison: Comparison, names: Mapping[str, str], row: int) -> list[Line | str]:
-    """Give the volunteers' leading answers of a galaxy, on the questions that say most."""
+    """Give the volunteers' leading answers of a galaxy, on the questions that tell it apart."""
     lines: list[Line | str] = []
     for place, question in enumerate(_relevant(comparison, row)):
         votes = comparison.votes[row, question.slice]
@@ -66,7 +66,7 @@ def gallery_lines(comparison: Comparison, names: Mapping[str, str], row: int) ->
 
 
 def _relevant(comparison: Comparison, row: int) -> list[Question]:
-    """The first question with votes, then the two follow-ups that say most about this galaxy.
+    """The first question with votes, then the two follow-ups that tell this galaxy apart.
 
     They are those with the most votes for each way that leads there: a question that follows
     nearly every answer tells galaxies apart the least.

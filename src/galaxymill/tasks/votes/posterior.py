@@ -17,8 +17,7 @@ _CHUNK = 64
 
 def mean_fractions(concentrations: Floats, tree: Tree) -> Floats:
     """Give expected vote fractions (n, A): the mean over samples of α/α₀ within each question."""
-    mean: Floats = sample_fractions(concentrations, tree).mean(axis=1)
-    return mean
+    return np.asarray(sample_fractions(concentrations, tree).mean(axis=1))
 
 
 def sample_fractions(concentrations: Floats, tree: Tree) -> Floats:
@@ -68,7 +67,7 @@ def intervals(
     Returns
     -------
     ndarray, shape (n, A, len(levels))
-        Within 0.005 of the exact quantiles.
+        Within 0.005 of the exact ones.
     """
     total = np.empty(concentrations.shape, np.float32)
     for question in tree.questions:
@@ -115,16 +114,7 @@ def mutual_information(concentrations: Floats, question: Question) -> tuple[Floa
     """Give the predictive entropy of one vote and the BALD score of a question.
 
     ``I = H[mean_s α/α₀] − mean_s H[α/α₀]``: what one further vote would tell about which of the
-    samples is right (Houlsby+11).
-
-    Parameters
-    ----------
-    concentrations : ndarray, shape (n, S, A)
-
-    Returns
-    -------
-    entropy, information : ndarray, shape (n,)
-        In nats.
+    samples is right (Houlsby+11). Both in nats, of shape (n,).
     """
     alpha = concentrations[..., question.slice].astype(np.float64)
     fractions = alpha / alpha.sum(axis=-1, keepdims=True)

@@ -1,13 +1,13 @@
 """The report of a model of volunteers' votes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
 
 from galaxymill.reporting.plots import clip, draw_bars, draw_confusion, short_names
-from galaxymill.reporting.report import Plot, Section
-from galaxymill.reporting.tables import flatten, spell
+from galaxymill.reporting.report import Plot, Section, Table
+from galaxymill.reporting.tables import Row, flatten, spell
 from galaxymill.reporting.words import relative
 from galaxymill.statistics.baselines import NAMES, predict_baselines
 from galaxymill.statistics.bootstrap import Values
@@ -20,11 +20,21 @@ from galaxymill.tasks.report import (
     calibration_parts,
     dependence,
 )
-from galaxymill.tasks.votes import plots, tables
+from galaxymill.tasks.votes import plots
 from galaxymill.tasks.votes.posterior import mutual_information, proportion_asked
-from galaxymill.tasks.votes.scores import MIN_VOTES, Comparison, galaxy_errors, summarise
+from galaxymill.tasks.votes.scores import (
+    ASKED,
+    CONFIDENT_FRACTION,
+    CONFIDENT_VOTES,
+    MIN_VOTES,
+    Comparison,
+    galaxy_errors,
+    summarise,
+)
 from galaxymill.tasks.votes.truth import compare_with_truth
 from galaxymill.trees.tree import Tree
+
+_SHORT = {"dirichlet": "Dirichlet", "ridge": "hand features", "ridge_encoder": "frozen encoder"}
 
 
 def report_votes(data: EvaluationData, tree: Tree) -> ReportContent:
@@ -79,9 +89,9 @@ def headline(metrics: Metrics) -> str:
 def _fractions(comparison: Comparison, metrics: Metrics, names: Mapping[str, str]) -> Section:
     asked = asked_questions(metrics)
     # In fractions the Dirichlet is hardly another constant; the table has it.
-    shown = [kind for kind in metrics["overall"]["baselines"] if kind != "dirichlet"]
+    drawn = [kind for kind in metrics["overall"]["baselines"] if kind != "dirichlet"]
     values = {"model": [scores["rmse"] for scores in asked.values()]} | {
-        kind: [scores["baselines"][kind]["rmse"] for scores in asked.values()] for kind in shown
+        kind: [scores["baselines"][kind]["rmse"] for scores in asked.values()] for kind in drawn
     }
     bars = draw_bars(
         values,
@@ -93,7 +103,7 @@ def _fractions(comparison: Comparison, metrics: Metrics, names: Mapping[str, str
     return Section(
         "Vote fractions",
         [_mean_sentence(metrics["mean_of_questions"]), likelihood_sentence(metrics)],
-        [tables.questions_table(metrics), tables.answers_table(metrics)],
+        [_questions_table(metrics), _answers_table(metrics)],
         [
             Plot("errors", _ERRORS, bars),
             Plot("predictions", _PREDICTIONS, plots.draw_scatter(comparison, metrics, names)),
@@ -149,7 +159,7 @@ def _classification(tree: Tree, metrics: Metrics, names: Mapping[str, str]) -> S
         "volunteers' answer (down) and the model's (across); the shade is the share of the row."
     )
     confusion = Plot("confusion", drawn, draw_confusion(matrices, "volunteers' answer"))
-    return Section("Classification", [], [tables.classification_table(metrics)], [confusion])
+    return Section("Classification", [], [_classification_table(metrics)], [confusion])
 
 
 def _calibration(metrics: Metrics) -> Section:
@@ -191,7 +201,7 @@ def _truth(truth: Metrics) -> Section:
     sentence, table, plot = calibration_parts(
         "truth_calibration", overall, asked, "true fractions", captions, "Beta"
     )
-    errors = tables.truth_table({**asked, ALL: overall})
+    errors = _truth_table({**asked, ALL: overall})
     plot = Plot("truth", plot.caption, plot.figure)
     return Section("Against simulated truth", [sentence], [errors, table], [plot])
 
@@ -223,3 +233,100 @@ def _galleries(data: EvaluationData, comparison: Comparison, names: Mapping[str,
     )
     errors, uncertainty = galaxy_errors(comparison), _uncertainty(comparison)
     return data.galleries(errors, uncertainty, lines, note, legend)
+
+
+def _error_columns(rows: Sequence[Row]) -> dict[str, str]:
+    kinds = [kind for kind in NAMES if rows and f"{kind}_rmse" in rows[0]]
+    return {
+        "galaxies": "{n}",
+        "RMSE": "{rmse:.3f}",
+        "95 % interval": "{rmse_low:.3f} to {rmse_high:.3f}",
+        **{_SHORT.get(kind, kind): f"{{{kind}_rmse:.3f}}" for kind in kinds},
+        "minus constant": "{constant_difference_low:.3f} to {constant_difference_high:.3f}",
+        "vote noise": "{noise_floor_rmse:.3f}",
+        "MAE": "{mae:.3f}",
+    }
+
+
+def _questions_table(metrics: Metrics) -> Table:
+    """Lay out errors and likelihoods, a row a question."""
+    rows = [
+        {"question": name, **flatten(scores, "classification", "answers", "coverage")}
+        for name, scores in {**metrics["questions"], ALL: metrics["overall"]}.items()
+    ]
+    columns = {
+        "question": "{question}",
+        **_error_columns(rows),
+        "NLL": "{nll:.3f}",
+        "constant's NLL": "{nll_constant:.3f}",
+    }
+    caption = (
+        "RMSE of vote fractions by question, with its 95 % bootstrap interval over galaxies, and "
+        "that of the baselines: one constant for all; the mean of one Dirichlet–multinomial for "
+        "all; linear fits to hand-made features and to the frozen encoder. “Minus constant” is the "
+        "interval of the paired difference to the constant. NLL: negative log likelihood of a "
+        "galaxy's votes, in nats, by the model and by the one Dirichlet–multinomial."
+    )
+    return Table("metrics", caption, rows, columns, short_names(metrics["questions"]), ALL)
+
+
+def _answers_table(metrics: Metrics) -> Table:
+    """Lay out errors, a row an answer."""
+    rows = [
+        {"question": name, "answer": answer, **flatten(scores)}
+        for name, question in metrics["questions"].items()
+        for answer, scores in question["answers"].items()
+    ]
+    columns = {"answer": "{question}: {answer}", **_error_columns(rows)}
+    names = short_names(metrics["questions"])
+    return Table("answers", "The same by answer.", rows, columns, names, shown="folded")
+
+
+def _classification_table(metrics: Metrics) -> Table:
+    """Lay out accuracy, precision, recall and F1, a row a question and sample."""
+    rows = [
+        {"question": name, "galaxies": sample, **flatten(scores, "answers")}
+        for sample in ("asked", "confident")
+        for name, question in metrics["questions"].items()
+        if (scores := question["classification"][sample])["n"]
+    ]
+    columns = {
+        "question": "{question}",
+        "galaxies": "{galaxies}",
+        "n": "{n}",
+        "accuracy": "{accuracy:.1%}",
+        "majority": "{majority_accuracy:.1%}",
+        "precision": "{precision_macro:.3f}",
+        "recall": "{recall_macro:.3f}",
+        "F1": "{f1_macro:.3f}",
+        "majority's F1": "{majority_f1_macro:.3f}",
+        "weighted: precision": "{precision_weighted:.3f}",
+        "recall ": "{recall_weighted:.3f}",
+        "F1 ": "{f1_weighted:.3f}",
+        "majority's F1 ": "{majority_f1_weighted:.3f}",
+    }
+    caption = (
+        "The model's most likely answer against the volunteers' most frequent one. Asked: "
+        f"galaxies of which more than {ASKED:.0%} of the volunteers came to the question, with at "
+        f"least {MIN_VOTES} votes; confident: at least {CONFIDENT_VOTES} votes of which more than "
+        f"{CONFIDENT_FRACTION:.0%} agree. Precision, recall and F1 are means over answers, then "
+        "weighted by how frequent they are. Majority: always the most frequent answer."
+    )
+    return Table("classification", caption, rows, columns, short_names(metrics["questions"]))
+
+
+def _truth_table(parts: Mapping[str, Metrics]) -> Table:
+    """Lay out errors against simulated truth, a row a question."""
+    rows = [{"question": name, **flatten(scores, "coverage")} for name, scores in parts.items()]
+    columns = {
+        "question": "{question}",
+        "galaxies": "{n}",
+        "RMSE of the model": "{rmse:.3f}",
+        "95 % interval": "{rmse_low:.3f} to {rmse_high:.3f}",
+        "RMSE of the votes": "{rmse_votes:.3f}",
+    }
+    caption = (
+        "Errors against the fractions that the simulated volunteers were drawn from, without the "
+        "noise of votes; beside them the error of the observed fractions themselves."
+    )
+    return Table("truth", caption, rows, columns, short_names(set(parts) - {ALL}), ALL)

@@ -13,22 +13,10 @@ import numpy.typing as npt
 
 from galaxymill.splits import uniform
 from galaxymill.statistics.baselines import Baselines
-from galaxymill.statistics.bootstrap import (
-    Bootstrap,
-    interval,
-    mean,
-    mean_of,
-    number,
-    pooled_draws,
-)
+from galaxymill.statistics.bootstrap import Bootstrap, interval, mean, mean_of, number, pooled_draws
 from galaxymill.statistics.calibration import calibration
 from galaxymill.statistics.classification import classify, most_likely
-from galaxymill.statistics.distributions import (
-    Counts,
-    Values,
-    mixture_nll,
-    randomised_pit,
-)
+from galaxymill.statistics.distributions import Counts, Values, mixture_nll, randomised_pit
 from galaxymill.statistics.errors import RootMeanSquares
 from galaxymill.tasks.votes.posterior import mean_fractions, proportion_asked
 from galaxymill.trees.tree import Question, Tree
@@ -48,9 +36,7 @@ class Comparison:
         They seed the random part of the PIT, so that it is the same in any order.
     votes : ndarray, shape (n, n_answers)
     concentrations : ndarray, shape (n, n_samples, n_answers)
-        Posterior samples of the model.
     baselines : Baselines
-        For the same galaxies.
 
     Attributes
     ----------

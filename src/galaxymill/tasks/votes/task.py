@@ -9,16 +9,32 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from galaxymill.errors import UserError
+from galaxymill.reporting.tables import markdown_table
 from galaxymill.storage.columns import field
-from galaxymill.tasks.released import ColumnGroup, Panel, ReleaseText
+from galaxymill.tasks.released import UNCERTAINTY, Answer, ColumnGroup, Panel, ReleaseText
 from galaxymill.tasks.task import Floats, HeadSettings, Task, Values
-from galaxymill.tasks.votes import release
-from galaxymill.trees.tree import Question, Tree, parse_tree
+from galaxymill.trees.tree import Question, Tree, number_questions, parse_tree
 
 if TYPE_CHECKING:
     from galaxymill.tasks.checks import CheckSettings, Dropped
     from galaxymill.tasks.heads import Head
     from galaxymill.tasks.report import EvaluationData, ReportContent
+
+_SHARES = (0.0, 1.0)
+_INTERVALS = ColumnGroup(
+    "credible intervals",
+    "5th and 95th percentile of that fraction",
+    "stat.param;src.morph.type",
+    _SHARES,
+)
+_LIMITS = (
+    """The fractions are **not debiased for redshift**: the same galaxy farther away shows less \
+detail, and looks smoother. Compare samples at like redshift and apparent size.""",
+    """A fraction predicts what volunteers would say of this image, which seeing, depth and the \
+colour recipe shape; it is not the truth about the galaxy.""",
+    """The unmasked fractions of a question that few would be asked say little: the friendly table \
+masks them, in the advanced table use `_proportion-asked`.""",
+)
 
 
 @dataclass(frozen=True)
@@ -37,7 +53,7 @@ class TreeTask(Task):
         return [
             field(column, pa.int32(), f"volunteers who answered {answer!r} to {question.name}")
             for question in self.tree.questions
-            for column, answer in zip(question.columns, question.answers, strict=True)
+            for column, answer in question.column_answers
         ]
 
     def has_label(self, labels: Floats) -> npt.NDArray[np.bool_]:
@@ -48,8 +64,8 @@ class TreeTask(Task):
         """Largest difference of a fraction."""
         from galaxymill.tasks.votes.posterior import mean_fractions
 
-        fractions = [mean_fractions(each, self.tree) for each in (one, other)]
-        return float(np.abs(fractions[0] - fractions[1]).max())
+        change = mean_fractions(one, self.tree) - mean_fractions(other, self.tree)
+        return float(np.abs(change).max())
 
     def to_dict(self) -> dict[str, Any]:
         """Plain form: kind and tree."""
@@ -68,8 +84,31 @@ class VoteTask(TreeTask):
     kind: ClassVar[str] = "votes"
     adds_up: ClassVar[bool] = True
     sample_column: ClassVar[str] = "concentrations"
-    sample_group: ClassVar[ColumnGroup] = release.CONCENTRATIONS
-    groups: ClassVar[Mapping[str, ColumnGroup]] = release.GROUPS
+    sample_group: ClassVar[ColumnGroup] = ColumnGroup(
+        "concentrations",
+        "Dirichlet concentrations, sample after sample, answers in the tree's order",
+        "stat.param",
+        (0.0, None),
+    )
+    groups: ClassVar[Mapping[str, ColumnGroup]] = {
+        "fraction": ColumnGroup(
+            "vote fractions",
+            "expected fraction of volunteers who would give the answer",
+            "stat.probability;src.morph.type",
+            _SHARES,
+            friendly=True,
+        ),
+        "90pc-lower": _INTERVALS,
+        "90pc-upper": _INTERVALS,
+        "proportion-asked": ColumnGroup(
+            "proportions asked",
+            "fraction of volunteers who would be asked the question",
+            "stat.probability",
+            _SHARES,
+        ),
+        "entropy": UNCERTAINTY,
+        "mutual-information": UNCERTAINTY,
+    }
 
     def sample_width(self) -> tuple[int, str]:
         """One concentration an answer."""
@@ -79,7 +118,7 @@ class VoteTask(TreeTask):
         """List fractions with their intervals, by answer; then proportions, by question."""
         fields: list[pa.Field] = []
         for question in self.tree.questions:
-            for column, answer in zip(question.columns, question.answers, strict=True):
+            for column, answer in question.column_answers:
                 what = f"fraction of volunteers who would answer {answer!r} to {question.name}"
                 fields += [
                     field(f"{column}_fraction", pa.float32(), f"expected {what}"),
@@ -109,12 +148,32 @@ class VoteTask(TreeTask):
         return columns
 
     def panels(self) -> list[Panel]:
-        """One a question."""
-        return release.panels(self.tree)
+        """Show each question's fractions, where enough volunteers would be asked it."""
+        return [
+            Panel(
+                question.name,
+                tuple(
+                    Answer(f"{column}_fraction", answer, f"{column}_90pc-lower")
+                    for column, answer in question.column_answers
+                ),
+                asked=f"{question.name}_proportion-asked",
+            )
+            for question in self.tree.questions
+        ]
 
     def release_text(self) -> ReleaseText:
-        """Describe trees, fractions and errors."""
-        return release.release_text(self.tree)
+        """Describe the trees, their fractions and their errors."""
+        names = self.tree.name.split("+")
+        several = len(names) > 1
+        trees = f"{', '.join(names[:-1])} and {names[-1]}" if several else self.tree.name
+        questions = f"{len(self.tree.questions)} questions{' together' if several else ''}"
+        return ReleaseText(
+            "for every question, the fraction of volunteers who would give each answer, with its "
+            "uncertainty",
+            {f"decision tree{'s' if several else ''}": f"{trees}, {questions}"},
+            _LIMITS,
+            _figures,
+        )
 
     def head(self, features: int, settings: "HeadSettings") -> "Head":
         """Make a Dirichlet head."""
@@ -149,19 +208,16 @@ class VoteTask(TreeTask):
                 return super().joined(others, place)
             if task.tree not in trees:
                 trees.append(task.tree)
-        names = [question.name for tree in trees for question in tree.questions]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
+        questions = number_questions(
+            (q.name, q.answers, q.asked_after) for tree in trees for q in tree.questions
+        )
+        names = [question.name for question in questions]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
             raise UserError(
                 f"{place}: {', '.join(twice)}: question of two different trees; rename one, as in "
                 "bar-gz2 and bar-dr5"
             )
-        questions: list[Question] = []
-        start = 0
-        for question in (question for tree in trees for question in tree.questions):
-            questions.append(Question(question.name, question.answers, question.asked_after, start))
-            start += len(question.answers)
-        return VoteTask(Tree("+".join(tree.name for tree in trees), tuple(questions)))
+        return VoteTask(Tree("+".join(tree.name for tree in trees), questions))
 
 
 def uncertainty_fields(question: Question, what: str) -> list[pa.Field]:
@@ -180,3 +236,45 @@ def uncertainties(samples: Floats, question: Question) -> dict[str, Floats]:
     entropy, information = mutual_information(samples, question)
     name = question.name
     return {f"{name}_entropy": entropy, f"{name}_mutual-information": information}
+
+
+def _figures(metrics: Mapping[str, Any]) -> str:
+    """Give a table with one line a question, on galaxies kept for testing."""
+    questions = metrics.get("questions") or {}
+    if not questions:
+        return ""
+    header = ("question", "galaxies", "RMSE", "constant", "linear", "vote noise", "90 % coverage")
+    rows = [_row(name, scores) for name, scores in questions.items()]
+    return f"""Errors of the vote fractions on galaxies the model has not learned from. Beside \
+them: the same for a constant prediction (the training galaxies' mean) and for a linear fit to \
+features of the image; the error that the noise of the votes alone would give a perfect model; \
+and the share of observed counts inside the 90 % predictive intervals, which ought to be 90 %:
+
+{markdown_table(header, rows)}{_caution(questions)}"""
+
+
+def _row(name: str, scores: Mapping[str, Any]) -> Sequence[object]:
+    baselines = scores.get("baselines") or {}
+    constant, *linear = (
+        baselines.get(kind, {}).get("rmse") for kind in ("constant", "ridge_encoder", "ridge")
+    )
+    values = [
+        scores.get("rmse"),
+        constant,
+        next((value for value in linear if value is not None), None),
+        scores.get("noise_floor_rmse"),
+    ]
+    covered = scores.get("coverage_90")
+    share = "–" if covered is None else f"{covered:.0%}"
+    numbers = ("–" if value is None else f"{value:.3f}" for value in values)
+    return name, scores.get("n") or 0, *numbers, share
+
+
+def _caution(questions: Mapping[str, Any]) -> str:
+    """Name the questions on which the model is no better than a constant."""
+    scores = {name: (q.get("nll"), q.get("nll_constant")) for name, q in questions.items()}
+    weak = [n for n, (own, other) in scores.items() if None not in (own, other) and own >= other]
+    if not weak:
+        return ""
+    names = ", ".join(weak)
+    return f"\n\nBy likelihood the model does no better than a constant on: {names}. Take care."

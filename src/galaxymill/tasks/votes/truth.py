@@ -32,22 +32,10 @@ def latent_pit(concentrations: Values, fractions: Values) -> Values:
 def compare_with_truth(comparison: Comparison, path: Path) -> dict[str, Any]:
     """Score predicted fractions against those that the simulated volunteers were drawn from.
 
-    Parameters
-    ----------
-    path : Path
-        ``truth.parquet`` of the sky, from the stage ``simulate``.
-
-    Returns
-    -------
-    dict
-        ``questions`` and ``overall``: RMSE of the fractions and coverage of the Beta intervals,
-        over the galaxies that count for a question, and RMSE of the observed fractions: what
-        one would know from the votes themselves.
-
-    Raises
-    ------
-    UserError
-        When a test galaxy is not in the table, or the tree is not the volunteers'.
+    They stand in ``truth.parquet`` of the stage ``simulate``; a UserError says when a test galaxy
+    is not in it, or the tree is not the volunteers'. Gives, for ``questions`` and ``overall``, RMSE
+    of the fractions and coverage of the Beta intervals, over the galaxies that count for a
+    question, and RMSE of the observed fractions: what one would know from the votes themselves.
     """
     table = read_table(path, TRUTH_SCHEMA.names, ["object_id"])
     places = {key: row for row, key in enumerate(table["object_id"].to_pylist())}
