@@ -131,24 +131,6 @@ def asinh(planes: Planes, settings: RecipeSettings) -> Rgb:
     return (np.stack([red, green, blue], axis=2) * 255).astype(np.uint8)
 
 
-def euclid(planes: Planes, settings: RecipeSettings) -> Rgb:
-    """Colour as in Galaxy Zoo Euclid (Walmsley+25): `asinh` of VIS (blue) and NISP-Y (red).
-
-    The published factors 100 and 0.2 are for the mosaics' own units; here fluxes are in
-    nanomaggies, and the factors those times 10^(0.4 (zero point − 22.5)).
-    """
-    return asinh(planes, settings)
-
-
-def hsc(planes: Planes, settings: RecipeSettings) -> Rgb:
-    """Colour Hyper Suprime-Cam's g, r and i by `asinh`.
-
-    No constants have been published. The scales follow the bands' depths; they have not been
-    compared with the survey's own pictures.
-    """
-    return asinh(planes, settings)
-
-
 def _by_strips(planes: Planes, settings: FluxSettings, stretch: Callable[[Floats], Floats]) -> Rgb:
     """Stretch (red, green, blue) fluxes, shape (3, rows, width), to 0–255, some rows at a time."""
     chosen = [planes[band] for band in settings.drawn_bands()]
