@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from galaxymill.inference.predictor import seen_pixels, view_features
+from galaxymill.inference.predictor import network_pixels, view_features
 from galaxymill.models.initial import initial_network
 from galaxymill.models.settings import TrainSettings
 from galaxymill.tasks.task import Task
@@ -42,6 +42,6 @@ class InitialEncoder:
 
     @torch.inference_mode()
     def _batch(self, images: Sequence[bytes]) -> npt.NDArray[np.float32]:
-        pixels = torch.from_numpy(seen_pixels(images, self._settings)).permute(0, 3, 1, 2)
+        pixels = torch.from_numpy(network_pixels(images, self._settings)).permute(0, 3, 1, 2)
         pooled = view_features(self._network, pixels.to(self._device), self._settings.views)
         return np.asarray(pooled.float().cpu().numpy())

@@ -38,7 +38,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def why_no_cuda() -> str:
-    """Say why there is no CUDA device; nothing when there is one."""
+    """Describe why there is no CUDA device; empty when there is one."""
     with warnings.catch_warnings():
         # torch itself warns of a driver that does not work, in other words than ours.
         warnings.simplefilter("ignore")
@@ -97,7 +97,7 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Tell whether a device computes in bfloat16 rather than imitates it."""
+    """Whether a device computes in bfloat16 rather than imitates it."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     capabilities = torch.cpu.get_capabilities()

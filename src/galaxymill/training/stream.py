@@ -23,19 +23,10 @@ Pixels = npt.NDArray[np.uint8]
 def shuffled(
     groups: Sequence[RowGroup], seed: int | None, count: int, buffer: int = BUFFER
 ) -> Iterator[tuple[str, bytes]]:
-    """Read ``count`` galaxies in a random order, within a buffer of image files.
+    """Read ``count`` galaxies, ``object_id`` and image, in a random order within a buffer.
 
-    Parameters
-    ----------
-    groups : sequence of RowGroup
-        In the order to read them; from the last it goes on at the first.
-    seed : int or None
-        Of the draws from the buffer; None for the order on disk.
-
-    Yields
-    ------
-    object_id : str
-    image : bytes
+    ``groups`` are in the order to read them; from the last it goes on at the first. ``seed`` is
+    that of the draws from the buffer; None for the order on disk.
     """
     rows = islice((row for group in cycle(groups) for row in group.read()), count)
     if seed is None:
