@@ -14,9 +14,8 @@ from galaxymill import products
 from galaxymill.images.pixels import RowGroup
 from galaxymill.storage.origin import Origin
 from galaxymill.storage.parquet import open_product
-from galaxymill.training import stream
-from galaxymill.training.data import Cached, Split, Streamed, cuts, open_split
-from galaxymill.training.stream import decoded, shuffled
+from galaxymill.training import data
+from galaxymill.training.data import Cached, Split, Streamed, cuts, decoded, open_split, shuffled
 
 SIDE = 8
 SIZES = (7, 5, 1, 9, 8)
@@ -99,8 +98,8 @@ def test_processes_see_in_each_step_what_one_would(split, kind, processes, seed)
 
 def test_a_process_decodes_its_share_only(split, monkeypatch):
     asked = []
-    real = stream.to_pixels
-    monkeypatch.setattr(stream, "to_pixels", lambda *args: asked.append(1) or real(*args))
+    real = data.to_pixels
+    monkeypatch.setattr(data, "to_pixels", lambda *args: asked.append(1) or real(*args))
     own = drawn(Streamed(split), 1, 8, slice(1, None, 3))
     assert len(asked) == len(own) == 3 + 3 + 3 + 2
 
@@ -145,7 +144,7 @@ def test_more_than_there_are_go_round_again(split):
 
 
 def test_images_are_decoded_ahead_but_not_all(split, monkeypatch):
-    monkeypatch.setattr(stream, "AHEAD", 3)
+    monkeypatch.setattr(data, "AHEAD", 3)
     asked = []
 
     def rows():

@@ -36,8 +36,8 @@ class Recipe:
 RECIPES = {
     "asinh": Recipe(AsinhSettings, colours.asinh),
     "decals": Recipe(DecalsSettings, colours.decals),
-    "euclid": Recipe(EuclidSettings, colours.asinh),
-    "hsc": Recipe(HscSettings, colours.asinh),
+    "euclid": Recipe(EuclidSettings, colours.euclid),
+    "hsc": Recipe(HscSettings, colours.hsc),
     "lupton": Recipe(LuptonSettings, colours.lupton),
     "passthrough": Recipe(PassthroughSettings, None),
 }

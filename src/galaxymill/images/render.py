@@ -208,9 +208,9 @@ def _draw_fluxes(
     if settings.shape == "cut":
         drawn = {band: square(plane, "cut", pixel) for band, plane in planes.items()}
     columns = flux_quality(drawn, bands)
-    offset, is_off = _centre_offset(cutout, frame.squared(settings.shape)[1], request)
-    columns["flags"] |= flags.BITS["off_centre"] if is_off else 0
-    columns["centre_offset"] = offset
+    offset = columns["centre_offset"] = _centre_offset(cutout, request)
+    if scale and offset and offset > OFF_CENTRE * frame.squared(settings.shape)[1] * scale:
+        columns["flags"] |= flags.BITS["off_centre"]
     columns["rotation"] = 0.0 if settings.reproject else residual_deg(cutout.place)
     causes = {"band_missing": f"no band {absent}: there are {there}"} if absent else {}
     causes |= differences(frame, settings.shape, request)
@@ -233,12 +233,9 @@ def _upright_square(cutout: FitsCutout, settings: FluxSettings, frame: Frame) ->
     }
 
 
-def _centre_offset(
-    cutout: FitsCutout, side: int, request: Mapping[str, Any]
-) -> tuple[float | None, bool]:
-    """Arcsec from the image's middle to the galaxy, and whether that is too far."""
+def _centre_offset(cutout: FitsCutout, request: Mapping[str, Any]) -> float | None:
+    """Arcsec from the image's middle to the galaxy."""
     ra, dec = request.get("ra"), request.get("dec")
     if cutout.place is None or ra is None or dec is None:
-        return None, False
-    offset = separation_arcsec(cutout.place.ra, cutout.place.dec, ra, dec)
-    return offset, offset > OFF_CENTRE * side * cutout.place.pixel_scale
+        return None
+    return separation_arcsec(cutout.place.ra, cutout.place.dec, ra, dec)

@@ -131,11 +131,7 @@ class AsinhSettings(FluxSettings):
 
 
 class EuclidSettings(AsinhSettings):
-    """Settings of the recipe ``euclid``: `asinh` as in Galaxy Zoo Euclid (Walmsley+25).
-
-    The published factors 100 and 0.2 are for the mosaics' own units; for fluxes in nanomaggies
-    they are multiplied by 10^(0.4 (zero point − 22.5)).
-    """
+    """Settings of the recipe ``euclid``."""
 
     bands: Names = _bands("VIS", "Y")
     scales: Numbers = _scales(
@@ -146,11 +142,7 @@ class EuclidSettings(AsinhSettings):
 
 
 class HscSettings(AsinhSettings):
-    """Settings of the recipe ``hsc``: `asinh` of Hyper Suprime-Cam's g, r and i.
-
-    No constants have been published. The scales follow the bands' depths; they have not been
-    compared with the survey's own pictures.
-    """
+    """Settings of the recipe ``hsc``."""
 
     bands: Names = _bands("g", "r", "i")
     scales: Numbers = _scales(300.0, 200.0, 150.0)

@@ -58,14 +58,11 @@ class Rows:
             columns[self._task.sample_column] = _vectors(flat, absent, pa.float32())
         columns |= summarise(samples, self._task)
         if self._embedded:
-            columns["embedding"] = self._embeddings(chunk, embedded, absent)
+            whole = np.zeros((count, embedded.shape[1]), np.float16)
+            whole[chunk.fit] = embedded.cpu().numpy().astype(np.float16)
+            hidden = absent if self._keeps_embeddings else np.ones_like(absent)
+            columns["embedding"] = _vectors(whole, hidden, pa.float16())
         return pa.table(columns)
-
-    def _embeddings(self, chunk: Chunk, embedded: Any, absent: npt.NDArray[np.bool_]) -> pa.Array:
-        whole = np.zeros((len(absent), embedded.shape[1]), np.float16)
-        whole[chunk.fit] = embedded.cpu().numpy().astype(np.float16)
-        none = np.ones_like(absent)
-        return _vectors(whole, absent if self._keeps_embeddings else none, pa.float16())
 
 
 def check_finite(object_ids: Sequence[str], outputs: npt.NDArray[np.floating]) -> None:

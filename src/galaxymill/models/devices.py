@@ -10,7 +10,7 @@ import torch
 from galaxymill.errors import UserError
 
 DEVICES = ("auto", "cpu", "cuda")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 logger = logging.getLogger("galaxymill")
 
@@ -87,13 +87,13 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     Raises UserError when the precision is unknown; for fp16 on a CPU, whose range training would
     leave.
     """
+    if name == "auto":
+        return torch.bfloat16 if has_bfloat16(device) else torch.float32
     if name not in PRECISIONS:
-        raise UserError(f"precision {name!r}: allowed: {', '.join(PRECISIONS)}")
+        raise UserError(f"precision {name!r}: allowed: auto, {', '.join(PRECISIONS)}")
     if name == "fp16" and device.type == "cpu":
         raise UserError("precision: fp16 is for CUDA devices; on a CPU give bf16, fp32 or auto")
-    if name != "auto":
-        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
-    return torch.bfloat16 if has_bfloat16(device) else torch.float32
+    return PRECISIONS[name]
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from galaxymill import flags
 from galaxymill.errors import unknown_name
@@ -189,50 +189,33 @@ class TrainSettings(Settings):
             raise ValueError("a number of stages is at least 1; say head for the head alone")
         return value
 
-    @field_validator("zoom")
-    @classmethod
-    def _zoom_is_inside(cls, bounds: tuple[float, ...]) -> tuple[float, ...]:
-        if min(bounds) < 1:
-            raise ValueError("must be at least 1: there is nothing outside the image")
-        return bounds
-
     @field_validator("zoom", "concentrations")
     @classmethod
-    def _is_range(cls, bounds: tuple[float, ...]) -> tuple[float, ...]:
+    def _is_range(cls, bounds: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+        if info.field_name == "zoom" and min(bounds) < 1:
+            raise ValueError("must be at least 1: there is nothing outside the image")
         if len(bounds) != 2 or not 0 < bounds[0] <= bounds[1]:
             raise ValueError("must be two positive numbers, the smaller first")
         return bounds
 
     @model_validator(mode="after")
-    def _image_is_not_too_large(self) -> "TrainSettings":
+    def _settings_fit_together(self) -> "TrainSettings":
         if max(self.zoom) * self.image_size > MAX_SIDE:
             raise ValueError(
                 f"zoom: {max(self.zoom):g} times image_size {self.image_size} is more than "
                 f"{MAX_SIDE} pixels, which no image has"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _each_process_has_a_share(self) -> "TrainSettings":
         if self.batch_size < 2 * self.processes and self.processes > 1:
             raise ValueError(
                 f"batch_size: {self.batch_size} galaxies a step cannot be shared by "
                 f"{self.processes} processes (devices × nodes); give at least {2 * self.processes}"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _folds_are_the_members(self) -> "TrainSettings":
         if self.folds == 1:
             raise ValueError("folds: there are at least 2; 0 for no cross-validation")
         if self.folds and self.members > 1:
             raise ValueError(
                 f"folds: {self.folds} networks are learned, one a fold; leave members away"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _weights_fit_encoder(self) -> "TrainSettings":
         if self.weights == PACKAGE and self.encoder != PACKAGE_ENCODER:
             raise ValueError(f"weights: {PACKAGE} are those of encoder {PACKAGE_ENCODER}")
         if self.weights == "random" and self.trainable != "all":

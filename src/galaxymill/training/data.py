@@ -1,9 +1,11 @@
 """The labelled galaxies of one training run: kept decoded when they fit, else streamed."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import islice, pairwise
+from itertools import cycle, islice, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -13,12 +15,18 @@ from torch import Tensor
 
 from galaxymill import flags
 from galaxymill.errors import UserError
-from galaxymill.images.pixels import ImageSource, RowGroup
+from galaxymill.images.pixels import ImageSource, RowGroup, to_pixels
 from galaxymill.labels.table import Votes
 from galaxymill.models.settings import TrainSettings
 from galaxymill.splits import LEARNED_FROM, assign_folds
-from galaxymill.training.stream import decoded, shuffled
 
+BUFFER = 4096
+"""Image files that the shuffle draws from: about 100 MB of JPEG."""
+
+AHEAD = 256
+"""Images that are decoded ahead of their use."""
+
+Pixels = npt.NDArray[np.uint8]
 logger = logging.getLogger("galaxymill")
 
 
@@ -228,3 +236,44 @@ def cuts(n: int, batch_size: int) -> list[tuple[int, int]]:
     """
     starts = [low for low in range(0, n, batch_size) if n - low > 1 or low == 0]
     return list(pairwise([*starts, n]))
+
+
+def shuffled(
+    groups: Sequence[RowGroup], seed: int | None, count: int, buffer: int = BUFFER
+) -> Iterator[tuple[str, bytes]]:
+    """Read ``count`` galaxies, ``object_id`` and image, in a random order within a buffer.
+
+    ``groups`` are in the order to read them; from the last it goes on at the first. ``seed`` is
+    that of the draws from the buffer; None for the order on disk.
+    """
+    rows = islice((row for group in cycle(groups) for row in group.read()), count)
+    if seed is None:
+        yield from rows
+        return
+    generator = torch.Generator().manual_seed(seed)
+    held = list(islice(rows, buffer))
+    while held:
+        place = int(torch.randint(len(held), (), generator=generator))
+        held[place], held[-1] = held[-1], held[place]
+        yield held.pop()
+        held += islice(rows, 1)
+
+
+def decoded(rows: Iterable[tuple[str, bytes]], side: int) -> Iterator[tuple[str, Pixels]]:
+    """Decode images in threads, ahead of their use and in their order.
+
+    Yields ``object_id`` and pixels (3, side, side), uint8.
+    """
+    waiting: deque[tuple[str, Future[Pixels]]] = deque()
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        try:
+            for key, image in rows:
+                waiting.append((key, pool.submit(to_pixels, image, side)))
+                if len(waiting) >= AHEAD:
+                    done, pixels = waiting.popleft()
+                    yield done, pixels.result()
+            while waiting:
+                done, pixels = waiting.popleft()
+                yield done, pixels.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

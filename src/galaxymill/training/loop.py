@@ -87,10 +87,10 @@ def fit(
     freeze(network, settings)
     quick = machine.device.type == "cpu" and machine.precision == torch.bfloat16
     count = data["train"].count
-    shown: AbstractContextManager[Callable[[int], None]] = nullcontext(lambda _: None)
+    bar: AbstractContextManager[Callable[[int], None]] = nullcontext(lambda _: None)
     if machine.processes.leads:
-        shown = progress("train", count * settings.epochs, unit="images")
-    with shown as advance:
+        bar = progress("train", count * settings.epochs, unit="images")
+    with bar as advance:
         learner = Learner(network, data, settings, seed, quick, advance)
         if _resume(learner, checkpoint, request):
             logger.info("train: goes on after epoch %d", learner.epoch)

@@ -88,9 +88,9 @@ class Processes:
         return SLURMEnvironment(auto_requeue=False)
 
     def agree(self, needed: bool) -> bool:
-        """Whether there is anything to do, as the first process has found; others' is ignored.
+        """Whether there is anything to do: what the first process finds counts for all.
 
-        Processes that the first starts itself have work.
+        Those that it starts itself have work.
         """
         if not self.by_srun:
             return needed
