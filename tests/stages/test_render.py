@@ -14,10 +14,9 @@ from PIL import Image, ImageOps
 
 from galaxymill import flags
 from galaxymill.errors import UserError
-from galaxymill.images.encode import encode
 from galaxymill.images.pixels import unfit_rows
 from galaxymill.images.recipes import RECIPES
-from galaxymill.images.render import image_row, render
+from galaxymill.images.render import encode, image_row, render
 from galaxymill.images.settings import (
     AsinhSettings,
     DecalsSettings,

@@ -8,8 +8,7 @@ import torch
 
 from galaxymill.errors import UserError
 from galaxymill.inference import engine as module
-from galaxymill.inference.engine import Engine
-from galaxymill.inference.probes import COUNT, probe_images, shift
+from galaxymill.inference.engine import PROBES, Engine, probe_images, shift
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.models.network import Network, describe_encoder
 from galaxymill.models.settings import TrainSettings
@@ -163,7 +162,7 @@ def test_rounding_that_changes_predictions_is_seen(caplog):
 
 def test_the_probes_are_always_the_same_galaxies_on_a_dark_sky():
     images = probe_images(64)
-    assert images.shape == (COUNT, 3, 64, 64)
+    assert images.shape == (PROBES, 3, 64, 64)
     assert torch.equal(images, probe_images(64))
     assert images[:, :, :8, :8].float().mean() < 20
     assert images[:, :, 28:36, 28:36].float().mean() > 60

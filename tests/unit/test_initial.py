@@ -16,11 +16,10 @@ from timm.models import save_for_hf
 
 from galaxymill.errors import UserError
 from galaxymill.models import initial
-from galaxymill.models.initial import initial_network, package_weights
+from galaxymill.models.initial import initial_network, package_weights, read_tensors
 from galaxymill.models.network import Network, describe_encoder
 from galaxymill.models.settings import PACKAGE, PACKAGE_ENCODER, TrainSettings
 from galaxymill.models.store import ModelCard, write_model, write_weights
-from galaxymill.models.torch_file import read_tensors
 from galaxymill.tasks import NumberTask
 
 TASK = NumberTask("redshift")
@@ -81,7 +80,7 @@ def test_another_file_than_the_package_s_is_refused(tmp_path):
     with copy.open("r+b") as file:
         file.seek(-1, 2)
         file.write(b"\x55")
-    with pytest.raises(UserError, match=r"copy\.pth: not the weights that are known"):
+    with pytest.raises(UserError, match=r"copy\.pth: not the expected weights"):
         read_tensors(copy, initial._PACKAGE_SHA256)
 
 

@@ -22,7 +22,7 @@ from galaxymill.config import Config, load_config
 from galaxymill.downloads.download import download
 from galaxymill.errors import UserError
 from galaxymill.labels.collect import LabelSettings, collect_labels
-from galaxymill.models.encoders import is_encoder
+from galaxymill.models.settings import is_encoder
 from galaxymill.storage.origin import read_record
 from galaxymill.trees.tree import load_tree
 

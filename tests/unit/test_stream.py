@@ -14,9 +14,8 @@ from galaxymill import products
 from galaxymill.images.pixels import RowGroup
 from galaxymill.storage.origin import Origin
 from galaxymill.storage.parquet import open_product
-from galaxymill.training import stream
-from galaxymill.training.data import Cached, Share, Split, Streamed, cuts, open_split
-from galaxymill.training.stream import decoded, shuffled
+from galaxymill.training import data
+from galaxymill.training.data import Cached, Split, Streamed, cuts, decoded, open_split, shuffled
 
 SIDE = 8
 SIZES = (7, 5, 1, 9, 8)
@@ -51,20 +50,20 @@ def split(tmp_path_factory):
 KINDS = {"cached": Cached, "streamed": Streamed}
 
 
-def drawn(opened, seed, size=4, share=Share()):  # noqa: B008
-    batches = opened.batches(size, seed, share)
+def drawn(opened, seed, size=4, own=slice(None)):
+    batches = opened.batches(size, seed, own)
     listed = list(batches)
     assert len(listed) == len(batches)
     for pixels, labels, whole in listed:
-        assert len(labels) == share.count(whole)
+        assert len(labels) == len(range(whole)[own])
         assert pixels.dtype == torch.uint8
         assert pixels.shape == (len(labels), 3, SIDE, SIDE)
         assert torch.equal(pixels[:, 0, 0, 0].float(), labels[:, 0])
     return [int(label) for batch in listed for label in batch.labels[:, 0]]
 
 
-def steps(opened, seed, size, share):
-    return [set(batch.labels[:, 0].int().tolist()) for batch in opened.batches(size, seed, share)]
+def steps(opened, seed, size, own):
+    return [set(batch.labels[:, 0].int().tolist()) for batch in opened.batches(size, seed, own)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -90,8 +89,8 @@ def test_validation_has_one_order(split, kind):
 def test_processes_see_in_each_step_what_one_would(split, kind, processes, seed):
     """The last of 30 galaxies in steps of 8 are 6: the seventh process has none of them."""
     opened = KINDS[kind](split)
-    shares = [steps(opened, seed, 8, Share(rank, processes)) for rank in range(processes)]
-    for whole, *own in zip(steps(opened, seed, 8, Share()), *shares, strict=True):
+    shares = [steps(opened, seed, 8, slice(rank, None, processes)) for rank in range(processes)]
+    for whole, *own in zip(steps(opened, seed, 8, slice(None)), *shares, strict=True):
         assert set().union(*own) == whole
         assert sum(map(len, own)) == len(whole)
         assert max(map(len, own)) - min(map(len, own)) <= 1
@@ -99,9 +98,9 @@ def test_processes_see_in_each_step_what_one_would(split, kind, processes, seed)
 
 def test_a_process_decodes_its_share_only(split, monkeypatch):
     asked = []
-    real = stream.to_pixels
-    monkeypatch.setattr(stream, "to_pixels", lambda *args: asked.append(1) or real(*args))
-    own = drawn(Streamed(split), 1, 8, Share(1, 3))
+    real = data.to_pixels
+    monkeypatch.setattr(data, "to_pixels", lambda *args: asked.append(1) or real(*args))
+    own = drawn(Streamed(split), 1, 8, slice(1, None, 3))
     assert len(asked) == len(own) == 3 + 3 + 3 + 2
 
 
@@ -119,7 +118,7 @@ def test_an_empty_split_has_no_batches():
     for kind in KINDS.values():
         opened = kind(empty)
         assert opened.count == 0
-        assert list(opened.batches(4, None, Share())) == []
+        assert list(opened.batches(4, None, slice(None))) == []
 
 
 @given(st.integers(0, 500), st.integers(2, 40))
@@ -145,7 +144,7 @@ def test_more_than_there_are_go_round_again(split):
 
 
 def test_images_are_decoded_ahead_but_not_all(split, monkeypatch):
-    monkeypatch.setattr(stream, "AHEAD", 3)
+    monkeypatch.setattr(data, "AHEAD", 3)
     asked = []
 
     def rows():

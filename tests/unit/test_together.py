@@ -12,7 +12,6 @@ import torch.distributed as dist
 from torch.nn import functional
 
 from galaxymill.models.views import erase, random_view
-from galaxymill.training.data import Share
 from galaxymill.training.together import Together
 
 PROCESSES = 3
@@ -30,11 +29,10 @@ def weighted(outputs, count, own):
     return (outputs * torch.arange(1.0, count + 1)[own][:, None]).sum()
 
 
-def computed(count, share):
+def computed(count, own):
     """Outputs, the gradient at the images, gradients and statistics of a network of every kind."""
     torch.manual_seed(1)
     network = timm.create_model("test_efficientnet", num_classes=4, drop_path_rate=0.2).double()
-    own = share.of(count)
     pixels = images(count)[own].double().requires_grad_()
     outputs = functional.dropout(network.train()(pixels), 0.3)
     weighted(outputs, count, own).backward()
@@ -48,10 +46,10 @@ def work(folder, port, rank):
         "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=PROCESSES
     )
     torch.set_num_threads(1)
-    share = Share(rank, PROCESSES)
+    own = slice(rank, None, PROCESSES)
     for name, count in SHARED.items():
-        with Together(count, share.of(count)):
-            torch.save(computed(count, share), folder / f"{name}-{rank}.pt")
+        with Together(count, own):
+            torch.save(computed(count, own), folder / f"{name}-{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -71,9 +69,9 @@ def found(tmp_path_factory):
 def test_a_network_sees_the_whole_step(found, name):
     """Batch statistics, dropout and stochastic depth, in float64."""
     count, parts = SHARED[name], found(name)
-    outputs, at_images, gradients, statistics = computed(count, Share())
+    outputs, at_images, gradients, statistics = computed(count, slice(None))
     for rank, (own_outputs, own_at_images, _, own_statistics) in enumerate(parts):
-        own = Share(rank, PROCESSES).of(count)
+        own = slice(rank, None, PROCESSES)
         close(own_outputs, outputs[own])
         close(own_at_images, at_images[own])
         for key, value in statistics.items():
@@ -94,7 +92,7 @@ def test_views_are_those_of_the_whole_step():
 
     whole = seen(images(7))
     for rank in range(2):
-        own = Share(rank, 2).of(7)
+        own = slice(rank, None, 2)
         with Together(7, own):
             assert torch.equal(seen(images(7)[own]), whole[own])
 

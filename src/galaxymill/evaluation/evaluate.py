@@ -86,7 +86,7 @@ def evaluate(
     split = split or ("folds" if folds else "test")
     sample = choose(votes, train, split, card.task, card.origin["inputs"], folds)
     source = ImageSource.open(images)
-    origin = _origin(sample, source, predictor.digest, settings, catalogs, truth, split)
+    origin = _origin(sample, source, predictor.card.digest, settings, catalogs, truth, split)
     with exclusive(out) as waited:
         if waited and _is_made(out, origin):
             return

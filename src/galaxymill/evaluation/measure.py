@@ -12,7 +12,7 @@ from galaxymill.decoding.decode import read_raster
 from galaxymill.evaluation.features import image_features
 from galaxymill.evaluation.sample import Sample, Values
 from galaxymill.images.pixels import RowGroup
-from galaxymill.inference.predictor import Predictor, seen_pixels, view_features
+from galaxymill.inference.predictor import Predictor, network_pixels, view_features
 from galaxymill.models.initial import initial_network
 from galaxymill.models.settings import TrainSettings
 from galaxymill.progress import progress
@@ -41,7 +41,7 @@ class InitialEncoder:
 
     @torch.inference_mode()
     def _batch(self, images: Sequence[bytes]) -> Floats:
-        pixels = torch.from_numpy(seen_pixels(images, self._settings)).permute(0, 3, 1, 2)
+        pixels = torch.from_numpy(network_pixels(images, self._settings)).permute(0, 3, 1, 2)
         pooled = view_features(self._network, pixels.to(self._device), self._settings.views)
         return np.asarray(pooled.float().cpu().numpy())
 

@@ -17,7 +17,6 @@ from galaxymill.storage.atomic import atomic_file, atomic_tree
 from galaxymill.storage.origin import read_record
 from galaxymill.storage.parquet import read_batches
 
-SUFFIXES = {"jpeg": "jpg", "png": "png", "webp": "webp"}
 _COLUMNS = ["object_id", "image", "flags"]
 _PER_FOLDER = 1000
 
@@ -28,18 +27,19 @@ def export_files(products: Sequence[Path], out: Path) -> int:
     ``out`` is a new folder: ``catalog.csv`` with the columns id_str, file_loc (from ``out``) and
     flags, one row per image; files lie in ``{partition}/{thousand}/{object_id}.jpg``. Gives the
     number of images; galaxies without one are left out. Raises UserError when ``out`` exists, or
-    what is given are no images products.
+    ``products`` are not of render.
     """
-    _refuse_old(out)
+    if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
+        raise UserError(f"{out}: is there already; name a new folder, or remove it")
     rows: list[tuple[str, str, int]] = []
     with atomic_tree(out, "catalog.csv") as folder:
-        for product, suffix in _described(products):
+        for product, suffix in _suffixes(products):
             for number, row in _images(product):
-                place = Path(product.stem, f"{number // _PER_FOLDER:04d}")
-                path = folder / place / f"{file_name(row['object_id'])}.{suffix}"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(row["image"]["bytes"])
-                rows.append((row["object_id"], str(path.relative_to(folder)), row["flags"]))
+                name = f"{file_name(row['object_id'])}.{suffix}"
+                place = Path(product.stem, f"{number // _PER_FOLDER:04d}", name)
+                (folder / place).parent.mkdir(parents=True, exist_ok=True)
+                (folder / place).write_bytes(row["image"]["bytes"])
+                rows.append((row["object_id"], str(place), row["flags"]))
         with (folder / "catalog.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(("id_str", "file_loc", "flags"))
@@ -54,7 +54,7 @@ def export_tars(products: Sequence[Path], out: Path) -> int:
     since WebDataset would cut an object_id at a dot. Gives the number of images.
     """
     total = 0
-    for product, suffix in _described(products):
+    for product, suffix in _suffixes(products):
         with (
             atomic_file(out / f"{product.stem}.tar") as temporary,
             tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar,
@@ -74,17 +74,17 @@ def file_name(object_id: str) -> str:
     )
 
 
-def _described(products: Sequence[Path]) -> Iterator[tuple[Path, str]]:
-    """Give the products with the suffix of their images."""
+def _suffixes(products: Sequence[Path]) -> Iterator[tuple[Path, str]]:
+    """Products with the suffix of their images."""
     stems = [product.stem for product in products]
     for product in products:
         if stems.count(product.stem) > 1:
             raise UserError(f"{product}: another product has the name {product.stem} too")
-        yield product, SUFFIXES[settings_of(domain_of(product)).format]
+        yield product, settings_of(domain_of(product)).format.replace("jpeg", "jpg")
 
 
 def _images(product: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Give the rows with an image, and their numbers."""
+    """Rows with an image, and their numbers."""
     number = 0
     with progress(f"export {product.stem}", read_record(product).rows) as advance:
         for batch in read_batches(product, _COLUMNS, 64):
@@ -100,8 +100,3 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     member = tarfile.TarInfo(name)
     member.size = len(content)
     tar.addfile(member, io.BytesIO(content))
-
-
-def _refuse_old(out: Path) -> None:
-    if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
-        raise UserError(f"{out}: is there already; name a new folder, or remove it")

@@ -1,7 +1,7 @@
-"""What a survey's images are, in two small files that training looks at instead of them all.
+"""Two small files by which Snakemake decides when to train again, instead of by all images.
 
-Snakemake decides by these when to train again: the list changes when galaxies are added, which
-retrains nothing; the description changes with the recipe, which does.
+The list changes when galaxies are added, which retrains nothing; the description changes with the
+recipe, which does.
 """
 
 import csv
@@ -29,10 +29,10 @@ def list_images(partitions: Path, folder: Path, out: Path) -> None:
 
 
 def describe_images(out: Path, survey: str, cutouts: str, images: str, versions: str) -> None:
-    """Write down how a survey's images are made, as JSON.
+    """Write how a survey's images are made, as JSON.
 
     ``cutouts`` and ``images`` are service and recipe with their settings, as spelled for the
-    command line; ``versions`` are of the code that makes them.
+    command line; ``versions`` are of the stages.
     """
     plain = {"survey": survey, "cutouts": cutouts, "images": images, "versions": versions}
     _write(out, json.dumps(plain, indent=1) + "\n")

@@ -22,15 +22,14 @@ from galaxymill.storage.parquet import open_parquet
 
 
 def to_pixels(image: bytes, side: int) -> npt.NDArray[np.uint8]:
-    """Decode one rendered image and bring it to a size: shape (3, side, side), uint8."""
+    """Decode one rendered image and resize it: shape (3, side, side), uint8."""
     return np.ascontiguousarray(central_pixels(image, side, side).transpose(2, 0, 1))
 
 
 def central_pixels(image: bytes, side: int, size: int) -> npt.NDArray[np.uint8]:
-    """Decode one rendered image, bring it to a size and crop its middle.
+    """Decode one rendered image, resize it to ``side`` and crop its middle.
 
-    ``side`` is that of the whole image when resized, ``size`` that of the middle; the rest is never
-    computed. Gives shape (size, size, 3), uint8.
+    Gives shape (size, size, 3), uint8; the rest is never computed.
     """
     from PIL import Image
 
@@ -39,11 +38,11 @@ def central_pixels(image: bytes, side: int, size: int) -> npt.NDArray[np.uint8]:
             raise ValueError(f"{opened.width}×{opened.height} pixels are too many")
         picture = opened.convert("RGB")
     start = (side - size) // 2
-    box = (start, start, start + size, start + size)
+    end = start + size
     if picture.size == (side, side):
-        return np.asarray(picture.crop(box))
+        return np.asarray(picture.crop((start, start, end, end)))
     across, down = picture.width / side, picture.height / side
-    window = (box[0] * across, box[1] * down, box[2] * across, box[3] * down)
+    window = (start * across, start * down, end * across, end * down)
     return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR, window))
 
 
@@ -56,15 +55,15 @@ class RowGroup:
     ids: frozenset[str]
 
     def read(self) -> list[tuple[str, bytes]]:
-        """Give ``object_id`` and image file of each wanted galaxy that has an image."""
+        """``object_id`` and image file of each of them that has an image."""
         with open_parquet(self.path, ["object_id", "image"]) as file:
             table = file.read_row_group(self.number, columns=["object_id", "image"])
-        wanted = [key in self.ids for key in table["object_id"].to_pylist()]
-        rows = table.filter(pa.array(wanted, pa.bool_())).to_pylist()
+        wanted = pc.is_in(table["object_id"], pa.array(self.ids, table["object_id"].type))
+        rows = table.filter(wanted).to_pylist()
         return [
             (row["object_id"], row["image"]["bytes"])
             for row in rows
-            if row["image"] is not None and row["image"]["bytes"]
+            if row["image"] and row["image"]["bytes"]
         ]
 
 
@@ -105,9 +104,8 @@ class ImageSource:
     def find(self, wanted: Iterable[str], unfit: int) -> list[RowGroup]:
         """Find where the images of galaxies are; only identifiers and flags are read.
 
-        An image must have none of the bits ``unfit`` of `galaxymill.flags`. Groups are in the order
-        of the files; galaxies without a fit image are in none. Raises UserError when a galaxy is in
-        two products.
+        Groups are in the order of the files; galaxies whose image has a bit of ``unfit``, of
+        `galaxymill.flags`, are in none. Raises UserError when a galaxy is in two products.
         """
         keys = set(wanted)
         home: dict[str, Path] = {}
@@ -128,10 +126,7 @@ class ImageSource:
         return groups
 
     def lacking(self, wanted: Iterable[str], groups: Iterable[RowGroup], unfit: int) -> str:
-        """Say why some of ``wanted`` are not among the ``groups`` that `find` has found for them.
-
-        Gives the most common reasons; empty when all are.
-        """
+        """Name the commonest reasons why some of ``wanted`` are in none of `find`'s ``groups``."""
         keys = set(wanted)
         absent = keys.difference(*(group.ids for group in groups))
         reasons = Reasons()
@@ -154,9 +149,9 @@ def domain_of(product: Path) -> dict[str, Any]:
 
 
 def unfit_rows(path: Path, unfit: int) -> Iterator[tuple[str, str]]:
-    """Give the galaxies of an images product with a flag of ``unfit``: object_id, and the reason.
+    """Galaxies of an images product with a flag of ``unfit``: object_id, and flags with the reason.
 
-    A product that was made before there were reasons gives the flags alone.
+    Products made before there were reasons have the flags alone.
     """
     with open_parquet(path, ["object_id", "flags"]) as file:
         names = file.schema_arrow.names
@@ -174,11 +169,10 @@ def _identities(path: Path) -> Iterator[tuple[int, pa.Table]]:
 
 
 def image_files(path: Path) -> list[Path]:
-    """List the products that a set of images consists of.
+    """List the products of a set of images.
 
-    ``path`` is one images product (of a labelled folder), or a survey's ``images.csv``: its
-    products are in the folder ``images`` beside it, one a partition. Raises UserError when there is
-    no such file.
+    ``path`` is one product (of a labelled folder), or a survey's ``images.csv``, whose products are
+    in the folder ``images`` beside it. Raises UserError when there is no such file.
     """
     if path.suffix != ".csv":
         return [path]

@@ -1,7 +1,7 @@
 """How good an image is: numbers measured on it, and the flags that follow from them."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,20 +22,12 @@ _MAD_TO_SIGMA = 1.4826
 Plane = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Quality:
-    """What was found: bits of `galaxymill.flags`, and columns of `galaxymill.products.IMAGES`.
+def flux_quality(planes: Mapping[str, Plane], bands: Iterable[str]) -> dict[str, Any]:
+    """Judge the fluxes by band, shape (height, width), of which ``bands`` are drawn.
 
-    The share of zero or not finite pixels is that of the worst band, `peak_snr` that of the best.
+    Gives columns of `galaxymill.products.IMAGES`: ``flags``; ``bad_pixel_fraction``, the share of
+    zero or not finite pixels in the worst band; and ``peak_snr`` of the best.
     """
-
-    flags: int
-    bad_pixel_fraction: float | None = None
-    peak_snr: float | None = None
-
-
-def flux_quality(planes: Mapping[str, Plane], bands: Iterable[str]) -> Quality:
-    """Judge the fluxes by band, shape (height, width), of which ``bands`` are drawn."""
     wanted = set(bands)
     present = [planes[band] for band in sorted(wanted) if band in planes]
     bad = [_bad_fraction(plane) for plane in present]
@@ -49,7 +41,8 @@ def flux_quality(planes: Mapping[str, Plane], bands: Iterable[str]) -> Quality:
         "low_signal": snr is not None and snr < LOW_SIGNAL,
         **{name: worst > limit for name, limit in _BAD_FRACTIONS.items()},
     }
-    return Quality(flags.mask(name for name, is_so in found.items() if is_so), worst, snr)
+    bits = flags.mask(name for name, is_so in found.items() if is_so)
+    return {"flags": bits, "bad_pixel_fraction": worst, "peak_snr": snr}
 
 
 def _bad_fraction(plane: Plane) -> float:
@@ -97,11 +90,11 @@ def saturated_fraction(colour: npt.NDArray[np.uint8]) -> float:
 
 
 def darkness(colour: npt.NDArray[np.uint8], depth: int = 0) -> str:
-    """Say so when a picture is black, white or of one shade nearly all over; else nothing.
+    """Describe a picture that is black, white or of one shade nearly all over; empty for others.
 
-    It is when in each colour all values but 1 in 1,000 lie within 16 of 255. Where all 16 bits of
-    a picture are shown they must not lie within 64: its upper bits may not be used. ``depth`` is 0,
-    or of a picture of 16 bits those that its data are said to fill.
+    It is so when in each colour all values but 1 in 1,000 lie within 16 of 255; or within 64 where
+    all 16 bits of a picture are shown, whose upper bits may not be used. ``depth`` is 0, or of a
+    picture of 16 bits those that its data fill by the settings.
     """
     limit = DARK_OF_16_BITS if depth == 16 else DARK
     # Of most pictures a sixteenth of the pixels tells as much.
@@ -122,7 +115,7 @@ def darkness(colour: npt.NDArray[np.uint8], depth: int = 0) -> str:
 
 
 def _span(plane: npt.NDArray[np.uint8]) -> tuple[int, int]:
-    """Darkest and brightest value, but for some."""
+    """Darkest and brightest value, without a few outliers."""
     few = plane.size // _DARK_SHARE
     below = np.bincount(plane.ravel(), minlength=256).cumsum()
     darkest, brightest = np.searchsorted(below, [few + 1, plane.size - few]).tolist()
@@ -131,9 +124,8 @@ def _span(plane: npt.NDArray[np.uint8]) -> tuple[int, int]:
 
 def picture_flags(colour: npt.NDArray[np.uint8], saturated: float) -> int:
     """Judge a picture, shape (height, width, 3), as it is drawn."""
-    found = 0
-    if saturated > SATURATED_FRACTION:
-        found |= flags.BITS["saturated"]
-    if colour.min() == colour.max():
-        found |= flags.BITS["constant"]
-    return found
+    found = {
+        "saturated": saturated > SATURATED_FRACTION,
+        "constant": colour.min() == colour.max(),
+    }
+    return flags.mask(name for name, is_so in found.items() if is_so)

@@ -24,9 +24,8 @@ from galaxymill.stages import STAGE_VERSIONS
 class Recipe:
     """A registered recipe.
 
-    ``colour`` draws planes of flux, see `galaxymill.images.colours`; None for images that are shown
-    as served. ``version`` is to be raised when it draws differently: its images are then drawn
-    again.
+    ``colour`` draws planes of flux (`galaxymill.images.colours`); None for images that are shown as
+    served. Raise ``version`` when it draws differently: its images are then drawn again.
     """
 
     settings: type[RecipeSettings]

@@ -1,9 +1,11 @@
 """Stage ``render``: the picture of every cutout of one partition, with its quality flags."""
 
+import io
 import logging
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,7 @@ from galaxymill.decoding.decode import (
 from galaxymill.decoding.place import pixel_size
 from galaxymill.errors import UserError
 from galaxymill.images.colours import Rgb
-from galaxymill.images.encode import encode
-from galaxymill.images.orientation import residual_deg, upright
+from galaxymill.images.orientation import resampled, residual_deg, upright
 from galaxymill.images.quality import (
     OFF_CENTRE,
     darkness,
@@ -65,7 +66,7 @@ def render(
     recipe, settings : str, RecipeSettings
         A name of `galaxymill.images.recipes.RECIPES`, and its settings.
     threads : int
-        Galaxies that are drawn at a time; the product does not depend on it.
+        Galaxies that are drawn at a time.
 
     Raises
     ------
@@ -76,12 +77,9 @@ def render(
     parameters = {key: value for key, value in kind.items() if key != "survey"}
     inputs = {"cutouts": read_record(cutouts, "fetch").digest}
     origin = Origin("render", parameters, inputs, kind)
+    draw = partial(image_row, recipe=recipe, settings=settings)
     counts: Counter[str] = Counter()
     reasons, refused, drawn = Reasons(), Reasons(), 0
-
-    def draw(row: dict[str, Any]) -> dict[str, Any]:
-        return image_row(row, recipe, settings)
-
     with exclusive(out) as waited:
         if waited and is_made(out, origin):
             return
@@ -124,9 +122,8 @@ def _batch_rows(cutouts: Path) -> int:
 def image_row(cutout: Mapping[str, Any], recipe: str, settings: RecipeSettings) -> dict[str, Any]:
     """Render one galaxy to a row of `galaxymill.products.IMAGES`; faults end up in its flags.
 
-    ``cutout`` has object_id, status and payload; where they are known its reason, ra and dec in
-    degrees, and the size and pixel_scale that were asked for. There is no ``image`` when nothing
-    could be drawn.
+    ``cutout`` has object_id, status and payload, and may have its reason, ra and dec in degrees,
+    and the requested size and pixel_scale. There is no ``image`` when nothing could be drawn.
     """
     status, payload = cutout["status"], cutout["payload"]
     reason = cutout.get("reason") or ""
@@ -135,19 +132,35 @@ def image_row(cutout: Mapping[str, Any], recipe: str, settings: RecipeSettings) 
         return row | {"flags": flags.BITS[_STATUS_FLAGS.get(status, "invalid_payload")]}
     found = flags.BITS["invalid_payload"] if status == "invalid" else 0
     try:
-        colour, said, measured = _draw(payload, recipe, settings, cutout)
+        colour, causes, columns = _draw(payload, recipe, settings, cutout)
     except PayloadError as error:
         names = ["invalid_payload", *(["truncated"] if error.truncated else [])]
         return row | {"flags": flags.mask(names), "reason": _joined(reason, str(error))}
     saturated = saturated_fraction(colour)
-    found |= flags.mask(said) | picture_flags(colour, saturated)
+    found |= flags.mask(causes) | picture_flags(colour, saturated)
     return row | {
         "image": {"bytes": encode(colour, settings), "path": None},
-        "flags": found | measured.pop("flags", 0),
-        "reason": _joined(reason, *said.values()),
+        "flags": found | columns.pop("flags", 0),
+        "reason": _joined(reason, *causes.values()),
         "saturated_fraction": saturated,
-        **measured,
+        **columns,
     }
+
+
+def encode(colour: Rgb, settings: RecipeSettings) -> bytes:
+    """Resize (antialiased Lanczos) and encode a picture: a JPEG file, or PNG or WebP without loss.
+
+    The same pixels give the same bytes.
+    """
+    from PIL import Image
+
+    image = Image.fromarray(np.ascontiguousarray(colour))
+    if image.size != (settings.size, settings.size):
+        image = image.resize((settings.size, settings.size), Image.Resampling.LANCZOS)
+    options = {"quality": settings.quality} if settings.format == "jpeg" else {"lossless": True}
+    file = io.BytesIO()
+    image.save(file, settings.format, **options)
+    return file.getvalue()
 
 
 def _joined(*reasons: str) -> str:
@@ -155,7 +168,7 @@ def _joined(*reasons: str) -> str:
 
 
 _Drawn = tuple[Rgb, dict[str, str], dict[str, Any]]
-"""A square picture; what some flags say; columns of the row that its fluxes give, flags as well."""
+"""A square picture; flags, each with its reason; columns that its fluxes give, flags as well."""
 
 
 def _draw(
@@ -171,14 +184,15 @@ def _draw(
         raise PayloadError("a JPEG or PNG has its colours already: use recipe passthrough")
     depth = settings.depth if isinstance(settings, PassthroughSettings) else 16
     picture = read_raster(payload, depth)
-    said = differences(Frame(*picture.shape[:2]), settings.shape, cutout)
+    causes = differences(Frame(*picture.shape[:2]), settings.shape, cutout)
     picture = square(picture, settings.shape)
-    dark = darkness(picture, depth if has_16_bits(payload) else 0)
-    return picture, said | ({"dark": dark} if dark else {}), {}
+    if dark := darkness(picture, depth if has_16_bits(payload) else 0):
+        causes["dark"] = dark
+    return picture, causes, {}
 
 
 def _draw_fluxes(
-    cutout: FitsCutout, recipe: str, settings: FluxSettings, asked: Mapping[str, Any]
+    cutout: FitsCutout, recipe: str, settings: FluxSettings, request: Mapping[str, Any]
 ) -> _Drawn:
     colour, bands, planes = RECIPES[recipe].colour, settings.drawn_bands(), cutout.planes
     assert colour is not None
@@ -190,34 +204,28 @@ def _draw_fluxes(
     scale = cutout.pixel_scale
     pixel = (scale, scale) if scale else pixel_size(cutout.cards, width, height)
     frame = Frame(height, width, pixel)
-    judged = planes
+    drawn = planes
     if settings.shape == "cut":
-        judged = {band: square(plane, "cut", pixel) for band, plane in planes.items()}
-    quality = flux_quality(judged, bands)
-    offset, is_off = _centre_offset(cutout, frame.squared(settings.shape)[1], asked)
-    said = {"band_missing": f"no band {absent}: there are {there}"} if absent else {}
-    said |= differences(frame, settings.shape, asked)
-    picture = colour(_seen(cutout, settings, frame), settings)
+        drawn = {band: square(plane, "cut", pixel) for band, plane in planes.items()}
+    columns = flux_quality(drawn, bands)
+    offset = columns["centre_offset"] = _centre_offset(cutout, request)
+    if scale and offset and offset > OFF_CENTRE * frame.squared(settings.shape)[1] * scale:
+        columns["flags"] |= flags.BITS["off_centre"]
+    columns["rotation"] = 0.0 if settings.reproject else residual_deg(cutout.place)
+    causes = {"band_missing": f"no band {absent}: there are {there}"} if absent else {}
+    causes |= differences(frame, settings.shape, request)
+    picture = colour(_upright_square(cutout, settings, frame), settings)
     if dark := darkness(picture):
-        said["dark"] = f"{dark}; see the unit of the fluxes, and the recipe's settings"
-    columns = {
-        "flags": quality.flags | (flags.BITS["off_centre"] if is_off else 0),
-        "bad_pixel_fraction": quality.bad_pixel_fraction,
-        "peak_snr": quality.peak_snr,
-        "centre_offset": offset,
-        "rotation": 0.0 if settings.reproject else residual_deg(cutout.place),
-    }
-    return picture, said, columns
+        causes["dark"] = f"{dark}; see the unit of the fluxes, and the recipe's settings"
+    return picture, causes, columns
 
 
-def _seen(cutout: FitsCutout, settings: FluxSettings, frame: Frame) -> dict[str, Any]:
-    """Square planes of the bands that are drawn, as they are seen; a missing one is filled."""
+def _upright_square(cutout: FitsCutout, settings: FluxSettings, frame: Frame) -> dict[str, Any]:
+    """Square planes of the bands that are drawn, north up; a missing one is filled."""
     planes, place, fill, shape = cutout.planes, cutout.place, settings.fill, settings.shape
     if settings.reproject:
-        from galaxymill.images.reprojection import straight
-
         # East is left and north is up by now.
-        planes, place = straight(cutout, fill, frame.squared(shape)), None
+        planes, place = resampled(cutout, fill, frame.squared(shape)), None
     missing = np.full_like(next(iter(planes.values())), fill)
     return {
         band: square(upright(planes.get(band, missing), place), shape, frame.pixel, fill)
@@ -225,12 +233,9 @@ def _seen(cutout: FitsCutout, settings: FluxSettings, frame: Frame) -> dict[str,
     }
 
 
-def _centre_offset(
-    cutout: FitsCutout, side: int, asked: Mapping[str, Any]
-) -> tuple[float | None, bool]:
-    """Arcsec from the image's middle to the galaxy, and whether that is too far."""
-    ra, dec = asked.get("ra"), asked.get("dec")
+def _centre_offset(cutout: FitsCutout, request: Mapping[str, Any]) -> float | None:
+    """Arcsec from the image's middle to the galaxy."""
+    ra, dec = request.get("ra"), request.get("dec")
     if cutout.place is None or ra is None or dec is None:
-        return None, False
-    offset = separation_arcsec(cutout.place.ra, cutout.place.dec, ra, dec)
-    return offset, offset > OFF_CENTRE * side * cutout.place.pixel_scale
+        return None
+    return separation_arcsec(cutout.place.ra, cutout.place.dec, ra, dec)

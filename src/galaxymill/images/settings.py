@@ -11,7 +11,6 @@ OriginName = Annotated[
 ]
 """Where pixels come from, in a user's words."""
 
-
 _MOST = 1e12
 """Of fluxes and their factors: products of two are still float32."""
 
@@ -36,7 +35,7 @@ class RecipeSettings(Settings):
     )
 
     def drawn_bands(self) -> tuple[str, ...]:
-        """Name the bands that are drawn; none for images that are shown as served."""
+        """Bands that are drawn; none for images that are shown as served."""
         return ()
 
 
@@ -75,7 +74,7 @@ class RgbSettings(FluxSettings):
     blue: str = Field("g", description="band shown blue")
 
     def drawn_bands(self) -> tuple[str, ...]:
-        """Name the bands that are drawn, red first."""
+        """Bands that are drawn, red first."""
         return self.red, self.green, self.blue
 
 
@@ -94,13 +93,11 @@ class LuptonSettings(RgbSettings):
 
 
 def _bands(*names: str) -> Any:
-    """Make a field of one to three bands, with these for its default."""
     description = "bands, blue to red: one is drawn grey; of two, green is the mean"
     return Field(names, min_length=1, max_length=3, description=description)
 
 
 def _scales(*factors: float, note: str = "") -> Any:
-    """Make a field of a factor a band, with these for its default."""
     description = (
         "factors of the fluxes (nanomaggies) before asinh, one a band: larger shows fainter parts"
     )
@@ -117,7 +114,7 @@ class AsinhSettings(FluxSettings):
     )
 
     def drawn_bands(self) -> tuple[str, ...]:
-        """Name the bands that are drawn, blue first."""
+        """Bands that are drawn, blue first."""
         return self.bands
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Is an image the square that was asked for? What is drawn of one that is not, and what is said.
+"""Whether an image is the square that was requested, and how one that is not is made square.
 
 A picture has as many pixels across as down. So that a round galaxy stays round, the middle of
 other images is cut out, or they are padded: `square` is the only place where that is done.
@@ -62,12 +62,12 @@ def square(
     return padded
 
 
-def differences(frame: Frame, shape: Shape, asked: Mapping[str, Any]) -> dict[str, str]:
-    """Say by flag how an image differs from the square that was asked for.
+def differences(frame: Frame, shape: Shape, request: Mapping[str, Any]) -> dict[str, str]:
+    """Describe by flag how an image differs from the square that was requested.
 
-    ``asked`` has ``size`` in pixels and ``pixel_scale`` in arcsec of its cutout; what is null or
-    absent is not compared. Nothing differs where the field is as large as was asked for, to 2 % or
-    a pixel: services spread it over the survey's own pixels.
+    ``request`` has ``size`` in pixels and ``pixel_scale`` in arcsec; what is null or absent is not
+    compared. Nothing differs where the field is as large as requested, to 2 % or a pixel: services
+    spread it over the survey's own pixels.
     """
     found: dict[str, str] = {}
     rows, columns = frame.squared(shape)
@@ -79,7 +79,7 @@ def differences(frame: Frame, shape: Shape, asked: Mapping[str, Any]) -> dict[st
         outline = f"{columns}×{rows}"
         how = f"the middle {outline} is drawn" if shape == "cut" else f"padded to {outline}"
         found["not_square"] = f"{about}, not square: {how}"
-    size, scale = asked.get("size"), asked.get("pixel_scale")
+    size, scale = request.get("size"), request.get("pixel_scale")
     own = frame.pixel and frame.pixel[1]
     if own and size and scale:
         field = size * scale

@@ -26,31 +26,29 @@ def contact_sheet(products: Sequence[Path], out: Path, columns: int, most: int) 
     """Draw the first ``most`` images of each product into one picture, product below product.
 
     Galaxies without an image are drawn as an empty field, with their flags. Gives the number of
-    galaxies that are shown. Raises UserError when ``out`` is no ``.png`` or ``.jpg``, or what is
-    given are no images products.
+    galaxies drawn. Raises UserError when ``out`` is no ``.png`` or ``.jpg``, or ``products`` are
+    not of render.
     """
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise UserError(f"{out}: name a file that ends in .png or .jpg")
     from PIL import Image, ImageDraw
 
-    shown = [(_title(path), list(islice(_rows(path), most))) for path in products]
-    lines = [-(-len(rows) // columns) for _, rows in shown]
+    parts = [(_title(path), list(islice(_rows(path), most))) for path in products]
+    lines = [-(-len(rows) // columns) for _, rows in parts]
     height = sum(_TITLE + n * (_SIDE + _CAPTION) for n in lines) + _GAP
     sheet = Image.new("RGB", (columns * (_SIDE + _GAP) + _GAP, height), _WHITE)
     draw = ImageDraw.Draw(sheet)
     top = 0
-    for (title, rows), n in zip(shown, lines, strict=True):
+    for (title, rows), n in zip(parts, lines, strict=True):
         draw.text((_GAP, top + _GAP), title, fill=(0, 0, 0))
         for index, row in enumerate(rows):
-            place = (
-                _GAP + index % columns * (_SIDE + _GAP),
-                top + _TITLE + index // columns * (_SIDE + _CAPTION),
-            )
-            sheet.paste(_thumbnail(row), place)
-            draw.text((place[0], place[1] + _SIDE + 2), _caption(row), fill=(0, 0, 0), spacing=2)
+            left = _GAP + index % columns * (_SIDE + _GAP)
+            upper = top + _TITLE + index // columns * (_SIDE + _CAPTION)
+            sheet.paste(_thumbnail(row), (left, upper))
+            draw.text((left, upper + _SIDE + 2), _caption(row), fill=(0, 0, 0), spacing=2)
         top += _TITLE + n * (_SIDE + _CAPTION)
     sheet.save(out, quality=90)
-    return sum(len(rows) for _, rows in shown)
+    return sum(len(rows) for _, rows in parts)
 
 
 def _title(path: Path) -> str:

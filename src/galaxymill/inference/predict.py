@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     from galaxymill.inference.predictor import Predictor
 
 UNDER_WAY = 2
-"""Chunks that the network has done and that are not written yet."""
+"""Most chunks that the network has done and that are not written yet."""
 
 logger = logging.getLogger("galaxymill")
 
 
 @dataclass(frozen=True)
 class _Request:
-    """What is asked of one call."""
+    """The arguments of one call, and what was read of its inputs."""
 
     images: Path
     record: Record
@@ -101,7 +101,7 @@ def predict(
 def _check_domain(
     images: Path, record: Record, model: Path, card: ModelCard, settings: PredictSettings
 ) -> bool:
-    """Tell whether the model comes from elsewhere; refuse when that is not allowed."""
+    """Whether the model learned from other images, which is refused unless it is allowed."""
     ours = record.origin["domain"]
     if ours in card.domains:
         return False
@@ -112,7 +112,7 @@ def _check_domain(
 
 
 def _write(request: _Request, out: Path, embeddings: Path | None) -> None:
-    """Write the products; what a killed job had done is taken from the file beside them."""
+    """Write the products, first what a killed job has left in the file beside them."""
     key = {
         "origin": request.origin.to_dict(),
         "precision": request.settings.precision,
@@ -144,7 +144,7 @@ def _write(request: _Request, out: Path, embeddings: Path | None) -> None:
 
 
 def _resume(part: RecordFile, keep: Any) -> int:
-    """Take over what a killed job has done; give the number of rows."""
+    """Keep the rows that a killed job has made; give their number."""
     done = 0
     for _, _, payload in part.records():
         table = pa.ipc.open_stream(payload).read_all()
@@ -170,10 +170,10 @@ def _tables(request: _Request, rows: Rows, done: int) -> Iterator[pa.Table]:
     reasons = Reasons.of(unfit_rows(request.images, unfit))
     if 2 * reasons.total > request.record.rows:
         logger.warning("predict: without a fit image: %s", reasons.told(request.record.rows))
-    seen = request.card.settings
+    model = request.card.settings
     # The first images are decoded while torch is imported, which takes seconds.
     with (
-        chunk_stream(request.images, seen, unfit, rows.at_once, done, request.threads) as stream,
+        chunk_stream(request.images, model, unfit, rows.at_once, done, request.threads) as stream,
         ThreadPoolExecutor(1, "tables") as pool,
     ):
         predictor = _load(request, request.record.rows - done)
@@ -202,7 +202,7 @@ def _load(request: _Request, images: int) -> "Predictor":
     from galaxymill.inference.predictor import Predictor
 
     torch.set_num_threads(request.threads)
-    views = request.settings.seen_views(request.card.settings)
+    views = request.settings.view_count(request.card.settings)
     engine = Engine.choose(request.settings, images * views)
     predictor = Predictor.load(request.model, request.settings, engine)
     logger.info("predict: on %s", engine)

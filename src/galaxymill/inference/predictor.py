@@ -26,9 +26,9 @@ _STEPS = 1 << 16
 
 
 class Predictor:
-    """A model ready for use: one network, or several that are asked alike; see `load`.
+    """A model ready for use; see `load`.
 
-    ``networks`` are the members of the ensemble, in evaluation mode and on the engine's device.
+    ``networks`` are its members, in evaluation mode and on the engine's device.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Predictor:
     ) -> None:
         self.networks, self.card, self.engine = networks, card, engine
         self.samples, self.draws = settings.samples, settings.draws(card.settings)
-        self._views = settings.seen_views(card.settings)
+        self._views = settings.view_count(card.settings)
         self._kept = self._views if settings.keep_views else 1
         if self._views > 1 and not card.task.pooled:
             raise UserError(
@@ -66,25 +66,9 @@ class Predictor:
         engine = engine or Engine(choose_device(settings.device))
         return cls([network.to(engine.device) for network in networks], card, settings, engine)
 
-    @property
-    def digest(self) -> str:
-        """Content digest of the model."""
-        return self.card.digest
-
-    @property
-    def features(self) -> int:
-        """Length of the embeddings."""
-        return self.networks[0].channels
-
     def predict(self, object_ids: Sequence[str], images: Sequence[bytes]) -> tuple[Floats, Floats]:
-        """Predict galaxies from rendered images; see `predict_pixels`.
-
-        Returns
-        -------
-        outputs : ndarray, shape (n, draws, …), float32
-        embeddings : ndarray, shape (n, features), float32
-        """
-        pixels = seen_pixels(images, self.card.settings)
+        """Predict galaxies from rendered images; gives the arrays of `predict_pixels`."""
+        pixels = network_pixels(images, self.card.settings)
         outputs, embeddings = self.predict_pixels(object_ids, pixels)
         drawn: Floats = outputs.cpu().numpy()
         check_finite(object_ids, drawn)
@@ -99,33 +83,31 @@ class Predictor:
         object_ids : sequence of str, length n
             Seeds of the dropout masks.
         pixels : ndarray, shape (n, size, size, 3), uint8
-            As the network is to see them.
+            From `network_pixels`.
 
         Returns
         -------
         outputs : Tensor, shape (n, draws, …), float32
-            On the device, which may still be at it. What the head gives: concentrations of
-            votes; probabilities of classes; mean and standard deviation of a number. Samples
-            of a view of a member stand together.
+            On the device, which may still be computing. Concentrations of votes, probabilities
+            of classes, or mean and standard deviation of a number. Samples of a view of a member
+            stand together.
         embeddings : Tensor, shape (n, features), float32
             Pooled features of the encoder, before dropout; the mean over views and members.
         """
-        seen = self._to_device(pixels)
-        kept = dropout_masks(object_ids, self.draws, self.features, self.card.settings.dropout)
+        images = self._to_device(pixels)
+        channels, dropout = self.networks[0].channels, self.card.settings.dropout
+        kept = dropout_masks(object_ids, self.draws, channels, dropout)
         masks = torch.from_numpy(kept).to(self.engine.device)
+        samples_of_each = iter(torch.split(masks, self.samples, dim=1))
         outputs, embeddings = [], []
-        for member, (network, encoder) in enumerate(
-            zip(self.networks, self._encoders, strict=True)
-        ):
+        for network, encoder in zip(self.networks, self._encoders, strict=True):
             found = [
                 self.engine.features(network, encoder, view)
-                for view in dihedral_views(seen, self._views)
+                for view in dihedral_views(images, self._views)
             ]
             embeddings += [pooled(features) for features in found]
-            asked = found if self._kept > 1 else [torch.stack(found).mean(0)]
-            for view, features in enumerate(asked):
-                place = (member * self._kept + view) * self.samples
-                outputs.append(network.head(features, masks[:, place : place + self.samples]))
+            for features in found if self._kept > 1 else [torch.stack(found).mean(0)]:
+                outputs.append(network.head(features, next(samples_of_each)))
         return torch.cat(outputs, dim=1), torch.stack(embeddings).mean(0)
 
     def _to_device(self, pixels: Pixels) -> Tensor:
@@ -136,8 +118,8 @@ class Predictor:
         return tensor.permute(0, 3, 1, 2)
 
 
-def seen_pixels(images: Sequence[bytes], settings: TrainSettings) -> Pixels:
-    """Decode rendered images as a model sees them in use; shape (n, size, size, 3)."""
+def network_pixels(images: Sequence[bytes], settings: TrainSettings) -> Pixels:
+    """Decode rendered images as a model takes them in use; shape (n, size, size, 3)."""
     size = settings.image_size
     pixels = [central_pixels(image, settings.side, size) for image in images]
     return np.stack(pixels) if pixels else np.empty((0, size, size, 3), np.uint8)
@@ -152,18 +134,10 @@ def view_features(network: Network, pixels: Tensor, count: int) -> Tensor:
 def dropout_masks(
     object_ids: Sequence[str], samples: int, features: int, dropout: float
 ) -> npt.NDArray[np.bool_]:
-    """Draw which features each sample keeps, seeded by the galaxy's identifier.
+    """Draw which features each sample keeps, shape (n, samples, features).
 
-    Parameters
-    ----------
-    object_ids : sequence of str, length n
-    dropout : float
-        Probability that a feature is dropped, met to 1 in 65,536.
-
-    Returns
-    -------
-    ndarray of bool, shape (n, samples, features)
-        The same for a galaxy in any batch, partition or machine.
+    Seeded by the identifier: the same for a galaxy in any batch, partition or machine. ``dropout``,
+    the probability that a feature is dropped, is met to 1 in 65,536.
     """
     count = samples * features
     draws = np.empty((len(object_ids), count), "<u2")

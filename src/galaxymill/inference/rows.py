@@ -1,4 +1,4 @@
-"""Rows of the products of a prediction, from what the network gave."""
+"""Rows of the products of a prediction, from the network's outputs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +18,7 @@ from galaxymill.tasks.task import Task
 class Rows:
     """Makes the rows of predictions and embeddings together.
 
-    With ``shifted`` the model learned from other images: every row is flagged. ``features`` is the
+    With ``shifted`` every row is flagged: the model learned from other images. ``features`` is the
     length of the embeddings; 0 when there is no product of them.
     """
 
@@ -35,18 +35,18 @@ class Rows:
         self.embeddings = products.embeddings(max(features, 1))
 
     def table(self, chunk: Chunk, outputs: Any, embedded: Any) -> pa.Table:
-        """Give a chunk's rows of all products; nulls where nothing was predicted.
+        """Rows of a chunk for all products; nulls where nothing was predicted.
 
         ``outputs`` (m, draws, width) and ``embedded`` (m, features) are tensors of the fit
-        galaxies, which the network may still be at.
+        galaxies, which the device may still be computing.
         """
         count = len(chunk.object_ids)
         absent = np.ones(count, bool)
         absent[chunk.fit] = False
-        given = outputs.cpu().numpy()
-        check_finite(chunk.fit_ids, given)
-        samples = np.full((count, *outputs.shape[1:]), np.nan, np.float32)
-        samples[chunk.fit] = given
+        drawn = outputs.cpu().numpy()
+        check_finite(chunk.fit_ids, drawn)
+        samples = np.full((count, *drawn.shape[1:]), np.nan, np.float32)
+        samples[chunk.fit] = drawn
         bits = chunk.flags | (flags.BITS["domain_shift"] if self._shifted else 0)
         bits[chunk.unreadable] |= flags.BITS["unreadable"]
         columns: dict[str, pa.Array] = {
@@ -58,28 +58,17 @@ class Rows:
             columns[self._task.sample_column] = _vectors(flat, absent, pa.float32())
         columns |= summarise(samples, self._task)
         if self._embedded:
-            columns["embedding"] = self._embeddings(chunk, embedded, absent)
+            whole = np.zeros((count, embedded.shape[1]), np.float16)
+            whole[chunk.fit] = embedded.cpu().numpy().astype(np.float16)
+            hidden = absent if self._keeps_embeddings else np.ones_like(absent)
+            columns["embedding"] = _vectors(whole, hidden, pa.float16())
         return pa.table(columns)
-
-    def _embeddings(self, chunk: Chunk, embedded: Any, absent: npt.NDArray[np.bool_]) -> pa.Array:
-        whole = np.zeros((len(absent), embedded.shape[1]), np.float16)
-        whole[chunk.fit] = embedded.cpu().numpy().astype(np.float16)
-        none = np.ones_like(absent)
-        return _vectors(whole, absent if self._keeps_embeddings else none, pa.float16())
 
 
 def check_finite(object_ids: Sequence[str], outputs: npt.NDArray[np.floating]) -> None:
-    """Refuse what no network should give.
+    """Raise UserError when a galaxy's outputs, shape (n, S, width), are not finite.
 
-    Parameters
-    ----------
-    object_ids : sequence of str, length n
-    outputs : ndarray, shape (n, S, width)
-
-    Raises
-    ------
-    UserError
-        When a number is not finite; it would pass for a galaxy that was not predicted.
+    They would pass for those of a galaxy that was not predicted.
     """
     good = np.isfinite(outputs).all(axis=tuple(range(1, outputs.ndim)))
     if not good.all():
@@ -91,17 +80,10 @@ def check_finite(object_ids: Sequence[str], outputs: npt.NDArray[np.floating]) -
 
 
 def summarise(samples: npt.NDArray[np.floating], task: Task) -> dict[str, pa.Array]:
-    """Compute every summary column of a task.
+    """Compute every summary column of a task, float32.
 
-    Parameters
-    ----------
-    samples : ndarray, shape (n, S, …)
-        What the head gave; NaN in every place of a galaxy that was not predicted.
-
-    Returns
-    -------
-    dict of str to pyarrow.Array of float32
-        Null where a galaxy was not predicted.
+    ``samples``, shape (n, S, …), are the head's outputs, and NaN for a galaxy that was not
+    predicted; its columns are null.
     """
     absent: npt.NDArray[np.bool_] = np.isnan(samples).any(axis=tuple(range(1, samples.ndim)))
     filled = samples.copy()

@@ -12,18 +12,15 @@ OPTIONAL = ("samples", "embeddings")
 _POSTERIOR = frozenset({"samples", "views", "keep_views"})
 
 
-def _known(given: tuple[str, ...]) -> tuple[str, ...]:
-    for name in given:
+def _in_order(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
         if name not in OPTIONAL:
             raise ValueError(f"{name!r} cannot be kept or left out; allowed: {', '.join(OPTIONAL)}")
-    return tuple(name for name in OPTIONAL if name in given)
+    return tuple(name for name in OPTIONAL if name in names)
 
 
 class PredictSettings(Settings):
-    """What a prediction holds; where and how fast it is made changes nothing of it.
-
-    Where and how it is computed is ``operational``: all ways agree but for rounding.
-    """
+    """What a prediction holds; where and how it is computed changes it by rounding only."""
 
     operational: ClassVar[frozenset[str]] = frozenset(
         {"device", "precision", "batch_size", "compile"}
@@ -40,7 +37,7 @@ class PredictSettings(Settings):
         False,
         description="views are members of the posterior, rather than averaged before the head",
     )
-    keep: Annotated[Names, AfterValidator(_known)] = Field(
+    keep: Annotated[Names, AfterValidator(_in_order)] = Field(
         OPTIONAL,
         description="what is kept beside the summary columns: samples (every one of the posterior, "
         "such as concentrations), embeddings (features of the encoder); embeddings that are not "
@@ -73,19 +70,19 @@ class PredictSettings(Settings):
         return int(value) if isinstance(value, str) and value.isdigit() else value
 
     def posterior(self) -> dict[str, Any]:
-        """Give what of the choices changes the posterior: a calibration holds for these alone."""
+        """Choices that change the posterior: a calibration holds for these alone."""
         return self.model_dump(mode="json", include=set(_POSTERIOR), exclude_defaults=True)
 
     def as_evaluated(self) -> Self:
-        """Give the choices that an evaluation heeds: what else is kept or left out is no matter."""
-        heeded = _POSTERIOR | self.operational
-        return type(self)(**self.model_dump(include=set(heeded), exclude_defaults=True))
+        """Choices that matter to an evaluation; what is kept or left out does not."""
+        names = _POSTERIOR | self.operational
+        return type(self)(**self.model_dump(include=set(names), exclude_defaults=True))
 
-    def seen_views(self, model: TrainSettings) -> int:
-        """Views of each image."""
+    def view_count(self, model: TrainSettings) -> int:
+        """Number of views of each image."""
         return model.views if self.views == "model" else self.views
 
     def draws(self, model: TrainSettings) -> int:
-        """Posterior samples of each galaxy: those of all members, and of all views if kept."""
-        kept = self.seen_views(model) if self.keep_views else 1
+        """Number of posterior samples of a galaxy, of all members, and all views if kept."""
+        kept = self.view_count(model) if self.keep_views else 1
         return self.samples * model.networks * kept

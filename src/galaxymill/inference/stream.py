@@ -31,19 +31,11 @@ logger = logging.getLogger("galaxymill")
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some galaxies that follow each other in an images product.
+    """Some galaxies that follow each other in an images product, with their images' flags.
 
-    Attributes
-    ----------
-    object_ids : list of str, length n
-    flags : ndarray of int32, shape (n,)
-        Of the images.
-    fit : ndarray of int, shape (m,)
-        Places of those whose image is fit and could be decoded.
-    unreadable : ndarray of int
-        Places of those whose image is fit, but could not be decoded.
-    pixels : ndarray, shape (m, size, size, 3), uint8
-        Of ``fit``, as the network is to see them.
+    ``fit`` are the places of those whose image is fit and could be decoded, ``unreadable`` of those
+    whose image is fit but damaged. ``pixels`` (m, size, size, 3) are those of ``fit``, as the
+    network takes them.
     """
 
     object_ids: list[str]
@@ -62,20 +54,11 @@ class Chunk:
 def chunk_stream(
     images: Path, settings: TrainSettings, unfit: int, rows: int, skip: int, threads: int
 ) -> Iterator[Iterator[Chunk]]:
-    """Give the chunks of an images product, in its order; decoding starts at once.
+    """Read the chunks of an images product, in its order; decoding starts at once.
 
-    Parameters
-    ----------
-    settings : TrainSettings
-        Of the model: what it is to see.
-    unfit : int
-        Bits of `galaxymill.flags` that an image must not have.
-    rows : int
-        Most galaxies of a chunk; see `chunk_rows`.
-    skip : int
-        Galaxies at the beginning that are not needed.
-    threads : int
-        Images that are decoded at a time.
+    ``settings`` are the model's. An image must have no bit of ``unfit``, of `galaxymill.flags`.
+    Chunks have at most so many ``rows``, see `chunk_rows`, and begin after ``skip`` galaxies;
+    ``threads`` images are decoded at a time.
     """
     pool = ThreadPoolExecutor(threads, "decode")
     batches = _skipped(read_batches(images, _COLUMNS, rows), skip)
@@ -97,7 +80,7 @@ def chunk_stream(
 def _begin(
     batch: pa.Table, settings: TrainSettings, unfit: int, pool: ThreadPoolExecutor
 ) -> Callable[[], Chunk]:
-    """Begin to decode a chunk; what this gives waits until that is done."""
+    """Begin to decode a chunk; the function returned waits for the end."""
     ids: list[str] = batch["object_id"].to_pylist()
     bits = batch["flags"].to_numpy().astype(np.int32)
     images: list[dict[str, Any] | None] = batch["image"].to_pylist()
@@ -117,7 +100,7 @@ def _begin(
 
 
 def _decode(object_id: str, image: Any, settings: TrainSettings, out: Pixels) -> bool:
-    """Decode an image into its place; tell whether that could be done."""
+    """Decode an image into ``out``; False when it cannot be decoded."""
     try:
         out[:] = central_pixels(image["bytes"], settings.side, settings.image_size)
     except Exception as error:

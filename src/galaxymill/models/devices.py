@@ -10,7 +10,7 @@ import torch
 from galaxymill.errors import UserError
 
 DEVICES = ("auto", "cpu", "cuda")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 logger = logging.getLogger("galaxymill")
 
@@ -38,7 +38,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def why_no_cuda() -> str:
-    """Say why there is no CUDA device; nothing when there is one."""
+    """Describe why there is no CUDA device; empty when there is one."""
     with warnings.catch_warnings():
         # torch itself warns of a driver that does not work, in other words than ours.
         warnings.simplefilter("ignore")
@@ -87,17 +87,17 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     Raises UserError when the precision is unknown; for fp16 on a CPU, whose range training would
     leave.
     """
+    if name == "auto":
+        return torch.bfloat16 if has_bfloat16(device) else torch.float32
     if name not in PRECISIONS:
-        raise UserError(f"precision {name!r}: allowed: {', '.join(PRECISIONS)}")
+        raise UserError(f"precision {name!r}: allowed: auto, {', '.join(PRECISIONS)}")
     if name == "fp16" and device.type == "cpu":
         raise UserError("precision: fp16 is for CUDA devices; on a CPU give bf16, fp32 or auto")
-    if name != "auto":
-        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
-    return torch.bfloat16 if has_bfloat16(device) else torch.float32
+    return PRECISIONS[name]
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Tell whether a device computes in bfloat16 rather than imitates it."""
+    """Whether a device computes in bfloat16 rather than imitates it."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     capabilities = torch.cpu.get_capabilities()

@@ -20,20 +20,10 @@ logger = logging.getLogger("galaxymill")
 
 
 def folded(encoder: nn.Module, size: int) -> nn.Module:
-    """Fold what can be folded of an encoder in evaluation mode.
+    """Fold what can be folded of an encoder in evaluation mode, for images (n, 3, size, size).
 
-    Parameters
-    ----------
-    encoder : nn.Module
-        From images (n, 3, size, size) to features; left as it is.
-    size : int
-        Width and height of images.
-
-    Returns
-    -------
-    nn.Module
-        A copy that gives the same features but for rounding; the encoder itself where that
-        cannot be shown, or nothing is to be folded.
+    Gives a copy whose features are the same but for rounding; the encoder itself where they are
+    not, or nothing is to be folded.
     """
     example = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -41,10 +31,10 @@ def folded(encoder: nn.Module, size: int) -> nn.Module:
         pairs = _pairs(result, example)
         if not pairs:
             return encoder
-        wanted = encoder(example)
+        plain = encoder(example)
         for convolution, norm in pairs:
             _fold(result, convolution, norm)
-        difference = (result(example) - wanted).abs().max() / wanted.abs().max().clamp_min(1e-30)
+        difference = (result(example) - plain).abs().max() / plain.abs().max().clamp_min(1e-30)
     # A convolution whose output also goes elsewhere would show here.
     if not difference <= TOLERANCE:
         logger.info("batch normalisation is not folded: features differ by %.1e", difference)

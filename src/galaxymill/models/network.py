@@ -18,8 +18,8 @@ _OURS = ("num_classes", "in_chans", "drop_path_rate")
 class EncoderCard:
     """What builds an encoder again without a hub: a timm architecture, its constructor's arguments.
 
-    ``mean`` and ``std`` are per colour, of pixels in 0–1: what inputs are normalised by.
-    ``only_size`` is the one image size that it takes, in pixels; 0: any.
+    Inputs are normalised by ``mean`` and ``std``, one a colour, of pixels in 0–1. ``only_size`` is
+    the one image size that it takes, in pixels; 0: any.
     """
 
     architecture: str
@@ -35,9 +35,9 @@ class EncoderCard:
 
 
 def describe_encoder(name: str) -> EncoderCard:
-    """Resolve an encoder's name: a timm architecture, with or without a tag, or a place.
+    """Resolve an encoder's name: a timm architecture, with or without a tag, or hub or folder.
 
-    Raises UserError when a hub cannot be asked, or a folder holds no config of timm's.
+    Raises UserError when the hub does not answer, or a folder holds no config of timm's.
     """
     arguments: dict[str, Any] = {}
     if ":" in name:
@@ -82,20 +82,16 @@ class Network(nn.Module):
                 f"encoder {settings.encoder} takes images of {encoder.only_size} pixels only; "
                 f"image_size is {settings.image_size}"
             )
-        # Not every architecture knows stochastic depth: it is named only when it is asked for.
-        depth = {"drop_path_rate": settings.drop_path} if settings.drop_path else {}
+        arguments = {**encoder.arguments, "num_classes": 0, "in_chans": 3}
+        # Not every architecture takes stochastic depth.
+        if settings.drop_path:
+            arguments["drop_path_rate"] = settings.drop_path
+        if not task.pooled:
+            arguments["global_pool"] = ""
         self.card, self.is_pooled = encoder, task.pooled
         size = settings.image_size
         try:
-            pool = {} if task.pooled else {"global_pool": ""}
-            self.encoder = timm.create_model(
-                encoder.architecture,
-                num_classes=0,
-                in_chans=3,
-                **encoder.arguments,
-                **depth,
-                **pool,
-            )
+            self.encoder = timm.create_model(encoder.architecture, **arguments)
             # Some pool other features than timm's num_features says; some take no small image.
             with torch.no_grad():
                 found = self.encoder.eval()(torch.zeros(1, 3, size, size))
@@ -118,7 +114,7 @@ class Network(nn.Module):
         return scaled.contiguous(memory_format=torch.channels_last)
 
     def features(self, pixels: Tensor) -> Tensor:
-        """Give what the head takes of images (n, 3, h, w), uint8 or float in 0–255."""
+        """Features, as the head takes them, of images (n, 3, h, w), uint8 or float in 0–255."""
         found: Tensor = self.encoder(self.normalised(pixels))
         return found
 
@@ -129,5 +125,5 @@ class Network(nn.Module):
 
 
 def pooled(features: Tensor) -> Tensor:
-    """Take the mean of a map of features (n, f, h, w); pooled ones (n, f) are as they are."""
+    """Take the mean of a map of features (n, f, h, w); features (n, f) are pooled already."""
     return features.flatten(2).mean(2) if features.ndim > 2 else features

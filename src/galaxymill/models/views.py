@@ -38,17 +38,14 @@ def random_view(
     ----------
     pixels : Tensor, shape (n, 3, h, w)
         uint8 or float.
-    size : int
-        Width and height of the result.
     zoom : (low, high)
         The view shows 1/zoom of the image's width.
     shift : float
         Largest shift along each axis, as a share of the width.
     generator : torch.Generator
-        Source of the draws, on the CPU.
+        On the CPU.
     turned : bool
-        Whether images are rotated, flipped and shifted; else zoomed alone, for labels that say
-        where in the image something is.
+        False: only zoom, for labels that say where in the image something is.
 
     Returns
     -------
@@ -79,19 +76,9 @@ def random_view(
 
 
 def erase(pixels: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Black out one square of some images, a tenth to three tenths as wide (Zhong+20).
+    """Black out one square of some images (n, 3, s, s), a tenth to three tenths as wide (Zhong+20).
 
-    Parameters
-    ----------
-    pixels : Tensor, shape (n, 3, s, s), float32
-    probability : float
-        That an image is touched.
-    generator : torch.Generator
-        Source of the draws, on the CPU.
-
-    Returns
-    -------
-    Tensor, shape (n, 3, s, s)
+    ``probability`` is that of an image to have one; ``generator`` is on the CPU.
     """
     n, size = len(pixels), pixels.shape[-1]
     touched, width, top, left = torch.rand(4, n, generator=generator)

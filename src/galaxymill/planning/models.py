@@ -35,7 +35,7 @@ def model_use(config: Config, prediction: str, trees: Path) -> ModelUse:
     kept = chosen.draws(train) * width if "samples" in chosen.keep else 0
     releases = [name for name, one in config.releases.items() if prediction in one.predictions]
     return ModelUse(
-        passes=chosen.seen_views(train) * train.networks,
+        passes=chosen.view_count(train) * train.networks,
         summary_bytes=_FLOAT_BYTES * (columns + kept),
         embedding_bytes=ModelUse().embedding_bytes if "embeddings" in chosen.keep else 0,
         releases=len(releases),

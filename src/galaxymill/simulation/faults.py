@@ -18,18 +18,9 @@ SAME_OBJECT_ARCSEC = 5.0
 class Verdict:
     """How the service treats the cutouts of one object.
 
-    Attributes
-    ----------
-    index : int
-        Row of the object in the truth table, -1 for empty sky.
-    covered : bool
-        Whether the survey has been there.
-    empty_bands : str
-        Bands that hold nothing but zeros.
-    delay_s : float
-        How long every answer takes on top, seconds.
-    first_status : int
-        HTTP status of the first answer, 0 for none but the image.
+    ``index`` is its row in the truth table, -1 for empty sky. ``empty_bands`` hold zeros alone,
+    every answer takes ``delay_s`` longer, and the first one has the HTTP status ``first_status``
+    (0: it is the image).
     """
 
     index: int = -1
@@ -49,31 +40,21 @@ class Verdicts:
 
     def at(self, ra: float, dec: float) -> Verdict:
         """Verdict on a cutout centred at ``ra``, ``dec`` (degrees)."""
-        if not self.by_index:
-            return Verdict()
-        distance = np.hypot(*tangent_plane(self.ra, self.dec, ra, dec))
-        nearest = int(np.argmin(distance))
-        if distance[nearest] > SAME_OBJECT_ARCSEC:
-            return Verdict()
-        return self.by_index.get(nearest, Verdict(nearest))
+        if self.by_index:
+            distance = np.hypot(*tangent_plane(self.ra, self.dec, ra, dec))
+            nearest = int(np.argmin(distance))
+            if distance[nearest] <= SAME_OBJECT_ARCSEC:
+                return self.by_index.get(nearest, Verdict(nearest))
+        return Verdict()
 
 
 @dataclass(frozen=True)
 class Faults:
     """Shares of the objects that each fault strikes; defaults are the demo's.
 
-    Attributes
-    ----------
-    off_footprint : float
-        FITS cutouts always end in a 500, JPEGs are blank.
-    empty_z : int
-        Number of objects (not a share) whose z plane is all zeros.
-    slow : float
-        Every answer takes 0.3 to 1 s longer.
-    throttled : float
-        The first answer is a 429 with ``Retry-After: 1``.
-    unavailable : float
-        The first answer is a 503.
+    ``off_footprint``: FITS cutouts end in a 500, JPEGs are blank. ``empty_z``, a number of objects:
+    the z plane is all zeros. ``slow``: every answer takes 0.3 to 1 s longer. ``throttled``: the
+    first answer is a 429 with ``Retry-After: 1``. ``unavailable``: it is a 503.
     """
 
     off_footprint: float = 0.004

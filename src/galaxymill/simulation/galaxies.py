@@ -51,7 +51,7 @@ def render(
     Parameters
     ----------
     truth : pyarrow.Table
-        From `simulate_sky`.
+        From `galaxymill.simulation.sky.simulate_sky`.
     ra, dec : float
         Centre of the field, degrees.
     pixel_scale : float
@@ -87,17 +87,8 @@ def tangent_plane(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Gnomonic projection (Calabretta & Greisen 2002, eqs 12-13 and 54).
 
-    Parameters
-    ----------
-    ra, dec : ndarray, shape (n,)
-        Positions, degrees.
-    ra0, dec0 : float
-        The tangent point, degrees.
-
-    Returns
-    -------
-    tuple of ndarray, each of shape (n,)
-        Offsets to the east and to the north, arcsec; infinite on the far hemisphere.
+    Gives the offsets of positions (degrees) from the tangent point ``ra0``, ``dec0`` to the east
+    and to the north, arcsec; infinite on the far hemisphere.
     """
     lon, lat, lat0 = np.radians(ra - ra0), np.radians(dec), np.radians(dec0)
     depth = np.sin(lat) * np.sin(lat0) + np.cos(lat) * np.cos(lat0) * np.cos(lon)

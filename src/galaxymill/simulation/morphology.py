@@ -28,12 +28,8 @@ STAR_G_R, STAR_R_Z = 0.5, 0.3
 class Component:
     """One map of light and its brightness.
 
-    Attributes
-    ----------
-    light : ndarray, shape (n, n), float32
-        Share of the component's flux in each sample, adding up to 1.
-    flux : ndarray, shape (3,)
-        Total flux in g, r and z, nanomaggies.
+    ``light``, shape (n, n), is the share of its flux in each sample; ``flux`` the total in g, r and
+    z, nanomaggies.
     """
 
     light: Map
@@ -41,13 +37,10 @@ class Component:
 
 
 def components(galaxy: Galaxy, x: Map, y: Map) -> list[Component]:
-    """Sample a galaxy and all that belongs to it.
+    """Sample a galaxy and all that belongs to it, on a grid that has to hold it.
 
-    Parameters
-    ----------
-    x, y : ndarray, shape (n, n), float32
-        Offsets of the samples from the galaxy's centre, arcsec: x to the west (right), y to
-        the north (up), evenly spaced. The grid has to hold the galaxy.
+    ``x`` and ``y``, shape (n, n), are the samples' offsets from the galaxy's centre, arcsec: to the
+    west (right) and to the north (up), evenly spaced.
     """
     flux_r = 10 ** (0.4 * (22.5 - galaxy.mag_r))
     young = young_share(galaxy)
@@ -77,7 +70,7 @@ def _unit(light: npt.NDArray[Any]) -> Map:
 
 
 def _turn(x: Map, y: Map, degrees: float) -> tuple[Map, Map]:
-    """Coordinates along and across a direction given in degrees east (left) of north (up)."""
+    """Coordinates along and across a direction, in degrees east (left) of north (up)."""
     cosine, sine = np.float32(np.cos(np.radians(degrees))), np.float32(np.sin(np.radians(degrees)))
     return y * cosine - x * sine, -x * cosine - y * sine
 
@@ -86,9 +79,9 @@ def _radius(along: Map, across: Map, axis_ratio: float, exponent: float = 2.0) -
     """Major-axis radius of a generalised ellipse (Peng+10, eq. 3): above 2 boxy, below discy."""
     minor = across / np.float32(axis_ratio)
     if exponent == 2.0:
-        return np.sqrt(along**2 + minor**2 + np.float32(CORE_ARCSEC**2))
+        return np.sqrt(along**2 + minor**2 + CORE_ARCSEC**2)
     power = np.float32(exponent)
-    shape = np.abs(along) ** power + np.abs(minor) ** power + np.float32(CORE_ARCSEC**exponent)
+    shape = np.abs(along) ** power + np.abs(minor) ** power + CORE_ARCSEC**exponent
     return np.asarray(shape ** (1 / power), dtype=np.float32)
 
 
@@ -117,19 +110,18 @@ def _disc(galaxy: Galaxy, x: Map, y: Map) -> tuple[Map, Map]:
     edge_on = float(np.clip((galaxy.inclination - 70) / 12, 0, 1))
     radius = _radius(along, across, galaxy.axis_ratio, 2 - 0.5 * edge_on)
     smooth = _sersic(radius, galaxy.half_light_radius, 1.0)
-    azimuth = np.arctan2(across / np.float32(galaxy.axis_ratio), along)
-    crest = np.float32(1 - edge_on) * _crest(galaxy, radius, azimuth)
-    old = _unit(smooth * (1 + np.float32(0.5) * crest))
-    young = smooth * (np.float32(0.25) + crest) if galaxy.young_fraction else smooth
+    azimuth = np.arctan2(across / galaxy.axis_ratio, along)
+    crest = (1 - edge_on) * _crest(galaxy, radius, azimuth)
+    old = _unit(smooth * (1 + 0.5 * crest))
+    young = smooth * (0.25 + crest) if galaxy.young_fraction else smooth
     if galaxy.bar_strength:
-        old = old + np.float32(0.45 * galaxy.bar_strength) * _unit(_bar(galaxy, radius, azimuth))
+        old = old + 0.45 * galaxy.bar_strength * _unit(_bar(galaxy, radius, azimuth))
         # Bars sweep the young stars out of the region they turn in.
-        young = young * -np.expm1(
-            -np.square(np.square(radius / np.float32(0.9 * galaxy.bar_length)))
-        )
+        swept = np.square(np.square(radius / (0.9 * galaxy.bar_length)))
+        young = young * -np.expm1(-swept)
     old_share = (1 - galaxy.bulge_fraction) * (1 - galaxy.young_fraction)
-    light = np.float32(old_share) * _unit(old)
-    light += np.float32(galaxy.bulge_fraction) * _unit(_bulge(galaxy, x, y))
+    light = old_share * _unit(old)
+    light += galaxy.bulge_fraction * _unit(_bulge(galaxy, x, y))
     if edge_on:
         dust = _dust_lane(galaxy, along, across, edge_on)
         light, young = light * dust, young * dust
@@ -139,37 +131,37 @@ def _disc(galaxy: Galaxy, x: Map, y: Map) -> tuple[Map, Map]:
 def _crest(galaxy: Galaxy, radius: Map, azimuth: Map) -> Map:
     """Contrast of arms and ring over the smooth disc, about 0 between the arms."""
     crest = np.zeros_like(radius)
-    scaled = radius / np.float32(galaxy.half_light_radius)
+    scaled = radius / galaxy.half_light_radius
     if galaxy.arm_strength:
         log_radius = np.log(scaled)
         winding = log_radius / np.float32(np.tan(np.radians(galaxy.pitch_angle)))
         phase = azimuth - winding - np.float32(np.radians(galaxy.arm_phase))
-        ridge = np.exp(np.float32(2.5) * (np.cos(galaxy.n_arms * phase) - 1))
-        inner = np.float32(max(0.9 * galaxy.bar_length / galaxy.half_light_radius, 0.35))
+        ridge = np.exp(2.5 * (np.cos(galaxy.n_arms * phase) - 1))
+        inner = max(0.9 * galaxy.bar_length / galaxy.half_light_radius, 0.35)
         # Knots of star formation, strung along the arms.
-        knots = 1 + np.float32(0.5) * np.cos(9 * azimuth) * np.cos(11 * log_radius)
+        knots = 1 + 0.5 * np.cos(9 * azimuth) * np.cos(11 * log_radius)
         rise = -np.expm1(-np.square(scaled / inner))
         # Arms fade more slowly than the disc, hence the growing contrast.
-        crest += np.float32(4 * galaxy.arm_strength) * ridge * knots * rise * np.sqrt(scaled)
+        crest += 4 * galaxy.arm_strength * ridge * knots * rise * np.sqrt(scaled)
     if galaxy.ring_strength:
-        width = np.float32(0.13 * galaxy.ring_radius)
-        offset = (radius - np.float32(galaxy.ring_radius)) / width
-        crest += np.float32(9 * galaxy.ring_strength) * np.exp(-(offset**2) / 2)
+        width = 0.13 * galaxy.ring_radius
+        offset = (radius - galaxy.ring_radius) / width
+        crest += 9 * galaxy.ring_strength * np.exp(-(offset**2) / 2)
     return crest
 
 
 def _bar(galaxy: Galaxy, radius: Map, azimuth: Map) -> Map:
     """Flat bar with a blunt end, four times as long as wide, in the disc's plane."""
     angle = azimuth - np.float32(np.radians(galaxy.bar_angle))
-    length = np.float32(galaxy.bar_length)
+    length = galaxy.bar_length
     rho = _radius(radius * np.cos(angle) / length, radius * np.sin(angle) / length, 0.25, 2.6)
     return np.exp(-np.square(np.square(rho)))
 
 
 def _dust_lane(galaxy: Galaxy, along: Map, across: Map, edge_on: float) -> Map:
-    height = np.float32(0.055 * galaxy.half_light_radius)
-    length = np.float32(1.8 * galaxy.half_light_radius)
-    depth = np.float32(0.75 * edge_on * galaxy.young_fraction)
+    height = 0.055 * galaxy.half_light_radius
+    length = 1.8 * galaxy.half_light_radius
+    depth = 0.75 * edge_on * galaxy.young_fraction
     lane = np.exp(-np.square(across / height) - np.square(np.square(along / length)))
     return np.asarray(1 - depth * lane)
 
@@ -177,19 +169,19 @@ def _dust_lane(galaxy: Galaxy, along: Map, across: Map, edge_on: float) -> Map:
 def _merger(galaxy: Galaxy, x: Map, y: Map, flux_r: float) -> list[Component]:
     """Companion and two tidal tails, one from each side."""
     along, across = _turn(x, y, galaxy.companion_angle)
-    distance = np.float32(galaxy.companion_distance)
+    distance = galaxy.companion_distance
     size = galaxy.half_light_radius * 0.75 * np.sqrt(galaxy.companion_flux_ratio)
     spot = _sersic(_radius(along - distance, across, 0.75), size, 1.8)
     colour = grz(0.5 * (galaxy.old_g_r + galaxy.young_g_r), 0.5 * (galaxy.old_r_z + 0.15))
     parts = [Component(_unit(spot), flux_r * galaxy.companion_flux_ratio * colour)]
-    radius = np.hypot(along, across) + np.float32(CORE_ARCSEC)
+    radius = np.hypot(along, across) + CORE_ARCSEC
     stretch = np.log(radius / distance)
     tails = np.zeros_like(x)
     for start, share in ((0.0, 1.0), (np.pi, 0.6)):
-        turn = np.arctan2(across, along) - np.float32(start) - np.float32(1.2) * stretch
+        turn = np.arctan2(across, along) - start - 1.2 * stretch
         turn = np.angle(np.exp(1j * turn)).astype(np.float32)
-        offset = turn * radius / np.float32(0.22 * galaxy.companion_distance)
-        tails += np.float32(share) * np.exp(-(offset**2) - (stretch - np.float32(0.25)) ** 2 / 0.2)
+        offset = turn * radius / (0.22 * galaxy.companion_distance)
+        tails += share * np.exp(-(offset**2) - (stretch - 0.25) ** 2 / 0.2)
     young = grz(galaxy.young_g_r, galaxy.young_r_z)
     return [*parts, Component(_unit(tails), flux_r * 0.4 * galaxy.tail_strength * young)]
 

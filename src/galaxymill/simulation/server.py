@@ -47,7 +47,7 @@ def serve(truth: pa.Table, seed: int = 1, faults: Faults | None = None) -> Itera
     seed : int
         Of the noise in the images.
     faults : Faults, optional
-        What goes wrong; by default the demo's ``Faults()``. ``Faults.none()`` for a calm sky.
+        What goes wrong; by default the demo's. ``Faults.none()`` for a calm sky.
 
     Yields
     ------
@@ -79,12 +79,11 @@ class _Server(ThreadingHTTPServer):
         self._open: set[Any] = set()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Remember the connection, so that it can be closed from this side."""
+        # To be closed from this side; see `server_close`.
         self._open.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """Close a connection."""
         self._open.discard(request)
         super().shutdown_request(request)
 
@@ -96,7 +95,7 @@ class _Server(ThreadingHTTPServer):
                 request.shutdown(SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Let clients hang up as they like; other errors are shown."""
+        # Clients may hang up as they like.
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -136,10 +135,9 @@ class _Sky:
         """Answer one request as the viewer would."""
         if path not in ("/viewer/fits-cutout", "/viewer/jpeg-cutout"):
             return _Answer(404, b"not found")
-        try:
+        ra = dec = math.nan
+        with suppress(KeyError, ValueError):
             ra, dec = float(query["ra"]), float(query["dec"])
-        except (KeyError, ValueError):
-            return _Answer(400, b"Need ra,dec keywords")
         if not (math.isfinite(ra) and -90 <= dec <= 90):
             return _Answer(400, b"Need ra,dec keywords")
         if query.get("layer", LAYER) != LAYER:
@@ -241,7 +239,6 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1
 
     def do_GET(self) -> None:
-        """Answer a GET; the name is the library's."""
         parts = urlsplit(self.path)
         query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
         answer = self.sky.answer(parts.path.rstrip("/"), query)
@@ -254,4 +251,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(answer.body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Keep silent: the client's own log tells what it was answered."""
+        """Keep silent: the client logs the answers."""

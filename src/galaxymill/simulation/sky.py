@@ -32,7 +32,7 @@ KINDS = {"smooth": 0.43, "disc": 0.52, "merger": 0.042, "artifact": 0.008}
 def generator(seed: int, *keys: object) -> np.random.Generator:
     """Open the random stream that belongs to the sky's ``seed`` and to ``keys`` alone.
 
-    Keys name the draw, e.g. by an ``object_id``; they are told apart by their ``repr``.
+    Keys name the draw, e.g. by an ``object_id``; they differ when their ``repr`` does.
     """
     digest = hashlib.blake2b(repr((int(seed), *keys)).encode(), digest_size=16).digest()
     return np.random.default_rng(int.from_bytes(digest, "big"))
@@ -59,16 +59,13 @@ def simulate_sky(n_galaxies: int = 1000, seed: int = 1) -> pa.Table:
 def catalog(truth: pa.Table) -> pa.Table:
     """Reduce a truth table to what a survey's catalogue holds.
 
-    Returns
-    -------
-    pyarrow.Table
-        ``object_id``; ``ra``, ``dec`` in degrees; ``petro_r50``, ``petro_r90`` in arcsec;
-        ``mag_g``, ``mag_r``, ``mag_z`` (AB); ``redshift``.
+    ``object_id``; ``ra``, ``dec`` in degrees; ``petro_r50``, ``petro_r90`` in arcsec; ``mag_g``,
+    ``mag_r``, ``mag_z`` (AB); ``redshift``.
     """
     rows = [Galaxy(**row) for row in truth.to_pylist()]
     mags = np.array([magnitudes(galaxy) for galaxy in rows]).reshape(-1, 3)
-    columns: dict[str, Any] = {name: truth[name] for name in ("object_id", "ra", "dec")}
-    columns |= {name: truth[name] for name in ("petro_r50", "petro_r90")}
+    names = ("object_id", "ra", "dec", "petro_r50", "petro_r90")
+    columns: dict[str, Any] = {name: truth[name] for name in names}
     columns |= {f"mag_{band}": mags[:, i] for i, band in enumerate("grz")}
     return pa.table(columns | {"redshift": truth["redshift"]})
 
@@ -132,11 +129,10 @@ def _draw(object_id: str, ra: float, dec: float, rng: np.random.Generator) -> Ga
 
 def _spheroid(rng: np.random.Generator) -> dict[str, Any]:
     blue = 0.35 * rng.random() if rng.random() < 0.35 else 0.0
-    axis_ratio = 0.32 + 0.68 * rng.beta(1.7, 1.2)
     return {
         "half_light_radius": 1.0,
         "bulge_radius": 1.0,
-        "axis_ratio": axis_ratio,
+        "axis_ratio": 0.32 + 0.68 * rng.beta(1.7, 1.2),
         "sersic_index": rng.uniform(1.3, 4.2),
         "old_g_r": rng.normal(0.78, 0.07) - blue,
         "old_r_z": rng.normal(0.62, 0.05) - 0.8 * blue,

@@ -1,4 +1,4 @@
-"""Stage ``simulate``: the tables of a made sky: catalogue, truth, votes."""
+"""Stage ``simulate``: catalogue, truth and votes of a simulated sky."""
 
 import logging
 from pathlib import Path
@@ -27,7 +27,7 @@ def simulate(folder: Path, tree_path: Path, settings: SimulationSettings) -> Non
     folder : Path
         Of ``catalog.parquet``, ``truth.parquet`` and ``votes.parquet``.
     tree_path : Path
-        The DECaLS tree, which the simulated volunteers know.
+        Of a tree that `galaxymill.simulation.volunteers.true_fractions` takes.
     """
     tree = load_tree(tree_path)
     origin = Origin("simulate", settings.product_settings(), {"tree": sha256_json(tree.to_dict())})

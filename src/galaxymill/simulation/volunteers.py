@@ -24,8 +24,8 @@ VOTES_SPREAD, FEWEST_VOTES = 0.11, 0.75
 
 
 @dataclass(frozen=True)
-class _Sight:
-    """What can be made out, galaxy by galaxy: arrays of shape (n,)."""
+class _Visible:
+    """What can be seen of each galaxy: arrays of shape (n,)."""
 
     truth: Mapping[str, Values]
     kind: npt.NDArray[np.str_]
@@ -57,15 +57,15 @@ def true_fractions(truth: pa.Table, tree: Tree) -> Values:
     Raises
     ------
     UserError
-        When the tree asks what these volunteers know no answer to.
+        When the tree has another question or answer.
     """
-    sight = _look(truth)
+    seen = _look(truth)
     fractions = np.empty((truth.num_rows, len(tree.columns)))
     for question in tree.questions:
         base = re.sub(r"-dr\d+$", "", question.name)
         if base not in _ANSWERS:
             raise unknown_name(f"tree {tree.name}", base, _ANSWERS, "question")
-        fractions[:, question.slice] = _shares(question, _ANSWERS[base](sight))
+        fractions[:, question.slice] = _shares(question, _ANSWERS[base](seen))
     return fractions
 
 
@@ -74,10 +74,10 @@ def vote(truth: pa.Table, tree: Tree, seed: int = 1, votes_per_galaxy: int = 40)
 
     Parameters
     ----------
-    tree : Tree
-        As `true_fractions` takes it.
+    truth, tree : pyarrow.Table, Tree
+        See `true_fractions`, also for errors.
     seed : int
-        Of the draws; each galaxy's depend on it and on its ``object_id`` alone.
+        Each galaxy's draws depend on it and on its ``object_id`` alone.
     votes_per_galaxy : int
         Mean number of volunteers; of 40 it scatters by 4.5 and never falls below 30.
 
@@ -86,11 +86,6 @@ def vote(truth: pa.Table, tree: Tree, seed: int = 1, votes_per_galaxy: int = 40)
     pyarrow.Table
         ``object_id``, ``ra``, ``dec`` (degrees), then one int64 column of counts for each of
         ``tree.columns``. A question's counts add up to those of the answers leading to it.
-
-    Raises
-    ------
-    UserError
-        When the tree is no DECaLS tree.
     """
     fewest = max(round(FEWEST_VOTES * votes_per_galaxy), 1)
     fractions = true_fractions(truth, tree)
@@ -121,7 +116,18 @@ def _sigmoid(value: Values) -> Values:
     return 1 / (1 + np.exp(-value))
 
 
-def _look(truth: pa.Table) -> _Sight:
+def _bell(value: Values, centre: float, width: float | Values) -> Values:
+    return np.asarray(np.exp(-(((value - centre) / width) ** 2)))
+
+
+def _bells(
+    value: Values, centres: Mapping[str, float], width: float | Values, floor: float
+) -> Scores:
+    """Scores of answers that each stand for a range of a value; ``floor`` is that of the others."""
+    return {answer: floor + _bell(value, centre, width) for answer, centre in centres.items()}
+
+
+def _look(truth: pa.Table) -> _Visible:
     names = [field.name for field in truth.schema if not pa.types.is_string(field.type)]
     t = {name: truth[name].to_numpy().astype(np.float64) for name in names}
     resolved = _sigmoid((t["petro_r90"] - 4.5) / 1.1)
@@ -130,7 +136,7 @@ def _look(truth: pa.Table) -> _Sight:
     disc = 1 - t["bulge_fraction"]
     # Old stars hardly follow the arms, so they show as much as there is young light.
     young = np.sqrt(disc * t["young_fraction"])
-    return _Sight(
+    return _Visible(
         truth=t,
         kind=np.array(truth["kind"].to_pylist(), dtype=np.str_),
         clear=clear,
@@ -142,7 +148,7 @@ def _look(truth: pa.Table) -> _Sight:
     )
 
 
-def _smooth_or_featured(s: _Sight) -> Scores:
+def _smooth_or_featured(s: _Visible) -> Scores:
     structure = np.sqrt(s.arms**2 + (0.75 * s.bar) ** 2 + (0.9 * s.ring) ** 2)
     structure = np.maximum(structure, np.maximum(0.85 * s.edge_on, 1.1 * s.merging))
     # Flattened and diffuse spheroids look a little like discs.
@@ -157,7 +163,7 @@ def _smooth_or_featured(s: _Sight) -> Scores:
     }
 
 
-def _edge_on(s: _Sight) -> Scores:
+def _edge_on(s: _Visible) -> Scores:
     yes = 0.03 + 0.93 * s.edge_on * (0.5 + 0.5 * s.clear)
     # Volunteers who call a cigar featured take it for an edge-on disc.
     cigar = (s.truth["bulge_fraction"] == 1) * _sigmoid((0.42 - s.truth["axis_ratio"]) / 0.05)
@@ -165,35 +171,33 @@ def _edge_on(s: _Sight) -> Scores:
     return {"yes": yes, "no": 1 - yes}
 
 
-def _spiral(s: _Sight) -> Scores:
+def _spiral(s: _Visible) -> Scores:
     yes = 0.04 + 0.93 * _sigmoid(-2.6 + 8 * s.arms * (0.35 + 0.65 * s.clear) + 0.8 * s.merging)
     return {"yes": yes, "no": 1 - yes}
 
 
-def _bar(s: _Sight) -> Scores:
+def _bar(s: _Visible) -> Scores:
     seen = s.bar * (0.4 + 0.6 * s.clear)
     return {
-        "strong": 0.02 + np.exp(-(((seen - 0.75) / 0.22) ** 2)),
-        "weak": 0.08 + np.exp(-(((seen - 0.38) / 0.20) ** 2)),
-        "no": 0.05 + np.exp(-((seen / 0.25) ** 2)),
+        "strong": 0.02 + _bell(seen, 0.75, 0.22),
+        "weak": 0.08 + _bell(seen, 0.38, 0.20),
+        "no": 0.05 + _bell(seen, 0, 0.25),
     }
 
 
-def _bulge_size(s: _Sight) -> Scores:
+def _bulge_size(s: _Visible) -> Scores:
     centres = {"dominant": 0.85, "large": 0.55, "moderate": 0.3, "small": 0.13, "none": 0.02}
-    width = 0.12 + 0.15 * (1 - s.clear)
-    share = s.truth["bulge_fraction"]
-    return {a: 0.02 + np.exp(-(((share - c) / width) ** 2)) for a, c in centres.items()}
+    return _bells(s.truth["bulge_fraction"], centres, 0.12 + 0.15 * (1 - s.clear), 0.02)
 
 
-def _how_rounded(s: _Sight) -> Scores:
+def _how_rounded(s: _Visible) -> Scores:
     centres = {"round": 0.95, "in-between": 0.62, "cigar-shaped": 0.25}
     # Seeing makes small galaxies rounder.
     seen = s.truth["axis_ratio"] + 0.15 * (1 - s.clear) * (1 - s.truth["axis_ratio"])
-    return {a: 0.02 + np.exp(-(((seen - c) / 0.2) ** 2)) for a, c in centres.items()}
+    return _bells(seen, centres, 0.2, 0.02)
 
 
-def _edge_on_bulge(s: _Sight) -> Scores:
+def _edge_on_bulge(s: _Visible) -> Scores:
     seen = s.truth["bulge_fraction"] * (0.5 + 0.5 * s.clear)
     boxy = s.truth["bulge_boxiness"] > 2
     bulge = _sigmoid((seen - 0.15) / 0.05)
@@ -204,33 +208,31 @@ def _edge_on_bulge(s: _Sight) -> Scores:
     }
 
 
-def _winding(s: _Sight) -> Scores:
+def _winding(s: _Visible) -> Scores:
     centres = {"tight": 12.0, "medium": 21.0, "loose": 31.0}
     pitch = np.where(s.truth["n_arms"] > 0, s.truth["pitch_angle"], 25.0)
-    return {a: 0.04 + np.exp(-(((pitch - c) / 7) ** 2)) for a, c in centres.items()}
+    return _bells(pitch, centres, 7, 0.04)
 
 
-def _arm_count(s: _Sight) -> Scores:
+def _arm_count(s: _Visible) -> Scores:
     counts = {"1": 1, "2": 2, "3": 3, "4": 4, "more-than-4": 5}
     seen = np.minimum(1, 1.5 * s.arms) * s.clear
-    scores = {
-        answer: 0.03 + seen * np.exp(-(((s.truth["n_arms"] - count) / 0.7) ** 2))
-        for answer, count in counts.items()
-    }
+    arms = s.truth["n_arms"]
+    scores = {answer: 0.03 + seen * _bell(arms, count, 0.7) for answer, count in counts.items()}
     return {**scores, "cant-tell": 0.1 + 0.9 * (1 - seen)}
 
 
-def _merging(s: _Sight) -> Scores:
+def _merging(s: _Visible) -> Scores:
     seen = s.merging * (0.6 + 0.4 * s.clear)
     return {
-        "none": 0.05 + np.exp(-((seen / 0.15) ** 2)),
-        "minor-disturbance": 0.06 + 0.5 * np.exp(-(((seen - 0.25) / 0.15) ** 2)),
-        "major-disturbance": 0.03 + 0.5 * np.exp(-(((seen - 0.5) / 0.25) ** 2)),
+        "none": 0.05 + _bell(seen, 0, 0.15),
+        "minor-disturbance": 0.06 + 0.5 * _bell(seen, 0.25, 0.15),
+        "major-disturbance": 0.03 + 0.5 * _bell(seen, 0.5, 0.25),
         "merger": 0.02 + np.where(seen > 0, np.minimum(1.2, 0.36 + 1.2 * seen), 0.0),
     }
 
 
-_ANSWERS: dict[str, Callable[[_Sight], Scores]] = {
+_ANSWERS: dict[str, Callable[[_Visible], Scores]] = {
     "smooth-or-featured": _smooth_or_featured,
     "disk-edge-on": _edge_on,
     "has-spiral-arms": _spiral,

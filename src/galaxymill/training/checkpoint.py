@@ -1,4 +1,4 @@
-"""Where a killed training goes on: one safetensors file, replaced at the end of each epoch."""
+"""The state of a training in one safetensors file, replaced at the end of each epoch."""
 
 import json
 from pathlib import Path
@@ -25,21 +25,14 @@ def save_checkpoint(
 ) -> None:
     """Write everything that the next epoch needs.
 
-    Parameters
-    ----------
-    request : str
-        Digest of what is being trained; a checkpoint of another request is not used.
-    parts : dict of str to dict of str to Tensor
-        State dicts by name.
-    facts : dict
-        Plain JSON values, such as the number of epochs done.
+    ``request`` is the digest of what is being trained: a checkpoint of another one is not used.
+    ``parts`` are state dicts by name, ``facts`` plain JSON values.
     """
     state = optimiser.state_dict()["state"]
     slots = {f"{slot}.{name}": value for slot, own in state.items() for name, value in own.items()}
-    every = {**parts, "optimiser": slots}
     tensors = {
         f"{part}/{name}": value.detach().cpu().contiguous()
-        for part, own in every.items()
+        for part, own in {**parts, "optimiser": slots}.items()
         for name, value in own.items()
     }
     # One note only: safetensors writes several in no fixed order, and bytes are to be the same.
@@ -53,8 +46,7 @@ def load_checkpoint(
 ) -> tuple[dict[str, Tensors], dict[str, Any]] | None:
     """Read a checkpoint's parts and facts, and put the optimiser in its state.
 
-    None when there is no checkpoint of this request, or a broken one, or one of a training that has
-    diverged.
+    None when there is no checkpoint of this request, it is broken, or the training has diverged.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -74,6 +66,5 @@ def load_checkpoint(
     for key, value in parts.pop("optimiser", {}).items():
         slot, _, name = key.partition(".")
         slots.setdefault(int(slot), {})[name] = value
-    plain = optimiser.state_dict()
-    optimiser.load_state_dict({**plain, "state": slots})
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": slots})
     return parts, note["facts"]

@@ -1,9 +1,11 @@
 """The labelled galaxies of one training run: kept decoded when they fit, else streamed."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import cycle, islice, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -13,17 +15,23 @@ from torch import Tensor
 
 from galaxymill import flags
 from galaxymill.errors import UserError
-from galaxymill.images.pixels import ImageSource, RowGroup
+from galaxymill.images.pixels import ImageSource, RowGroup, to_pixels
 from galaxymill.labels.table import Votes
 from galaxymill.models.settings import TrainSettings
 from galaxymill.splits import LEARNED_FROM, assign_folds
-from galaxymill.training.stream import decoded, shuffled
 
+BUFFER = 4096
+"""Image files that the shuffle draws from: about 100 MB of JPEG."""
+
+AHEAD = 256
+"""Images that are decoded ahead of their use."""
+
+Pixels = npt.NDArray[np.uint8]
 logger = logging.getLogger("galaxymill")
 
 
 class Batch(NamedTuple):
-    """What one process sees of one step, and how many galaxies all processes see of it.
+    """What one process sees of one step, of whose galaxies there are ``whole``.
 
     ``pixels`` have the shape (n, 3, side, side), uint8; ``labels`` (n, …), float32.
     """
@@ -41,11 +49,9 @@ class Batches:
     read: Callable[[], Iterator[Batch]]
 
     def __len__(self) -> int:
-        """Number of batches."""
         return len(self.cuts)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Give them."""
         return self.read()
 
 
@@ -58,7 +64,6 @@ class Split:
     side: int
 
     def __len__(self) -> int:
-        """Number of galaxies."""
         return len(self.labels)
 
     @property
@@ -67,7 +72,7 @@ class Split:
         return len(self) * 3 * self.side**2
 
     def range_of_labels(self) -> str:
-        """Say between which values the labels lie, and whose those are."""
+        """Describe between which values the labels lie, and whose those are."""
         keys, values = list(self.labels), torch.stack(list(self.labels.values()))
         low, high = values.flatten(1).amin(1), values.flatten(1).amax(1)
         first, last = int(low.argmin()), int(high.argmax())
@@ -88,91 +93,61 @@ Splits = dict[str, Split]
 def load_splits(votes: Votes, images: ImageSource, settings: TrainSettings) -> list[Splits]:
     """Find the images of the training and validation galaxies.
 
-    Parameters
-    ----------
-    images : ImageSource
-        Galaxies whose image is absent or unfit are left out.
-    settings : TrainSettings
-        ``image_size`` and ``zoom`` decide the size that is kept.
-
-    Returns
-    -------
-    list of dict of str to Split
-        ``train`` and ``val``: those of all networks, or with folds of each in turn.
-
-    Raises
-    ------
-    UserError
-        When fewer than two training galaxies have a usable image, or none of a fold has.
+    Galaxies whose image is absent or unfit are left out. Gives the splits ``train`` and ``val`` of
+    all networks, or with folds those of each in turn. Raises UserError when fewer than two training
+    galaxies have a usable image, or none of a fold has.
     """
     pool = votes.task.has_label(votes.values) & np.isin(votes.splits, LEARNED_FROM)
-    ids, unfit = np.array(votes.object_ids, dtype=object), flags.unfit_bits(settings.unfit)
-    groups = images.find(set(ids[pool]), unfit)
-    lacking = images.lacking(set(ids[pool]), groups, unfit)
-    if lacking:
-        logger.warning("train: without a fit image: %s", lacking)
-    if not settings.folds:
-        return [_find(votes, images, groups, votes.splits, pool, settings.side, lacking)]
-    folds = assign_folds(votes.object_ids, votes.positions, settings.folds)
+    labelled = set(np.array(votes.object_ids, dtype=object)[pool])
+    unfit = flags.unfit_bits(settings.unfit)
+    groups = images.find(labelled, unfit)
+    absent = images.lacking(labelled, groups, unfit)
+    if absent:
+        absent = f"without a fit image: {absent}"
+        logger.warning("train: %s", absent)
+    divisions = [votes.splits]
+    if settings.folds:
+        folds = assign_folds(votes.object_ids, votes.positions, settings.folds)
+        divisions = [np.where(folds == fold, "val", "train") for fold in range(settings.folds)]
     found = []
-    for fold in range(settings.folds):
-        logger.info("train: fold %d of %d is the validation split:", fold + 1, settings.folds)
-        sides = np.where(folds == fold, "val", "train")
-        found.append(_find(votes, images, groups, sides, pool, settings.side, lacking))
-        if not len(found[-1]["val"]):
+    for number, names in enumerate(divisions, 1):
+        if settings.folds:
+            logger.info("train: fold %d of %d is the validation split:", number, settings.folds)
+        splits = _divide(votes, groups, names, pool, settings.side)
+        if (count := len(splits["train"])) < 2:
             raise UserError(
-                f"train: no galaxy of fold {fold + 1} of {settings.folds} can be learned from: "
-                f"{int(pool.sum())} labelled galaxies are too few; give fewer folds"
+                f"{count} of {len(votes.object_ids)} labelled galaxies can be learned from; looked "
+                f"for images in {images.files[0].parent}; "
+                f"{absent or 'see the share of the split train'}"
             )
+        if settings.folds and not len(splits["val"]):
+            raise UserError(
+                f"train: no galaxy of fold {number} of {settings.folds} can be learned from: "
+                f"{len(labelled)} labelled galaxies are too few; give fewer folds"
+            )
+        found.append(splits)
     return found
 
 
-def _find(
+def _divide(
     votes: Votes,
-    images: ImageSource,
     groups: list[RowGroup],
-    sides: npt.NDArray[np.str_],
+    names: npt.NDArray[np.str_],
     pool: npt.NDArray[np.bool_],
     side: int,
-    lacking: str,
 ) -> Splits:
+    """Put the galaxies of ``pool`` that have an image into the splits that they are named for."""
     ids = np.array(votes.object_ids, dtype=object)
     values = torch.from_numpy(votes.values).float()
     labels = dict(zip(votes.object_ids, values, strict=True))
     splits = {}
     for name in LEARNED_FROM:
-        keys = set(ids[pool & (sides == name)])
+        keys = set(ids[pool & (names == name)])
         own = [replace(group, ids=group.ids & keys) for group in groups if group.ids & keys]
         found = sorted(key for group in own for key in group.ids)
         splits[name] = Split(own, {key: labels[key] for key in found}, side)
         logger.info("train: %s: %d galaxies, %d with a fit image", name, len(keys), len(found))
-    if len(splits["train"]) < 2:
-        why = f"without a fit image: {lacking}" if lacking else "see the share of the split train"
-        raise UserError(
-            f"{len(splits['train'])} of {len(votes.object_ids)} labelled galaxies can be learned "
-            f"from; looked for images in {images.files[0].parent}; {why}"
-        )
     return splits
-
-
-@dataclass(frozen=True)
-class Share:
-    """What one of several processes takes of each step.
-
-    Steps are cut from an order that the seed, the epoch and the galaxies decide; so the processes
-    together see in each step what one process would.
-    """
-
-    rank: int = 0
-    processes: int = 1
-
-    def of(self, whole: int) -> slice:
-        """Places of its galaxies among those of a step."""
-        return slice(self.rank, whole, self.processes)
-
-    def count(self, whole: int) -> int:
-        """Count them: none, in the last step of an epoch, when it has fewer than processes."""
-        return len(range(self.rank, whole, self.processes))
 
 
 class Cached:
@@ -186,10 +161,11 @@ class Cached:
         for key, pixels in decoded(split.images(), split.side):
             self.pixels[order[key]] = torch.from_numpy(pixels)
 
-    def batches(self, batch_size: int, seed: int | None, share: Share) -> Batches:
+    def batches(self, batch_size: int, seed: int | None, own: slice) -> Batches:
         """Cut an epoch into batches of so many galaxies, over all processes together.
 
-        ``seed`` is that of the order; None for the order of ``object_id``.
+        ``seed`` is that of the order; None for the order of ``object_id``. Of each batch this
+        process takes ``own``, so that all together see in each step what one process would.
         """
         steps = cuts(self.count, batch_size)
         if seed is None:
@@ -199,7 +175,7 @@ class Cached:
 
         def gather() -> Iterator[Batch]:
             for low, high in steps:
-                chosen = order[low:high][share.of(high - low)]
+                chosen = order[low:high][own]
                 yield Batch(self.pixels[chosen], self.labels[chosen], high - low)
 
         return Batches(steps, gather)
@@ -211,7 +187,7 @@ class Streamed:
     def __init__(self, split: Split) -> None:
         self.split, self.count = split, len(split)
 
-    def batches(self, batch_size: int, seed: int | None, share: Share) -> Batches:
+    def batches(self, batch_size: int, seed: int | None, own: slice) -> Batches:
         """Cut an epoch into batches; see `Cached.batches`.
 
         Every process reads all files, which keeps the order, and decodes its own: decoding takes
@@ -226,18 +202,18 @@ class Streamed:
         def own_rows() -> Iterator[tuple[str, bytes]]:
             rows = shuffled(groups, seed, self.count)
             for low, high in steps:
-                yield from islice(islice(rows, high - low), share.rank, None, share.processes)
+                yield from islice(islice(rows, high - low), own.start, own.stop, own.step)
 
         def read() -> Iterator[Batch]:
             galaxies = decoded(own_rows(), side)
             width = len(next(iter(labels.values()), ()))
             for low, high in steps:
-                count = share.count(high - low)
+                count = len(range(high - low)[own])
                 pixels = torch.empty((count, 3, side, side), dtype=torch.uint8)
-                wanted = torch.empty((count, width))
+                values = torch.empty((count, width))
                 for place, (key, image) in enumerate(islice(galaxies, count)):
-                    pixels[place], wanted[place] = torch.from_numpy(image), labels[key]
-                yield Batch(pixels, wanted, high - low)
+                    pixels[place], values[place] = torch.from_numpy(image), labels[key]
+                yield Batch(pixels, values, high - low)
 
         return Batches(steps, read)
 
@@ -248,9 +224,7 @@ def open_split(split: Split, cache_gb: float) -> Cached | Streamed:
         return Cached(split)
     logger.info(
         "train: %d images would take %.1f GB decoded, more than cache_gb: %g; they are streamed",
-        len(split),
-        split.nbytes / 2**30,
-        cache_gb,
+        *(len(split), split.nbytes / 2**30, cache_gb),
     )
     return Streamed(split)
 
@@ -260,7 +234,46 @@ def cuts(n: int, batch_size: int) -> list[tuple[int, int]]:
 
     Batch normalisation cannot learn from a batch of one.
     """
-    if n == 0:
-        return []
     starts = [low for low in range(0, n, batch_size) if n - low > 1 or low == 0]
-    return list(zip(starts, [*starts[1:], n], strict=True))
+    return list(pairwise([*starts, n]))
+
+
+def shuffled(
+    groups: Sequence[RowGroup], seed: int | None, count: int, buffer: int = BUFFER
+) -> Iterator[tuple[str, bytes]]:
+    """Read ``count`` galaxies, ``object_id`` and image, in a random order within a buffer.
+
+    ``groups`` are in the order to read them; from the last it goes on at the first. ``seed`` is
+    that of the draws from the buffer; None for the order on disk.
+    """
+    rows = islice((row for group in cycle(groups) for row in group.read()), count)
+    if seed is None:
+        yield from rows
+        return
+    generator = torch.Generator().manual_seed(seed)
+    held = list(islice(rows, buffer))
+    while held:
+        place = int(torch.randint(len(held), (), generator=generator))
+        held[place], held[-1] = held[-1], held[place]
+        yield held.pop()
+        held += islice(rows, 1)
+
+
+def decoded(rows: Iterable[tuple[str, bytes]], side: int) -> Iterator[tuple[str, Pixels]]:
+    """Decode images in threads, ahead of their use and in their order.
+
+    Yields ``object_id`` and pixels (3, side, side), uint8.
+    """
+    waiting: deque[tuple[str, Future[Pixels]]] = deque()
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        try:
+            for key, image in rows:
+                waiting.append((key, pool.submit(to_pixels, image, side)))
+                if len(waiting) >= AHEAD:
+                    done, pixels = waiting.popleft()
+                    yield done, pixels.result()
+            while waiting:
+                done, pixels = waiting.popleft()
+                yield done, pixels.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -22,7 +22,7 @@ from galaxymill.models.settings import TrainSettings
 from galaxymill.models.store import not_finite
 from galaxymill.models.views import central_view, erase, random_view
 from galaxymill.training.calibrate import fit_log_scale, mixture_nll
-from galaxymill.training.data import Batch, Batches, Cached, Share, Streamed
+from galaxymill.training.data import Batch, Batches, Cached, Streamed
 from galaxymill.training.optimiser import frozen_modules, make_optimiser, rate_factor, set_rate
 from galaxymill.training.processes import SharedError
 from galaxymill.training.together import Together
@@ -34,9 +34,8 @@ Opened = dict[str, Cached | Streamed]
 class Learner(lightning.LightningModule):  # type: ignore[misc]
     """A network, its running average, the best epoch so far and the history.
 
-    ``data`` are ``train`` and ``val``; ``seed`` is that of order, augmentation and dropout.
-    ``quick`` trains in bfloat16 on a CPU, see `galaxymill.models.depthwise`. ``advance`` takes the
-    number of images after each step.
+    ``seed`` is that of order, augmentation and dropout. ``quick`` trains in bfloat16 on a CPU, see
+    `galaxymill.models.depthwise`. ``advance`` takes the number of images after each step.
     """
 
     def __init__(
@@ -73,27 +72,27 @@ class Learner(lightning.LightningModule):  # type: ignore[misc]
         tired = bool(patience and kept and self.epoch - 1 - kept[-1] >= patience)
         return tired or self.epoch >= self._settings.epochs
 
-    def _share(self) -> Share:
-        return Share(self.trainer.global_rank, self.trainer.world_size)
+    def _own(self) -> slice:
+        """Galaxies of each step that this process takes."""
+        return slice(self.trainer.global_rank, None, self.trainer.world_size)
 
     def train_dataloader(self) -> Batches:
-        """Give the epoch's batches, in an order of its own."""
-        batches = self._data["train"].batches(
-            self._settings.batch_size, self._mixed(), self._share()
-        )
+        """Batches of the epoch, in an order of its own."""
+        size, seed = self._settings.batch_size, self._epoch_seed()
+        batches = self._data["train"].batches(size, seed, self._own())
         self._steps = len(batches) * self._settings.epochs
         self._step = len(batches) * self.epoch
         return batches
 
     def val_dataloader(self) -> Batches | list[Batch]:
-        """Give the validation galaxies, always in the same order."""
-        return self._data["val"].batches(self._settings.batch_size, None, self._share())
+        """Validation galaxies, always in the same order."""
+        return self._data["val"].batches(self._settings.batch_size, None, self._own())
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW; its rate is set before each step."""
         return self.optimiser
 
-    def _mixed(self) -> int:
+    def _epoch_seed(self) -> int:
         """Seed of this epoch, the same in all processes."""
         # The 0 keeps the seeds of models that are there already.
         text = f"{self._seed} {self.epoch} 0".encode()
@@ -110,7 +109,7 @@ class Learner(lightning.LightningModule):  # type: ignore[misc]
 
     def on_train_epoch_start(self) -> None:
         """Seed whatever is drawn in this epoch; what is frozen keeps its batch statistics."""
-        seed = self._mixed()
+        seed = self._epoch_seed()
         torch.manual_seed(seed)
         self._draws = torch.Generator().manual_seed(seed)
         self._start, self._seen, self._loss_sum = time.monotonic(), 0, 0.0
@@ -126,12 +125,12 @@ class Learner(lightning.LightningModule):  # type: ignore[misc]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mean loss of one batch of random views."""
-        share, processes = self._share(), self.trainer.world_size
+        processes = self.trainer.world_size
         with contextlib.ExitStack() as modes:
             if self._quick:
                 modes.enter_context(QuickDepthwise())
             if processes > 1:
-                modes.enter_context(Together(batch.whole, share.of(batch.whole)))
+                modes.enter_context(Together(batch.whole, self._own()))
             outputs = self.network(self._views(batch.pixels))
         # DDP takes the mean over processes, which may have different numbers of galaxies.
         part = batch.whole / processes
@@ -143,16 +142,15 @@ class Learner(lightning.LightningModule):  # type: ignore[misc]
         return loss
 
     def _views(self, pixels: Tensor) -> Tensor:
-        """Random views of a step's galaxies."""
-        settings = self._settings
+        settings, size = self._settings, self._settings.image_size
         if not len(pixels):
-            return central_view(pixels.float(), settings.image_size)
-        size, zoom, turned = settings.image_size, settings.zoom, bool(self.network.is_pooled)
-        views = random_view(pixels, size, zoom, settings.shift, self._draws, turned)
+            return central_view(pixels.float(), size)
+        turned = bool(self.network.is_pooled)
+        views = random_view(pixels, size, settings.zoom, settings.shift, self._draws, turned)
         return erase(views, settings.erase, self._draws) if settings.erase else views
 
     def _stop_unless_finite(self, what: str, value: float) -> None:
-        """End a training that has diverged; every process is to ask with the same value."""
+        """End a training that has diverged; in every process ``value`` must be the same."""
         if math.isfinite(value):
             return
         settings = self._settings
@@ -170,7 +168,7 @@ class Learner(lightning.LightningModule):  # type: ignore[misc]
         )
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Let the average follow."""
+        """Update the average."""
         self._step += 1
         self._advance(batch.whole)
         if self._settings.ema:
@@ -179,26 +177,26 @@ class Learner(lightning.LightningModule):  # type: ignore[misc]
             follow(self.average, self.network, decay)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Note what the average says of one batch, seen as in use."""
+        """Keep the average's outputs for one batch, seen as in use."""
         outputs = self.average(central_view(batch.pixels, self._settings.image_size))
         self._validated.append((outputs.detach(), batch.labels))
 
     def on_train_epoch_end(self) -> None:
-        """Note the epoch, and its weights when they are the best so far."""
+        """Add the epoch to the history, and keep its weights when they are the best so far."""
         seconds = time.monotonic() - self._start
         sums = torch.tensor([self._loss_sum, float(self._seen)], device=self.device)
         loss, seen = self.trainer.strategy.reduce(sums, reduce_op="sum").tolist()
-        # The first one's word counts, lest rounding make processes end at different epochs.
-        judged = self.trainer.strategy.broadcast(self._validation_nll())
-        if judged is not None:
-            self._stop_unless_finite("the validation loss", judged)
+        # The first process decides, lest rounding make processes end at different epochs.
+        val_nll = self.trainer.strategy.broadcast(self._validation_nll())
+        if val_nll is not None:
+            self._stop_unless_finite("the validation loss", val_nll)
         # The last step of an epoch may have spoilt what no loss has seen yet.
         for network in {self.network, self.average}:
             if name := not_finite(network.state_dict()):
                 self._stop_unless_finite(f"weight {name}", math.nan)
         earlier = [row["val_nll"] for row in self.history]
         # Without a validation split the last epoch is taken: the training loss cannot judge.
-        kept = judged is None or judged < min(earlier, default=math.inf)
+        kept = val_nll is None or val_nll < min(earlier, default=math.inf)
         if kept:
             self.best = {k: v.detach().clone() for k, v in self.average.state_dict().items()}
         self.history.append(
@@ -208,7 +206,7 @@ class Learner(lightning.LightningModule):  # type: ignore[misc]
                 "images_per_second": round(seen / seconds, 2),
                 "learning_rate": self._rate,
                 "train_nll": loss / seen,
-                "val_nll": judged,
+                "val_nll": val_nll,
                 "kept": kept,
             }
         )
@@ -231,9 +229,9 @@ class Learner(lightning.LightningModule):  # type: ignore[misc]
 def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
     """Move an average of weights, batch statistics included, towards a network's."""
     with torch.no_grad():
-        for mean, value in zip(
-            average.state_dict().values(), network.state_dict().values(), strict=True
-        ):
+        values = network.state_dict()
+        for name, mean in average.state_dict().items():
+            value = values[name]
             if mean.dtype.is_floating_point:
                 mean.lerp_(value, 1 - decay)
             else:

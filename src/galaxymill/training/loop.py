@@ -32,10 +32,9 @@ logger = logging.getLogger("galaxymill")
 
 @dataclass(frozen=True)
 class Machine:
-    """Where training runs; none of it changes what is learned but for rounding.
+    """Where training runs; it changes what is learned by rounding only.
 
-    ``precision`` is that of the encoder; ``processes`` share each step; ``tensorboard`` is the
-    folder of its event files.
+    ``precision`` is that of the encoder; ``tensorboard`` is the folder of its event files.
     """
 
     device: torch.device
@@ -77,28 +76,21 @@ def fit(
 ) -> History:
     """Train ``network`` in place; it ends with the averaged weights of its best epoch.
 
-    Parameters
-    ----------
-    data : dict of str to Cached or Streamed
-        ``train`` and ``val``; the latter may be empty.
-    checkpoint : Path
-        Where the state at the end of each epoch is kept; a training that finds one of the same
-        request goes on there.
-    request : str
-        Digest of all that decides the result.
-
-    Returns
-    -------
-    list of dict
-        Per epoch: ``epoch``, ``seconds``, ``images_per_second``, ``learning_rate``,
-        ``train_nll``, ``val_nll`` (None without a validation split), ``kept``.
+    Of ``data``, ``train`` and ``val``, the latter may be empty. The state at the end of each epoch
+    is kept in ``checkpoint``, from which a killed training of the same ``request``, the digest of
+    all that decides the result, goes on. Gives a row per epoch: ``epoch``, ``seconds``,
+    ``images_per_second``, ``learning_rate``, ``train_nll``, ``val_nll`` (None without a validation
+    split), ``kept``.
     """
     # Convolutions are a quarter faster on CPUs, and more on GPUs, with the colours innermost.
     network.to(memory_format=torch.channels_last).train()
     freeze(network, settings)
     quick = machine.device.type == "cpu" and machine.precision == torch.bfloat16
     count = data["train"].count
-    with _progress(count * settings.epochs, machine.processes.leads) as advance:
+    bar: AbstractContextManager[Callable[[int], None]] = nullcontext(lambda _: None)
+    if machine.processes.leads:
+        bar = progress("train", count * settings.epochs, unit="images")
+    with bar as advance:
         learner = Learner(network, data, settings, seed, quick, advance)
         if _resume(learner, checkpoint, request):
             logger.info("train: goes on after epoch %d", learner.epoch)
@@ -120,12 +112,8 @@ def fit(
     return learner.history
 
 
-def _progress(images: int, shown: bool) -> AbstractContextManager[Callable[[int], None]]:
-    return progress("train", images, unit="images") if shown else nullcontext(lambda _: None)
-
-
 def _resume(learner: Learner, checkpoint: Path, request: str) -> bool:
-    """Put a learner where a killed one has been."""
+    """Put a learner into the state of its checkpoint, if there is one."""
     found = load_checkpoint(checkpoint, request, learner.optimiser)
     if found is None:
         return False
@@ -139,7 +127,7 @@ def _resume(learner: Learner, checkpoint: Path, request: str) -> bool:
 def _after_epoch(
     learner: Learner, checkpoint: Path, request: str, machine: Machine
 ) -> Callable[[], None]:
-    """Make what is done when an epoch is over: keep the state, and tell TensorBoard."""
+    """Make the function that keeps the state after an epoch, and writes to log and TensorBoard."""
     board = TensorBoardLogger(machine.tensorboard, "", "") if machine.tensorboard else None
 
     def after() -> None:
@@ -154,8 +142,8 @@ def _after_epoch(
         facts = {"history": learner.history}
         save_checkpoint(checkpoint, request, parts, learner.optimiser, facts)
         if board:
-            shown = {k: v for k, v in row.items() if isinstance(v, float)}
-            board.log_metrics(shown, step=row["epoch"])
+            numbers = {k: v for k, v in row.items() if isinstance(v, float)}
+            board.log_metrics(numbers, step=row["epoch"])
             board.save()
 
     return after

@@ -1,4 +1,4 @@
-"""The processes that train one model together: who started them, and what they tell each other."""
+"""The processes that train one model together: who started them, and how they agree."""
 
 import logging
 import os
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lightning.pytorch.plugins.environments import ClusterEnvironment
 
 HEARING_S = 86_400.0
-"""How long the others wait for the first: it may itself wait for the orphan of a killed run."""
+"""How long the others wait for the first, which may itself wait for the orphan of a killed run."""
 
 _PORTS_APART = 10_000
 """Ours and Lightning's, which follows from the number of the SLURM job and is below 25,000."""
@@ -25,7 +25,7 @@ logger = logging.getLogger("galaxymill")
 
 
 class SharedError(UserError):
-    """What every process of a training has found alike; the first one says it."""
+    """An error that all processes of a training find alike; the first one reports it."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Processes:
 
     @classmethod
     def here(cls, devices: int, nodes: int) -> "Processes":
-        """Look around.
+        """Find out which process this is.
 
         Raises UserError when srun has started other processes than are configured, or none for
         several nodes.
@@ -69,7 +69,7 @@ class Processes:
 
     @property
     def count(self) -> int:
-        """All of them."""
+        """Number of processes."""
         return self.devices * self.nodes
 
     @property
@@ -78,7 +78,7 @@ class Processes:
         return self.rank == 0
 
     def environment(self) -> "ClusterEnvironment":
-        """What Lightning is to know of them."""
+        """Describe them to Lightning."""
         from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEnvironment
 
         if not self.by_srun:
@@ -88,10 +88,9 @@ class Processes:
         return SLURMEnvironment(auto_requeue=False)
 
     def agree(self, needed: bool) -> bool:
-        """Tell all processes whether there is anything to do, as the first has found.
+        """Whether there is anything to do: what the first process finds counts for all.
 
-        What the others give is ignored. Those that the first starts itself need not be told: it
-        starts them to work.
+        Those that it starts itself have work.
         """
         if not self.by_srun:
             return needed
@@ -145,5 +144,5 @@ def _reachable(address: str) -> str:
 
 
 def _is_lost(error: Exception) -> bool:
-    """Tell whether an error only says that another process is gone: gloo's, or one of torch's."""
+    """Whether an error means that another process is gone: gloo's, or one of torch's."""
     return "gloo" in str(error) or type(error).__name__.startswith("Dist")

@@ -13,8 +13,7 @@ class Together(TorchFunctionMode):
     """Within this context, a process that sees some galaxies of a step acts as part of the whole.
 
     All processes draw the random numbers of all ``whole`` galaxies of the step, of which each takes
-    its ``own``; batch normalisation takes its statistics over all galaxies. Catching the functions
-    leaves the network's modules as they are.
+    its ``own``; batch normalisation takes its statistics over all galaxies.
     """
 
     def __init__(self, whole: int, own: slice) -> None:

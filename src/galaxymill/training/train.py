@@ -34,9 +34,9 @@ logger = logging.getLogger("galaxymill")
 class Resources(Settings):
     """What training runs on.
 
-    ``threads`` of the CPU are shared by the devices of a node unless srun has started each; 0
-    leaves torch's default. The same number gives the same model, bit by bit. ``tensorboard`` is the
-    folder for its event files.
+    ``threads`` of the CPU are shared by the devices of a node unless srun has started each; 0:
+    torch's default. The same number gives the same model, bit by bit. ``tensorboard`` is the folder
+    for its event files.
     """
 
     threads: int = 0
@@ -87,7 +87,7 @@ def train(
 
 @dataclass(frozen=True)
 class _Work:
-    """What is asked of one call."""
+    """The arguments of one call, and what follows from them."""
 
     votes: Votes
     source: ImageSource
@@ -100,7 +100,7 @@ class _Work:
 
 @dataclass(frozen=True)
 class _Learned:
-    """What has come of it."""
+    """Trained networks, and what they learned from and on."""
 
     splits: "list[dict[str, Split]]"
     machine: "Machine"
@@ -109,7 +109,7 @@ class _Learned:
 
 
 def _make(work: _Work) -> None:
-    """Train and write: what the first of several processes does, or the only one."""
+    """Train and write, as the first of several processes or the only one."""
     out = work.out
     with exclusive(out) as waited:
         if not work.processes.agree(needed=not (waited and _is_made(out, work.origin))):
@@ -145,7 +145,7 @@ def _learn(work: _Work) -> _Learned:
     history: list[dict[str, Any]] = []
     for member in range(settings.networks):
         if member < len(splits):
-            own, opened = splits[member], {}
+            own, opened = splits[member], {}  # the last fold's images are given up first
             opened = {name: open_split(split, settings.cache_gb) for name, split in own.items()}
         network = _start(work.votes, own["train"], settings, member)
         history += _fit_member(work, network, opened, member, machine)
@@ -219,7 +219,7 @@ def _calibrate(learned: _Learned, card: ModelCard) -> None:
     """Scale the strength of belief by galaxies that were not learned from.
 
     All members of an ensemble alike, by the galaxies of ``val``. With folds each by those of the
-    other folds, which their own members judge: so no galaxy has a part in what it is judged by.
+    other folds, as their own members predict them: no galaxy calibrates its own prediction.
     """
     import numpy as np
     import torch
@@ -228,20 +228,20 @@ def _calibrate(learned: _Learned, card: ModelCard) -> None:
 
     networks = learned.networks
     parts = [[network] for network in networks] if card.settings.folds else [networks]
-    judged = [
-        _judge(part, card, splits["val"], learned.machine)
+    predicted = [
+        _predict(part, card, splits["val"], learned.machine)
         for part, splits in zip(parts, learned.splits, strict=True)
     ]
     for place, part in enumerate(parts):
-        by = judged[:place] + judged[place + 1 :] or judged
-        samples, labels = map(torch.cat, zip(*by, strict=True))
+        others = predicted[:place] + predicted[place + 1 :] or predicted
+        samples, labels = map(torch.cat, zip(*others, strict=True))
         log_scale = fit_log_scale(part[0].head, samples, labels)
         for network in part:
             network.head.log_scale.copy_(log_scale)
         logger.info("train: strength of belief scaled by %s", np.round(log_scale.exp().numpy(), 2))
 
 
-def _judge(
+def _predict(
     networks: "list[Network]", card: ModelCard, val: "Split", machine: "Machine"
 ) -> "tuple[Tensor, Tensor]":
     """Predict galaxies before calibration; give the samples and the labels."""
@@ -252,9 +252,9 @@ def _judge(
     from galaxymill.inference.predictor import Predictor
     from galaxymill.inference.settings import PredictSettings
 
-    whole = [network.to(machine.device).eval() for network in networks]
-    asked = PredictSettings(samples=CALIBRATION_SAMPLES)
-    predictor = Predictor(whole, card, asked, Engine(machine.device))
+    moved = [network.to(machine.device).eval() for network in networks]
+    settings = PredictSettings(samples=CALIBRATION_SAMPLES)
+    predictor = Predictor(moved, card, settings, Engine(machine.device))
     keys: list[str] = []
     samples = []
     for group in val.groups:
@@ -275,10 +275,10 @@ def _write(folder: Path, learned: _Learned, card: ModelCard) -> None:
 
 
 def useful_threads(settings: TrainSettings, threads: int) -> int:
-    """Give the number of CPU threads, of those there are for each process, that one step can feed.
+    """Number of CPU threads, of those there are for each process, that one step can feed.
 
-    Small steps are over before the threads have met: 32 images of 64 pixels train faster on one
-    thread than on two.
+    Small steps end before the threads have met: 32 images of 64 pixels train faster on one than on
+    two.
     """
     pixels = settings.batch_size * settings.image_size**2 // settings.processes
     return max(1, min(threads, pixels // PIXELS_PER_THREAD))

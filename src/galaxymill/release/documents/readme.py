@@ -92,6 +92,6 @@ def _model(prediction: Prediction) -> dict[str, str]:
         "learned from": "; ".join(learned),
         "labelled galaxies": ", ".join(f"{n} {split}" for split, n in card.counts.items()),
         "posterior": f"{settings.draws(train)} samples ({settings.samples} of Monte-Carlo dropout, "
-        f"networks: {train.networks}, views of each image: {settings.seen_views(train)})",
+        f"networks: {train.networks}, views of each image: {settings.view_count(train)})",
         "content digest": f"`{card.digest}`",
     }
