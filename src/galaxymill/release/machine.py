@@ -44,11 +44,11 @@ def write_costs(benchmarks: Path, names: Mapping[str, Sequence[str]], out: Path)
     benchmarks : Path
         Folder of Snakemake's benchmarks.
     names : mapping of str to sequence of str
-        Files of each stage below it, as patterns, in the order of the stages.
+        Files of each stage in the folder of its name, as patterns, in the order of the stages.
     """
     rows = []
     for stage, patterns in names.items():
-        files = sorted(path for pattern in patterns for path in benchmarks.glob(pattern))
+        files = sorted(path for pattern in patterns for path in (benchmarks / stage).glob(pattern))
         runs = [run for path in files for run in _runs(path)]
         if runs:
             wall, cpu = (sum(run[key] for run in runs) for key in ("s", "cpu_time"))
