@@ -8,15 +8,7 @@ from typing import Annotated
 
 import typer
 
-from galaxymill.commands import (
-    catalogue,
-    cluster,
-    comparing,
-    images,
-    learning,
-    running,
-    survey,
-)
+from galaxymill.commands import catalogue, images, learning, running, survey
 from galaxymill.errors import UserError
 
 app = typer.Typer(
@@ -34,10 +26,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (survey, learning, catalogue, comparing, running):
+for part in (survey, learning, catalogue, running):
     app.add_typer(part.app)
 app.add_typer(images.app, name="images")
-app.add_typer(cluster.app, name="cluster")
+app.add_typer(running.cluster, name="cluster")
 
 
 _OF_A_PATH = {ENAMETOOLONG, EACCES, EISDIR, ENOTDIR}

@@ -134,11 +134,26 @@ class Settings(Strict):
 
 
 class Choice(Strict):
-    """A name from a registry together with the settings that go with it."""
+    """A name from ``registry``, under ``key``, together with the settings that go with it."""
 
-    @staticmethod
-    def pick(plain: Any, key: str, registry: Mapping[str, Any]) -> dict[str, Any]:
-        """Split a plain form in the name, under ``key``, and the settings that go with it."""
+    key: ClassVar[str]
+    registry: ClassVar[Mapping[str, Any]]
+
+    settings: Settings
+
+    def to_flags(self) -> str:
+        """Spell what changes the product for the command line."""
+        return f"--{self.key} {getattr(self, self.key)} {self.settings.to_flags()}"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_registry(cls, plain: Any) -> Any:
+        return cls.pick(plain)
+
+    @classmethod
+    def pick(cls, plain: Any) -> Any:
+        """Split a plain form in the name and the settings that go with it."""
+        key, registry = cls.key, cls.registry
         if not isinstance(plain, dict) or key not in plain:
             raise ValueError(f"key {key} is required; allowed: {', '.join(sorted(registry))}")
         if isinstance(plain.get("settings"), Settings):

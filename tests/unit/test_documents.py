@@ -9,7 +9,7 @@ import yaml
 
 from galaxymill import flags
 from galaxymill.config import docs as config_docs
-from galaxymill.config import load_config
+from galaxymill.config.files import load_config
 from galaxymill.images.recipes import RECIPES
 from galaxymill.stages import STAGE_VERSIONS
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from galaxymill.catalog.names import part_names
 from galaxymill.needs import NEEDS, fetching, size_mb, training
-from galaxymill.config import load_config
+from galaxymill.config.files import load_config
 from galaxymill.errors import UserError
 from galaxymill.paths import PATHVARS
 from galaxymill.planning.models import model_flags

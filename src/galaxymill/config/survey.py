@@ -1,7 +1,7 @@
 """What the config says of a survey: its catalogue, its cutouts, its images."""
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
@@ -34,28 +34,21 @@ class Partitions(Settings):
 class Cutouts(Choice):
     """A cutout service by name, with its settings beside the name."""
 
+    key = "service"
+    registry = SERVICES
+
     service: str = Field(description="a service")
     settings: ServiceSettings
-
-    def to_flags(self) -> str:
-        """Spell what changes the cutouts for the command line."""
-        return f"--service {self.service} {self.settings.to_flags()}"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_registry(cls, plain: Any) -> dict[str, Any]:
-        return cls.pick(plain, "service", SERVICES)
 
 
 class Images(Choice):
     """A recipe by name, with its settings beside the name."""
 
+    key = "recipe"
+    registry = RECIPES
+
     recipe: str = Field(description="a recipe")
     settings: RecipeSettings
-
-    def to_flags(self) -> str:
-        """Spell what changes the images for the command line."""
-        return f"--recipe {self.recipe} {self.settings.to_flags()}"
 
     def plan_flags(self) -> str:
         """Spell what a plan asks of the images for the command line."""
@@ -65,11 +58,6 @@ class Images(Choice):
     def version(self) -> int:
         """Version of the recipe."""
         return RECIPES[self.recipe].version
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_registry(cls, plain: Any) -> dict[str, Any]:
-        return cls.pick(plain, "recipe", RECIPES)
 
 
 class Survey(Strict):
