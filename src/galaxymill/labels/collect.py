@@ -143,11 +143,9 @@ def _combine(
     if not rows.object_ids:
         raise UserError(f"{place}: there are no {counted}")
     columns = {"object_id": pa.array(rows.object_ids, pa.string()), **_values(task, values)}
-    radec = None
     if rows.positions is not None:
-        radec = (rows.positions[:, 0], rows.positions[:, 1])
-        columns["ra"], columns["dec"] = (pa.array(one, from_pandas=True) for one in radec)
-    columns["split"] = pa.array(assign_splits(rows.object_ids, radec, settings.splits))
+        columns["ra"], columns["dec"] = (pa.array(x, from_pandas=True) for x in rows.positions.T)
+    columns["split"] = pa.array(assign_splits(rows.object_ids, rows.positions, settings.splits))
     schema = products.votes(task, with_positions=rows.positions is not None)
     return pa.table(columns).select(schema.names).cast(schema), dropped
 

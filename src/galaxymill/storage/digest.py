@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-VOLATILE = b"volatile"
+from galaxymill.storage.columns import VOLATILE
 
 
 class TableDigest:

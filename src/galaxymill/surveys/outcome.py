@@ -69,4 +69,4 @@ def _why(part: PartFile, counts: Callable[[str, str], bool]) -> str:
         (object_id, f"{status}: {reason}")
         for object_id, status, reason in part.outcomes()
         if counts(status, reason)
-    ).told()
+    ).summary()

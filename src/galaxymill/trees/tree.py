@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from galaxymill.errors import UserError, unknown_name
-from galaxymill.settings import shown
+from galaxymill.settings import short_repr
 from galaxymill.yaml_file import Text, read_yaml
 
 
@@ -152,7 +152,7 @@ def parse_tree(plain: Any, place: str) -> Tree:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "top level"
         told = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"{place}: {where}: {told}; given: {shown(first['input'])}") from error
+        raise UserError(f"{place}: {where}: {told}; given: {short_repr(first['input'])}") from error
     columns = [f"{name}_{answer}" for name, q in form.questions.items() for answer in q.answers]
     twice = sorted({column for column in columns if columns.count(column) > 1})
     if twice:
