@@ -44,16 +44,9 @@ class QueuedJob(NamedTuple):
 class Run:
     """A run of Snakemake, by what is left of it in the queue.
 
-    Attributes
-    ----------
-    id : str
-        The name of its jobs.
-    jobs : tuple of QueuedJob
-        At least one.
-    host : str
-        Machine that it runs on, or ran on; empty when its log is not in the folder.
-    alive : bool or None
-        Whether Snakemake still watches the jobs; None when that cannot be seen from here.
+    ``id`` is the name of its jobs, of which there is at least one. It runs or ran on ``host``,
+    empty when its log is not in the folder. ``alive`` says whether Snakemake still watches the
+    jobs; None when that cannot be seen from here.
     """
 
     id: str
@@ -62,7 +55,7 @@ class Run:
     alive: bool | None
 
     def describe(self) -> str:
-        """Tell what became of the run, and its jobs one by one."""
+        """Say what became of the run, and list its jobs."""
         lines = [f"  {job.id} {job.state.lower()} {job.rule}" for job in self.jobs]
         return "\n".join([f"{self.id} is {self._state()}", *lines])
 
@@ -78,22 +71,10 @@ class Run:
 
 
 def orphans(cancel: bool = False) -> str:
-    """Find the runs that have jobs in the queue, and cancel the jobs of those that are dead.
+    """Report every run that has jobs in the queue, and what to do next.
 
-    Parameters
-    ----------
-    cancel : bool
-        Whether to cancel; else they are only told.
-
-    Returns
-    -------
-    str
-        A report: every run with its jobs, and what to do next.
-
-    Raises
-    ------
-    UserError
-        When there is no SLURM, or it does not answer.
+    With ``cancel``, the jobs of dead runs are cancelled. Raises `UserError` when there is no SLURM,
+    or it does not answer.
     """
     runs = find_runs(_queued_jobs())
     if not runs:

@@ -10,7 +10,7 @@ from galaxymill.commands.options import (
     ImagesFiles,
     Sets,
     VotesFiles,
-    chosen_settings,
+    parse_choice,
     taking,
 )
 
@@ -45,7 +45,7 @@ def labels(
     from galaxymill.tasks.checks import CheckSettings
     from galaxymill.trees.tree import find_tree
 
-    own = chosen_settings(FORMATS, "format", kind).from_flags(settings, f"labels --format {kind}")
+    own = parse_choice(FORMATS, "format", kind, settings, "labels")
     splits = SplitSettings.from_flags(split, "--split")
     checks = CheckSettings.from_flags(check, "--check")
     path = None if tree is None else find_tree(tree, TREES, "--tree")

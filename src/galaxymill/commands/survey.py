@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from galaxymill.commands.options import Sets, chosen_settings, taking
+from galaxymill.commands.options import Sets, parse_choice, taking
 
 app = typer.Typer()
 
@@ -31,8 +31,8 @@ def download(
     from galaxymill.downloads.download import download as run
     from galaxymill.downloads.settings import DownloadSettings
 
-    given = {"url": url, "md5": md5, "sha256": sha256, "bytes": bytes}
-    flags = [f"{key}={value}" for key, value in given.items() if value != ""]
+    options = {"url": url, "md5": md5, "sha256": sha256, "bytes": bytes}
+    flags = [f"{key}={value}" for key, value in options.items() if value != ""]
     run(DownloadSettings.from_flags(flags, "download"), out)
 
 
@@ -108,11 +108,11 @@ def plan(
     from galaxymill.surveys.registry import SERVICES
     from galaxymill.web.network import Network
 
-    chosen = chosen_settings(SERVICES, "service", service).from_flags(settings, "plan")
+    chosen = parse_choice(SERVICES, "service", service, settings, "plan")
     uses = {}
     for name, *values in filter(None, map(shlex.split, predictions)):
         uses[name] = ModelUse.from_flags(values, f"--prediction {name}")
-    told = run(
+    costs = run(
         partitions,
         service,
         chosen,
@@ -121,7 +121,7 @@ def plan(
         uses,
         Rates.from_flags(rate, "--rate"),
     )
-    typer.echo(str(told))
+    typer.echo(str(costs))
 
 
 @app.command(cls=taking("surveys.registry:SERVICES"))
@@ -151,15 +151,14 @@ def fetch(
     from galaxymill.surveys.registry import SERVICES
     from galaxymill.web.network import Network
 
-    model = chosen_settings(SERVICES, "service", service)
     limits = Network.from_flags(network, "--network")
-    chosen = model.from_flags(settings, f"fetch --service {service}")
+    chosen = parse_choice(SERVICES, "service", service, settings, "fetch")
     statuses = [word.strip() for words in retry for word in words.split(",")]
     statuses += ["failed"] * retry_failed
     if statuses:
-        from galaxymill.surveys.retry import retry_failed as ask_again
+        from galaxymill.surveys.retry import retry_failed as run_again
 
-        ask_again(tile, out, service, chosen, limits, statuses)
+        run_again(tile, out, service, chosen, limits, statuses)
         return
     from galaxymill.surveys.fetch import fetch as run
 
@@ -201,8 +200,7 @@ def render(
     from galaxymill.images.recipes import RECIPES
     from galaxymill.images.render import render as run
 
-    model = chosen_settings(RECIPES, "recipe", recipe)
-    chosen = model.from_flags(settings, f"render --recipe {recipe}")
+    chosen = parse_choice(RECIPES, "recipe", recipe, settings, "render")
     run(cutouts, out, survey, recipe, chosen, threads)
 
 
