@@ -33,7 +33,7 @@ app.add_typer(running.cluster, name="cluster")
 
 
 _OF_A_PATH = {ENAMETOOLONG, EACCES, EISDIR, ENOTDIR}
-"""What a path that somebody has given can be; a file that is gone may be our own fault."""
+"""Mistakes in a user's path; a file that is gone may be the program's own fault."""
 
 
 @app.callback()

@@ -1,4 +1,4 @@
-"""Errors a user can mend: each says what, where, the value, and the way out."""
+"""Errors a user can mend: each names the place, the value, what is allowed, the way out."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches

@@ -29,7 +29,7 @@ RELEASED = {
 
 
 def datasets_schema(schema: pa.Schema) -> pa.Schema:
-    """Say in a schema which column holds images, as Hugging Face's ``datasets`` says it."""
+    """Note in a schema which column holds images, for Hugging Face's ``datasets``."""
     features: dict[str, dict[str, str]] = {
         column.name: {"_type": "Image"}
         if pa.types.is_struct(column.type)
@@ -91,7 +91,7 @@ IMAGE_QUALITY = (
     field("centre_offset", pa.float32(), _CENTRE_OFFSET, "arcsec"),
     field("rotation", pa.float32(), _ROTATION, "deg"),
 )
-"""What is measured on an image; null where it cannot be, as in a picture that says no position."""
+"""What is measured on an image; null where it cannot be, as in a picture without a position."""
 
 IMAGES = datasets_schema(
     pa.schema(
@@ -116,7 +116,7 @@ def votes(task: Task, with_positions: bool) -> pa.Schema:
 
 
 def label_sources(task: Task) -> pa.Schema:
-    """Schema of what each file says of its galaxies, before any check."""
+    """Schema of the labels in each file, before any check."""
     file = field("file", pa.string(), "the file, as named in the config")
     return pa.schema([OBJECT_ID, file, *task.label_fields()])
 

@@ -1,4 +1,4 @@
-"""The stages: all that is said of each, once; what their jobs need stands in ``needs.py``.
+"""The stages: name, version, source and product of each; their jobs' needs are in ``needs.py``.
 
 Snakemake cannot see the package's code change; a stage's version stands for it in the rule's
 params. Raise it when the stage's output would differ for the same input and parameters.

@@ -20,7 +20,7 @@ _BLOCK_BYTES = 2**24
 _HEAD_BYTES = 2**16
 _QUOTED = re.compile(r'"[^"]*"')
 _SAVE_AS = "save it as UTF-8: iconv -f {} -t utf-8"
-# What a reader of CSV says → what is to be done.
+# Error of a reader of CSV → message with the way out.
 _CSV_ADVICE = {
     r"(?i)utf-?8": f"not in UTF-8; {_SAVE_AS.format('latin1')}",
     "Expected ": "{message}; is a {separator!r} not in quotes, or a line above the header?",
@@ -92,7 +92,7 @@ def _parquet(path: Path, _: str | None) -> Source:
     footer = schema.metadata or {}
 
     def read(columns: Sequence[str], _: Sequence[str]) -> pa.Table:
-        # What astropy masks, it writes as any number and a column that tells so.
+        # What astropy masks, it writes as any number and a column of masks.
         masks = {f"{name}.mask" for name in columns} & {*schema.names}
         masks = masks if b"table_meta_yaml" in footer else set()
         with pq.ParquetFile(whole) as file:
@@ -168,7 +168,7 @@ def _csv(path: Path, hdu: str | None) -> Source:
 
 @contextmanager
 def _advised(separator: str) -> Iterator[None]:
-    """Say the way out of what a reader of CSV stumbles over."""
+    """Put the way out into the errors of a reader of CSV."""
     try:
         yield
     except (ValueError, pa.ArrowInvalid) as error:

@@ -58,8 +58,8 @@ def read_table(
     Returns
     -------
     pyarrow.Table
-        The unit of a column, where the file says one, is in its field's metadata; ``untyped`` is
-        in the table's, where the file does not say of which types its columns are.
+        The unit of a column, where the file has one, is in its field's metadata; ``untyped`` is in
+        the table's, where the file has no types.
 
     Raises
     ------
@@ -273,7 +273,7 @@ def in_unit(path: Path, table: pa.Table, column: str, unit: str) -> pa.ChunkedAr
 
 
 def unit_of(field: pa.Field) -> str:
-    """Unit that a file says of a column; empty for none."""
+    """Unit of a column by its file; empty for none."""
     unit: str = (field.metadata or {}).get(b"unit", b"").decode(errors="replace").strip()
     return "" if unit.strip("-") == "" or unit.lower() == "none" else unit
 

@@ -106,7 +106,7 @@ def _look_at(run: str, jobs: tuple[QueuedJob, ...]) -> Run:
 
 
 def _head(log: Path) -> str:
-    """Beginning of a log, where Snakemake tells its machine and the id of its run."""
+    """Beginning of a log, where Snakemake names its machine and the id of its run."""
     with suppress(OSError), log.open(encoding="utf-8", errors="replace") as file:
         return file.read(_HEAD_LENGTH)
     return ""

@@ -16,7 +16,7 @@ def predict(
     model: Annotated[Path, typer.Option(help="model.yaml, or the folder that holds it")],
     out: Annotated[Path, typer.Option(help="the predictions")],
     embeddings: Annotated[Path | None, typer.Option(help="the encoder's features too")] = None,
-    settings: Sets = [],  # noqa: B006
+    settings: Sets = [],
     device: Device = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16")] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: all there are")] = 0,
@@ -46,10 +46,10 @@ def release(
     models: Annotated[
         list[Path], typer.Option("--model", help="model.yaml of each that predicted")
     ],
-    metrics: Annotated[list[Path], typer.Option(help="metrics.json of the models")] = [],  # noqa: B006
+    metrics: Annotated[list[Path], typer.Option(help="metrics.json of the models")] = [],
     run: Annotated[Path | None, typer.Option(help="config.yaml of record-run")] = None,
     benchmarks: Annotated[Path | None, typer.Option(help="folder of Snakemake's")] = None,
-    settings: Sets = [],  # noqa: B006
+    settings: Sets = [],
     threads: Annotated[int, typer.Option(min=1, help="CPU threads")] = 2,
 ) -> None:
     """Merge a survey's products into a release; OUT is its SHA256SUMS, written last.

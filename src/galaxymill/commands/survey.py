@@ -37,7 +37,7 @@ def download(
 
 
 @app.command(cls=taking("simulation.settings:SimulationSettings"))
-def simulate(folder: Path, tree: str, settings: Sets = []) -> None:  # noqa: B006
+def simulate(folder: Path, tree: str, settings: Sets = []) -> None:
     """Make a sky with known truth and simulated volunteers.
 
     FOLDER receives catalog.parquet, truth.parquet and votes.parquet; TREE is the DECaLS tree:
@@ -52,7 +52,7 @@ def simulate(folder: Path, tree: str, settings: Sets = []) -> None:  # noqa: B00
 
 
 @app.command(cls=taking("catalog.settings:CatalogSettings"))
-def ingest(source: Path, out: Path, settings: Sets = []) -> None:  # noqa: B006
+def ingest(source: Path, out: Path, settings: Sets = []) -> None:
     """Check a catalogue (CSV, Parquet, FITS) and write it as objects.parquet.
 
     Settings name the columns: object_id, ra, dec, petro_r50, petro_r90, file_loc, as in --set ra=RA
@@ -84,9 +84,9 @@ def partition(
 def plan(
     partitions: Path,
     service: Annotated[str, typer.Option(help="a service, as for fetch")],
-    settings: Sets = [],  # noqa: B006
-    network: Annotated[list[str], _pairs("limits that requests are counted at")] = [],  # noqa: B006
-    image: Annotated[list[str], _pairs("size and format of the images")] = [],  # noqa: B006
+    settings: Sets = [],
+    network: Annotated[list[str], _pairs("limits that requests are counted at")] = [],
+    image: Annotated[list[str], _pairs("size and format of the images")] = [],
     predictions: Annotated[
         list[str],
         typer.Option(
@@ -94,8 +94,8 @@ def plan(
             metavar="'NAME KEY=VALUE ...'",
             help="a prediction: passes, summary_bytes, embedding_bytes, releases",
         ),
-    ] = [],  # noqa: B006
-    rate: Annotated[list[str], _pairs("done in a second here: render, predict, merge")] = [],  # noqa: B006
+    ] = [],
+    rate: Annotated[list[str], _pairs("done in a second here: render, predict, merge")] = [],
 ) -> None:
     """Count a survey's partitions, jobs, requests, images, hours and bytes before anything runs.
 
@@ -129,8 +129,8 @@ def fetch(
     tile: Path,
     out: Path,
     service: Annotated[str, typer.Option(help="a service named below")],
-    settings: Sets = [],  # noqa: B006
-    network: Annotated[list[str], _pairs("limits; they change no product")] = [],  # noqa: B006
+    settings: Sets = [],
+    network: Annotated[list[str], _pairs("limits; they change no product")] = [],
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="ask again for the failed rows of OUT")
     ] = False,
@@ -140,7 +140,7 @@ def fetch(
             metavar="STATUS",
             help="ask again for the rows of OUT of a status: failed, invalid, no_coverage, partial",
         ),
-    ] = [],  # noqa: B006
+    ] = [],
 ) -> None:
     """Fetch the cutouts of one tile: one row a galaxy, whatever became of it.
 
@@ -193,7 +193,7 @@ def render(
     out: Path,
     survey: Annotated[str, typer.Option(help="name of the survey, kept with the images")],
     recipe: Annotated[str, typer.Option(help="a recipe named below")],
-    settings: Sets = [],  # noqa: B006
+    settings: Sets = [],
     threads: Annotated[int, typer.Option(min=1, help="galaxies drawn at a time")] = 1,
 ) -> None:
     """Render the images of one partition's cutouts, with quality flags."""

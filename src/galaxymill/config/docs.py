@@ -53,10 +53,10 @@ def _one_of(
     required: Sequence[str] = (),
     default: str = "",
 ) -> dict[str, Any]:
-    """Spell a choice from a registry: the name, with the settings that go with it.
+    """Describe a choice from a registry: the name, with the settings that go with it.
 
-    ``shared`` are properties that all choices have, ``required`` those of them that must be
-    given; the choice ``default`` needs no name.
+    ``shared`` are properties of all choices, ``required`` those of them without a default; the
+    choice ``default`` needs no name.
     """
     choices = []
     for name, entry in registry.items():

@@ -51,7 +51,7 @@ class Images(Choice):
     settings: RecipeSettings
 
     def plan_flags(self) -> str:
-        """Spell what a plan asks of the images for the command line."""
+        """Spell what the cost of images depends on for the command line."""
         return f"--image size={self.settings.size} --image format={self.settings.format}"
 
     @property
@@ -117,7 +117,7 @@ class Survey(Strict):
         self._bands_are_drawn()
 
     def _file_columns(self) -> list[str]:
-        """Check that several columns of paths are one a band, and tell whether one is needed."""
+        """Check that several columns of paths are one a band; give the column that is needed."""
         columns, bands = self.catalog.file_loc or (), self.cutouts.settings.bands
         if len(columns) > 1 and len(columns) != len(bands):
             raise ValueError(
