@@ -1,4 +1,4 @@
-"""Columns that a catalogue keeps for the release: values and types are what the file says."""
+"""Columns that a catalogue keeps for the release, with the values and types of its file."""
 
 import logging
 import re
@@ -33,7 +33,7 @@ _TYPES: dict[TypeName, pa.DataType] = {
     "integer": pa.int64(),
     "boolean": pa.bool_(),
 }
-# By these a FITS table says null.
+# Numbers that stand for null in a FITS table.
 _FITS_NULL = {pa.int16(): -(2**15), pa.int32(): -(2**31), pa.int64(): -(2**63)}
 _NO_ASCII = "; FITS files have letters without accents, and ? for others: Parquet has all"
 _OWN = {
@@ -71,7 +71,7 @@ def kept_columns(
 
 
 def same_names(names: Iterable[str]) -> list[str]:
-    """Names given twice; FITS and others do not tell capitals from small letters."""
+    """Names that occur twice; in FITS and others capitals and small letters are the same."""
     names = list(names)
     counts = Counter(name.lower() for name in names)
     return sorted({name for name in names if counts[name.lower()] > 1})

@@ -5,7 +5,6 @@ fetches anything twice; the release regroups them by their place on the sky.
 """
 
 import csv
-import io
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
@@ -229,9 +228,7 @@ def _write_tile(path: Path, rows: pa.Table, origin: Origin) -> None:
 
 
 def _write_table(out: Path, tiles: list[Partition]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(astuple(tile) for tile in tiles)
-    with atomic_file(out) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+    with atomic_file(out) as path, path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(map(astuple, tiles))

@@ -133,8 +133,8 @@ def compare(
     out: Annotated[
         Path | None, typer.Option(help="folder for comparison.json, tables and plots")
     ] = None,
-    layout_a: Annotated[str | None, typer.Option(help="where A's columns do not tell")] = None,
-    layout_b: Annotated[str | None, typer.Option(help="where B's columns do not tell")] = None,
+    layout_a: Annotated[str | None, typer.Option(help="of A, if its columns fit several")] = None,
+    layout_b: Annotated[str | None, typer.Option(help="of B, if its columns fit several")] = None,
     scheduler: Annotated[
         str | None,
         typer.Option(metavar="ADDRESS", help="workers of dask: tcp://node:8786; default: local"),

@@ -31,12 +31,12 @@ def labels(
         list[str], typer.Option(help="KEY=VALUE: parents, absolute, relative, lost")
     ] = [],
     catalog: Annotated[
-        Path | None, typer.Option(help="objects.parquet that must know some of the galaxies")
+        Path | None, typer.Option(help="objects.parquet that must have some of the galaxies")
     ] = None,
 ) -> None:
     """Check labels and split them; OUT is votes.parquet.
 
-    Beside it, sources.parquet tells what each file says and dropped.csv what was left out.
+    Beside it, sources.parquet holds the labels of each file and dropped.csv what was left out.
     """
     from galaxymill.labels.collect import LabelSettings, collect_labels
     from galaxymill.labels.formats import FORMATS

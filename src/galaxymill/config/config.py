@@ -37,7 +37,7 @@ class Model(Strict):
 
 
 class Prediction(PredictSettings):
-    """What a model says of every galaxy of a survey, with the settings of prediction."""
+    """Predictions of a model for every galaxy of a survey, with their settings."""
 
     survey: Name = Field(description="a survey of this config")
     model: Name = Field(description="a model of this config")

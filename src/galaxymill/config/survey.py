@@ -1,4 +1,4 @@
-"""What the config says of a survey: its catalogue, its cutouts, its images."""
+"""A survey in the config: its catalogue, its cutouts, its images."""
 
 from pathlib import Path
 from typing import Self
