@@ -8,15 +8,7 @@ from typing import Annotated
 
 import typer
 
-from galaxymill.commands import (
-    catalogue,
-    cluster,
-    comparing,
-    images,
-    learning,
-    running,
-    survey,
-)
+from galaxymill.commands import catalogue, images, learning, running, survey
 from galaxymill.errors import UserError
 
 app = typer.Typer(
@@ -34,14 +26,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (survey, learning, catalogue, comparing, running):
+for part in (survey, learning, catalogue, running):
     app.add_typer(part.app)
 app.add_typer(images.app, name="images")
-app.add_typer(cluster.app, name="cluster")
+app.add_typer(running.cluster, name="cluster")
 
 
 _OF_A_PATH = {ENAMETOOLONG, EACCES, EISDIR, ENOTDIR}
-"""What a path that somebody has given can be; a file that is gone may be our own fault."""
+"""Mistakes in a user's path; a file that is gone may be the program's own fault."""
 
 
 @app.callback()

@@ -1,4 +1,4 @@
-"""Errors a user can mend: each says what, where, the value, and the way out."""
+"""Errors a user can mend: each names the place, the value, what is allowed, the way out."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -13,23 +13,10 @@ class UserError(Exception):
 
 
 def unknown_name(place: str, value: str, allowed: Iterable[str], kind: str) -> UserError:
-    """Describe a name that is not in a registry.
+    """Describe a name that is not in a registry; of a long list, only the nearest are named.
 
-    Parameters
-    ----------
-    place : str
-        File and key, or the option, where the value stands.
-    value : str
-        What was given.
-    allowed : iterable of str
-        Every name that would be accepted.
-    kind : str
-        What the name should be, e.g. ``"recipe"``.
-
-    Returns
-    -------
-    UserError
-        With the nearest names first when the list is long.
+    ``place`` is the file and key, or the option, where it stands; ``kind`` is what the name should
+    be, such as ``recipe``.
     """
     names = sorted(allowed)
     near = get_close_matches(value, names, n=5)

@@ -11,17 +11,7 @@ from galaxymill.settings import Names
 
 @dataclass(frozen=True)
 class Flag:
-    """One quality bit.
-
-    Attributes
-    ----------
-    bit : int
-        Its value in the ``flags`` column, a power of two.
-    name : str
-        As in configs and documents.
-    description : str
-        What a set bit says.
-    """
+    """One quality bit: a power of two in the ``flags`` column, its name in configs, its meaning."""
 
     bit: int
     name: str
@@ -54,10 +44,7 @@ BITS = {flag.name: flag.bit for flag in FLAGS}
 
 def mask(names: Iterable[str]) -> int:
     """Combine flags by name into one integer."""
-    bits = 0
-    for name in names:
-        bits |= BITS[name]
-    return bits
+    return sum(BITS[name] for name in set(names))
 
 
 def names(bits: int) -> list[str]:
@@ -88,15 +75,15 @@ _WITHOUT_IMAGE = ("no_coverage", "fetch_failed", "invalid_payload", "unreadable"
 
 def unfit_bits(chosen: Iterable[str]) -> int:
     """Bits of images that are not to be used: those chosen, and those of galaxies without one."""
-    return mask(chosen) | mask(_WITHOUT_IMAGE)
+    return mask([*chosen, *_WITHOUT_IMAGE])
 
 
-def _known(given: tuple[str, ...]) -> tuple[str, ...]:
-    for name in given:
+def _check_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
         if name not in BITS:
             raise ValueError(f"unknown flag {name!r}; allowed: {', '.join(BITS)}")
-    return given
+    return names
 
 
-FlagNames = Annotated[Names, AfterValidator(_known)]
+FlagNames = Annotated[Names, AfterValidator(_check_names)]
 """Flags by name, in a config."""

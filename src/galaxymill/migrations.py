@@ -29,14 +29,15 @@ def name_predictions(config: Plain) -> Iterable[str]:
             continue
         wanted = {key: release.pop(key) for key in ("survey", "model") if key in release} | chosen
         release.pop("predict", None)
-        known = next((key for key, value in section.items() if value == wanted), str(name))
-        while section.setdefault(known, wanted) != wanted:
-            known += "_"
+        called = next((key for key, value in section.items() if value == wanted), str(name))
+        while section.setdefault(called, wanted) != wanted:
+            called += "_"
         config["predictions"] = section
-        release["predictions"] = known
+        release["predictions"] = called
         yield (
             f"releases.{name}: survey, model and predict stand under predictions today: write "
-            f"predictions: {{{known}: {wanted}}} and releases: {{{name}: {{predictions: {known}}}}}"
+            f"predictions: {{{called}: {wanted}}} and releases: "
+            f"{{{name}: {{predictions: {called}}}}}"
         )
 
 
@@ -45,16 +46,10 @@ MODEL: tuple[Migration, ...] = ()
 
 
 def migrate(plain: Any, migrations: Iterable[Migration], place: str) -> Any:
-    """Put a config or a model card of an earlier version in today's words, and tell how.
+    """Put a config or a model card of an earlier version in today's words.
 
-    Parameters
-    ----------
-    plain : anything that YAML holds
-        It is left as it is; what is no mapping is for others to refuse.
-    migrations : iterable of Migration
-        ``CONFIG`` or ``MODEL``.
-    place : str
-        The file, to name in messages; empty: nothing is told.
+    ``plain`` is not changed; what is no mapping is for others to refuse. ``migrations`` are
+    ``CONFIG`` or ``MODEL``. Each change is logged, unless ``place``, the file to name, is empty.
     """
     if not isinstance(plain, Mapping):
         return plain

@@ -27,17 +27,7 @@ def size_mb(files: Iterable[str]) -> float:
 
 @dataclass(frozen=True)
 class Linear:
-    """A quantity that grows with what a job works on.
-
-    Attributes
-    ----------
-    base : float
-        Of a job that has nothing to do.
-    per_mb : float
-        For each megabyte of input.
-    per_thousand : float
-        For each thousand galaxies.
-    """
+    """A quantity that grows with each megabyte of input and each thousand galaxies of a job."""
 
     base: float
     per_mb: float = 0.0
@@ -51,15 +41,7 @@ class Linear:
 
 @dataclass(frozen=True)
 class Need:
-    """What a job asks for; each attempt asks for twice as much as the one before.
-
-    Attributes
-    ----------
-    mb : Linear
-        Memory of the command in megabytes.
-    minutes : Linear
-        Time.
-    """
+    """Memory of a job's command, and time; each attempt needs twice as much as the one before."""
 
     mb: Linear
     minutes: Linear
@@ -77,19 +59,28 @@ def _grown(first: float, attempt: int) -> int:
     return ceil(first * 2.0 ** (attempt - 1))
 
 
-def fetching(requests_per_second: float) -> Need:
-    """Give the need of a job that may ask so often; servers are often slower than they may be.
+NEEDS = {
+    "download": Need(Linear(600), Linear(480)),
+    "simulate": Need(Linear(1600, per_thousand=1), Linear(10, per_thousand=1)),
+    "ingest": Need(Linear(1600, per_mb=4), Linear(15, per_mb=0.05)),
+    "partition": Need(Linear(1600, per_mb=4), Linear(15, per_mb=0.05)),
+    "plan": Need(Linear(600), Linear(10)),
+    "render": Need(Linear(700, per_mb=0.1), Linear(15, per_thousand=5)),
+    "labels": Need(Linear(1600, per_mb=6), Linear(30, per_mb=0.1)),
+    "evaluate": Need(Linear(3600), Linear(60, per_thousand=1)),
+    "predict": Need(Linear(3600, per_mb=0.1), Linear(15, per_thousand=15)),
+    "release": Need(Linear(2600, per_thousand=0.2), Linear(30, per_thousand=0.1)),
+}
+"""By stage; those of fetching and training depend on settings, see below."""
 
-    Parameters
-    ----------
-    requests_per_second : float
-        The job's share of what its host allows.
-    """
+
+def fetching(requests_per_second: float) -> Need:
+    """Need of a job with this share of its host's rate; servers are often slower than that."""
     return Need(Linear(600), Linear(30, per_thousand=4 * 1000 / requests_per_second / 60))
 
 
 def training(passes: int, processes: int, devices: int, cache_gb: float) -> Need:
-    """Give the need of a training; its memory is that of one node.
+    """Need of a training; its memory is that of one node.
 
     Parameters
     ----------

@@ -33,21 +33,11 @@ PATHVARS = {
 
 
 def fill(template: str, results: Path, **names: str) -> Path:
-    """Fill a template outside Snakemake.
+    """Fill a template such as ``<cutouts>/{part}.parquet`` outside Snakemake.
 
-    Parameters
-    ----------
-    template : str
-        Such as ``<cutouts>/{part}.parquet``.
-    results : Path
-        The folder that ``<results>`` stands for.
-    names : str
-        Values of the wildcards.
+    ``results`` is the folder that ``<results>`` stands for; ``names`` are the values of wildcards.
     """
-    while (known := re.sub(r"<(\w+)>", _spell, template)) != template:
-        template = known
+    while pathvar := re.search(r"<(\w+)>", template):
+        value = PATHVARS.get(pathvar[1], f"{{{pathvar[1]}}}")
+        template = template.replace(pathvar[0], value)
     return Path(template.format(results=results, **names))
-
-
-def _spell(pathvar: re.Match[str]) -> str:
-    return PATHVARS.get(pathvar[1], f"{{{pathvar[1]}}}")

@@ -7,7 +7,6 @@ import pyarrow as pa
 
 from galaxymill.splits import SPLITS
 from galaxymill.storage.columns import field
-from galaxymill.storage.digest import VOLATILE
 from galaxymill.tasks.task import Task
 
 CUTOUT_STATUSES = ("ok", "partial", "no_coverage", "invalid", "failed")
@@ -30,7 +29,7 @@ RELEASED = {
 
 
 def datasets_schema(schema: pa.Schema) -> pa.Schema:
-    """Say in a schema which column holds images, as Hugging Face's ``datasets`` says it."""
+    """Note in a schema which column holds images, for Hugging Face's ``datasets``."""
     features: dict[str, dict[str, str]] = {
         column.name: {"_type": "Image"}
         if pa.types.is_struct(column.type)
@@ -39,11 +38,6 @@ def datasets_schema(schema: pa.Schema) -> pa.Schema:
     }
     note = json.dumps({"info": {"features": features}})
     return schema.with_metadata({"huggingface": note})
-
-
-def _volatile(column: pa.Field) -> pa.Field:
-    """Leave a column out of the content digest."""
-    return column.with_metadata({**column.metadata, VOLATILE: b"true"})
 
 
 OBJECT_ID = field("object_id", pa.string(), "identifier of the galaxy, unique in its survey")
@@ -62,17 +56,13 @@ OPTIONAL_OBJECT_COLUMNS = {
 def objects(optional: Iterable[str] = (), kept: Iterable[pa.Field] = ()) -> pa.Schema:
     """Schema of a survey's catalogue; its tiles have all but the kept columns.
 
-    Parameters
-    ----------
-    optional : iterable of str
-        Which of ``OPTIONAL_OBJECT_COLUMNS`` the catalogue has.
-    kept : iterable of pyarrow.Field
-        Further columns that the config asks to keep, with the type they have in the input.
+    ``optional`` are names of ``OPTIONAL_OBJECT_COLUMNS``.
     """
-    known = [OPTIONAL_OBJECT_COLUMNS[name] for name in optional]
-    return pa.schema([OBJECT_ID, RA, DEC, HEALPIX_29, *known, *kept])
+    chosen = [OPTIONAL_OBJECT_COLUMNS[name] for name in optional]
+    return pa.schema([OBJECT_ID, RA, DEC, HEALPIX_29, *chosen, *kept])
 
 
+_PAYLOAD = "the bytes as served, null when there are none"
 CUTOUTS = pa.schema(
     [
         OBJECT_ID,
@@ -81,9 +71,9 @@ CUTOUTS = pa.schema(
         field("status", pa.string(), f"one of {', '.join(CUTOUT_STATUSES)}"),
         field("http_status", pa.int16(), "last HTTP status, null when none was received"),
         field("reason", pa.string(), "why the status is not ok, empty otherwise"),
-        _volatile(field("payload", pa.binary(), "the bytes as served, null when there are none")),
+        field("payload", pa.binary(), _PAYLOAD, volatile=True),
         field("sha256", pa.string(), "sha256 of the payload"),
-        _volatile(field("fetched_at", pa.timestamp("ms", tz="UTC"), "when the answer came")),
+        field("fetched_at", pa.timestamp("ms", tz="UTC"), "when the answer came", volatile=True),
         field("url", pa.string(), "what was asked, without server or secrets"),
         field("pixel_scale", pa.float64(), "pixel scale asked for, null: any", "arcsec/pixel"),
         field("size", pa.int32(), "width and height asked for, null: any", "pixel"),
@@ -91,28 +81,17 @@ CUTOUTS = pa.schema(
 )
 
 _IMAGE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
+_PEAK_SNR = "signal-to-noise ratio of the brightest 3×3 pixels in the middle, in the best band"
+_CENTRE_OFFSET = "distance of the galaxy's catalogued position from the image's middle"
+_ROTATION = "angle in the image from up to north, counter-clockwise (towards east)"
 IMAGE_QUALITY = (
     field("bad_pixel_fraction", pa.float32(), "zero or not finite pixels in the worst band"),
     field("saturated_fraction", pa.float32(), "white pixels of the image"),
-    field(
-        "peak_snr",
-        pa.float32(),
-        "signal-to-noise ratio of the brightest 3×3 pixels in the middle, in the best band",
-    ),
-    field(
-        "centre_offset",
-        pa.float32(),
-        "distance of the galaxy's catalogued position from the image's middle",
-        "arcsec",
-    ),
-    field(
-        "rotation",
-        pa.float32(),
-        "angle in the image from up to north, counter-clockwise (towards east)",
-        "deg",
-    ),
+    field("peak_snr", pa.float32(), _PEAK_SNR),
+    field("centre_offset", pa.float32(), _CENTRE_OFFSET, "arcsec"),
+    field("rotation", pa.float32(), _ROTATION, "deg"),
 )
-"""What is measured on an image; null where it cannot be, as in a picture that says no position."""
+"""What is measured on an image; null where it cannot be, as in a picture without a position."""
 
 IMAGES = datasets_schema(
     pa.schema(
@@ -130,36 +109,20 @@ IMAGES = datasets_schema(
 
 
 def votes(task: Task, with_positions: bool) -> pa.Schema:
-    """Schema of labels: the task's columns in their order, and the split.
-
-    Parameters
-    ----------
-    task : Task
-        What the labels are of.
-    with_positions : bool
-        Whether there are ``ra`` and ``dec``; null for a galaxy that has none.
-    """
+    """Schema of labels: the task's columns, the split, and maybe ``ra`` and ``dec``, or null."""
     positions = [RA, DEC] if with_positions else []
     split = field("split", pa.string(), f"one of {', '.join(SPLITS)}")
     return pa.schema([OBJECT_ID, *positions, *task.label_fields(), split])
 
 
 def label_sources(task: Task) -> pa.Schema:
-    """Schema of what each file says of its galaxies, before any check."""
+    """Schema of the labels in each file, before any check."""
     file = field("file", pa.string(), "the file, as named in the config")
     return pa.schema([OBJECT_ID, file, *task.label_fields()])
 
 
 def predictions(task: Task, draws: int) -> pa.Schema:
-    """Schema of predictions; nulls where the image is unfit.
-
-    Parameters
-    ----------
-    task : Task
-        Of the model.
-    draws : int
-        Samples of the posterior that are kept; 0: none are.
-    """
+    """Schema of predictions with ``draws`` samples kept; nulls where the image is unfit."""
     samples = [task.sample_field(draws)] if draws else []
     return pa.schema([OBJECT_ID, FLAGS, *samples, *task.summary_fields()])
 

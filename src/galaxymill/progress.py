@@ -2,35 +2,18 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 LOG_EVERY_S = 10.0
 
-
-class Advance(Protocol):
-    """Call with the number of items done since the last call."""
-
-    def __call__(self, items: int = 1) -> None:
-        """Count ``items`` as done."""
+Advance = Callable[..., None]
+"""Call with the number of items done since the last call, by default one."""
 
 
 @contextmanager
 def progress(what: str, total: int, unit: str = "galaxies") -> Iterator[Advance]:
-    """Show how far a loop has come.
-
-    Parameters
-    ----------
-    what : str
-        E.g. ``"fetch"``.
-    total : int
-        Number of items in all.
-    unit : str
-        What is counted.
+    """Show how far a loop over ``total`` items, counted in ``unit``, has come.
 
     Yields
     ------
@@ -39,26 +22,14 @@ def progress(what: str, total: int, unit: str = "galaxies") -> Iterator[Advance]
     from rich.console import Console
 
     console = Console(stderr=True)
-    if console.is_terminal:
-        with _bar(console, what, total, unit) as advance:
-            yield advance
-    else:
+    if not console.is_terminal:
         yield _Lines(what, total, unit)
+        return
+    from rich import progress as rich
 
-
-@contextmanager
-def _bar(console: "Console", what: str, total: int, unit: str) -> Iterator[Advance]:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    rate = TextColumn("{task.fields[rate]}")
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
+    rate = rich.TextColumn("{task.fields[rate]}")
+    place = rich.BarColumn(), rich.MofNCompleteColumn(), rate, rich.TimeRemainingColumn()
+    with rich.Progress(rich.TextColumn(what), *place, console=console) as bar:
         task = bar.add_task(what, total=total, rate="")
 
         def advance(items: int = 1) -> None:

@@ -53,8 +53,8 @@ class Reasons(dict[str, Reason]):
         """Give the most common ones, the commonest first."""
         return sorted(self.values(), key=lambda one: -one.count)[:most]
 
-    def told(self, of: int = 0) -> str:
-        """Tell the most common ones in one line; ``of`` is the number of all galaxies."""
+    def summary(self, of: int = 0) -> str:
+        """Describe the most common ones in a line; ``of`` is the number of all galaxies."""
         share = f" of {of}" if of else ""
         lines = [f"{one.count}{share} {one.text}, e.g. {one.named}" for one in self.common()]
         if len(self) > len(lines):
@@ -64,6 +64,7 @@ class Reasons(dict[str, Reason]):
 
 def some(items: Iterable[str], separator: str = ", ") -> str:
     """List the first of some things, at most 12, and how many more there are."""
-    shown = list(items)
-    more = f"{separator}and {len(shown) - _LISTED} more" if len(shown) > _LISTED else ""
-    return separator.join(shown[:_LISTED]) + more
+    listed = list(items)
+    if len(listed) > _LISTED:
+        listed[_LISTED:] = [f"and {len(listed) - _LISTED} more"]
+    return separator.join(listed)

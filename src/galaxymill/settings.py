@@ -71,13 +71,10 @@ class Strict(BaseModel):
 
 
 class Settings(Strict):
-    """Settings of a stage: given in the config, passed to the command as ``--set`` flags.
+    """Settings of a stage: written in the config, passed to the command as ``--set`` flags.
 
-    Attributes
-    ----------
-    operational : frozenset of str
-        Those that change no product (where a server or a folder is): a workflow passes them
-        apart, so that changing them runs nothing again.
+    Those that are ``operational`` change no product (where a server or a folder is): a workflow
+    passes them apart, so that changing them runs nothing again.
     """
 
     operational: ClassVar[frozenset[str]] = frozenset()
@@ -107,14 +104,7 @@ class Settings(Strict):
 
     @classmethod
     def from_flags(cls, flags: Sequence[str], place: str) -> Self:
-        """Parse ``key=value`` words.
-
-        Parameters
-        ----------
-        flags : sequence of str
-            As given to ``--set``.
-        place : str
-            The command, to name in errors.
+        """Parse the ``key=value`` words that ``place``, a command, has received.
 
         Raises
         ------
@@ -134,11 +124,26 @@ class Settings(Strict):
 
 
 class Choice(Strict):
-    """A name from a registry together with the settings that go with it."""
+    """A name from ``registry``, under ``key``, together with the settings that go with it."""
 
-    @staticmethod
-    def pick(plain: Any, key: str, registry: Mapping[str, Any]) -> dict[str, Any]:
-        """Split a plain form in the name, under ``key``, and the settings that go with it."""
+    key: ClassVar[str]
+    registry: ClassVar[Mapping[str, Any]]
+
+    settings: Settings
+
+    def to_flags(self) -> str:
+        """Spell what changes the product for the command line."""
+        return f"--{self.key} {getattr(self, self.key)} {self.settings.to_flags()}"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_registry(cls, plain: Any) -> Any:
+        return cls.pick(plain)
+
+    @classmethod
+    def pick(cls, plain: Any) -> Any:
+        """Split a plain form in the name and the settings that go with it."""
+        key, registry = cls.key, cls.registry
         if not isinstance(plain, dict) or key not in plain:
             raise ValueError(f"key {key} is required; allowed: {', '.join(sorted(registry))}")
         if isinstance(plain.get("settings"), Settings):
@@ -161,7 +166,7 @@ _USER_INFO = re.compile(r"//[^/\s]*@")
 
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 200, 200
-shown = _SHORT.repr
+short_repr = _SHORT.repr
 """Spell a value for a message: a few of its members, whatever a file holds."""
 
 
@@ -191,9 +196,9 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         else:
             message = detail["msg"].removeprefix("Value error, ")
             value = detail["input"]
-            given = "" if isinstance(value, dict) else f" (given: {shown(value)})"
-            given = _USER_INFO.sub("//***@", given)
-            parts.append(f"{place}: {message}{given}" if place else message)
+            quoted = "" if isinstance(value, dict) else f" (given: {short_repr(value)})"
+            quoted = _USER_INFO.sub("//***@", quoted)
+            parts.append(f"{place}: {message}{quoted}" if place else message)
     return "; ".join(parts)
 
 
@@ -201,13 +206,9 @@ def _allowed_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> li
     """Keys of the innermost model on the way to ``location``."""
     current: Any = model
     for step in location[:-1]:
-        fields = getattr(current, "model_fields", None)
-        if fields is None or step not in fields:
-            current = _member(current, step)
-        else:
-            current = fields[step].annotation
-    fields = getattr(_member(current, ""), "model_fields", {})
-    return sorted(fields)
+        fields = getattr(current, "model_fields", {})
+        current = fields[step].annotation if step in fields else _member(current, step)
+    return sorted(getattr(_member(current, ""), "model_fields", {}))
 
 
 def _member(annotation: Any, step: int | str) -> Any:

@@ -34,7 +34,7 @@ class SplitSettings(Settings):
 
 def assign_splits(
     object_ids: Sequence[str],
-    positions: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None,
+    positions: npt.NDArray[np.float64] | None,
     settings: SplitSettings,
 ) -> list[str]:
     """Give each galaxy its split.
@@ -45,7 +45,8 @@ def assign_splits(
     Parameters
     ----------
     object_ids : sequence of str, length n
-    positions : (ra, dec), arrays of shape (n,), in degrees, NaN where unknown; or None
+    positions : ndarray, shape (n, 2), or None
+        Right ascension and declination, degrees; NaN where unknown.
     settings : SplitSettings
 
     Returns
@@ -61,36 +62,23 @@ def assign_splits(
 def assign_folds(
     object_ids: Sequence[str], positions: npt.NDArray[np.float64] | None, folds: int
 ) -> npt.NDArray[np.intp]:
-    """Give each galaxy the fold that it is judged in, by the same rule as its split.
+    """Give each galaxy the fold that it is judged in, from 0, shape (n,), by the rule of splits.
 
-    Parameters
-    ----------
-    object_ids : sequence of str, length n
-    positions : ndarray, shape (n, 2), or None
-        Right ascension and declination, degrees; NaN where unknown.
-    folds : int
-
-    Returns
-    -------
-    ndarray of int, shape (n,)
-        From 0. Whatever other galaxies there are, a galaxy stays in its fold.
+    Whatever other galaxies there are, a galaxy stays in its fold; see `assign_splits`.
     """
-    radec = None if positions is None else (positions[:, 0], positions[:, 1])
-    found: npt.NDArray[np.intp] = (_draws(object_ids, radec, "fold") * folds).astype(np.intp)
-    return found
+    assigned: npt.NDArray[np.intp] = (_draws(object_ids, positions, "fold") * folds).astype(np.intp)
+    return assigned
 
 
 def _draws(
-    object_ids: Sequence[str],
-    positions: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None,
-    salt: str,
+    object_ids: Sequence[str], positions: npt.NDArray[np.float64] | None, salt: str
 ) -> npt.NDArray[np.float64]:
     """Draw a number in [0, 1) for each galaxy, by its place on the sky or else by its name."""
     keys: list[object] = list(object_ids)
     if positions is not None:
-        known = np.flatnonzero(np.isfinite(positions[0]) & np.isfinite(positions[1]))
-        pixels = healpix_pixels(positions[0][known], positions[1][known], SPLIT_ORDER)
-        for row, pixel in zip(known, pixels.tolist(), strict=True):
+        placed = np.flatnonzero(np.isfinite(positions).all(axis=1))
+        pixels = healpix_pixels(positions[placed, 0], positions[placed, 1], SPLIT_ORDER)
+        for row, pixel in zip(placed, pixels.tolist(), strict=True):
             keys[row] = pixel
     return np.array([uniform(f"{salt}:{key}") for key in keys])
 
@@ -120,9 +108,9 @@ def near_training(
     near = np.zeros(len(splits), dtype=bool)
     if positions is None:
         return near
-    known = np.isfinite(positions).all(axis=1)
-    test = np.flatnonzero(known & (splits == "test"))
-    train = np.flatnonzero(known & (splits == "train"))
+    placed = np.isfinite(positions).all(axis=1)
+    test = np.flatnonzero(placed & (splits == "test"))
+    train = np.flatnonzero(placed & (splits == "train"))
     if not len(test) or not len(train):
         return near
     tree = cKDTree(unit_vectors(*positions[train].T))

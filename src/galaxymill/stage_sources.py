@@ -1,5 +1,4 @@
-"""Which code makes what a stage gives: a change of it asks for a new version, or a word that there
-is no need.
+"""Which code makes a stage's product: a change of it needs a new version, or a new record.
 
 ``make stages`` records the code as it is; `tests/unit/test_stage_sources.py` compares.
 """
@@ -19,21 +18,15 @@ PACKAGE = Path(__file__).resolve().parent
 RECORD = Path("tests/unit/stage_sources.json")
 
 NO_PART = {"errors", "needs", "progress", "stages"}
-"""Modules that check what is asked for, or tell of the work, and make nothing of what comes out."""
+"""Modules that check settings or report on the work, and make nothing of a product."""
 
 
 @dataclass(frozen=True)
 class Change:
     """A stage whose source is not what is on record.
 
-    Attributes
-    ----------
-    stage : str
-        Its name.
-    recorded, version : int
-        Its version on record (0: none), and today's.
-    modules : tuple of str
-        Paths, within the package, of modules that have changed, came or went.
+    ``recorded`` is its version on record (0: none), ``version`` today's; ``modules`` are paths,
+    within the package, of modules that have changed, came or went.
     """
 
     stage: str
@@ -43,11 +36,11 @@ class Change:
 
     def __str__(self) -> str:
         """What has changed, and what to do about it."""
-        told = f"{self.stage}: {', '.join(self.modules) or 'its version'} changed"
+        message = f"{self.stage}: {', '.join(self.modules) or 'its version'} changed"
         if self.version != self.recorded:
-            return f"{told}; version {self.version} is not on record yet: `make stages`"
+            return f"{message}; version {self.version} is not on record yet: `make stages`"
         return (
-            f"{told} since version {self.version} was recorded. If its products would differ, "
+            f"{message} since version {self.version} was recorded. If its products would differ, "
             f"raise {self.stage!r} in src/galaxymill/stages.py to {self.version + 1}. Then, or if "
             "they would not, `make stages` records the source as it is"
         )
@@ -56,17 +49,13 @@ class Change:
 def changes(record: Mapping[str, Any]) -> list[Change]:
     """Compare every stage's source and version with those on record."""
     found = []
-    for stage, version in _versions().items():
-        known = record.get(stage, {"version": 0, "sources": {}})
-        today, old = sources(stage), known["sources"]
+    for name, stage in STAGES.items():
+        recorded = record.get(name, {"version": 0, "sources": {}})
+        today, old = sources(name), recorded["sources"]
         modules = tuple(sorted(m for m in {*today, *old} if today.get(m) != old.get(m)))
-        if modules or version != known["version"]:
-            found.append(Change(stage, known["version"], version, modules))
+        if modules or stage.version != recorded["version"]:
+            found.append(Change(name, recorded["version"], stage.version, modules))
     return found
-
-
-def _versions() -> dict[str, int]:
-    return {name: stage.version for name, stage in STAGES.items()}
 
 
 def sources(stage: str) -> dict[str, str]:
@@ -122,12 +111,8 @@ def _plain(node: Any) -> Any:
 
 
 def _is_text(node: Any) -> bool:
-    """Tell whether a statement is but a string, as docstrings are."""
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
+    """Whether a statement is but a string, as docstrings are."""
+    return isinstance(node, ast.Expr) and isinstance(getattr(node.value, "value", None), str)
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -139,18 +124,17 @@ def read_record(path: Path) -> dict[str, Any]:
 def write_record(path: Path) -> None:
     """Put every stage's source on record as it is."""
     record = {
-        stage: {"version": version, "sources": sources(stage)}
-        for stage, version in _versions().items()
+        name: {"version": stage.version, "sources": sources(name)} for name, stage in STAGES.items()
     }
     path.write_text(json.dumps(record, indent=1) + "\n")
 
 
 def main(path: Path = RECORD) -> None:
-    """Record, and tell what that says of each stage that has changed."""
+    """Record, and print what that means for each stage that has changed."""
     for change in changes(read_record(path)):
         what = "output unchanged" if change.version == change.recorded else "a new version"
-        told = ", ".join(change.modules) or "no module changed"
-        sys.stderr.write(f"{change.stage} {change.version}: {what}: {told}\n")
+        modules = ", ".join(change.modules) or "no module changed"
+        sys.stderr.write(f"{change.stage} {change.version}: {what}: {modules}\n")
     write_record(path)
 
 

@@ -20,10 +20,10 @@ _BLOCK_BYTES = 2**24
 _HEAD_BYTES = 2**16
 _QUOTED = re.compile(r'"[^"]*"')
 _SAVE_AS = "save it as UTF-8: iconv -f {} -t utf-8"
-# What a reader of CSV says → what is to be done.
+# Error of a reader of CSV → message with the way out.
 _CSV_ADVICE = {
     r"(?i)utf-?8": f"not in UTF-8; {_SAVE_AS.format('latin1')}",
-    "Expected ": "{told}; is a {separator!r} not in quotes, or a line above the header?",
+    "Expected ": "{message}; is a {separator!r} not in quotes, or a line above the header?",
     "Empty CSV|empty file": "there is no row in it below a header",
     "straddling": "a row has more than 16 MB: is a quotation mark not closed?",
 }
@@ -43,8 +43,7 @@ class Source:
     more : str
         What else is in the file, to name in errors.
     blocks : callable or None
-        Reads columns one block after the other, where the file need not be held in memory; they
-        are text in an untyped file.
+        Reads columns as texts one block after the other, where the file has no types.
     """
 
     columns: list[str]
@@ -54,13 +53,7 @@ class Source:
 
 
 def open_source(path: Path, hdu: str | None = None) -> Source:
-    """Open a table by the ending of its name.
-
-    Parameters
-    ----------
-    path : Path
-    hdu : str, optional
-        Name or number of the table in a FITS file or a VOTable that has several.
+    """Open a table by the ending of its name; ``hdu`` is as in `galaxymill.tables.read_table`.
 
     Raises
     ------
@@ -83,8 +76,8 @@ def _with_units(table: pa.Table, units: Mapping[str, str]) -> pa.Table:
     """Say the unit in the metadata of each field, but where one is."""
     fields = []
     for field in table.schema:
-        given = {key.lower(): value for key, value in (field.metadata or {}).items()}
-        fields.append(field.with_metadata({b"unit": units.get(field.name, ""), **given}))
+        metadata = {key.lower(): value for key, value in (field.metadata or {}).items()}
+        fields.append(field.with_metadata({b"unit": units.get(field.name, ""), **metadata}))
     return pa.Table.from_arrays(table.columns, schema=pa.schema(fields))
 
 
@@ -99,7 +92,7 @@ def _parquet(path: Path, _: str | None) -> Source:
     footer = schema.metadata or {}
 
     def read(columns: Sequence[str], _: Sequence[str]) -> pa.Table:
-        # What astropy masks, it writes as any number and a column that tells so.
+        # What astropy masks, it writes as any number and a column of masks.
         masks = {f"{name}.mask" for name in columns} & {*schema.names}
         masks = masks if b"table_meta_yaml" in footer else set()
         with pq.ParquetFile(whole) as file:
@@ -146,11 +139,14 @@ def _csv(path: Path, hdu: str | None) -> Source:
         # In blocks so large, line breaks within quotes take no longer (160 MB on two cores).
         return csv.ReadOptions(use_threads=threads, block_size=_BLOCK_BYTES, encoding=encoding)
 
-    def read(columns: Sequence[str], texts: Sequence[str]) -> pa.Table:
+    def conversion(columns: Sequence[str], texts: Sequence[str]) -> Any:
         if encoding == "utf-8":
             _check_quotes(path)
         types = dict.fromkeys(texts, pa.string())
-        convert = csv.ConvertOptions(column_types=types, include_columns=list(columns))
+        return csv.ConvertOptions(column_types=types, include_columns=list(columns))
+
+    def read(columns: Sequence[str], texts: Sequence[str]) -> pa.Table:
+        convert = conversion(columns, texts)
         with _advised(separator):
             try:
                 table = csv.read_csv(path, options(threads=True), parse, convert)
@@ -162,10 +158,7 @@ def _csv(path: Path, hdu: str | None) -> Source:
         return table.replace_schema_metadata({"untyped": ""})
 
     def blocks(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        if encoding == "utf-8":
-            _check_quotes(path)
-        types = dict.fromkeys(columns, pa.string())
-        convert = csv.ConvertOptions(column_types=types, include_columns=list(columns))
+        convert = conversion(columns, columns)
         with _advised(separator), csv.open_csv(path, options(), parse, convert) as reader:
             yield from reader
 
@@ -175,14 +168,14 @@ def _csv(path: Path, hdu: str | None) -> Source:
 
 @contextmanager
 def _advised(separator: str) -> Iterator[None]:
-    """Say the way out of what a reader of CSV stumbles over."""
+    """Put the way out into the errors of a reader of CSV."""
     try:
         yield
     except (ValueError, pa.ArrowInvalid) as error:
-        told = str(error)
+        message = str(error)
         for sign, advice in _CSV_ADVICE.items():
-            if re.search(sign, told):
-                raise ValueError(advice.format(told=told, separator=separator)) from error
+            if re.search(sign, message):
+                raise ValueError(advice.format(message=message, separator=separator)) from error
         raise
 
 
@@ -273,12 +266,12 @@ def _choose(path: Path, names: Mapping[int, str], hdu: str | None) -> tuple[int,
     """Find a table by name or number, else the first; say which others there are."""
     if not names:
         raise ValueError("there is no table in it, or the file is cut short")
-    told = ", ".join(f"{number} {name}".strip() for number, name in names.items())
-    more = f"; of its tables ({told}) the first is read but where a setting hdu names another"
+    listed = ", ".join(f"{number} {name}".strip() for number, name in names.items())
+    more = f"; of its tables ({listed}) the first is read but where a setting hdu names another"
     for number, name in names.items():
         if hdu is None or hdu.lower() in (name.lower(), str(number)):
             return number, more if hdu is None and len(names) > 1 else ""
-    raise UserError(f"{path}: hdu: no table {hdu!r}; its tables are: {told}")
+    raise UserError(f"{path}: hdu: no table {hdu!r}; its tables are: {listed}")
 
 
 def _require_small(path: Path) -> None:

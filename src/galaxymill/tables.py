@@ -58,8 +58,8 @@ def read_table(
     Returns
     -------
     pyarrow.Table
-        The unit of a column, where the file says one, is in its field's metadata; ``untyped`` is
-        in the table's, where the file does not say of which types its columns are.
+        The unit of a column, where the file has one, is in its field's metadata; ``untyped`` is in
+        the table's, where the file has no types.
 
     Raises
     ------
@@ -78,10 +78,7 @@ def read_table(
 def read_blocks(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Read columns of a table that may be larger than the memory, all as text if it is CSV.
 
-    Raises
-    ------
-    UserError
-        As `read_table`.
+    Raises `UserError` as `read_table` does.
     """
     with _opened(path) as source:
         _require(path, columns, source)
@@ -93,7 +90,7 @@ def read_blocks(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
 
 @contextmanager
 def _opened(path: Path, hdu: str | None = None) -> Iterator[Source]:
-    """Open a table; whatever its reader says becomes a message."""
+    """Open a table; whatever its reader raises becomes a `UserError`."""
     require_file(path)
     try:
         with warnings.catch_warnings(action="ignore"):
@@ -102,29 +99,18 @@ def _opened(path: Path, hdu: str | None = None) -> Iterator[Source]:
         raise
     except Exception as error:
         # The readers' own errors are of many kinds.
-        told = " ".join(str(error).split())[:500] or type(error).__name__
-        raise UserError(f"{path}: cannot be read: {told}") from error
+        message = " ".join(str(error).split())[:500] or type(error).__name__
+        raise UserError(f"{path}: cannot be read: {message}") from error
 
 
 def require_file(path: Path) -> None:
-    """Refuse a path that is no file.
-
-    Raises
-    ------
-    UserError
-    """
+    """Raise a `UserError` for a path that is no file."""
     if not path.is_file():
         raise UserError(f"{path}: no such file (looked in {Path.cwd()})")
 
 
 def column_names(path: Path, hdu: str | None = None) -> list[str]:
-    """Names of a table's columns, in the file's order.
-
-    Raises
-    ------
-    UserError
-        When the file is absent or cannot be read.
-    """
+    """Names of a table's columns, in the file's order; `UserError` when it cannot be read."""
     with _opened(path, hdu) as source:
         return source.columns
 
@@ -133,9 +119,9 @@ def _require(path: Path, columns: Sequence[str], source: Source) -> None:
     present = source.columns
     absent = [name for name in columns if name not in present]
     if absent:
-        shown = ", ".join(present[:40]) + (", …" if len(present) > 40 else "")
+        first = ", ".join(present[:40]) + (", …" if len(present) > 40 else "")
         raise UserError(
-            f"{path}: no column {', '.join(absent)}; the columns are: {shown}{source.more}"
+            f"{path}: no column {', '.join(absent)}; the columns are: {first}{source.more}"
         )
     twice = [name for name in columns if present.count(name) > 1]
     if twice:
@@ -143,12 +129,9 @@ def _require(path: Path, columns: Sequence[str], source: Source) -> None:
 
 
 def as_text(path: Path, values: pa.ChunkedArray, column: str) -> pa.ChunkedArray:
-    """Give identifiers, as a file has them, as text.
+    """Turn identifiers, as a file has them, into text.
 
-    Raises
-    ------
-    UserError
-        When they are decimal numbers, or no texts or numbers at all.
+    Raises `UserError` when they are decimal numbers, or no texts or numbers at all.
     """
     if pa.types.is_dictionary(values.type):
         values = pc.cast(values, values.type.value_type)
@@ -175,17 +158,9 @@ _FIT = (
 
 
 def check_ids(path: Path, ids: pa.ChunkedArray, column: str, names_files: bool = True) -> None:
-    """Refuse identifiers that are absent, twice, decimal numbers, or unfit for file names.
+    """Refuse identifiers, texts, that are absent, twice, decimal numbers, or unfit for file names.
 
-    Parameters
-    ----------
-    path : Path
-        The file, to name in errors.
-    ids : pyarrow.ChunkedArray of text
-        See `as_text`.
-    column : str
-    names_files : bool
-        Whether they will name files, so that not all characters and lengths are allowed.
+    Not all characters and lengths are allowed of those that will name files (``names_files``).
 
     Raises
     ------
@@ -211,10 +186,10 @@ def check_ids(path: Path, ids: pa.ChunkedArray, column: str, names_files: bool =
         if row:
             value = ids[row - 1].as_py()
             if not why:
-                found = _DECIMALS.format(f"{value!r} in row {row}")
-                raise UserError(f"{path}: column {column} {found}")
-            shown = "" if value is None else f" {value!r}"
-            raise UserError(f"{path}: row {row}: {column}{shown} {why}")
+                message = _DECIMALS.format(f"{value!r} in row {row}")
+                raise UserError(f"{path}: column {column} {message}")
+            quoted = "" if value is None else f" {value!r}"
+            raise UserError(f"{path}: row {row}: {column}{quoted} {why}")
     _refuse_twice(path, ids, column)
 
 
@@ -225,14 +200,13 @@ def _matching(texts: pa.ChunkedArray, pattern: str) -> pa.ChunkedArray:
 def _refuse_twice(path: Path, ids: pa.ChunkedArray, column: str) -> None:
     if pc.count_distinct(ids).as_py() == len(ids):
         return
-    seen: dict[str, int] = {}
+    rows: dict[str, int] = {}
     for row, value in enumerate(ids.to_pylist(), start=1):
-        if value in seen:
+        if rows.setdefault(value, row) != row:
             raise UserError(
-                f"{path}: row {row}: {column} {value!r} was already given in row {seen[value]}; "
+                f"{path}: row {row}: {column} {value!r} was already given in row {rows[value]}; "
                 "keep one row per galaxy"
             )
-        seen[value] = row
 
 
 def no_absent(texts: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -241,12 +215,9 @@ def no_absent(texts: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def as_numbers(path: Path, values: pa.ChunkedArray, column: str) -> pa.ChunkedArray:
-    """Give a column as float64; null for texts that stand for none.
+    """Turn a column into float64; null for texts that stand for none.
 
-    Raises
-    ------
-    UserError
-        When it is not numeric, or a number is beyond those of 64 bits.
+    Raises `UserError` when it is not numeric, or a number is beyond those of 64 bits.
     """
     if pa.types.is_temporal(values.type):
         values = pc.cast(values, pa.string())  # 10:00:00 of a CSV file
@@ -282,29 +253,27 @@ def _way_out(text: str) -> str:
 
 
 def in_unit(path: Path, table: pa.Table, column: str, unit: str) -> pa.ChunkedArray:
-    """Give a column as float64 in a unit, from that which its file says; as it is if none.
+    """Turn a column into float64 in ``unit``, from the unit that its file names, if any.
 
-    Raises
-    ------
-    UserError
-        When it is not numeric, or the file's unit is unknown or measures something else.
+    Raises `UserError` when it is not numeric, or the file's unit is unknown or measures something
+    else.
     """
     numbers = as_numbers(path, table[column], column)
-    given = unit_of(table.schema.field(column))
-    if not given:
+    named = unit_of(table.schema.field(column))
+    if not named:
         return numbers
     try:
-        factor = units.scale(given, unit)
+        factor = units.scale(named, unit)
     except ValueError as error:
         raise UserError(
-            f"{path}: column {column} is in {given!r}, which cannot be turned into {unit} "
+            f"{path}: column {column} is in {named!r}, which cannot be turned into {unit} "
             f"({error}); correct the column, or the unit that the file says"
         ) from error
     return numbers if factor == 1 else pc.multiply(numbers, factor)
 
 
 def unit_of(field: pa.Field) -> str:
-    """Unit that a file says of a column; empty for none."""
+    """Unit of a column by its file; empty for none."""
     unit: str = (field.metadata or {}).get(b"unit", b"").decode(errors="replace").strip()
     return "" if unit.strip("-") == "" or unit.lower() == "none" else unit
 
@@ -312,21 +281,10 @@ def unit_of(field: pa.Field) -> str:
 def positions(
     path: Path, table: pa.Table, ra: str, dec: str, ids: pa.ChunkedArray | None = None
 ) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
-    """Give right ascension and declination in degrees.
+    """Find right ascension and declination in degrees, from columns ``ra`` and ``dec``.
 
-    Parameters
-    ----------
-    path : Path
-    table : pyarrow.Table
-        From `read_table`, so that it says the units of columns ``ra`` and ``dec``.
-    ra, dec : str
-    ids : pyarrow.ChunkedArray, optional
-        To name in errors.
-
-    Raises
-    ------
-    UserError
-        When one is absent or off the sky.
+    ``table`` is from `read_table`, so that it has their units; ``ids`` are named in errors. Raises
+    `UserError` when a position is absent or off the sky.
     """
     east = check_range(path, in_unit(path, table, ra, "deg"), ra, 0, 360, ids)
     north = check_range(path, in_unit(path, table, dec, "deg"), dec, -90, 90, ids)
@@ -351,12 +309,9 @@ def check_range(
     high: float,
     ids: pa.ChunkedArray | None = None,
 ) -> pa.ChunkedArray:
-    """Refuse numbers outside [low, high], NaN and nulls; give them as float64.
+    """Turn a column into float64; refuse numbers outside [low, high], NaN and nulls.
 
-    Raises
-    ------
-    UserError
-        With the first offender's row and value, and identifier if these are given.
+    The `UserError` names the first offender's row and value, and its identifier of ``ids``.
     """
     numbers = as_numbers(path, values, column)
     plain = numbers.to_numpy()

@@ -16,20 +16,12 @@ def _parse(text: str) -> Any:
     raise ValueError(f"{text!r} is no unit that astropy knows")
 
 
-def scale(given: str, wanted: str) -> float:
-    """Tell by what a number in one unit is multiplied to be one in another.
+def scale(unit: str, wanted: str) -> float:
+    """Factor that turns numbers in one unit, e.g. ``rad``, into another, e.g. ``deg``.
 
-    Parameters
-    ----------
-    given, wanted : str
-        E.g. ``rad`` and ``deg``.
-
-    Raises
-    ------
-    ValueError
-        When ``given`` is no unit, or measures something else.
+    Raises ValueError when ``unit`` is none, or measures something else.
     """
-    return float(_parse(given).to(wanted))
+    return float(_parse(unit).to(wanted))
 
 
 def in_vounit(text: str) -> str:
@@ -42,8 +34,8 @@ def in_vounit(text: str) -> str:
             return str(_parse(text).to_string("vounit"))
         except ValueError:
             # A unit of the user's own, such as nmgy, is a word that the standard allows.
-            known = units.Unit(text, format="vounit", parse_strict="silent")
-    return "" if isinstance(known, units.UnrecognizedUnit) else text
+            found = units.Unit(text, format="vounit", parse_strict="silent")
+    return "" if isinstance(found, units.UnrecognizedUnit) else text
 
 
 def in_fits(text: str) -> str:

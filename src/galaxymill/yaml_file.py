@@ -42,19 +42,12 @@ class _UniqueKeys(yaml.SafeLoader):
 
 
 def read_yaml(path: Path, kind: str) -> dict[Any, Any]:
-    """Parse a YAML file of at most ``MAX_YAML_BYTES``.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    kind : str
-        What it should be, for errors: ``"a tree"``.
+    """Parse a YAML file; ``kind`` is what it should be, for errors: ``a tree``.
 
     Raises
     ------
     UserError
-        When it cannot be read, is too large, is no YAML, or has no keys.
+        When it cannot be read, is above ``MAX_YAML_BYTES``, is no YAML, or has no keys.
     """
     try:
         size = path.stat().st_size

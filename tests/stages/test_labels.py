@@ -104,8 +104,8 @@ def test_formats_agree(collected, write_table, suffix):
 def test_positions_decide_the_split_where_there_are_any(collected, write_table, tmp_path):
     place = {"ra": [10.0, 10.0, 200.0], "dec": [5.0, 5.0, -3.0]}
     votes = collected(write_table({**VOTES, **place}, name="counts"))
-    ra, dec = np.array([10.0, 200.0, 10.0]), np.array([5.0, -3.0, 5.0])
-    assert list(votes.splits) == assign_splits(["a", "b", "c"], (ra, dec), SplitSettings())
+    place = np.array([[10.0, 5.0], [200.0, -3.0], [10.0, 5.0]])
+    assert list(votes.splits) == assign_splits(["a", "b", "c"], place, SplitSettings())
     assert votes.splits[0] == votes.splits[2]
     assert pq.read_table(tmp_path / "votes.parquet")["ra"].to_pylist() == [10.0, 200.0, 10.0]
 

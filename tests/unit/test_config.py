@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from galaxymill.config import Config, load_config
+from galaxymill.config.config import Config
+from galaxymill.config.files import load_config
 from galaxymill.errors import UserError
 
 PLAIN = {

@@ -7,7 +7,7 @@ from copy import deepcopy
 
 import pytest
 
-from galaxymill.config import load_config
+from galaxymill.config.files import load_config
 from galaxymill.errors import UserError
 from galaxymill.planning.models import model_flags, model_use
 from galaxymill.reproduction.closure import describe_run

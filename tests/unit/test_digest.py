@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galaxymill.products import CUTOUTS
-from galaxymill.storage.digest import VOLATILE, TableDigest, sha256_json
+from galaxymill.storage.columns import VOLATILE
+from galaxymill.storage.digest import TableDigest, sha256_json
 
 INTEGERS = st.integers(-(2**31), 2**31 - 1)
 TEXT = st.text(st.characters(codec="utf-8"), max_size=5)

@@ -3,15 +3,16 @@
 import json
 import re
 import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 
 import yaml
 
 from galaxymill import flags
 from galaxymill.config import docs as config_docs
-from galaxymill.config import load_config
+from galaxymill.config.files import load_config
 from galaxymill.images.recipes import RECIPES
-from galaxymill.stages import STAGE_VERSIONS
+from galaxymill.stages import STAGE_VERSIONS, STAGES
 
 
 def test_schema_and_page_of_the_config_are_up_to_date(root: Path) -> None:
@@ -63,6 +64,14 @@ def test_every_stage_has_a_command(root: Path) -> None:
     source = "".join(path.read_text() for path in commands)
     for stage in STAGE_VERSIONS:
         assert f"def {stage}(" in source
+
+
+def test_benchmarks_are_looked_for_where_the_rules_write_them(root: Path) -> None:
+    rules = "".join(path.read_text() for path in root.glob("workflow/rules/*.smk"))
+    written = re.findall(r'"<benchmarks>/(.+?)"', rules)
+    assert len(written) > len(STAGES) - 2
+    for name in STAGES.keys() - {"plan"}:
+        assert any(fnmatch(path, f"{name}/{STAGES[name].benchmarks}") for path in written), name
 
 
 def test_the_lock_file_pins_what_the_project_needs(root: Path) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from galaxymill.needs import (
+    NEEDS,
     SNAKEMAKE_MB,
     Linear,
     Need,
@@ -10,7 +11,7 @@ from galaxymill.needs import (
     size_mb,
     training,
 )
-from galaxymill.stages import NEEDS, STAGES
+from galaxymill.stages import STAGES
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from galaxymill.cli import app
-from galaxymill.cluster.orphans import PREFIX, find_runs, orphans
-from galaxymill.cluster.queue import QueuedJob
+from galaxymill.cluster.orphans import PREFIX, QueuedJob, find_runs, orphans
 from galaxymill.errors import UserError
 
 RUN = f"{PREFIX}_0f8fad5b-d9cb-469f-a165-70867728950e"

@@ -18,7 +18,8 @@ import pytest
 import yaml
 
 from galaxymill.catalog.ingest import ingest
-from galaxymill.config import Config, load_config
+from galaxymill.config.config import Config
+from galaxymill.config.files import load_config
 from galaxymill.downloads.download import download
 from galaxymill.errors import UserError
 from galaxymill.labels.collect import LabelSettings, collect_labels

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galaxymill.catalog.settings import CatalogSettings
-from galaxymill.config import Images, Partitions
+from galaxymill.config.survey import Images, Partitions
 from galaxymill.errors import UserError
 from galaxymill.images.settings import DecalsSettings, LuptonSettings, RecipeSettings
 from galaxymill.inference.settings import PredictSettings

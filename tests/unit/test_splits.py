@@ -53,7 +53,7 @@ def test_the_hash_never_changes():
 def test_neighbours_share_a_split():
     generator = np.random.default_rng(1)
     ra, dec = generator.uniform(149, 151, 5000), generator.uniform(1, 3, 5000)
-    splits = assign_splits(IDS[:5000], (ra, dec), SplitSettings())
+    splits = assign_splits(IDS[:5000], np.stack([ra, dec], axis=1), SplitSettings())
     pixels = compute_spatial_index(ra, dec, spatial_index_order=10)
     sides = {}
     for pixel, split in zip(pixels, splits, strict=True):
@@ -63,7 +63,7 @@ def test_neighbours_share_a_split():
 
 
 def test_a_galaxy_seen_twice_has_one_split_whatever_its_id():
-    place = (np.array([10.0, 10.0]), np.array([-5.0, -5.0]))
+    place = np.array([[10.0, -5.0], [10.0, -5.0]])
     one, other = assign_splits(["old name", "new name"], place, SplitSettings())
     assert one == other
 
@@ -89,11 +89,10 @@ def test_pixels_are_counted():
 
 
 def test_galaxies_without_a_place_are_split_by_their_id():
-    place = (np.array([10.0, np.nan]), np.array([-5.0, np.nan]))
+    place = np.array([[10.0, -5.0], [np.nan, np.nan]])
     one, other = assign_splits(["a", "b"], place, SplitSettings())
     assert other == assign_splits(["b"], None, SplitSettings())[0]
-    here = (np.array([10.0]), np.array([-5.0]))
-    assert [one] == assign_splits(["a"], here, SplitSettings())
+    assert [one] == assign_splits(["a"], place[:1], SplitSettings())
 
 
 @settings(max_examples=50)

@@ -4,7 +4,7 @@ from copy import deepcopy
 
 import pytest
 
-from galaxymill.config import load_config
+from galaxymill.config.files import load_config
 from galaxymill.errors import UserError
 
 BAD = {

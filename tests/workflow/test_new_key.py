@@ -23,7 +23,7 @@ SPELL = """
 import json, sys
 from pathlib import Path
 import yaml
-from galaxymill.config import load_config
+from galaxymill.config.files import load_config
 from galaxymill.images.render import domain
 from galaxymill.models.store import read_card
 from galaxymill.reproduction.closure import describe_run

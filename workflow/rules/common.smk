@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 
 from galaxymill.catalog.names import part_names
-from galaxymill.needs import fetching, size_mb, training
-from galaxymill.config import load_config
+from galaxymill.needs import NEEDS, fetching, size_mb, training
+from galaxymill.config.files import load_config
 from galaxymill.errors import UserError
 from galaxymill.paths import PATHVARS
 from galaxymill.planning.models import model_flags
 from galaxymill.reproduction.closure import describe_run
-from galaxymill.stages import NEEDS, STAGE_VERSIONS
+from galaxymill.stages import STAGE_VERSIONS
 
 
 pathvars:

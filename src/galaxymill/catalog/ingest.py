@@ -45,7 +45,6 @@ def ingest(source: Path, out: Path, settings: CatalogSettings) -> None:
     out : Path
         ``objects.parquet``.
     settings : CatalogSettings
-        Names of the columns, and which rows to take.
 
     Raises
     ------
@@ -115,7 +114,7 @@ def _joined(paths: list[pa.ChunkedArray]) -> pa.ChunkedArray:
 
 
 def _inside(source: Path, table: pa.Table, select: Mapping[str, Range]) -> pa.ChunkedArray:
-    """Tell of each row whether it lies in every range; null where a value is."""
+    """Whether each row lies in every range; null where a value is."""
     inside = pa.chunked_array([pa.repeat(True, table.num_rows)])
     for column, (low, high) in select.items():
         values = as_numbers(source, table[column], column)

@@ -1,4 +1,4 @@
-"""Columns that a catalogue keeps for the release: values and types are what the file says."""
+"""Columns that a catalogue keeps for the release, with the values and types of its file."""
 
 import logging
 import re
@@ -33,7 +33,7 @@ _TYPES: dict[TypeName, pa.DataType] = {
     "integer": pa.int64(),
     "boolean": pa.bool_(),
 }
-# By these a FITS table says null.
+# Numbers that stand for null in a FITS table.
 _FITS_NULL = {pa.int16(): -(2**15), pa.int32(): -(2**31), pa.int64(): -(2**63)}
 _NO_ASCII = "; FITS files have letters without accents, and ? for others: Parquet has all"
 _OWN = {
@@ -48,15 +48,7 @@ _FITS_NAME = re.compile(r"[!-~]([ -~]{0,66}[!-~])?")
 def kept_columns(
     source: Path, table: pa.Table, settings: CatalogSettings
 ) -> tuple[list[pa.Field], list[pa.ChunkedArray]]:
-    """Give the kept columns with the types that they have in the release.
-
-    Parameters
-    ----------
-    source : Path
-        The file, to name in errors.
-    table : pyarrow.Table
-        From `read_table`, the kept columns raw.
-    settings : CatalogSettings
+    """Give the kept columns of a table from `read_table` the types that they have in the release.
 
     Raises
     ------
@@ -79,7 +71,7 @@ def kept_columns(
 
 
 def same_names(names: Iterable[str]) -> list[str]:
-    """Names given twice; FITS and others do not tell capitals from small letters."""
+    """Names that occur twice; in FITS and others capitals and small letters are the same."""
     names = list(names)
     counts = Counter(name.lower() for name in names)
     return sorted({name for name in names if counts[name.lower()] > 1})
@@ -115,9 +107,10 @@ def _named(source: Path, name: str, values: pa.ChunkedArray, wanted: TypeName) -
             values = pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
         return _cast(values, _TYPES[wanted])
     except (UserError, pa.ArrowException) as error:
-        told = str(error).removeprefix(f"{source}: ")
+        reason = str(error).removeprefix(f"{source}: ")
         raise UserError(
-            f"{source}: types: {name} is not of type {wanted}: {told}; allowed: {', '.join(_TYPES)}"
+            f"{source}: types: {name} is not of type {wanted}: {reason}; allowed: "
+            f"{', '.join(_TYPES)}"
         ) from error
 
 
@@ -166,13 +159,15 @@ def _plain(values: pa.ChunkedArray) -> pa.ChunkedArray:
     return values
 
 
-def _field(given: pa.Field, values: pa.ChunkedArray) -> pa.Field:
+def _field(source: pa.Field, values: pa.ChunkedArray) -> pa.Field:
     """Describe a kept column."""
-    unit = unit_of(given)
+    unit = unit_of(source)
     spelt = in_vounit(unit) if unit else ""
-    told = f"{given.name}, from the input catalogue" + ("" if spelt or not unit else f", in {unit}")
+    description = f"{source.name}, from the input catalogue"
+    if unit and not spelt:
+        description += f", in {unit}"
     texts = values.type in (pa.string(), pa.large_string())
     if texts and not pc.all(pc.string_is_ascii(values), min_count=0).as_py():
-        logger.warning("ingest: %s has letters beyond ASCII%s", given.name, _NO_ASCII)
-        told += _NO_ASCII
-    return field(given.name, values.type, told, spelt)
+        logger.warning("ingest: %s has letters beyond ASCII%s", source.name, _NO_ASCII)
+        description += _NO_ASCII
+    return field(source.name, values.type, description, spelt)

@@ -1,4 +1,4 @@
-"""Names of partitions, read without any heavy import: the Snakefile asks for them."""
+"""Names of partitions, read without any heavy import, for the Snakefile."""
 
 import csv
 from pathlib import Path

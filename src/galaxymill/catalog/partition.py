@@ -5,7 +5,6 @@ fetches anything twice; the release regroups them by their place on the sky.
 """
 
 import csv
-import io
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
@@ -34,16 +33,9 @@ logger = logging.getLogger("galaxymill")
 
 @dataclass(frozen=True)
 class Partition:
-    """One row of ``partitions.csv``.
+    """One row of ``partitions.csv``: a nested HEALPix pixel and its number of galaxies.
 
-    Attributes
-    ----------
-    part : str
-        Its name, ``g{generation}-k{order}-p{pixel}``.
-    order, pixel : int
-        HEALPix tile (nested).
-    n_rows : int
-        Number of galaxies.
+    Its name ``part`` is ``g{generation}-k{order}-p{pixel}``.
     """
 
     part: str
@@ -63,13 +55,7 @@ class Partition:
 
 
 def read_partitions(path: Path) -> list[Partition]:
-    """Read ``partitions.csv``.
-
-    Raises
-    ------
-    UserError
-        When it is not such a table.
-    """
+    """Read ``partitions.csv``; `UserError` when it is not such a table."""
     if not path.is_file():
         raise UserError(f"{path}: no such file; run partition first")
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
@@ -117,29 +103,26 @@ def partition(objects: Path, out: Path, galaxies_per_partition: int) -> None:
         table = pq.read_table(objects, columns=_tile_columns(objects), pre_buffer=False)
         origin = _origin(record.origin, galaxies_per_partition)
         folder = out.parent / "tiles"
-        known = read_partitions(out) if out.exists() else _recover(folder)
-        rows = _existing_members(known, folder, table, objects)
-        new = _new_tiles(table, _others(rows, table.num_rows), known, galaxies_per_partition)
+        old = read_partitions(out) if out.exists() else _recover(folder)
+        rows = _existing_members(old, folder, table, objects)
+        new = _new_tiles(table, _others(rows, table.num_rows), old, galaxies_per_partition)
 
         def write(tile: Partition, members: Integers) -> None:
             _write_tile(folder / f"{tile.part}.parquet", _take(table, members), origin)
 
         with ThreadPoolExecutor(_WRITERS) as pool:
-            pairs = [*zip(known, rows, strict=True), *new]
+            pairs = [*zip(old, rows, strict=True), *new]
             list(pool.map(write, *zip(*pairs, strict=True)))
-        _write_table(out, sorted([*known, *(tile for tile, _ in new)], key=_place))
-    logger.info("partition: %d partitions, %d of them new", len(known) + len(new), len(new))
+        _write_table(out, sorted([*old, *(tile for tile, _ in new)], key=_place))
+    logger.info("partition: %d partitions, %d of them new", len(old) + len(new), len(new))
 
 
 def _origin(ingested: dict[str, Any], galaxies_per_partition: int) -> Origin:
-    """Say what a tile is made from.
+    """Origin of a tile, which depends on its own rows alone.
 
-    It depends on its own rows alone: the digest of the whole catalogue would change every
-    tile's origin whenever one galaxy is added elsewhere.
+    The digest of the whole catalogue would change that of every tile when a galaxy is added.
     """
-    columns = {
-        key: value for key, value in ingested["parameters"].items() if key not in {"keep", "types"}
-    }
+    columns = {k: v for k, v in ingested["parameters"].items() if k not in {"keep", "types"}}
     parameters = {"galaxies_per_partition": galaxies_per_partition, "columns": columns}
     return Origin("partition", parameters)
 
@@ -158,7 +141,7 @@ def _place(tile: Partition) -> tuple[int, int]:
 
 
 def _recover(folder: Path) -> list[Partition]:
-    """Know the tiles again when a workflow manager has removed the table before a rerun."""
+    """List the tiles anew when a workflow manager has removed the table before a rerun."""
     tiles = []
     for path in sorted(folder.glob("g*-k*-p*.parquet")):
         _, order, pixel = path.stem.split("-")
@@ -168,7 +151,7 @@ def _recover(folder: Path) -> list[Partition]:
 
 
 def _existing_members(
-    known: list[Partition], folder: Path, table: pa.Table, objects: Path
+    old: list[Partition], folder: Path, table: pa.Table, objects: Path
 ) -> list[Integers]:
     """Row numbers, in today's catalogue, of the members of each tile that exists.
 
@@ -176,7 +159,7 @@ def _existing_members(
     """
     index, ids = table["_healpix_29"].to_numpy(), table["object_id"]
     rows = []
-    for tile in known:
+    for tile in old:
         path = folder / f"{tile.part}.parquet"
         members = pq.read_table(path, columns=["object_id"])["object_id"]
         low, high = np.searchsorted(index, tile.range)
@@ -208,12 +191,12 @@ def _others(rows: list[Integers], count: int) -> Integers:
 
 
 def _new_tiles(
-    table: pa.Table, rest: Integers, known: list[Partition], most: int
+    table: pa.Table, rest: Integers, old: list[Partition], most: int
 ) -> list[tuple[Partition, Integers]]:
     """Cut the galaxies that are in no tile yet, the rows ``rest``; each tile with its rows."""
     if len(rest) == 0:
         return []
-    generation = 1 + max((tile.generation for tile in known), default=-1)
+    generation = 1 + max((tile.generation for tile in old), default=-1)
     # The catalogue is in the order of the sky: a pixel's galaxies follow each other.
     index = table["_healpix_29"].to_numpy()[rest]
     tiles = []
@@ -245,9 +228,7 @@ def _write_tile(path: Path, rows: pa.Table, origin: Origin) -> None:
 
 
 def _write_table(out: Path, tiles: list[Partition]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(astuple(tile) for tile in tiles)
-    with atomic_file(out) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+    with atomic_file(out) as path, path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(map(astuple, tiles))

@@ -1,4 +1,4 @@
-"""Catalogues without positions: what stands in the place of a HEALPix pixel, and how to tell."""
+"""Catalogues without positions: what takes the place of a HEALPix pixel in them."""
 
 import hashlib
 from collections.abc import Iterable
@@ -11,21 +11,12 @@ from galaxymill.storage.parquet import read_batches
 
 
 def hash_places(object_ids: Iterable[str]) -> Integers:
-    """Draw a place for each galaxy of whom no position is known.
+    """Draw column ``_healpix_29``, shape (n,), for n galaxies without positions.
 
     The first 58 bits of the SHA-256 of the identifier (UTF-8), most significant first: uniform
     over the 4^29 pixels of order 29 in the first of HEALPix's 12 base pixels, so that few
     galaxies make one partition and not twelve. It is no place on the sky, but a galaxy keeps it
     whatever else is in the catalogue: it is sorted and partitioned by it as by a pixel.
-
-    Parameters
-    ----------
-    object_ids : iterable of str, length n
-
-    Returns
-    -------
-    ndarray, shape (n,), int64
-        Column ``_healpix_29``.
     """
     digests = (hashlib.sha256(key.encode()).digest()[:8] for key in object_ids)
     unused = 64 - 2 * INDEX_ORDER
@@ -33,12 +24,6 @@ def hash_places(object_ids: Iterable[str]) -> Integers:
 
 
 def has_positions(product: Path) -> bool:
-    """Tell whether a catalogue's galaxies have positions: all have, or none.
-
-    Parameters
-    ----------
-    product : Path
-        ``objects.parquet``, or one of its tiles.
-    """
+    """Whether the galaxies of ``objects.parquet``, or of a tile, have positions: all, or none."""
     first = next(read_batches(product, ["ra"], rows=1), None)
     return first is None or first["ra"].null_count == 0

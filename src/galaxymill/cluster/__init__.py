@@ -1,1 +1,1 @@
-"""On a SLURM cluster: what jobs need, and the jobs that a dead run has left."""
+"""On a SLURM cluster: the jobs that a dead run has left in the queue."""

@@ -1,14 +1,17 @@
 """Jobs that have lost their Snakemake: it was killed, and they go on."""
 
+import getpass
 import re
 import socket
+import subprocess
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
-from galaxymill.cluster.queue import QueuedJob, cancel_run, queued_jobs
+from galaxymill.errors import UserError
 
 PREFIX = "galaxymill"
 """What the names of our jobs begin with; ``slurm-jobname-prefix`` of the profile."""
@@ -17,22 +20,33 @@ _RUN = re.compile(PREFIX + r"_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _HOST = re.compile(r"^\s*host: (\S+)$", re.IGNORECASE | re.MULTILINE)
 _HEAD_LENGTH = 1_000_000
 _PROCESSES = Path("/proc")
+_PATIENCE_S = 60
+# The folder comes last: it is the only one that may hold the separator.
+_FIELDS = ("%j", "%i", "%T", "%k", "%Z")
+
+
+class QueuedJob(NamedTuple):
+    """A job that is not over, as SLURM lists it.
+
+    ``run`` is the job's name, which is the id of the run of Snakemake that submitted it; ``state``
+    is SLURM's word, such as ``RUNNING``; ``rule`` names rule and wildcards; Snakemake was started
+    in ``folder``.
+    """
+
+    run: str
+    id: str
+    state: str
+    rule: str
+    folder: Path
 
 
 @dataclass(frozen=True)
 class Run:
     """A run of Snakemake, by what is left of it in the queue.
 
-    Attributes
-    ----------
-    id : str
-        The name of its jobs.
-    jobs : tuple of QueuedJob
-        At least one.
-    host : str
-        Machine that it runs on, or ran on; empty when its log is not in the folder.
-    alive : bool or None
-        Whether Snakemake still watches the jobs; None when that cannot be seen from here.
+    ``id`` is the name of its jobs, of which there is at least one. It runs or ran on ``host``,
+    empty when its log is not in the folder. ``alive`` says whether Snakemake still watches the
+    jobs; None when that cannot be seen from here.
     """
 
     id: str
@@ -41,7 +55,7 @@ class Run:
     alive: bool | None
 
     def describe(self) -> str:
-        """Tell what became of the run, and its jobs one by one."""
+        """Say what became of the run, and list its jobs."""
         lines = [f"  {job.id} {job.state.lower()} {job.rule}" for job in self.jobs]
         return "\n".join([f"{self.id} is {self._state()}", *lines])
 
@@ -57,30 +71,19 @@ class Run:
 
 
 def orphans(cancel: bool = False) -> str:
-    """Find the runs that have jobs in the queue, and cancel the jobs of those that are dead.
+    """Report every run that has jobs in the queue, and what to do next.
 
-    Parameters
-    ----------
-    cancel : bool
-        Whether to cancel; else they are only told.
-
-    Returns
-    -------
-    str
-        A report: every run with its jobs, and what to do next.
-
-    Raises
-    ------
-    UserError
-        When there is no SLURM, or it does not answer.
+    With ``cancel``, the jobs of dead runs are cancelled. Raises `UserError` when there is no SLURM,
+    or it does not answer.
     """
-    runs = find_runs(queued_jobs())
+    runs = find_runs(_queued_jobs())
     if not runs:
         return "no jobs of Galaxymill are in the queue"
     dead = [run for run in runs if run.alive is False]
     if cancel:
         for run in dead:
-            cancel_run(run.id)
+            # By name, so that jobs are cancelled that it had yet to show.
+            _run("scancel", "--user", getpass.getuser(), "--name", run.id)
     return "\n".join([*(run.describe() for run in runs), _advice(dead, cancel)])
 
 
@@ -103,7 +106,7 @@ def _look_at(run: str, jobs: tuple[QueuedJob, ...]) -> Run:
 
 
 def _head(log: Path) -> str:
-    """Beginning of a log, where Snakemake tells its machine and the id of its run."""
+    """Beginning of a log, where Snakemake names its machine and the id of its run."""
     with suppress(OSError), log.open(encoding="utf-8", errors="replace") as file:
         return file.read(_HEAD_LENGTH)
     return ""
@@ -129,3 +132,39 @@ def _advice(dead: list[Run], cancelled: bool) -> str:
     if cancelled:
         return f"cancelled {orphaned}; {then}"
     return f"{orphaned}: `galaxymill cluster orphans --cancel` cancels them; {then}"
+
+
+def _queued_jobs() -> list[QueuedJob]:
+    """List the jobs of this user that are not over."""
+    listed = _run(
+        "squeue", "--noheader", "--user", getpass.getuser(), "--format", "|".join(_FIELDS)
+    )
+    rows = [line.split("|", len(_FIELDS) - 1) for line in listed.splitlines()]
+    return [
+        QueuedJob(run, id, state, _rule(comment), Path(folder))
+        for run, id, state, comment, folder in rows
+    ]
+
+
+def _rule(comment: str) -> str:
+    return comment.removeprefix("rule_").replace("_wildcards_", " ", 1)
+
+
+def _run(*words: str) -> str:
+    try:
+        done = subprocess.run(
+            words, capture_output=True, text=True, timeout=_PATIENCE_S, check=True
+        )
+    except FileNotFoundError:
+        raise UserError(
+            f"{words[0]}: no such program: there is no SLURM here; run this on the machine of the "
+            "cluster that you start Snakemake on"
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise UserError(
+            f"{words[0]}: SLURM has not answered for {_PATIENCE_S} s; try again later, and see "
+            "`scontrol ping`"
+        ) from None
+    except subprocess.CalledProcessError as error:
+        raise UserError(f"{words[0]}: SLURM refuses: {error.stderr.strip()}") from None
+    return done.stdout

@@ -1,4 +1,4 @@
-"""From a model to a catalogue: predict, release."""
+"""From a model to a catalogue, and the catalogue beside others: predict to compare."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +16,7 @@ def predict(
     model: Annotated[Path, typer.Option(help="model.yaml, or the folder that holds it")],
     out: Annotated[Path, typer.Option(help="the predictions")],
     embeddings: Annotated[Path | None, typer.Option(help="the encoder's features too")] = None,
-    settings: Sets = [],  # noqa: B006
+    settings: Sets = [],
     device: Device = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16")] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: all there are")] = 0,
@@ -46,10 +46,10 @@ def release(
     models: Annotated[
         list[Path], typer.Option("--model", help="model.yaml of each that predicted")
     ],
-    metrics: Annotated[list[Path], typer.Option(help="metrics.json of the models")] = [],  # noqa: B006
+    metrics: Annotated[list[Path], typer.Option(help="metrics.json of the models")] = [],
     run: Annotated[Path | None, typer.Option(help="config.yaml of record-run")] = None,
     benchmarks: Annotated[Path | None, typer.Option(help="folder of Snakemake's")] = None,
-    settings: Sets = [],  # noqa: B006
+    settings: Sets = [],
     threads: Annotated[int, typer.Option(min=1, help="CPU threads")] = 2,
 ) -> None:
     """Merge a survey's products into a release; OUT is its SHA256SUMS, written last.
@@ -115,3 +115,38 @@ def reproduce(
 
     if not run(release, work, inputs, cores, tolerance):
         raise typer.Exit(1)
+
+
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(help="a release, a HATS folder, or Parquet, CSV, FITS")],
+    b: Annotated[Path, typer.Argument(help="the same")],
+    on: Annotated[
+        str | None, typer.Option(help="column of the identifier; default: the layouts' object_id")
+    ] = None,
+    sky: Annotated[
+        str | None, typer.Option(metavar="RADIUS", help="match positions: 1arcsec")
+    ] = None,
+    columns: Annotated[
+        Path | None, typer.Option("--map", help="YAML, a line a pair: 'column of A: column of B'")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="folder for comparison.json, tables and plots")
+    ] = None,
+    layout_a: Annotated[str | None, typer.Option(help="of A, if its columns fit several")] = None,
+    layout_b: Annotated[str | None, typer.Option(help="of B, if its columns fit several")] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="workers of dask: tcp://node:8786; default: local"),
+    ] = None,
+) -> None:
+    """Compare two morphology catalogues, ours or published, column by column.
+
+    Galaxies are matched by identifier or, with --sky, by position, each once. Vote fractions of
+    the same name are compared, and what --map pairs. HATS catalogues are read tile by tile, by
+    workers of dask. Layouts: galaxymill, gz_desi, gz_decals, euclid_q1, gz2; docs/compare.md
+    explains each number.
+    """
+    from galaxymill.comparison.compare import compare as run
+
+    typer.echo(run(a, b, on, sky, columns, out, (layout_a, layout_b), scheduler))

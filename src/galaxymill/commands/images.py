@@ -1,22 +1,14 @@
 """Commands about images that are no stage of the workflow: ``galaxymill images …``."""
 
 import logging
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from galaxymill.errors import UserError
 
 app = typer.Typer(help="Take images out of their products.", no_args_is_help=True)
-
-
-class Layout(StrEnum):
-    """What is written."""
-
-    FILES = "files"
-    WEBDATASET = "webdataset"
 
 
 @app.command()
@@ -26,8 +18,9 @@ def export(
     ],
     out: Annotated[Path, typer.Option(help="folder to write into")],
     layout: Annotated[
-        Layout, typer.Option("--as", help="files with catalog.csv, or tars for WebDataset")
-    ] = Layout.FILES,
+        Literal["files", "webdataset"],
+        typer.Option("--as", help="files with catalog.csv, or tars for WebDataset"),
+    ] = "files",
 ) -> None:
     """Write the rendered images as files, for tools that want a folder or tars.
 
@@ -36,7 +29,7 @@ def export(
     """
     from galaxymill.images.export import export_files, export_tars
 
-    run = export_files if layout is Layout.FILES else export_tars
+    run = export_files if layout == "files" else export_tars
     total = run([product for path in images for product in _products(path)], out)
     logging.getLogger("galaxymill").info("export: %d images in %s", total, out)
 

@@ -10,7 +10,7 @@ from galaxymill.commands.options import (
     ImagesFiles,
     Sets,
     VotesFiles,
-    chosen_settings,
+    parse_choice,
     taking,
 )
 
@@ -25,18 +25,18 @@ def labels(
     tree: Annotated[
         str | None, typer.Option(help="the tree that was asked: a name, such as gz2, or a path")
     ] = None,
-    settings: Sets = [],  # noqa: B006
-    split: Annotated[list[str], typer.Option(help="KEY=VALUE: train, val, test, salt")] = [],  # noqa: B006
+    settings: Sets = [],
+    split: Annotated[list[str], typer.Option(help="KEY=VALUE: train, val, test, salt")] = [],
     check: Annotated[
         list[str], typer.Option(help="KEY=VALUE: parents, absolute, relative, lost")
-    ] = [],  # noqa: B006
+    ] = [],
     catalog: Annotated[
-        Path | None, typer.Option(help="objects.parquet that must know some of the galaxies")
+        Path | None, typer.Option(help="objects.parquet that must have some of the galaxies")
     ] = None,
 ) -> None:
     """Check labels and split them; OUT is votes.parquet.
 
-    Beside it, sources.parquet tells what each file says and dropped.csv what was left out.
+    Beside it, sources.parquet holds the labels of each file and dropped.csv what was left out.
     """
     from galaxymill.labels.collect import LabelSettings, collect_labels
     from galaxymill.labels.formats import FORMATS
@@ -45,7 +45,7 @@ def labels(
     from galaxymill.tasks.checks import CheckSettings
     from galaxymill.trees.tree import find_tree
 
-    own = chosen_settings(FORMATS, "format", kind).from_flags(settings, f"labels --format {kind}")
+    own = parse_choice(FORMATS, "format", kind, settings, "labels")
     splits = SplitSettings.from_flags(split, "--split")
     checks = CheckSettings.from_flags(check, "--check")
     path = None if tree is None else find_tree(tree, TREES, "--tree")
@@ -59,7 +59,7 @@ def label_images(
     sources: Annotated[list[Path], typer.Argument(help="the files of labels")],
     name: Annotated[str, typer.Option(help="name of the labelled set, kept with the images")],
     object_id: Annotated[str, typer.Option(help="column of the identifier")] = "object_id",
-    settings: Sets = [],  # noqa: B006
+    settings: Sets = [],
 ) -> None:
     """Gather the images that column file_loc of SOURCES names, from FOLDER, into one product."""
     from galaxymill.images.settings import PassthroughSettings
@@ -74,7 +74,7 @@ def train(
     out: Path,
     votes: VotesFiles,
     images: ImagesFiles,
-    settings: Sets = [],  # noqa: B006
+    settings: Sets = [],
     device: Device = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 is torch's default")] = 0,
     tensorboard: Annotated[Path | None, typer.Option(help="folder for TensorBoard")] = None,
@@ -98,8 +98,8 @@ def evaluate(
     votes: VotesFiles,
     images: ImagesFiles,
     model: Annotated[Path, typer.Option(help="model.yaml")],
-    settings: Sets = [],  # noqa: B006
-    catalog: Annotated[list[Path], typer.Option(help="objects.parquet; repeatable")] = [],  # noqa: B006
+    settings: Sets = [],
+    catalog: Annotated[list[Path], typer.Option(help="objects.parquet; repeatable")] = [],
     truth: Annotated[Path | None, typer.Option(help="truth.parquet of a simulated sky")] = None,
     split: Annotated[
         str,
@@ -107,7 +107,7 @@ def evaluate(
     ] = "",
     train: Annotated[
         list[Path], typer.Option(help="with --split all: votes.parquet for the baselines")
-    ] = [],  # noqa: B006
+    ] = [],
     device: Device = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 is torch's default")] = 0,
 ) -> None:

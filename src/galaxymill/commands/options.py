@@ -29,11 +29,8 @@ ImagesFiles = Annotated[
 def taking(place: str) -> type[TyperCommand]:
     """Make the class of a command whose help ends with the settings that it takes.
 
-    Parameters
-    ----------
-    place : str
-        ``module:NAME`` of a class of settings, or of a registry of entries with ``settings``. It is
-        imported when the help is asked for.
+    ``place`` is ``module:NAME`` of a class of settings, or of a registry of entries with
+    ``settings``; it is imported only for the help.
     """
 
     class Taking(TyperCommand):
@@ -51,14 +48,15 @@ def describe_settings(source: Any) -> str:
         return f"Settings: {', '.join(source.model_fields)}. config/README.md explains each."
     fields = {name: list(entry.settings.model_fields) for name, entry in source.items()}
     shared = set.intersection(*map(set, fields.values()))
-    told = [f"Settings of all: {', '.join(k for k in next(iter(fields.values())) if k in shared)}"]
+    parts = [f"Settings of all: {', '.join(k for k in next(iter(fields.values())) if k in shared)}"]
     for name, keys in fields.items():
-        told.append(f"{name}: {', '.join(key for key in keys if key not in shared) or 'no others'}")
-    return "; ".join(told) + ". config/README.md explains each."
+        own = ", ".join(key for key in keys if key not in shared)
+        parts.append(f"{name}: {own or 'no others'}")
+    return "; ".join(parts) + ". config/README.md explains each."
 
 
-def chosen_settings(registry: Any, kind: str, name: str) -> Any:
-    """Give the settings of a member of a registry, or say what the option allows."""
+def parse_choice(registry: Any, kind: str, name: str, flags: list[str], command: str) -> Any:
+    """Parse the flags of a command as the settings of ``name``, an entry of a registry."""
     if name not in registry:
         raise unknown_name(f"--{kind}", name, registry, kind)
-    return registry[name].settings
+    return registry[name].settings.from_flags(flags, f"{command} --{kind} {name}")

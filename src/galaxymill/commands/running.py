@@ -1,4 +1,4 @@
-"""While it runs: status."""
+"""While it runs, and after it was killed: status, orphans."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,6 +6,10 @@ from typing import Annotated
 import typer
 
 app = typer.Typer()
+cluster = typer.Typer(
+    help="Look after jobs on a SLURM cluster; docs/cluster.md explains it all.",
+    no_args_is_help=True,
+)
 
 
 @app.command()
@@ -20,3 +24,17 @@ def status(
     from galaxymill.status.report import status as run
 
     typer.echo(run(results))
+
+
+@cluster.command()
+def orphans(
+    cancel: Annotated[bool, typer.Option("--cancel", help="cancel the jobs of dead runs")] = False,
+) -> None:
+    """List the jobs of every run, and whether its Snakemake is alive.
+
+    A Snakemake that is killed (SIGKILL, a login node that restarts) leaves its jobs running.
+    Jobs of runs that are alive, or that were started on another machine, are never cancelled.
+    """
+    from galaxymill.cluster.orphans import orphans as find
+
+    typer.echo(find(cancel))

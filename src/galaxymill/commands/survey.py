@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from galaxymill.commands.options import Sets, chosen_settings, taking
+from galaxymill.commands.options import Sets, parse_choice, taking
 
 app = typer.Typer()
 
@@ -31,13 +31,13 @@ def download(
     from galaxymill.downloads.download import download as run
     from galaxymill.downloads.settings import DownloadSettings
 
-    given = {"url": url, "md5": md5, "sha256": sha256, "bytes": bytes}
-    flags = [f"{key}={value}" for key, value in given.items() if value != ""]
+    options = {"url": url, "md5": md5, "sha256": sha256, "bytes": bytes}
+    flags = [f"{key}={value}" for key, value in options.items() if value != ""]
     run(DownloadSettings.from_flags(flags, "download"), out)
 
 
 @app.command(cls=taking("simulation.settings:SimulationSettings"))
-def simulate(folder: Path, tree: str, settings: Sets = []) -> None:  # noqa: B006
+def simulate(folder: Path, tree: str, settings: Sets = []) -> None:
     """Make a sky with known truth and simulated volunteers.
 
     FOLDER receives catalog.parquet, truth.parquet and votes.parquet; TREE is the DECaLS tree:
@@ -52,7 +52,7 @@ def simulate(folder: Path, tree: str, settings: Sets = []) -> None:  # noqa: B00
 
 
 @app.command(cls=taking("catalog.settings:CatalogSettings"))
-def ingest(source: Path, out: Path, settings: Sets = []) -> None:  # noqa: B006
+def ingest(source: Path, out: Path, settings: Sets = []) -> None:
     """Check a catalogue (CSV, Parquet, FITS) and write it as objects.parquet.
 
     Settings name the columns: object_id, ra, dec, petro_r50, petro_r90, file_loc, as in --set ra=RA
@@ -84,9 +84,9 @@ def partition(
 def plan(
     partitions: Path,
     service: Annotated[str, typer.Option(help="a service, as for fetch")],
-    settings: Sets = [],  # noqa: B006
-    network: Annotated[list[str], _pairs("limits that requests are counted at")] = [],  # noqa: B006
-    image: Annotated[list[str], _pairs("size and format of the images")] = [],  # noqa: B006
+    settings: Sets = [],
+    network: Annotated[list[str], _pairs("limits that requests are counted at")] = [],
+    image: Annotated[list[str], _pairs("size and format of the images")] = [],
     predictions: Annotated[
         list[str],
         typer.Option(
@@ -94,8 +94,8 @@ def plan(
             metavar="'NAME KEY=VALUE ...'",
             help="a prediction: passes, summary_bytes, embedding_bytes, releases",
         ),
-    ] = [],  # noqa: B006
-    rate: Annotated[list[str], _pairs("done in a second here: render, predict, merge")] = [],  # noqa: B006
+    ] = [],
+    rate: Annotated[list[str], _pairs("done in a second here: render, predict, merge")] = [],
 ) -> None:
     """Count a survey's partitions, jobs, requests, images, hours and bytes before anything runs.
 
@@ -108,7 +108,7 @@ def plan(
     from galaxymill.surveys.registry import SERVICES
     from galaxymill.web.network import Network
 
-    chosen = chosen_settings(SERVICES, "service", service).from_flags(settings, "plan")
+    chosen = parse_choice(SERVICES, "service", service, settings, "plan")
     uses = {}
     for name, *values in filter(None, map(shlex.split, predictions)):
         uses[name] = ModelUse.from_flags(values, f"--prediction {name}")
@@ -129,8 +129,8 @@ def fetch(
     tile: Path,
     out: Path,
     service: Annotated[str, typer.Option(help="a service named below")],
-    settings: Sets = [],  # noqa: B006
-    network: Annotated[list[str], _pairs("limits; they change no product")] = [],  # noqa: B006
+    settings: Sets = [],
+    network: Annotated[list[str], _pairs("limits; they change no product")] = [],
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="ask again for the failed rows of OUT")
     ] = False,
@@ -140,7 +140,7 @@ def fetch(
             metavar="STATUS",
             help="ask again for the rows of OUT of a status: failed, invalid, no_coverage, partial",
         ),
-    ] = [],  # noqa: B006
+    ] = [],
 ) -> None:
     """Fetch the cutouts of one tile: one row a galaxy, whatever became of it.
 
@@ -151,15 +151,14 @@ def fetch(
     from galaxymill.surveys.registry import SERVICES
     from galaxymill.web.network import Network
 
-    model = chosen_settings(SERVICES, "service", service)
     limits = Network.from_flags(network, "--network")
-    chosen = model.from_flags(settings, f"fetch --service {service}")
+    chosen = parse_choice(SERVICES, "service", service, settings, "fetch")
     statuses = [word.strip() for words in retry for word in words.split(",")]
     statuses += ["failed"] * retry_failed
     if statuses:
-        from galaxymill.surveys.retry import retry_failed as ask_again
+        from galaxymill.surveys.retry import retry_failed as run_again
 
-        ask_again(tile, out, service, chosen, limits, statuses)
+        run_again(tile, out, service, chosen, limits, statuses)
         return
     from galaxymill.surveys.fetch import fetch as run
 
@@ -194,15 +193,14 @@ def render(
     out: Path,
     survey: Annotated[str, typer.Option(help="name of the survey, kept with the images")],
     recipe: Annotated[str, typer.Option(help="a recipe named below")],
-    settings: Sets = [],  # noqa: B006
+    settings: Sets = [],
     threads: Annotated[int, typer.Option(min=1, help="galaxies drawn at a time")] = 1,
 ) -> None:
     """Render the images of one partition's cutouts, with quality flags."""
     from galaxymill.images.recipes import RECIPES
     from galaxymill.images.render import render as run
 
-    model = chosen_settings(RECIPES, "recipe", recipe)
-    chosen = model.from_flags(settings, f"render --recipe {recipe}")
+    chosen = parse_choice(RECIPES, "recipe", recipe, settings, "render")
     run(cutouts, out, survey, recipe, chosen, threads)
 
 

@@ -37,7 +37,7 @@ class Model(Strict):
 
 
 class Prediction(PredictSettings):
-    """What a model says of every galaxy of a survey, with the settings of prediction."""
+    """Predictions of a model for every galaxy of a survey, with their settings."""
 
     survey: Name = Field(description="a survey of this config")
     model: Name = Field(description="a model of this config")
@@ -98,10 +98,10 @@ class Config(Strict):
             ours = self.survey_domain(prediction.survey)
             theirs = [self.label_domain(one) for one in self.models[prediction.model].labels]
             if ours not in theirs and not prediction.allow_domain_shift:
-                told = differences(theirs[0], ours, "{}: model {!r}, survey {!r}")
+                listed = differences(theirs[0], ours, "{}: model {!r}, survey {!r}")
                 raise ValueError(
                     f"predictions.{name}: model {prediction.model} learned from other images than "
-                    f"those of {prediction.survey}: {told}. {WAYS_OUT}"
+                    f"those of {prediction.survey}: {listed}. {WAYS_OUT}"
                 )
         return self
 
@@ -110,9 +110,9 @@ class Config(Strict):
         for name, release in self.releases.items():
             surveys = {one: self.predictions[one].survey for one in release.predictions}
             if len(set(surveys.values())) > 1:
-                told = ", ".join(f"{one} of {survey}" for one, survey in surveys.items())
+                listed = ", ".join(f"{one} of {survey}" for one, survey in surveys.items())
                 raise ValueError(
-                    f"releases.{name}.predictions: {told}; a release is of one survey: make one "
+                    f"releases.{name}.predictions: {listed}; a release is of one survey: make one "
                     "release a survey"
                 )
             if len(surveys) < len(release.predictions):
@@ -152,15 +152,14 @@ class Config(Strict):
         return self.predictions[self.releases[release].predictions[0]].survey
 
     def is_tested(self, model: str) -> bool:
-        """Tell whether a model's labels keep galaxies for a test, or it is cross-validated."""
+        """Whether a model's labels keep galaxies for a test, or it is cross-validated."""
         kept = any(self.labels[name].splits.test > 0 for name in self.models[model].labels)
         return kept or self.models[model].train.folds > 0
 
     def evaluation_name(self, prediction: str) -> str:
         """Name of the evaluation of a model as a prediction uses it.
 
-        It is the model's, or the prediction's where another prediction of the model has another
-        posterior.
+        It is the model's, but the prediction's where the model's predictions differ in posterior.
         """
         chosen = self.predictions[prediction]
         same = [one for one in self.predictions.values() if one.model == chosen.model]
@@ -216,11 +215,6 @@ class Config(Strict):
         return jobs
 
     def tree_path(self, labels: str, trees: Path) -> Path | None:
-        """Path of the tree file of a labelled set; ``trees`` holds those known by name.
-
-        None for classes and numbers.
-        """
+        """Path of the tree file of labels, maybe in ``trees``; None for classes and numbers."""
         tree = self.labels[labels].tree
-        if tree is None:
-            return None
-        return tree_path(tree, trees)
+        return None if tree is None else tree_path(tree, trees)

@@ -17,20 +17,9 @@ _DOWNLOADS = Path("results/downloads")
 
 
 def load_config(plain: Mapping[str, Any], place: str, trees: Path) -> Config:
-    """Check a config and every file it names.
+    """Check a config, as read from YAML, and every file it names.
 
-    Parameters
-    ----------
-    plain : mapping
-        As read from YAML.
-    place : str
-        The config file, to name in errors.
-    trees : Path
-        Folder of the trees known by name.
-
-    Returns
-    -------
-    Config
+    ``place`` is the config file, to name in errors; ``trees`` is the folder of the named trees.
 
     Raises
     ------
@@ -94,7 +83,7 @@ def model_file(name: str) -> Path:
 
 
 def is_made(config: Config, path: Path) -> bool:
-    """Tell whether the workflow makes this file: a download, a simulated sky's table, a model."""
+    """Whether the workflow makes this file: a download, a simulated sky's table, a model."""
     if path.parent == _DOWNLOADS:
         return path.name in config.downloads
     if path in map(model_file, config.models):

@@ -11,41 +11,32 @@ from galaxymill.tasks.task import Task
 from galaxymill.trees.tree import find_tree, load_tree
 
 _OF_CLASSES = "*"
-"""Ends the name of columns whose classes only the file of labels knows."""
+"""Ends the name of columns whose classes only the file of labels has."""
 
 
 def check_releases(config: Config, place: str, trees: Path) -> None:
     """Refuse releases with two columns of one name, and cuts in columns that there will not be.
 
-    Parameters
-    ----------
-    config : Config
-    place : str
-        The config file, to name in errors.
-    trees : Path
-        Folder of the trees known by name.
-
-    Raises
-    ------
-    UserError
-        With the column, and whose it is.
+    The parameters are as in `galaxymill.config.files.load_config`; the `UserError` names the column
+    and whose it is.
     """
     for name, release in config.releases.items():
         owners: dict[str, str] = {}
-        for column, owner in _columns(config, name, trees):
+        columns = list(_columns(config, name, trees))
+        for column, owner in columns:
             taken = owners.setdefault(column.lower(), owner)
             if taken != owner:
                 raise UserError(
                     f"{place}: releases.{name}: {taken} and {owner} would both give column "
                     f"{column}; release them apart, or rename a question or column"
                 )
-        known = [column for column, _ in _columns(config, name, trees)]
-        begins = tuple(c.removesuffix(_OF_CLASSES) for c in known if c.endswith(_OF_CLASSES))
+        names = [column for column, _ in columns]
+        begins = tuple(c.removesuffix(_OF_CLASSES) for c in names if c.endswith(_OF_CLASSES))
         for selection, chosen in release.selections.items():
             for cut in chosen.cuts:
-                if cut.column not in known and not cut.column.startswith(begins):
+                if cut.column not in names and not cut.column.startswith(begins):
                     key = f"{place}: releases.{name}.selections.{selection}.cuts"
-                    raise unknown_name(key, cut.column, known, "column")
+                    raise unknown_name(key, cut.column, names, "column")
 
 
 def _columns(config: Config, release: str, trees: Path) -> Iterator[tuple[str, str]]:
@@ -75,7 +66,7 @@ def _predicted(config: Config, labels: str, trees: Path) -> list[str]:
 
 
 def known_task(config: Config, labels: str, trees: Path) -> Task | None:
-    """Task of a labelled set, as far as the config tells; None where only its files do."""
+    """Task of a labelled set by its config; None where only its files define it."""
     chosen = config.labels[labels]
     if chosen.tree is not None:
         return VoteTask(load_tree(find_tree(chosen.tree, trees, f"labels.{labels}.tree")))

@@ -1,7 +1,7 @@
-"""What the config says of a survey: its catalogue, its cutouts, its images."""
+"""A survey in the config: its catalogue, its cutouts, its images."""
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
@@ -34,42 +34,30 @@ class Partitions(Settings):
 class Cutouts(Choice):
     """A cutout service by name, with its settings beside the name."""
 
+    key = "service"
+    registry = SERVICES
+
     service: str = Field(description="a service")
     settings: ServiceSettings
-
-    def to_flags(self) -> str:
-        """Spell what changes the cutouts for the command line."""
-        return f"--service {self.service} {self.settings.to_flags()}"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_registry(cls, plain: Any) -> dict[str, Any]:
-        return cls.pick(plain, "service", SERVICES)
 
 
 class Images(Choice):
     """A recipe by name, with its settings beside the name."""
 
+    key = "recipe"
+    registry = RECIPES
+
     recipe: str = Field(description="a recipe")
     settings: RecipeSettings
 
-    def to_flags(self) -> str:
-        """Spell what changes the images for the command line."""
-        return f"--recipe {self.recipe} {self.settings.to_flags()}"
-
     def plan_flags(self) -> str:
-        """Spell what a plan asks of the images for the command line."""
+        """Spell what the cost of images depends on for the command line."""
         return f"--image size={self.settings.size} --image format={self.settings.format}"
 
     @property
     def version(self) -> int:
         """Version of the recipe."""
         return RECIPES[self.recipe].version
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_registry(cls, plain: Any) -> dict[str, Any]:
-        return cls.pick(plain, "recipe", RECIPES)
 
 
 class Survey(Strict):
@@ -129,7 +117,7 @@ class Survey(Strict):
         self._bands_are_drawn()
 
     def _file_columns(self) -> list[str]:
-        """Check that several columns of paths are one a band, and tell whether one is needed."""
+        """Check that several columns of paths are one a band; give the column that is needed."""
         columns, bands = self.catalog.file_loc or (), self.cutouts.settings.bands
         if len(columns) > 1 and len(columns) != len(bands):
             raise ValueError(

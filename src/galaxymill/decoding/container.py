@@ -130,15 +130,12 @@ def check_png(payload: bytes) -> None:
     view = memoryview(payload)
     place = 8
     for _ in range(_MAX_SEGMENTS):
-        if place + 12 > len(payload):
-            raise EOFError("PNG ends too early")
-        length, kind = struct.unpack_from(">I4s", payload, place)
-        end = place + 12 + length
+        end = place + 12 + int.from_bytes(view[place : place + 4])
         if end > len(payload):
             raise EOFError("PNG ends too early")
-        if zlib.crc32(view[place + 4 : end - 4]) != struct.unpack_from(">I", payload, end - 4)[0]:
+        if zlib.crc32(view[place + 4 : end - 4]) != int.from_bytes(view[end - 4 : end]):
             raise ValueError("PNG with a wrong checksum")
-        place = end
+        kind, place = payload[place + 4 : place + 8], end
         if kind == b"IEND":
             break
     else:
@@ -148,7 +145,7 @@ def check_png(payload: bytes) -> None:
 
 
 def check_webp(payload: bytes) -> tuple[int, int] | None:
-    """Compare a WebP's length with its own word; give (width, height) of an extended file.
+    """Compare a WebP's length with its header's; give (width, height) of an extended file.
 
     Its decoder would take the memory on opening; other files have at most 16383 pixels a side.
     Raises EOFError or ValueError when the file is shorter or longer than it says.

@@ -41,7 +41,7 @@ class PayloadError(ValueError):
 
 
 class UnavailableError(Exception):
-    """Bytes of a file could not be had; says nothing of the image, and passes all readers."""
+    """Bytes of a file could not be read, whatever the image; no reader catches it."""
 
 
 @dataclass(frozen=True)
@@ -235,12 +235,12 @@ def read_raster(payload: bytes, depth: int = 16) -> npt.NDArray[np.uint8]:
     samples = read_samples(payload)
     if samples.dtype == np.uint8:
         return np.asarray(samples, np.uint8)
-    shown: npt.NDArray[np.uint8] = np.minimum(samples >> (depth - 8), 255).astype(np.uint8)
-    return shown
+    upper: npt.NDArray[np.uint8] = np.minimum(samples >> (depth - 8), 255).astype(np.uint8)
+    return upper
 
 
 def has_16_bits(payload: bytes) -> bool:
-    """Tell a PNG of 16 bits a colour by its header."""
+    """Whether a file is a PNG of 16 bits a colour, by its header."""
     return payload.startswith(_PNG) and payload[24:25] == b"\x10"
 
 

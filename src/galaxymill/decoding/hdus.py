@@ -43,7 +43,7 @@ _PACKERS: dict[bytes, tuple[str, Callable[[Any], Any] | None]] = {
     b"\xfd7zXZ": ("xz", None),
     b"\x1f\x9d": ("compress (.Z)", None),
 }
-"""By their first bytes; those that cannot be unpacked within bounds are told by name."""
+"""By their first bytes; those that cannot be unpacked within bounds are refused by name."""
 _AUXILIARY = re.compile(
     r"(?<![A-Z])"
     r"((BIT|BADPIX)?MASK(BIT)?|FLAG|DQ|(I|INV)?VAR|VARIANCE|WEIGHT|WHT|ERR|ERROR|UNCERT|SIGMA|RMS)"
@@ -59,7 +59,7 @@ class Hdu:
 
     Where it is fpacked, ``header`` is that of the image. ``shape`` is (planes, height, width), None
     when it holds no image. Its data begin at ``start`` in the file and have ``size`` bytes without
-    padding; ``datasum`` is what the file says that they add up to.
+    padding; ``datasum`` is the header's sum of them.
     """
 
     index: int
@@ -106,7 +106,7 @@ class Hdu:
         return self.start, rows.start * self.row_bytes, length
 
     def answers_to(self, wanted: str) -> bool:
-        """Tell whether it has this number or EXTNAME."""
+        """Whether it has this number or EXTNAME."""
         return wanted.upper() in (str(self.index), self.name.upper())
 
     def read(self) -> npt.NDArray[Any]:
@@ -160,8 +160,8 @@ def iter_hdus(file: IO[bytes] | io.RawIOBase, packed: bool = True) -> Iterator[H
             if not packed and "ZIMAGE" in stored.header:
                 raise PayloadError("the image is compressed: its rows cannot be found")
             shape, start = _image_shape(stored, length), stored.fileinfo()["datLoc"]
-            said = str(stored.header.get("DATASUM") or "").strip()
-            datasum = int(said) if said else None
+            text = str(stored.header.get("DATASUM") or "").strip()
+            datasum = int(text) if text else None
             image = next(as_images)
             hdu = Hdu(index, image.header, shape, start, stored.size, datasum, image)
         yield hdu
@@ -214,7 +214,7 @@ def unpack(file: IO[bytes], most_bytes: int) -> IO[bytes]:
 
 @contextmanager
 def one_fault(what: str = "undecodable FITS") -> Iterator[None]:
-    """Whatever a header from outside makes a library do is one file's fault, a PayloadError."""
+    """Turn whatever a library raises at a header from outside into a PayloadError."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

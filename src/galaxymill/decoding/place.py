@@ -1,4 +1,4 @@
-"""Where on the sky an image lies, by a FITS header that nobody vouches for.
+"""Where on the sky an image lies, by a FITS header from outside.
 
 Only the cards below reach the WCS library, as numbers and not as text: the celestial axes 1 and
 2, linear terms, PV and SIP. Look-up tables, further axes and any other card are not looked at.
@@ -31,8 +31,8 @@ feel distortions, narrow enough to stay on the plane of the projection."""
 class Place:
     """Where an image lies on the sky: its middle in degrees, in the frame of the header.
 
-    ``pixel_scale`` is in arcsec per pixel about the middle; ``axes`` tell how far (east, north), in
-    arcsec, one pixel along x and one along y leads.
+    ``pixel_scale`` is in arcsec per pixel about the middle; ``axes`` are the steps
+    (east, north), in arcsec, of one pixel along x and of one along y.
     """
 
     ra: float

@@ -137,7 +137,7 @@ class ImageSource:
                     absent.discard(key)
         for key in sorted(absent):
             reasons.add("are in no images product: check that object_id is the same in both", key)
-        return reasons.told(len(keys))
+        return reasons.summary(len(keys))
 
 
 def domain_of(product: Path) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def render(
                 none = f"recipe {recipe} can draw none of {those.count} cutouts"
                 raise UserError(f"{cutouts}: {none}: {why} ({those.named})")
     if reasons:
-        logger.info("render %s: reasons: %s", cutouts.stem, reasons.told())
+        logger.info("render %s: reasons: %s", cutouts.stem, reasons.summary())
     flagged = ", ".join(f"{count} {name}" for name, count in counts.most_common())
     logger.info("render %s: flags: %s", cutouts.stem, flagged or "none")
 

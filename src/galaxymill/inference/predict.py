@@ -169,7 +169,7 @@ def _tables(request: _Request, rows: Rows, done: int) -> Iterator[pa.Table]:
     unfit = flags.unfit_bits(request.settings.unfit)
     reasons = Reasons.of(unfit_rows(request.images, unfit))
     if 2 * reasons.total > request.record.rows:
-        logger.warning("predict: without a fit image: %s", reasons.told(request.record.rows))
+        logger.warning("predict: without a fit image: %s", reasons.summary(request.record.rows))
     model = request.card.settings
     # The first images are decoded while torch is imported, which takes seconds.
     with (

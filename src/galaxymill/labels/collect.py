@@ -136,7 +136,7 @@ def _combine(
     columns = {"object_id": pa.array(rows.object_ids, pa.string()), **_values(task, values)}
     ra, dec = rows.positions.T
     columns |= {"ra": pa.array(ra, from_pandas=True), "dec": pa.array(dec, from_pandas=True)}
-    columns["split"] = pa.array(assign_splits(rows.object_ids, (ra, dec), settings.splits))
+    columns["split"] = pa.array(assign_splits(rows.object_ids, rows.positions, settings.splits))
     schema = products.votes(task, with_positions=bool(np.isfinite(rows.positions).any()))
     return pa.table(columns).select(schema.names).cast(schema), dropped
 

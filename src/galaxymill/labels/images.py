@@ -91,13 +91,13 @@ def collect_images(
             _refuse_most(lost, len(paths), name)
     logger.info("labels: %d images of %d files", len(paths) - lost.total, len(paths))
     if lost:
-        logger.warning("labels: %s", lost.told(len(paths)))
+        logger.warning("labels: %s", lost.summary(len(paths)))
 
 
 def _refuse_most(lost: Reasons, files: int, name: str, hint: str = "") -> None:
     """Stop before hours are spent when most of the images are not there."""
     if 2 * lost.total > files:
-        raise UserError(f"labels {name}: {lost.told(files)}{hint}")
+        raise UserError(f"labels {name}: {lost.summary(files)}{hint}")
 
 
 def _paths(sources: Sequence[Path], folder: Path, object_id: str) -> dict[str, str]:

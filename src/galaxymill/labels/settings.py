@@ -49,6 +49,9 @@ Files = Annotated[
 class Labels(Choice):
     """A labelled set: its files, their format with its settings beside it, and the images."""
 
+    key = "format"
+    registry = FORMATS
+
     votes: Files = Field(min_length=1, description="file or list of files; their votes add up")
     format: str = Field("counts", description="layout of the files")
     settings: FormatSettings
@@ -61,12 +64,12 @@ class Labels(Choice):
 
     def to_flags(self) -> str:
         """Spell what changes the labels for the command line."""
-        words = (self.settings.to_flags(), self.splits.to_flags("--split"))
-        return " ".join([f"--format {self.format}", *words, self.checks.to_flags("--check")])
+        words = (self.splits.to_flags("--split"), self.checks.to_flags("--check"))
+        return " ".join([super().to_flags(), *words])
 
-    @model_validator(mode="before")
     @classmethod
-    def _from_registry(cls, plain: Any) -> Any:
+    def pick(cls, plain: Any) -> Any:
+        """Set the keys of every labelled set apart, and split the others."""
         if not isinstance(plain, dict):
             return plain
         plain = without_nulls(plain)
@@ -77,7 +80,7 @@ class Labels(Choice):
         if unknown := sorted(map(str, set(own) - fields - {"settings"})):
             allowed = sorted({*cls.model_fields, *fields} - {"settings"})
             raise ValueError(f"{', '.join(unknown)}: unknown key; allowed: {', '.join(allowed)}")
-        return {**shared, **cls.pick({"format": name, **own}, "format", FORMATS)}
+        return {**shared, **super().pick({"format": name, **own})}
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:

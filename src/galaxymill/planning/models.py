@@ -3,7 +3,7 @@
 import shlex
 from pathlib import Path
 
-from galaxymill.config import Config
+from galaxymill.config.config import Config
 from galaxymill.config.releases import known_task
 from galaxymill.rates import ModelUse
 

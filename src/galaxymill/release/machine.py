@@ -39,11 +39,11 @@ def _commit() -> str | None:
 def write_costs(benchmarks: Path, names: Mapping[str, Sequence[str]], out: Path) -> None:
     """Write ``costs.csv``: jobs, wall and CPU time and memory of each stage.
 
-    ``names`` are patterns of each stage's files below ``benchmarks``.
+    ``names`` are patterns of each stage's files in the folder of its name below ``benchmarks``.
     """
     rows = []
     for stage, patterns in names.items():
-        files = sorted(path for pattern in patterns for path in benchmarks.glob(pattern))
+        files = sorted(path for pattern in patterns for path in (benchmarks / stage).glob(pattern))
         runs = [run for path in files for run in read_benchmark(path)]
         if runs:
             wall, cpu = (sum(run[key] for run in runs) for key in ("s", "cpu_time"))

@@ -9,7 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from galaxymill.config import Config, input_files, input_folders, is_made, model_file
+from galaxymill.config.config import Config
+from galaxymill.config.files import input_files, input_folders, is_made, model_file
 from galaxymill.migrations import CONFIG, migrate
 from galaxymill.settings import Settings
 

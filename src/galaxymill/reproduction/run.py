@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from galaxymill.config import load_config
+from galaxymill.config.files import load_config
 from galaxymill.errors import UserError
 from galaxymill.reproduction.closure import own_files, renamed
 from galaxymill.settings import parse_json

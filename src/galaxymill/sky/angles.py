@@ -31,5 +31,5 @@ def offsets_deg(
 
 
 def chord(angle_arcsec: float) -> float:
-    """Give the distance of two unit vectors at this angle θ: 2 sin(θ/2)."""
+    """Distance of two unit vectors at this angle θ: 2 sin(θ/2)."""
     return float(2 * np.sin(np.radians(angle_arcsec / 3600) / 2))

@@ -33,18 +33,9 @@ class Pixel:
 def healpix_pixels(
     ra: npt.NDArray[np.float64], dec: npt.NDArray[np.float64], order: int
 ) -> Integers:
-    """Give the nested HEALPix pixel of each position.
+    """Find the nested HEALPix pixel of each position, shape (n,), at an order of 0 to 29.
 
-    Parameters
-    ----------
-    ra, dec : ndarray, shape (n,)
-        ICRS degrees, finite; checked by the caller, for a NaN would get a pixel all the same.
-    order : int
-        0 to 29.
-
-    Returns
-    -------
-    ndarray, shape (n,), int64
+    ``ra`` and ``dec``, shape (n,), are ICRS degrees, finite: a NaN would get a pixel all the same.
     """
     from astropy.coordinates import Latitude, Longitude
     from cdshealpix.nested import lonlat_to_healpix
@@ -55,7 +46,7 @@ def healpix_pixels(
 
 
 def neighbours(pixels: Integers, order: int) -> Integers:
-    """Give the 8 neighbours of each pixel, shape (n, 8); -1 where a corner has none."""
+    """Find the 8 neighbours of each pixel, shape (n, 8); -1 where a corner has none."""
     from cdshealpix.nested import neighbours as around
 
     found = np.asarray(around(pixels.astype(np.uint64), order), np.int64)
@@ -63,16 +54,9 @@ def neighbours(pixels: Integers, order: int) -> Integers:
 
 
 def count_pixels(index: Integers) -> Integers:
-    """Count galaxies per pixel of ``HIGHEST_ORDER``.
+    """Count galaxies per pixel of ``HIGHEST_ORDER``, shape (12 · 4^HIGHEST_ORDER,).
 
-    Parameters
-    ----------
-    index : ndarray, shape (n,)
-        Column ``_healpix_29``.
-
-    Returns
-    -------
-    ndarray, shape (12 · 4^HIGHEST_ORDER,), int64
+    ``index`` is column ``_healpix_29``, shape (n,).
     """
     pixels = index >> 2 * (INDEX_ORDER - HIGHEST_ORDER)
     return np.bincount(pixels, minlength=12 * 4**HIGHEST_ORDER)
@@ -86,7 +70,6 @@ def cut_sky(counts: Integers, most: int, setting: str) -> list[Pixel]:
     counts : ndarray, shape (12 · 4^HIGHEST_ORDER,)
         Galaxies per pixel, from `count_pixels`.
     most : int
-        Most galaxies in a pixel.
     setting : str
         Where ``most`` comes from, to name in errors.
 

@@ -30,10 +30,7 @@ def exclusive(product: Path) -> Iterator[bool]:
     the orphan. The second waits here for the first; when that takes longer than
     ``GALAXYMILL_LOCK_WAIT_S`` seconds (default 1800) it is refused.
 
-    Parameters
-    ----------
-    product : Path
-        The file that is about to be written; its lock is ``.{name}.lock`` beside it.
+    The lock is ``.{name}.lock`` beside the product.
 
     Yields
     ------
@@ -45,20 +42,18 @@ def exclusive(product: Path) -> Iterator[bool]:
     UserError
         When the other writer does not finish; names its host and process id.
     """
+    folder = product.parent
     if product.is_dir():
         raise UserError(f"{product}: is a folder; name the file to write")
     try:
-        product.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(
-            f"{product.parent}: no such folder can be made ({error.strerror})"
-        ) from error
-    lock = product.parent / f".{product.name}.lock"
+        raise UserError(f"{folder}: no such folder can be made ({error.strerror})") from error
+    lock = folder / f".{product.name}.lock"
     wait_s = _wait_s()
     deadline = time.monotonic() + wait_s
     waited = False
-    descriptor = _try_lock(lock)
-    while descriptor is None:
+    while (descriptor := _try_lock(lock)) is None:
         if not waited:
             logger.info("waiting: %s is being written by %s", product, _holder(lock))
         waited = True
@@ -68,7 +63,6 @@ def exclusive(product: Path) -> Iterator[bool]:
                 f"it, then run again (waited {wait_s:.0f} s, {LOCK_WAIT_VARIABLE} changes that)"
             )
         time.sleep(_POLL_S)
-        descriptor = _try_lock(lock)
     try:
         _sweep(product)
         holder = {"host": socket.gethostname(), "pid": os.getpid()}
@@ -124,15 +118,8 @@ def _holder(lock: Path) -> str:
 def atomic_file(path: Path) -> Iterator[Path]:
     """Offer a temporary file beside ``path`` that takes its place when the block ends well.
 
-    Parameters
-    ----------
-    path : Path
-        The product. A reader sees the old one or the whole new one, also after a power cut.
-
-    Yields
-    ------
-    Path
-        Where to write; it is removed when the block raises.
+    A reader sees the old one or the whole new one, also after a power cut. When the block raises,
+    the temporary file is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
@@ -151,19 +138,8 @@ def atomic_tree(folder: Path, named_last: str) -> Iterator[Path]:
 
     The tree is built beside the old one and swapped in; ``named_last``, the file that names
     the rest and that a workflow declares as the product, is moved last. Until then it is
-    absent, so a reader never takes a mixture for a product.
-
-    Parameters
-    ----------
-    folder : Path
-        The final folder. It stays in place itself (its lock lives there).
-    named_last : str
-        Name of the file that makes the product complete.
-
-    Yields
-    ------
-    Path
-        The folder to write into.
+    absent, so a reader never takes a mixture for a product. ``folder`` itself stays in place: its
+    lock lives there.
     """
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{named_last}.{uuid.uuid4().hex}.tmp"

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-VOLATILE = b"volatile"
+from galaxymill.storage.columns import VOLATILE
 
 
 class TableDigest:
@@ -19,11 +19,6 @@ class TableDigest:
     Each column is hashed as three running streams (validity, lengths, values), so that the
     result does not depend on how the rows were cut into batches. Columns whose field metadata
     say ``volatile`` (times, or payloads whose sha256 is a column of its own) are left out.
-
-    Parameters
-    ----------
-    schema : pyarrow.Schema
-        Schema of every batch.
     """
 
     def __init__(self, schema: pa.Schema) -> None:
@@ -59,10 +54,12 @@ class _ColumnDigest:
     def __init__(self, kind: pa.DataType) -> None:
         if pa.types.is_dictionary(kind):
             kind = kind.value_type
-        self._kind = kind
         # Parquet calls "element" what Arrow calls "item".
         self._name = str(kind).replace("<element: ", "<item: ")
-        self._hash_values = self._hashed_by(kind)
+        self._kind = _hashed_type(kind)
+        self._cast = self._kind != kind
+        self._zero = False if pa.types.is_boolean(kind) else 0
+        self._hash_values = self._hashed_by(self._kind)
         self._validity, self._lengths, self._values = _Stream(), _Stream(), _Stream()
         self._children: list[_ColumnDigest] = []
         if pa.types.is_struct(kind):
@@ -72,15 +69,13 @@ class _ColumnDigest:
 
     def _hashed_by(self, kind: pa.DataType) -> Callable[[pa.Array], None]:
         """Choose once what to do with each batch: tables are of many columns and small batches."""
-        if pa.types.is_floating(kind) or pa.types.is_integer(kind):
-            return self._update_numbers
         if pa.types.is_struct(kind):
             return self._update_structs
         if _is_list(kind):
             return self._update_lists
-        if _is_bytes(kind):
+        if kind in (pa.string(), pa.large_string(), pa.binary(), pa.large_binary()):
             return self._update_bytes
-        return self._update_nothing if pa.types.is_null(kind) else self._update_others
+        return (lambda _: None) if pa.types.is_null(kind) else self._update_numbers
 
     def restart(self) -> None:
         for stream in (self._validity, self._lengths, self._values):
@@ -92,11 +87,11 @@ class _ColumnDigest:
         if isinstance(array, pa.DictionaryArray):
             array = array.dictionary_decode()
         self._validity.update(_validity(array))
-        self._hash_values(array)
+        self._hash_values(array.cast(self._kind) if self._cast else array)
 
     def _update_numbers(self, array: pa.Array) -> None:
         if array.null_count:
-            array = array.fill_null(0)
+            array = array.fill_null(self._zero)
         self._values.update(array.to_numpy(zero_copy_only=False))
 
     def _update_structs(self, array: pa.Array) -> None:
@@ -108,18 +103,8 @@ class _ColumnDigest:
         self._children[0].update(pc.list_flatten(array))
 
     def _update_bytes(self, array: pa.Array) -> None:
-        array = _as_bytes(array, self._kind)
         self._update_lengths(pc.binary_length(array))
         self._values.update(_joined(array))
-
-    def _update_others(self, array: pa.Array) -> None:
-        """Booleans and times."""
-        plain = _as_numbers(array, self._kind)
-        filled = plain.fill_null(False if pa.types.is_boolean(self._kind) else 0)
-        self._values.update(filled.to_numpy(zero_copy_only=False))
-
-    def _update_nothing(self, array: pa.Array) -> None:
-        pass
 
     def _update_lengths(self, lengths: pa.Array) -> None:
         counts = lengths.fill_null(0).to_numpy(zero_copy_only=False)
@@ -129,6 +114,15 @@ class _ColumnDigest:
         streams = self._validity, self._lengths, self._values
         own = [self._name, *[stream.hexdigest() for stream in streams]]
         return [*own, *(child.hexdigests() for child in self._children)]
+
+
+def _hashed_type(kind: pa.DataType) -> pa.DataType:
+    """Type in which values are hashed: of times numbers, of decimals texts."""
+    if pa.types.is_temporal(kind):
+        return pa.int32() if kind.bit_width == 32 else pa.int64()
+    if pa.types.is_decimal(kind):
+        return pa.string()
+    return pa.binary() if pa.types.is_fixed_size_binary(kind) else kind
 
 
 class _Stream:
@@ -180,29 +174,6 @@ def _is_list(kind: pa.DataType) -> bool:
     return bool(
         pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     )
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_binary(kind)
-        or pa.types.is_large_binary(kind)
-        or pa.types.is_fixed_size_binary(kind)
-        or pa.types.is_decimal(kind)
-    )
-
-
-def _as_bytes(array: pa.Array, kind: pa.DataType) -> pa.Array:
-    if pa.types.is_decimal(kind):
-        return array.cast(pa.string())
-    return array.cast(pa.binary()) if pa.types.is_fixed_size_binary(kind) else array
-
-
-def _as_numbers(array: pa.Array, kind: pa.DataType) -> pa.Array:
-    if not pa.types.is_temporal(kind):
-        return array
-    return array.cast(pa.int32() if kind.bit_width == 32 else pa.int64())
 
 
 def sha256_json(value: Any) -> str:

@@ -17,9 +17,7 @@ METADATA_KEY = b"galaxymill"
 
 @dataclass(frozen=True)
 class Origin:
-    """The request that a product answers.
-
-    Two products with equal origins hold equal rows: a stage is a pure function.
+    """What a product is made by and of; products with equal origins hold equal rows.
 
     Attributes
     ----------
@@ -53,17 +51,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Record:
-    """What a product's footer says of it.
-
-    Attributes
-    ----------
-    origin : dict
-        See `Origin.to_dict`.
-    digest : str
-        Content digest over the logical rows.
-    rows : int
-        Number of rows.
-    """
+    """A product's footer: see `Origin.to_dict`, digest over the logical rows, number of rows."""
 
     origin: dict[str, Any]
     digest: str
@@ -71,14 +59,7 @@ class Record:
 
 
 def read_record(path: Path, stage: str | None = None) -> Record:
-    """Read the origin and digest kept in a Parquet product's footer.
-
-    Parameters
-    ----------
-    path : Path
-        The product.
-    stage : str, optional
-        What must have made it.
+    """Read the footer of a Parquet product, which ``stage`` must have made, if one is named.
 
     Raises
     ------

@@ -81,18 +81,7 @@ def _leaves(path: str, kind: pa.DataType) -> Iterator[tuple[str, pa.DataType]]:
 def open_product(path: Path, schema: pa.Schema, origin: Origin) -> Iterator[ProductWriter]:
     """Open a Parquet product for writing; it takes its place when the block ends well.
 
-    Parameters
-    ----------
-    path : Path
-        The product.
-    schema : pyarrow.Schema
-        From `galaxymill.products`.
-    origin : Origin
-        Kept in the footer, together with the digest over the rows.
-
-    Yields
-    ------
-    ProductWriter
+    The origin is kept in the footer, together with the digest over the rows.
     """
     with atomic_file(path) as temporary:
         writer = ProductWriter(temporary, schema, origin)
@@ -112,20 +101,10 @@ def write_product(path: Path, table: pa.Table, origin: Origin, schema: pa.Schema
 def open_parquet(path: Path, columns: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
     """Open a product for reading; what cannot be read of it within the block is a `UserError`.
 
-    Parameters
-    ----------
-    path : Path
-    columns : sequence of str
-        Those that it must have.
-
-    Yields
-    ------
-    pyarrow.parquet.ParquetFile
-
     Raises
     ------
     UserError
-        When it is absent, is damaged, or lacks a column.
+        When it is absent, is damaged, or lacks one of ``columns``.
     """
     try:
         # With pre_buffer, all columns of all row groups would be read at once.
@@ -148,27 +127,7 @@ def open_parquet(path: Path, columns: Sequence[str] = ()) -> Iterator[pq.Parquet
 def read_batches(
     path: Path, columns: list[str] | None = None, rows: int = ROWS_PER_GROUP
 ) -> Iterator[pa.Table]:
-    """Read a product piece by piece.
-
-    Parameters
-    ----------
-    path : Path
-        A Parquet file.
-    columns : list of str, optional
-        Default: all.
-    rows : int
-        At most so many rows a piece.
-
-    Yields
-    ------
-    pyarrow.Table
-    """
+    """Read columns of a Parquet file, by default all, in pieces of at most so many rows."""
     with open_parquet(path, columns or ()) as file:
         for batch in file.iter_batches(batch_size=rows, columns=columns):
             yield pa.Table.from_batches([batch])
-
-
-def column_values(table: pa.Table, name: str) -> list[Any]:
-    """Give one column as a list of Python values."""
-    values: list[Any] = table.column(name).to_pylist()
-    return values

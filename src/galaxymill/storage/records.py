@@ -40,26 +40,12 @@ class RecordFile:
     def append(
         self, plain: Mapping[str, Any], payload: bytes, kept: str = "what was kept stays"
     ) -> int:
-        """Keep one record, at once.
-
-        Parameters
-        ----------
-        plain : mapping
-            Plain JSON.
-        payload : bytes
-            With the description at most 100 MB.
-        kept : str
-            What a user whose disk is full is told about all before.
-
-        Returns
-        -------
-        int
-            Its place, for `read`.
+        """Keep one record of at most 100 MB, at once; give its place, for `read`.
 
         Raises
         ------
         UserError
-            When the disk takes no more; what was kept before stays.
+            When the disk takes no more; ``kept`` says what became of the records before.
         ValueError
             When the record is larger than that.
         """
@@ -83,20 +69,14 @@ class RecordFile:
     def read(self, place: int) -> tuple[dict[str, Any], bytes]:
         """Read the description and the payload at ``place`` back; another thread may.
 
-        Raises
-        ------
-        UserError
-            When another process has changed the file.
+        Raises `UserError` when another process has changed the file.
         """
         return self._whole(place)[:2]
 
     def records(self) -> Iterator[tuple[int, dict[str, Any], bytes]]:
         """Walk through all records behind the key: place, description and payload of each.
 
-        Raises
-        ------
-        UserError
-            When another process has changed the file.
+        Raises `UserError` when another process has changed the file.
         """
         place = self._first
         while self._end is None or place < self._end:
@@ -159,21 +139,8 @@ class RecordFile:
 def open_records(product: Path, key: Mapping[str, Any]) -> Iterator[RecordFile]:
     """Open ``.{name}.part`` beside a product; it is removed when the block ends well.
 
-    Parameters
-    ----------
-    product : Path
-        The finished product's path; the caller holds its lock.
-    key : mapping
-        Plain JSON that says what is asked for; what was kept under another key is dropped.
-
-    Yields
-    ------
-    RecordFile
-
-    Raises
-    ------
-    UserError
-        When the disk takes no more.
+    The caller holds the product's lock. ``key`` is plain JSON that says what the product is made
+    of; what was kept under another key is dropped. Raises `UserError` when the disk is full.
     """
     product.parent.mkdir(parents=True, exist_ok=True)
     path = product.parent / f".{product.name}.part"

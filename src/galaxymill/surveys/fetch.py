@@ -211,7 +211,7 @@ def _why(part: PartFile, counts: Callable[[str, str], bool]) -> str:
         (object_id, f"{status}: {reason}")
         for object_id, status, reason in part.outcomes()
         if counts(status, reason)
-    ).told()
+    ).summary()
 
 
 def write_cutouts(out: Path, origin: Origin, cutouts: Iterable[Cutout]) -> None:
