@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from galaxymill.settings import Settings
+from galaxymill.settings import Names, Settings
 
 ARate = Annotated[float, Field(ge=1e-6, le=1e12)]
 """In a second, of any machine there is: what is divided by it stays a number to read."""
@@ -31,4 +31,4 @@ class ModelUse(Settings):
     passes: int = Field(1, ge=1, le=10**6, description="passes of a galaxy through encoders")
     summary_bytes: int = Field(3000, ge=0, le=10**12, description="of a galaxy's prediction")
     embedding_bytes: int = Field(2560, ge=0, le=10**12, description="of a galaxy's embedding")
-    releases: int = Field(1, ge=0, le=10**6, description="releases that are made of it")
+    releases: Names = Field((), description="names of the releases that hold it")

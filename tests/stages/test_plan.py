@@ -57,8 +57,14 @@ def rows(text):
 
 
 def test_every_stage_has_a_row(partitions):
-    models = {"spirals": ModelUse(passes=2, summary_bytes=100, embedding_bytes=10, releases=2)}
-    told = rows(planned(partitions, "legacy", LegacySettings(size=100), models))
+    models = {
+        "spirals": ModelUse(
+            passes=2, summary_bytes=100, embedding_bytes=10, releases=("dr1", "dr2")
+        ),
+        "rings": ModelUse(summary_bytes=10, embedding_bytes=0, releases=("dr2",)),
+    }
+    text = planned(partitions, "legacy", LegacySettings(size=100), models)
+    told = rows(text)
     jobs = str(len(partitions.read_text().splitlines()) - 1)
     assert list(told) == ["stage", "fetch", "render", "predict", "release"]
     assert told["fetch"] == [
@@ -73,13 +79,20 @@ def test_every_stage_has_a_row(partitions):
         "40 images of 212 pixels, jpeg",
         "1 s of one core at 40 images/s",
     ]
-    assert told["predict"] == [
+    spirals, rings, first, second = text.splitlines()[-6:-2]
+    assert re.split(r"\s{2,}", spirals) == [
+        "predict",
         jobs,
         "40 galaxies for spirals",
         "5 min of one GPU at 0.125 galaxies/s",
         "4.4 kB",
     ]
-    assert told["release"] == ["2", "80 rows of spirals", "4 s at 20 galaxies/s", "24.8 kB"]
+    assert re.split(r"\s{2,}", rings)[2] == "40 galaxies for rings"
+    # A release of several predictions is one job, whose rows hold them all.
+    assert first.split("  ")[-1].strip() == "12.4 kB"
+    assert re.split(r"\s{2,}", second) == [
+        *("release", "1", "40 rows of dr2", "2 s at 20 galaxies/s", "13.6 kB")
+    ]
 
 
 def test_the_first_line_counts_galaxies_and_the_last_one_disk(partitions, monkeypatch):

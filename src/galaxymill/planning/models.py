@@ -6,6 +6,7 @@ from pathlib import Path
 from galaxymill.config.config import Config
 from galaxymill.config.releases import known_task
 from galaxymill.rates import ModelUse
+from galaxymill.settings import spell
 
 _FLOAT_BYTES = 4
 _UNKNOWN_VALUES = 8
@@ -18,7 +19,7 @@ def model_flags(config: Config, survey: str, trees: Path) -> str:
     for name, chosen in config.predictions.items():
         if chosen.survey == survey:
             use = model_use(config, name, trees).model_dump()
-            values = (f"{key}={value}" for key, value in use.items())
+            values = (f"{key}={spell(value)}" for key, value in use.items())
             words += ["--prediction", " ".join([name, *values])]
     return shlex.join(words)
 
@@ -33,10 +34,9 @@ def model_use(config: Config, prediction: str, trees: Path) -> ModelUse:
     columns = sum(len(task.summary_fields()) if task else _UNKNOWN_VALUES for task in unique)
     width = sum(task.sample_width()[0] if task else _UNKNOWN_VALUES for task in unique)
     kept = chosen.draws(train) * width if "samples" in chosen.keep else 0
-    releases = [name for name, one in config.releases.items() if prediction in one.predictions]
     return ModelUse(
         passes=chosen.view_count(train) * train.networks,
         summary_bytes=_FLOAT_BYTES * (columns + kept),
         embedding_bytes=ModelUse().embedding_bytes if "embeddings" in chosen.keep else 0,
-        releases=len(releases),
+        releases=tuple(n for n, one in config.releases.items() if prediction in one.predictions),
     )

@@ -1,7 +1,7 @@
 """The plan of a survey: jobs, work, time and disk of every stage, as text."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,7 +78,10 @@ def plan(
     steps = [_fetching(len(tiles), total, service, settings, network)]
     steps += [_rendering(len(tiles), total.inside, images, rates)]
     for name, use in predictions.items():
-        steps += _predicting(len(tiles), total.galaxies, name, use, rates)
+        steps.append(_predicting(len(tiles), total.galaxies, name, use, rates))
+    for name in dict.fromkeys(name for use in predictions.values() for name in use.releases):
+        held = [use for use in predictions.values() if name in use.releases]
+        steps.append(_releasing(total.galaxies, name, held, rates))
     rows = [("stage", "jobs", "work", "time", "disk, about")]
     rows += [(*step[:-1], bytes_in_words(step.disk)) for step in steps]
     needed, free = sum(step.disk for step in steps), shutil.disk_usage(partitions.parent).free
@@ -108,16 +111,15 @@ def _rendering(jobs: int, count: int, images: RecipeSettings, rates: Rates) -> S
     return Step("render", f"{jobs:,}", work, time, disk)
 
 
-def _predicting(jobs: int, galaxies: int, name: str, use: ModelUse, rates: Rates) -> list[Step]:
-    """Plan one prediction, and the releases that are made of it."""
+def _predicting(jobs: int, galaxies: int, name: str, use: ModelUse, rates: Rates) -> Step:
     rate = rates.predict / use.passes
     on = "two cores" if rates.predict == Rates().predict else "one GPU"
     time = f"{duration(galaxies / rate)} of {on} at {number(rate)} galaxies/s"
     disk = galaxies * (use.summary_bytes + use.embedding_bytes)
-    steps = [Step("predict", f"{jobs:,}", f"{galaxies:,} galaxies for {name}", time, disk)]
-    if use.releases:
-        rows = galaxies * use.releases
-        time = f"{duration(rows / rates.merge)} at {number(rates.merge)} galaxies/s"
-        disk = rows * (use.summary_bytes * _TABLES_OF_A_RELEASE + use.embedding_bytes)
-        steps.append(Step("release", f"{use.releases:,}", f"{rows:,} rows of {name}", time, disk))
-    return steps
+    return Step("predict", f"{jobs:,}", f"{galaxies:,} galaxies for {name}", time, disk)
+
+
+def _releasing(galaxies: int, name: str, held: Sequence[ModelUse], rates: Rates) -> Step:
+    time = f"{duration(galaxies / rates.merge)} at {number(rates.merge)} galaxies/s"
+    row = sum(use.summary_bytes * _TABLES_OF_A_RELEASE + use.embedding_bytes for use in held)
+    return Step("release", "1", f"{galaxies:,} rows of {name}", time, galaxies * row)
