@@ -308,7 +308,8 @@ def test_a_redirect_is_a_request_too():
     ) as (server, opened):
         assert opened.get("/").reason == "TooManyRedirects"
     assert len(server.requests) == 6
-    assert server.times[-1] - server.times[0] > 5 / 20
+    # The server may see the first one late.
+    assert server.times[-1] - server.times[0] > 0.8 * 5 / 20
 
 
 def test_retry_after_holds_everybody_back_and_then_there_is_no_rush():
