@@ -155,8 +155,8 @@ def _write_data(
     catalog = Catalog(request.objects)
     merge = Merge(catalog, parts, tiles, columns, predictions, settings, widths, request.threads)
     merge.write(folder, collection, origin, name)
-    with ThreadPoolExecutor(1) as pool:
-        # Most of the time of what follows goes into reading the tables once more for these.
+    with ThreadPoolExecutor(request.threads) as pool:
+        # The tables are read once more for these, while pictures are drawn.
         sums = pool.submit(checksums, folder, list_files(folder), {})
         tables = {table: [folder / f"{table}.parquet"] for table in PARQUET}
         if collection is not None:
@@ -164,8 +164,9 @@ def _write_data(
             collection.finish(counts, defaults)
             write_coverage(folder, counts)
             tables["hats"] = sorted((folder / "hats" / name / "dataset").rglob("Npix=*.parquet"))
+        audited = pool.submit(audit, request.objects, tables, folder)
         draw_pictures(folder, parts, counts if collection else None, merge.highlights)
-        audits = audit(request.objects, tables, folder)
+        audits = audited.result()
         write_provenance(
             folder, parts, predictions, origin, audits, request.run, request.benchmarks
         )

@@ -4,9 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.special import digamma
-from scipy.stats import dirichlet_multinomial
 
 from galaxymill.statistics.distributions import Counts, Values
 from galaxymill.trees.tree import Tree
@@ -120,6 +117,14 @@ def fit_dirichlet(votes: Counts) -> Values:
 
     Gives concentrations (n_answers,) between 10⁻³ and 10⁴; all 1 when there are no votes.
     """
+    from scipy.optimize import minimize
+    from scipy.special import digamma
+    from scipy.stats import dirichlet_multinomial
+
+    from scipy.optimize import minimize
+    from scipy.special import digamma
+    from scipy.stats import dirichlet_multinomial
+
     asked = votes[votes.sum(axis=1) > 0]
     if len(asked) == 0:
         return np.ones(votes.shape[1])
