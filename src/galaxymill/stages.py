@@ -42,7 +42,7 @@ _ALL = (
     Stage(
         "partition", 2, ("catalog.partition",), "<catalog>/partitions.csv", "{survey}.tsv", "tile"
     ),
-    Stage("plan", 1, ("planning.plan",), "<catalog>/plan.txt", "{survey}.tsv"),
+    Stage("plan", 2, ("planning.plan",), "<catalog>/plan.txt", "{survey}.tsv"),
     Stage(
         "fetch",
         5,
