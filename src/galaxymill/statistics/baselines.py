@@ -121,10 +121,6 @@ def fit_dirichlet(votes: Counts) -> Values:
     from scipy.special import digamma
     from scipy.stats import dirichlet_multinomial
 
-    from scipy.optimize import minimize
-    from scipy.special import digamma
-    from scipy.stats import dirichlet_multinomial
-
     asked = votes[votes.sum(axis=1) > 0]
     if len(asked) == 0:
         return np.ones(votes.shape[1])
