@@ -18,7 +18,7 @@ from PIL import Image
 from scipy.stats import spearmanr
 from typer.testing import CliRunner
 
-from galaxymill.commands import comparing
+from galaxymill.commands import catalogue
 from galaxymill.comparison import workers
 from galaxymill.comparison.catalogue import Catalogue
 from galaxymill.comparison.compare import compare
@@ -410,11 +410,11 @@ def test_folders_and_files_that_are_no_catalogue_are_refused(release, tmp_path):
 
 
 def test_the_command_prints_the_tables(release, gz_desi):
-    done = CliRunner().invoke(comparing.app, [str(release), str(gz_desi)])
+    done = CliRunner().invoke(catalogue.app, ["compare", str(release), str(gz_desi)])
     assert done.exit_code == 0, done.output
     assert "smooth-or-featured_smooth_fraction" in done.stdout
     assert "same answer" in done.stdout
-    refused = CliRunner().invoke(comparing.app, [str(release), "nowhere.csv"])
+    refused = CliRunner().invoke(catalogue.app, ["compare", str(release), "nowhere.csv"])
     assert isinstance(refused.exception, UserError)
 
 
