@@ -59,7 +59,7 @@ _ALL = (
         "{survey}/*.tsv",
         "images",
     ),
-    Stage("labels", 5, ("labels.collect", "labels.images"), "<labels>/votes.parquet", "*.tsv"),
+    Stage("labels", 6, ("labels.collect", "labels.images"), "<labels>/votes.parquet", "*.tsv"),
     Stage("train", 5, ("training.train",), "<model>/model.yaml", "{model}.tsv"),
     Stage("evaluate", 4, ("evaluation.evaluate",), "<evaluation>/metrics.json", "{evaluation}.tsv"),
     Stage(
