@@ -25,6 +25,8 @@ PATHVARS = {
     "evaluation": "<results>/evaluations/{evaluation}",
     "predictions": "<results>/predictions/{prediction}",
     "embeddings": "<results>/embeddings/{prediction}",
+    "space": "<results>/spaces/{space}",
+    "features": "<results>/features/{space}",
     "run": "<results>/runs/{release}",
     "release": "<results>/releases/{release}",
     "logs": "<results>/logs",

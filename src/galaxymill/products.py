@@ -131,3 +131,24 @@ def embeddings(dimension: int) -> pa.Schema:
     """Schema of embeddings: the encoder's pooled features; nulls where the image is unfit."""
     features = pa.list_(pa.float16(), dimension)
     return pa.schema([OBJECT_ID, field("embedding", features, "pooled features of the encoder")])
+
+
+def map_columns(name: str) -> tuple[str, str]:
+    """Columns of a galaxy's place on a map."""
+    return f"map_{name}_x", f"map_{name}_y"
+
+
+def features(components: int, maps: Iterable[str]) -> pa.Schema:
+    """Schema of features, and of places on maps; nulls where there is no embedding.
+
+    Features are stored as their bytes: lists of numbers take five times as long to read.
+    """
+    numbers = f"principal components of the embedding, {components} float16, little-endian"
+    places = [
+        field(column, pa.float32(), f"{axis} on map {name}, in 0 to 1")
+        for name in maps
+        for axis, column in zip(("across", "up"), map_columns(name), strict=True)
+    ]
+    return pa.schema(
+        [OBJECT_ID, FLAGS, field("features", pa.binary(2 * components), numbers), *places]
+    )

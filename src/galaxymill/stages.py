@@ -70,6 +70,8 @@ _ALL = (
         "{prediction}/*.tsv",
         "predictions",
     ),
+    Stage("space", 1, ("spaces.fit",), "<space>/space.yaml", "{space}.tsv"),
+    Stage("project", 1, ("spaces.project",), "<features>/{part}.parquet", "{space}/*.tsv"),
     Stage("release", 6, ("release.merge",), "<release>/SHA256SUMS", "{release}.tsv"),
 )
 

@@ -57,9 +57,13 @@ def _encodings(schema: pa.Schema) -> dict[str, Any]:
     """
     leaves = {path: kind for field in schema for path, kind in _leaves(field.name, field.type)}
     floats = [path for path, kind in leaves.items() if pa.types.is_floating(kind)]
-    measured = [path for path, kind in leaves.items() if not pa.types.is_binary(kind)]
+    features = [path for path, kind in leaves.items() if pa.types.is_fixed_size_binary(kind)]
+    bytes_ = [path for path, kind in leaves.items() if pa.types.is_binary(kind)] + features
+    measured = [path for path in leaves if path not in bytes_]
     return {
-        "compression": dict.fromkeys(leaves, "zstd") | dict.fromkeys(floats, "snappy"),
+        "compression": dict.fromkeys(leaves, "zstd")
+        | dict.fromkeys(floats, "snappy")
+        | dict.fromkeys(features, "none"),
         "use_dictionary": [path for path in measured if path not in floats] or False,
         "write_statistics": measured or False,
         "column_encoding": dict.fromkeys(floats, "BYTE_STREAM_SPLIT") or None,

@@ -1,0 +1,193 @@
+"""A space: the small file that turns embeddings into features, and its card ``space.yaml``.
+
+Features are the embedding's principal components, rounded to a grid so coarse that products and
+sums of them are exact in double precision: a likeness is the same to the last bit, whatever is
+computed first.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+
+from galaxymill.errors import UserError
+from galaxymill.spaces.settings import SpaceSettings
+from galaxymill.storage.digest import sha256_file, sha256_json
+from galaxymill.yaml_file import read_yaml
+
+if TYPE_CHECKING:
+    from galaxymill.spaces.placer import Placer
+
+SPACE_FILE = "space.yaml"
+WEIGHTS_FILE = "weights.safetensors"
+GRID = 1024
+"""Features are multiples of 1/1024."""
+LARGEST = 64.0
+"""Of a feature; beyond it the galaxy has none, and is flagged."""
+_FAR = 10.0
+FIRST_DEVIATION = 4.0
+"""Standard deviation of the first component of the sample: the unit of features."""
+
+Doubles = npt.NDArray[np.float64]
+Halves = npt.NDArray[np.float16]
+
+
+@dataclass(frozen=True)
+class Space:
+    """What is fitted to a sample of embeddings.
+
+    Attributes
+    ----------
+    embedding : dict
+        What embeddings it is of: the model's digest and how its views are pooled.
+    settings : SpaceSettings
+    mean : ndarray, shape (n_embedding,)
+    components : ndarray, shape (components, n_embedding)
+        Rows that embeddings are multiplied by.
+    deviations : ndarray, shape (components,)
+        Standard deviation of each feature in the sample.
+    maps : dict of str to Placer
+    facts : dict
+        For people: size of the sample, share of the variance.
+    """
+
+    embedding: dict[str, Any]
+    settings: SpaceSettings
+    mean: Doubles
+    components: Doubles
+    deviations: Doubles
+    maps: "dict[str, Placer]"
+    facts: dict[str, Any]
+
+    def features(self, embeddings: npt.NDArray[Any]) -> tuple[Halves, npt.NDArray[np.bool_]]:
+        """Project embeddings, shape (n, n_embedding), each by itself.
+
+        Returns
+        -------
+        features : ndarray, shape (n, components), float16
+            Zero where there are none.
+        good : ndarray of bool, shape (n,)
+            False where a number is not finite or too large, or all features are zero.
+        """
+        with np.errstate(invalid="ignore", over="ignore"):
+            scores = (embeddings.astype(np.float64) - self.mean) @ self.components.T
+            rounded = np.rint(scores * GRID) / GRID
+            good = np.asarray((np.abs(rounded) < LARGEST).all(axis=1) & rounded.any(axis=1))
+        return np.where(good[:, None], rounded, 0).astype(np.float16), good
+
+
+def fit_components(sample: Doubles, count: int) -> tuple[Doubles, Doubles, Doubles, float]:
+    """Find the principal components of a sample of embeddings, shape (n, n_embedding).
+
+    Galaxies whose embedding is not finite, or ten times as far from the median as most are, tell
+    nothing of the others: they are left out. Signs are such that the largest loading of each
+    component is positive. Raises ValueError when all embeddings are the same.
+
+    Returns
+    -------
+    mean : ndarray, shape (n_embedding,)
+    components : ndarray, shape (k, n_embedding)
+        Scaled, so that the first feature has the standard deviation ``FIRST_DEVIATION``; k is
+        ``count``, or the rank of the sample if that is smaller.
+    deviations : ndarray, shape (k,)
+        Of the features.
+    share : float
+        Of the variance that they hold.
+    """
+    sample = sample[np.isfinite(sample).all(axis=1)]
+    if not len(sample):
+        raise ValueError("no embedding of the sample is finite")
+    distances = np.linalg.norm(sample - np.median(sample, axis=0), axis=1)
+    sample = sample[distances <= _FAR * np.median(distances)]
+    mean = sample.mean(axis=0)
+    centred = sample - mean
+    values, vectors = np.linalg.eigh(centred.T @ centred / max(len(sample), 1))
+    values, vectors = values[::-1].clip(min=0), vectors[:, ::-1].T
+    kept = min(count, int((values > values[0] * 1e-12).sum()))
+    if kept == 0:
+        raise ValueError("all embeddings of the sample are the same")
+    largest = np.abs(vectors[:kept]).argmax(axis=1)
+    signs = np.sign(vectors[np.arange(kept), largest])
+    scale = FIRST_DEVIATION / np.sqrt(values[0])
+    components = vectors[:kept] * signs[:, None] * scale
+    share = float(values[:kept].sum() / values.sum())
+    return mean, components, np.sqrt(values[:kept]) * scale, share
+
+
+def write_space(folder: Path, space: Space, origin: Mapping[str, Any]) -> None:
+    """Write ``space.yaml`` and the weights beside it; the digest is over what they say."""
+    from safetensors.numpy import save_file
+
+    tensors = {"mean": space.mean, "components": space.components, "deviations": space.deviations}
+    for name, placer in space.maps.items():
+        state = {key: value.numpy() for key, value in placer.state_dict().items()}
+        tensors |= {f"maps.{name}.{key}": value for key, value in state.items()}
+    save_file(tensors, folder / WEIGHTS_FILE)
+    weights = sha256_file(folder / WEIGHTS_FILE)
+    plain = {
+        "embedding": space.embedding,
+        "settings": space.settings.product_settings(),
+        "facts": space.facts,
+        "weights_sha256": weights,
+        "digest": _digest(space.embedding, space.settings, weights),
+        "origin": dict(origin),
+    }
+    (folder / SPACE_FILE).write_text(yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
+
+
+def _digest(embedding: Mapping[str, Any], settings: SpaceSettings, weights: str) -> str:
+    return sha256_json([dict(embedding), settings.product_settings(), weights])
+
+
+def read_space(path: Path) -> tuple[Space, str]:
+    """Read ``space.yaml`` and the weights beside it; gives the digest too.
+
+    Raises
+    ------
+    UserError
+        When one is absent, is not what this version writes, or they do not belong together.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    plain = read_yaml(path, "a space")
+    weights = path.parent / WEIGHTS_FILE
+    try:
+        settings = SpaceSettings.model_validate(plain["settings"])
+        if not weights.is_file() or sha256_file(weights) != plain["weights_sha256"]:
+            raise UserError(f"{weights}: not the weights that {path} names; fit the space again")
+        tensors = load_file(weights)
+        space = Space(
+            dict(plain["embedding"]),
+            settings,
+            tensors["mean"],
+            tensors["components"],
+            tensors["deviations"],
+            {name: _placer(name, tensors) for name in settings.maps},
+            dict(plain["facts"]),
+        )
+        if space.components.shape != (len(space.deviations), len(space.mean)):
+            raise ValueError("shapes of its weights do not agree")
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"{path}: not a space of galaxymill ({error})") from error
+    return space, _digest(space.embedding, settings, plain["weights_sha256"])
+
+
+def _placer(name: str, tensors: Mapping[str, Any]) -> "Placer":
+    import torch
+
+    from galaxymill.spaces.placer import Placer
+
+    prefix = f"maps.{name}."
+    state = {
+        key.removeprefix(prefix): torch.from_numpy(value)
+        for key, value in tensors.items()
+        if key.startswith(prefix)
+    }
+    placer = Placer(len(tensors["deviations"]))
+    placer.load_state_dict(state)
+    return placer.eval()
