@@ -1,7 +1,7 @@
 """Galaxymill: from a sky survey to a catalogue of galaxy morphology.
 
-Targets: all (the default: every release and evaluation), release, evaluate, predictions, images,
-plan.
+Targets: all (the default: every release, evaluation and space), release, evaluate, predictions,
+features, images, plan.
 """
 
 from snakemake.utils import min_version
@@ -20,6 +20,7 @@ include: "workflow/rules/downloads.smk"
 include: "workflow/rules/survey.smk"
 include: "workflow/rules/labels.smk"
 include: "workflow/rules/learn.smk"
+include: "workflow/rules/find.smk"
 include: "workflow/rules/release.smk"
 
 
@@ -30,8 +31,10 @@ localrules:
     plan,
     images,
     predictions,
+    features,
     plan_survey,
     list_images,
+    list_embeddings,
     describe_images,
     record_run,
 
@@ -41,6 +44,8 @@ rule all:
     default_target: True
     input:
         everything,
+        # Apart, as these are not known before the partitions are.
+        every_feature,
 
 
 rule release:
@@ -59,6 +64,12 @@ rule predictions:
     """Predict every survey with every model that the config names for it; release nothing."""
     input:
         lambda wildcards: every_prediction(CFG.predictions),
+
+
+rule features:
+    """Fit every space, and give every galaxy its features and places on maps."""
+    input:
+        every_feature,
 
 
 rule images:

@@ -69,6 +69,8 @@ NEEDS = {
     "labels": Need(Linear(1600, per_mb=6), Linear(30, per_mb=0.1)),
     "evaluate": Need(Linear(3600), Linear(60, per_thousand=1)),
     "predict": Need(Linear(3600, per_mb=0.1), Linear(15, per_thousand=15)),
+    "space": Need(Linear(3000, per_thousand=0.3), Linear(120, per_thousand=0.02)),
+    "project": Need(Linear(900), Linear(10, per_thousand=0.1)),
     "release": Need(Linear(2600, per_thousand=0.2), Linear(30, per_thousand=0.1)),
 }
 """By stage; those of fetching and training depend on settings, see below."""

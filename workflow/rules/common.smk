@@ -32,6 +32,7 @@ wildcard_constraints:
     model=r"[\w-]+",
     evaluation=r"[\w-]+",
     prediction=r"[\w-]+",
+    space=r"[\w-]+",
     release=r"[\w-]+",
     part=r"g\d+-k\d+-p\d+",
 

@@ -24,8 +24,8 @@ def cutout_files(wildcards):
 
 
 def everything(wildcards):
-    """Give every release and evaluation; say so when there are none."""
-    if not RELEASES and not EVALUATIONS:
+    """Give every release and evaluation; say so when there is nothing to make."""
+    if not RELEASES and not EVALUATIONS and not CFG.spaces:
         print(
             "galaxymill: this config has no release and no model that is evaluated, so that target "
             "all makes nothing; target images fetches and renders the surveys",
@@ -156,6 +156,25 @@ def every_prediction(names):
     """Give every file of some predictions."""
     template, chosen = "<predictions>/{part}.parquet", [(n, CFG.predictions[n]) for n in names]
     return [f for n, one in chosen for f in every_part(template, one.survey, prediction=n)]
+
+
+def every_feature(wildcards):
+    """Give every file of features of the config."""
+    spaces = [(name, CFG.predictions[one.predictions].survey) for name, one in CFG.spaces.items()]
+    template = "<features>/{part}.parquet"
+    return [f for name, survey in spaces for f in every_part(template, survey, space=name)]
+
+
+def space_prediction(wildcards):
+    """The prediction that a space is fitted to."""
+    return CFG.predictions[CFG.spaces[wildcards.space].predictions]
+
+
+def space_folders(wildcards):
+    """Spell the products of the prediction of a space for the command line."""
+    name = CFG.spaces[wildcards.space].predictions
+    kinds = ("embeddings", "predictions")
+    return shlex.join(w for k in kinds for w in (f"--{k}", path(f"<{k}>", prediction=name)))
 
 
 def predicted_images(wildcards):

@@ -18,6 +18,7 @@ from galaxymill.rates import Rates
 from galaxymill.release.settings import ReleaseSettings
 from galaxymill.settings import Name, Strict
 from galaxymill.simulation.settings import SimulationSettings
+from galaxymill.spaces.settings import SpaceSettings
 from galaxymill.surveys.registry import SERVICES
 from galaxymill.trees.tree import tree_path
 from galaxymill.web.network import Network
@@ -45,6 +46,16 @@ class Prediction(PredictSettings):
     def settings(self) -> PredictSettings:
         """How it is predicted."""
         return PredictSettings(**self.model_dump(exclude={"survey", "model"}))
+
+
+class Space(SpaceSettings):
+    """A space of features: fitted to the embeddings of one prediction."""
+
+    predictions: Name = Field(description="a prediction of this config that keeps its embeddings")
+
+    def settings(self) -> SpaceSettings:
+        """How it is fitted."""
+        return SpaceSettings(**self.model_dump(exclude={"predictions"}))
 
 
 class Release(ReleaseSettings):
@@ -78,6 +89,7 @@ class Config(Strict):
     labels: dict[Name, Labels] = Field({}, description="labelled sets by name")
     models: dict[Name, Model] = Field({}, description="models by name")
     predictions: dict[Name, Prediction] = Field({}, description="predictions by name")
+    spaces: dict[Name, Space] = Field({}, description="spaces of features by name")
     releases: dict[Name, Release] = Field({}, description="releases by name")
     network: dict[str, Network] = Field(
         {}, description="limits by service; changing them runs nothing again"
@@ -131,6 +143,16 @@ class Config(Strict):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _spaces_have_embeddings(self) -> Self:
+        for name, space in self.spaces.items():
+            if "embeddings" not in self.predictions[space.predictions].keep:
+                raise ValueError(
+                    f"spaces.{name}: prediction {space.predictions} keeps no embeddings; add "
+                    "embeddings to its keep"
+                )
+        return self
+
     def _references(self) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
         for name, labels in self.labels.items():
             if labels.images.survey is not None:
@@ -141,6 +163,8 @@ class Config(Strict):
         for name, prediction in self.predictions.items():
             yield f"predictions.{name}.survey", prediction.survey, self.surveys
             yield f"predictions.{name}.model", prediction.model, self.models
+        for name, space in self.spaces.items():
+            yield f"spaces.{name}.predictions", space.predictions, self.predictions
         for name, release in self.releases.items():
             for one in release.predictions:
                 yield f"releases.{name}.predictions", one, self.predictions

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from galaxymill.catalog.partition import read_partitions
+from galaxymill.catalog.names import part_names
 from galaxymill.conditions import Condition
 from galaxymill.errors import UserError
 from galaxymill.progress import progress
@@ -29,14 +29,14 @@ logger = logging.getLogger("galaxymill")
 
 
 def fit_space(
-    partitions: Path, embeddings: Path, predictions: Path, out: Path, settings: SpaceSettings
+    parts: Path, embeddings: Path, predictions: Path, out: Path, settings: SpaceSettings
 ) -> None:
     """Fit a space to the galaxies that the hash of their ``object_id`` draws.
 
     Parameters
     ----------
-    partitions : Path
-        ``partitions.csv`` of the survey.
+    parts : Path
+        A CSV table with the column ``part``, the partitions that are drawn from.
     embeddings, predictions : Path
         Folders of one prediction's products, which hold ``{part}.parquet``.
     out : Path
@@ -47,10 +47,10 @@ def fit_space(
     UserError
         When embeddings are of several models, none was kept, or a map's condition takes too few.
     """
-    names = [f"{tile.part}.parquet" for tile in read_partitions(partitions)]
+    names = [f"{part}.parquet" for part in part_names(parts)]
     records = [read_record(embeddings / name, "predict") for name in names]
     if not records:
-        raise UserError(f"{partitions}: no partitions; there is nothing to fit a space to")
+        raise UserError(f"{parts}: no partitions; there is nothing to fit a space to")
     embedding = _one_kind(embeddings, names, records)
     inputs = {"embeddings": sha256_json([record.digest for record in records])}
     if any(one.where for one in settings.maps.values()):
