@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,52 +31,49 @@ class Hit:
     row: int
 
 
-class _Best:
-    """The best candidates of one query so far, by their estimated likeness."""
+class _Candidates:
+    """The best galaxies of each query so far, by their estimated likeness."""
 
-    def __init__(self, wanted: int) -> None:
-        self._wanted = wanted
-        self.least = -np.inf
-        self._rough = np.empty(0, np.float32)
-        self._places = np.empty((0, 2), np.int64)
-        self._features = np.empty((0, 0), np.float16)
+    def __init__(self, queries: int, wanted: int) -> None:
+        self._queries, self._wanted, self._count = queries, wanted, 0
+        self.least = np.full(queries, -np.inf, np.float32)
+        self._pieces: list[_Piece] = []
 
-    def add(
-        self,
-        file: int,
-        rows: npt.NDArray[np.intp],
-        rough: npt.NDArray[np.float32],
-        features: npt.NDArray[np.float16],
-    ) -> None:
-        """Add rows of a file; those that cannot be among the best are let go."""
-        places = np.column_stack([np.full(len(rows), file, np.int64), rows])
-        self._rough = np.concatenate([self._rough, rough])
-        self._places = np.concatenate([self._places, places])
-        old = self._features if len(self._features) else features[:0]
-        self._features = np.concatenate([old, features])
-        if len(self._rough) > _HELD * self._wanted:
-            self._let_go()
+    def add(self, piece: "_Piece") -> None:
+        """Add some; those that cannot be among the best are let go now and then."""
+        self._pieces.append(piece)
+        self._count += len(piece.query)
+        if self._count > _HELD * self._wanted * self._queries:
+            self.join()
 
-    def _let_go(self) -> None:
-        place = len(self._rough) - self._wanted
-        self.least = float(np.partition(self._rough, place)[place]) - _MARGIN
-        kept = self._rough >= self.least
-        self._rough, self._places = self._rough[kept], self._places[kept]
-        self._features = self._features[kept]
+    def join(self) -> "_Piece":
+        """Keep the best alone, and raise what further ones must have."""
+        whole = _Piece(*map(np.concatenate, zip(*self._pieces, strict=True)))
+        kept = []
+        for query in range(self._queries):
+            own = np.flatnonzero(whole.query == query)
+            if len(own) > self._wanted:
+                place = len(own) - self._wanted
+                self.least[query] = np.partition(whole.rough[own], place)[place] - _MARGIN
+                own = own[whole.rough[own] >= self.least[query]]
+            kept.append(own)
+        piece = whole.take(np.concatenate(kept))
+        self._pieces, self._count = [piece], len(piece.query)
+        return piece
 
-    def hits(self, query: Query, files: Sequence[Path]) -> list[Hit]:
-        """Compute the likeness of what is left, and sort it; ties by name."""
-        if not len(self._rough):
-            return []
-        likeness = query.likeness(self._features)
-        least = np.sort(likeness)[::-1][: self._wanted][-1]
-        good = np.flatnonzero(likeness >= least)
-        names = _names(files, self._places[good])
-        found = [
-            Hit(float(likeness[one]), name, files[self._places[one, 0]], int(self._places[one, 1]))
-            for one, name in zip(good, names, strict=True)
-        ]
-        return sorted(found, key=lambda hit: (-hit.likeness, hit.object_id))[: self._wanted]
+
+class _Piece(NamedTuple):
+    """Candidates: of which query, estimated likeness, file, row, features."""
+
+    query: npt.NDArray[np.int64]
+    rough: npt.NDArray[np.float32]
+    file: npt.NDArray[np.int64]
+    row: npt.NDArray[np.int64]
+    features: npt.NDArray[np.float16]
+
+    def take(self, places: npt.NDArray[np.intp]) -> "_Piece":
+        """Some of them."""
+        return _Piece(*(column[places] for column in self))  # type: ignore[arg-type]
 
 
 def nearest(
@@ -108,7 +106,7 @@ def nearest(
     """
     vectors = torch.from_numpy(np.stack([query.rough()[0] for query in queries], axis=1))
     scales = queries[0].rough()[1]
-    best = [_Best(wanted) for _ in queries]
+    candidates = _Candidates(len(queries), wanted)
     buffer = torch.empty(0, len(vectors))
     for number, path in enumerate(files):
         rows, features = read_features(path, mask)
@@ -120,15 +118,31 @@ def nearest(
         if scales is not None:
             values *= torch.from_numpy(scales)
         rough = values @ vectors / torch.linalg.vector_norm(values, dim=1, keepdim=True)
-        least = torch.tensor([one.least for one in best])
-        places, columns = torch.nonzero(rough >= least, as_tuple=True)
-        estimates = rough[places, columns].numpy()
-        for column in np.unique(columns.numpy()):
-            chosen = columns.numpy() == column
-            there = places.numpy()[chosen]
-            best[column].add(number, rows[there], estimates[chosen], features[there])
+        good = torch.nonzero(rough >= torch.from_numpy(candidates.least), as_tuple=True)
+        place, query = (axis.numpy() for axis in good)
+        of_file = np.full(len(place), number)
+        likely = rough[good].numpy()
+        candidates.add(_Piece(query, likely, of_file, rows[place], features[place]))
         advance(1)
-    return [one.hits(query, files) for one, query in zip(best, queries, strict=True)]
+    return _hits(candidates.join(), files, queries, wanted) if files else [[] for _ in queries]
+
+
+def _hits(
+    piece: _Piece, files: Sequence[Path], queries: Sequence[Query], wanted: int
+) -> list[list[Hit]]:
+    """Compute the likeness of the candidates, and sort them; ties by name."""
+    names = _names(files, piece.file, piece.row)
+    found = []
+    for number, query in enumerate(queries):
+        own = np.flatnonzero(piece.query == number)
+        likeness = query.likeness(piece.features[own]).tolist()
+        where = ((files[piece.file[one]], int(piece.row[one])) for one in own)
+        hits = [
+            Hit(value, names[one], *place)
+            for value, one, place in zip(likeness, own, where, strict=True)
+        ]
+        found.append(sorted(hits, key=lambda hit: (-hit.likeness, hit.object_id))[:wanted])
+    return found
 
 
 def read_features(
@@ -147,14 +161,17 @@ def read_features(
     return rows, features if len(rows) == len(features) else features[rows]
 
 
-def _names(files: Sequence[Path], places: npt.NDArray[np.int64]) -> list[str]:
-    """Read the names of galaxies at (file, row)."""
-    names = np.empty(len(places), object)
-    for number in np.unique(places[:, 0]):
-        rows = np.flatnonzero(places[:, 0] == number)
-        with open_parquet(files[number], ["object_id"]) as file:
-            ids = file.read(["object_id"], use_threads=False)["object_id"]
-        names[rows] = ids.take(pa.array(places[rows, 1])).to_pylist()
+def _names(
+    files: Sequence[Path], file: npt.NDArray[np.int64], row: npt.NDArray[np.int64]
+) -> list[str]:
+    """Read the names of galaxies by file and row."""
+    names = np.empty(len(file), object)
+    order = np.argsort(file, kind="stable")
+    for own in np.split(order, np.flatnonzero(np.diff(file[order])) + 1):
+        if len(own):
+            with open_parquet(files[file[own[0]]], ["object_id"]) as opened:
+                ids = opened.read(["object_id"], use_threads=False)["object_id"]
+            names[own] = ids.take(pa.array(row[own])).to_pylist()
     return list(names)
 
 
