@@ -2,7 +2,7 @@
 
 import io
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,9 +31,15 @@ def contact_sheet(products: Sequence[Path], out: Path, columns: int, most: int) 
     """
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise UserError(f"{out}: name a file that ends in .png or .jpg")
+    parts = [(_title(path), list(islice(_rows(path), most))) for path in products]
+    draw_sheet(parts, columns).save(out, quality=90)
+    return sum(len(rows) for _, rows in parts)
+
+
+def draw_sheet(parts: Sequence[tuple[str, Sequence[Mapping[str, Any]]]], columns: int) -> "Image":
+    """Draw galaxies below a title each; a row has object_id, image, flags, and perhaps a note."""
     from PIL import Image, ImageDraw
 
-    parts = [(_title(path), list(islice(_rows(path), most))) for path in products]
     lines = [-(-len(rows) // columns) for _, rows in parts]
     height = sum(_TITLE + n * (_SIDE + _CAPTION) for n in lines) + _GAP
     sheet = Image.new("RGB", (columns * (_SIDE + _GAP) + _GAP, height), _WHITE)
@@ -47,8 +53,7 @@ def contact_sheet(products: Sequence[Path], out: Path, columns: int, most: int) 
             sheet.paste(_thumbnail(row), (left, upper))
             draw.text((left, upper + _SIDE + 2), _caption(row), fill=(0, 0, 0), spacing=2)
         top += _TITLE + n * (_SIDE + _CAPTION)
-    sheet.save(out, quality=90)
-    return sum(len(rows) for _, rows in parts)
+    return sheet
 
 
 def _title(path: Path) -> str:
@@ -61,7 +66,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
         yield from batch.to_pylist()
 
 
-def _thumbnail(row: dict[str, Any]) -> "Image":
+def _thumbnail(row: Mapping[str, Any]) -> "Image":
     from PIL import Image
 
     if row["image"] is None:
@@ -70,8 +75,9 @@ def _thumbnail(row: dict[str, Any]) -> "Image":
         return opened.convert("RGB").resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
 
 
-def _caption(row: dict[str, Any]) -> str:
+def _caption(row: Mapping[str, Any]) -> str:
     # The picture's own font has no other letters.
     name = row["object_id"].encode("ascii", "replace").decode()
-    lines = textwrap.wrap(", ".join(flags.names(row["flags"])), _LETTERS)
+    note = ", ".join(filter(None, [row.get("note"), *flags.names(row["flags"])]))
+    lines = textwrap.wrap(note, _LETTERS)
     return "\n".join([name[:_LETTERS], *lines[: _LINES - 1]])
