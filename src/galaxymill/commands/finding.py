@@ -1,4 +1,4 @@
-"""From embeddings to what is found with them: space, project."""
+"""From embeddings to what is found with them: space, project, similar."""
 
 from pathlib import Path
 from typing import Annotated
@@ -46,3 +46,37 @@ def project(
     from galaxymill.spaces.project import project as run
 
     run(embeddings, predictions, space, out)
+
+
+@app.command(cls=taking("search.settings:SearchSettings"))
+def similar(
+    out: Path,
+    space: Annotated[Path, typer.Option(help="space.yaml")],
+    to: Annotated[
+        list[str], typer.Option(help="an object_id, or a table with that column; repeatable")
+    ],
+    count: Annotated[int, typer.Option("-k", "--count", help="galaxies to find")] = 1000,
+    where: Annotated[str, typer.Option(help="SQL condition over columns of the predictions")] = "",
+    whiten: Annotated[bool, typer.Option("--whiten", help="count each component alike")] = False,
+    distinct: Annotated[float, typer.Option(help="arcsec within which two count as one")] = 0,
+    column: Annotated[list[str], typer.Option(help="column of the predictions; repeatable")] = [],
+    features: Annotated[Path | None, typer.Option(help="folder; default: the space's")] = None,
+    predictions: Annotated[Path | None, typer.Option(help="folder, likewise")] = None,
+    tiles: Annotated[Path | None, typer.Option(help="folder, likewise")] = None,
+    images: Annotated[Path | None, typer.Option(help="folder, likewise")] = None,
+) -> None:
+    """Find the galaxies most like some others; OUT is a CSV table, a sheet lies beside it (.png).
+
+    Where the workflow made the space, its products are found beside it.
+    """
+    from dataclasses import replace
+
+    from galaxymill.search.search import Search, folders_of
+    from galaxymill.search.settings import SearchSettings
+
+    chosen = {"to": to, "count": count, "where": where, "whiten": whiten, "columns": column}
+    settings = SearchSettings(**chosen, distinct=distinct)
+    named = {"features": features, "predictions": predictions, "tiles": tiles, "images": images}
+    folders = replace(folders_of(space), **{k: path for k, path in named.items() if path})
+    rows = Search(space, folders, settings).run(out)
+    typer.echo(f"{len(rows)} galaxies in {out}")

@@ -41,9 +41,11 @@ class Folders:
     images: Path
 
 
-def folders_of(space: Path, prediction: str, survey: str) -> Folders:
-    """Find the products beside ``<results>/spaces/NAME/space.yaml``, as the workflow lays them."""
+def folders_of(space: Path) -> Folders:
+    """Find the products of ``<results>/spaces/NAME/space.yaml``, where the workflow puts them."""
     results, name = space.resolve().parents[2], space.resolve().parent.name
+    fitted, _ = read_space(space)
+    prediction, survey = fitted.facts["prediction"], fitted.facts["survey"]
     return Folders(
         fill("<features>", results, space=name),
         fill("<predictions>", results, prediction=prediction),
@@ -88,7 +90,7 @@ class Search:
     def run(self, out: Path) -> list[dict[str, Any]]:
         """Search, and write the table, and a sheet of the first hundred beside it (``.png``)."""
         hits = self._hits()
-        rows = [row for row in self._rows(hits)]
+        rows = self._rows(hits)
         with exclusive(out):
             with atomic_file(out) as temporary:
                 _write_csv(temporary, rows, ["rank", "object_id", "ra", "dec", "similarity"])
@@ -220,10 +222,9 @@ def _rows_of(file: pq.ParquetFile, rows: Sequence[int], names: Sequence[str]) ->
     group = np.searchsorted(starts, rows, side="right") - 1
     wanted = np.unique(group)
     table = file.read_row_groups(wanted.tolist(), list(names))
-    before = dict(
-        zip(wanted.tolist(), np.cumsum([0, *[sizes[g] for g in wanted[:-1]]]), strict=True)
-    )
-    return table.take([row - starts[g] + before[g] for row, g in zip(rows, group, strict=True)])
+    before = np.cumsum([0, *(sizes[number] for number in wanted)])
+    places = np.asarray(rows) - starts[group] + before[np.searchsorted(wanted, group)]
+    return table.take(pa.array(places))
 
 
 def _write_csv(path: Path, rows: Sequence[dict[str, Any]], names: Sequence[str]) -> None:

@@ -64,7 +64,10 @@ def fit_space(
         share = min(1.0, 1.3 * wanted / max(sum(r.rows for r in records), 1) + 0.001)
         reader = _Reader(embeddings, predictions, settings)
         sample = reader.read(names, share)
-        write_space(folder, _fit(sample, embedding, settings), origin.to_dict())
+        space = _fit(sample, embedding, settings)
+        # By these names the products are found that belong to a space.
+        space.facts.update(prediction=predictions.name, survey=domain.get("survey", ""))
+        write_space(folder, space, origin.to_dict())
 
 
 def embedding_kind(origin: dict[str, Any]) -> dict[str, Any]:
