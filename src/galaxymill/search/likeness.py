@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from galaxymill.errors import UserError
 
-_QUERY_GRID = 1 << 14
+_QUERY_GRID = 1 << 20
 _WHITE_GRID = 1 << 12
 _QUERY_LENGTH = 32.0
 
