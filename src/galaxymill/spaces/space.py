@@ -126,7 +126,8 @@ def write_space(folder: Path, space: Space, origin: Mapping[str, Any]) -> None:
     for name, placer in space.maps.items():
         state = {key: value.numpy() for key, value in placer.state_dict().items()}
         tensors |= {f"maps.{name}.{key}": value for key, value in state.items()}
-    save_file(tensors, folder / WEIGHTS_FILE)
+    # It writes the memory of an array as it lies, transposed ones too.
+    save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, folder / WEIGHTS_FILE)
     weights = sha256_file(folder / WEIGHTS_FILE)
     plain = {
         "embedding": space.embedding,
