@@ -140,7 +140,8 @@ def _optimise(
     """Draw edges by their weights, pull their ends together and push others apart."""
     drawn = torch.Generator().manual_seed(torch.initial_seed())
     ends = weights.double().cumsum(0).cpu()
-    batch = min(_BATCH, len(heads))
+    # A small sample is gone through as often as a large one, in less time.
+    batch = min(_BATCH, len(unit))
     optimiser = torch.optim.Adam(placer.parameters(), lr=_RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, total_steps=steps)
     for _ in range(steps):
