@@ -147,11 +147,13 @@ class Search:
     def _unknown(self, name: str) -> UserError:
         from difflib import get_close_matches
 
-        known: list[str] = []
+        likely: list[str] = []
         for path in self.files:
             with open_parquet(path, ["object_id"]) as file:
-                known += get_close_matches(name, file.read(["object_id"])["object_id"].to_pylist())
-        near = get_close_matches(name, known, _NEAREST_NAMES, 0)
+                ids = file.read(["object_id"])["object_id"].to_pylist()
+            begins = _shared_letters(ids, name)
+            likely += [ids[row] for row in np.argsort(-begins, kind="stable")[:_NEAREST_NAMES]]
+        near = get_close_matches(name, likely, _NEAREST_NAMES, 0)
         return UserError(
             f"--to {name}: no such galaxy in {self.folders.features}"
             + (f"; nearest: {', '.join(near)}" if near else "")
@@ -213,6 +215,12 @@ class Search:
             for number, row in zip(numbers, table.to_pylist(), strict=True):
                 rows[number] = row
         return rows
+
+
+def _shared_letters(ids: Sequence[str], name: str) -> npt.NDArray[np.intp]:
+    """Count the letters that each identifier begins with as ``name`` does: quick, for millions."""
+    letters = np.array([*ids, name], f"U{len(name)}").view(np.uint32).reshape(len(ids) + 1, -1)
+    return np.asarray((letters[:-1] == letters[-1]).cumprod(axis=1).sum(axis=1), np.intp)
 
 
 def _rows_of(file: pq.ParquetFile, rows: Sequence[int], names: Sequence[str]) -> pa.Table:
