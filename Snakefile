@@ -32,11 +32,6 @@ localrules:
     images,
     predictions,
     features,
-    plan_survey,
-    list_images,
-    list_embeddings,
-    describe_images,
-    record_run,
 
 
 rule all:

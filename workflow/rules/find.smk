@@ -13,6 +13,7 @@ rule list_embeddings:
         embeddings="<embeddings>/embeddings.csv",
     log:
         "<logs>/list_embeddings/{prediction}.log",
+    localrule: True
     resources:
         mem_mb=1000,
         runtime=10,

@@ -38,6 +38,7 @@ rule record_run:
         config="<run>/config.yaml",
     log:
         "<logs>/record_run/{release}.log",
+    localrule: True
     resources:
         mem_mb=1000,
         runtime=30,

@@ -70,6 +70,7 @@ rule plan_survey:
         plan="<catalog>/plan.txt",
     log:
         "<logs>/plan/{survey}.log",
+    localrule: True
     resources:
         **needs(NEEDS["plan"]),
     # Rates and limits too: who changes them wants another plan.
@@ -138,6 +139,7 @@ rule list_images:
         images="<survey>/images.csv",
     log:
         "<logs>/list_images/{survey}.log",
+    localrule: True
     resources:
         mem_mb=1000,
         runtime=10,
@@ -156,6 +158,7 @@ rule describe_images:
         description="<survey>/images.json",
     log:
         "<logs>/describe_images/{survey}.log",
+    localrule: True
     resources:
         mem_mb=1000,
         runtime=10,
