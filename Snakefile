@@ -1,7 +1,7 @@
 """Galaxymill: from a sky survey to a catalogue of galaxy morphology.
 
-Targets: all (the default: every release, evaluation and space), release, evaluate, predictions,
-features, images, plan.
+Targets: all (the default: every release, evaluation, space and explorer), release, evaluate,
+predictions, features, explorers, images, plan.
 """
 
 from snakemake.utils import min_version
@@ -22,6 +22,7 @@ include: "workflow/rules/labels.smk"
 include: "workflow/rules/learn.smk"
 include: "workflow/rules/find.smk"
 include: "workflow/rules/release.smk"
+include: "workflow/rules/explore.smk"
 
 
 localrules:
@@ -32,6 +33,7 @@ localrules:
     images,
     predictions,
     features,
+    explorers,
 
 
 rule all:
@@ -65,6 +67,12 @@ rule features:
     """Fit every space, and give every galaxy its features and places on maps."""
     input:
         every_feature,
+
+
+rule explorers:
+    """Make every explorer: a folder with a page that opens from disk."""
+    input:
+        EXPLORERS,
 
 
 rule images:

@@ -72,6 +72,8 @@ NEEDS = {
     "space": Need(Linear(3000, per_thousand=0.3), Linear(120, per_thousand=0.02)),
     "project": Need(Linear(900), Linear(10, per_thousand=0.1)),
     "release": Need(Linear(2600, per_thousand=0.2), Linear(30, per_thousand=0.1)),
+    "explore": Need(Linear(1000, per_mb=0.1), Linear(15, per_thousand=1)),
+    "explorer": Need(Linear(1000, per_thousand=0.1), Linear(30, per_thousand=0.05)),
 }
 """By stage; those of fetching and training depend on settings, see below."""
 

@@ -29,6 +29,8 @@ PATHVARS = {
     "features": "<results>/features/{space}",
     "run": "<results>/runs/{release}",
     "release": "<results>/releases/{release}",
+    "slices": "<results>/slices/{explorer}",
+    "explorer": "<results>/explorers/{explorer}",
     "logs": "<results>/logs",
     "benchmarks": "<results>/benchmarks",
 }

@@ -69,8 +69,9 @@ def sources(stage: str) -> dict[str, str]:
         seen[path] = hashlib.sha256(json.dumps(_plain(tree)).encode()).hexdigest()[:12]
         left += _imported(tree)
     rooms = {path.parent for path in seen}
-    # Templates: page.html, README.md.j2.
-    for page in [page for room in rooms for kind in ("*.html", "*.j2") for page in room.glob(kind)]:
+    # Templates and pages: page.html, README.md.j2, scripts.
+    kinds = ("*.html", "*.j2", "*.js", "*.css")
+    for page in [page for room in rooms for kind in kinds for page in room.glob(kind)]:
         seen[page] = hashlib.sha256(page.read_bytes()).hexdigest()[:12]
     return {str(path.relative_to(PACKAGE)): seen[path] for path in sorted(seen)}
 

@@ -73,6 +73,8 @@ _ALL = (
     Stage("space", 1, ("spaces.fit",), "<space>/space.yaml", "{space}.tsv"),
     Stage("project", 1, ("spaces.project",), "<features>/{part}.parquet", "{space}/*.tsv"),
     Stage("release", 6, ("release.merge",), "<release>/SHA256SUMS", "{release}.tsv"),
+    Stage("explore", 1, ("explorer.slices",), "<slices>/{part}.parquet", "{explorer}/*.tsv"),
+    Stage("explorer", 1, ("explorer.build",), "<explorer>/index.html", "{explorer}.tsv"),
 )
 
 STAGES = {stage.name: stage for stage in _ALL}

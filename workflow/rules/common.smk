@@ -34,6 +34,7 @@ wildcard_constraints:
     prediction=r"[\w-]+",
     space=r"[\w-]+",
     release=r"[\w-]+",
+    explorer=r"[\w-]+",
     part=r"g\d+-k\d+-p\d+",
 
 
@@ -62,6 +63,7 @@ def paths(template, **wildcards):
 
 RUNS = {name: describe_run(config, CFG, name) for name in CFG.releases}
 RELEASES = paths("<release>/SHA256SUMS", release=CFG.releases)
+EXPLORERS = paths("<explorer>/index.html", explorer=CFG.explorers)
 EVALUATED = CFG.evaluations()
 EVALUATIONS = paths("<evaluation>/metrics.json", evaluation=EVALUATED)
 IMAGES = paths("<survey>/images.csv", survey=CFG.surveys)
@@ -119,6 +121,17 @@ def released_galaxies(wildcards, input):
     """Most galaxies of a release."""
     survey = CFG.surveys[CFG.release_survey(wildcards.release)]
     return len(input.cutouts) * survey.partitions.galaxies_per_partition
+
+
+def explored_galaxies(wildcards, input):
+    """Most galaxies of a partition that is explored."""
+    survey = CFG.release_survey(released(wildcards))
+    return CFG.surveys[survey].partitions.galaxies_per_partition
+
+
+def shown_galaxies(wildcards, input):
+    """Most galaxies of an explorer."""
+    return len(input.slices) * explored_galaxies(wildcards, input)
 
 
 def fetch_need(wildcards):

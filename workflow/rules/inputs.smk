@@ -31,7 +31,7 @@ def everything(wildcards):
             "all makes nothing; target images fetches and renders the surveys",
             file=sys.stderr,
         )
-    return [*RELEASES, *EVALUATIONS]
+    return [*RELEASES, *EVALUATIONS, *EXPLORERS]
 
 
 def label_files(wildcards):
@@ -188,30 +188,75 @@ def predicting_model(wildcards):
     return path("<model>/model.yaml", model=CFG.predictions[wildcards.prediction].model)
 
 
+def released(wildcards):
+    """Name of the release that is made, or that an explorer shows."""
+    shown = getattr(wildcards, "explorer", None)
+    return CFG.explorers[shown].release if shown else wildcards.release
+
+
 def release_parts(template):
     """Make an input function: a release's file of each partition."""
-    return lambda wildcards: every_part(template, CFG.release_survey(wildcards.release))
+    return lambda wildcards: every_part(template, CFG.release_survey(released(wildcards)))
 
 
 def release_models(wildcards):
     """The models that a release's predictions are made with."""
-    names = [CFG.predictions[p].model for p in CFG.releases[wildcards.release].predictions]
+    names = [CFG.predictions[p].model for p in CFG.releases[released(wildcards)].predictions]
     return paths("<model>/model.yaml", model=dict.fromkeys(names))
 
 
 def release_metrics(wildcards):
     """Metrics of the models of a release; none of those whose labels keep no test galaxies."""
-    names = map(CFG.evaluation_name, CFG.releases[wildcards.release].predictions)
+    names = map(CFG.evaluation_name, CFG.releases[released(wildcards)].predictions)
     kept = [name for name in dict.fromkeys(names) if name in EVALUATED]
     return paths("<evaluation>/metrics.json", evaluation=kept)
 
 
 def release_folders(wildcards):
+    """Spell the products of a release, its models and evaluations for the command line."""
+    return f"{folder_flags(wildcards)} {release_files(wildcards)}"
+
+
+def folder_flags(wildcards):
     """Spell the products of a release for the command line."""
-    survey = CFG.release_survey(wildcards.release)
-    words = [w for o in ("cutouts", "images") for w in (f"--{o}", path(f"<{o}>", survey=survey))]
-    for name in CFG.releases[wildcards.release].predictions:
-        words += ["--predictions", path("<predictions>", prediction=name)]
+    folders = [(kind, folder) for kind, folder in released_folders(wildcards) if kind != "tiles"]
+    return shlex.join(w for kind, folder in folders for w in (f"--{kind}", folder))
+
+
+def released_folders(wildcards):
+    """Folders of the products of a release, each with its kind."""
+    survey = CFG.release_survey(released(wildcards))
+    folders = [(kind, path(f"<{kind}>", survey=survey)) for kind in ("tiles", "cutouts", "images")]
+    for name in CFG.releases[released(wildcards)].predictions:
+        folders.append(("predictions", path("<predictions>", prediction=name)))
+    return folders
+
+
+def release_files(wildcards):
+    """Spell the models and evaluations of a release for the command line."""
     files = {"model": release_models(wildcards), "metrics": release_metrics(wildcards)}
-    words += [w for o, given in files.items() for file in given for w in (f"--{o}", file)]
-    return shlex.join(words)
+    return shlex.join(w for o, given in files.items() for file in given for w in (f"--{o}", file))
+
+
+def explored_parts(wildcards):
+    """Products of one partition that its slice is made of."""
+    checkpoints.partition_catalog.get(survey=CFG.release_survey(released(wildcards)))
+    folders = [folder for _, folder in released_folders(wildcards)]
+    return [f"{folder}/{wildcards.part}.parquet" for folder in folders + explored_maps(wildcards)]
+
+
+def explored_maps(wildcards):
+    """Folders of the features that an explorer shows."""
+    return paths("<features>", space=CFG.explorers[wildcards.explorer].maps)
+
+
+def explored_folders(wildcards):
+    """Spell the products that a slice is made of for the command line."""
+    words = [w for folder in explored_maps(wildcards) for w in ("--features", folder)]
+    words += [w for file in release_models(wildcards) for w in ("--model", file)]
+    return f"{folder_flags(wildcards)} {shlex.join(words)}"
+
+
+def explored_catalog(file):
+    """Make an input function: a file of the catalogue of a release's survey."""
+    return lambda wc: path(f"<catalog>/{file}", survey=CFG.release_survey(released(wc)))

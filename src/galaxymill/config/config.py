@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from galaxymill.config.survey import Survey
 from galaxymill.downloads.settings import DownloadSettings, FileName
 from galaxymill.errors import unknown_name
+from galaxymill.explorer.settings import ExplorerSettings
 from galaxymill.images.recipes import WAYS_OUT, differences, domain
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.labels.settings import Labels
@@ -70,6 +71,19 @@ class Release(ReleaseSettings):
         return ReleaseSettings(**self.model_dump(exclude={"predictions"}))
 
 
+class Explorer(ExplorerSettings):
+    """A page to look at a release, which opens from a folder."""
+
+    release: Name = Field(description="a release of this config")
+    maps: Annotated[tuple[Name, ...], BeforeValidator(_several)] = Field(
+        (), description="spaces of this config, of the same survey; the first says who is alike"
+    )
+
+    def settings(self) -> ExplorerSettings:
+        """What it shows of each galaxy."""
+        return ExplorerSettings(**self.model_dump(exclude={"release", "maps"}))
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """A model as it predicts, to be compared with labels."""
@@ -91,6 +105,7 @@ class Config(Strict):
     predictions: dict[Name, Prediction] = Field({}, description="predictions by name")
     spaces: dict[Name, Space] = Field({}, description="spaces of features by name")
     releases: dict[Name, Release] = Field({}, description="releases by name")
+    explorers: dict[Name, Explorer] = Field({}, description="explorers by name")
     network: dict[str, Network] = Field(
         {}, description="limits by service; changing them runs nothing again"
     )
@@ -153,6 +168,19 @@ class Config(Strict):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _explorers_are_of_one_survey(self) -> Self:
+        for name, explorer in self.explorers.items():
+            survey = self.release_survey(explorer.release)
+            for space in explorer.maps:
+                other = self.predictions[self.spaces[space].predictions].survey
+                if other != survey:
+                    raise ValueError(
+                        f"explorers.{name}.maps: {space} is of survey {other}, but release "
+                        f"{explorer.release} of {survey}; name spaces of that survey"
+                    )
+        return self
+
     def _references(self) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
         for name, labels in self.labels.items():
             if labels.images.survey is not None:
@@ -168,6 +196,10 @@ class Config(Strict):
         for name, release in self.releases.items():
             for one in release.predictions:
                 yield f"releases.{name}.predictions", one, self.predictions
+        for name, explorer in self.explorers.items():
+            yield f"explorers.{name}.release", explorer.release, self.releases
+            for one in explorer.maps:
+                yield f"explorers.{name}.maps", one, self.spaces
         for service in self.network:
             yield f"network.{service}", service, SERVICES
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from galaxymill.config.config import Config, Model, Prediction, Release
+from galaxymill.config.config import Config, Explorer, Model, Prediction, Release
 from galaxymill.config.survey import Catalog, Partitions
 from galaxymill.downloads.settings import DownloadSettings
 from galaxymill.images.recipes import RECIPES
@@ -29,7 +29,17 @@ from galaxymill.tasks.checks import CheckSettings
 from galaxymill.web.network import Network
 
 _MODELS: tuple[type[BaseModel], ...] = (
-    *(Catalog, CheckSettings, DownloadSettings, LabelImages, Labels, Model, Network, Partitions),
+    *(
+        Catalog,
+        CheckSettings,
+        DownloadSettings,
+        Explorer,
+        LabelImages,
+        Labels,
+        Model,
+        Network,
+        Partitions,
+    ),
     *(Prediction, Rates, Release, SimulationSettings, SplitSettings, TrainSettings),
 )
 

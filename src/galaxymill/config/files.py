@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from galaxymill.config.config import Config
-from galaxymill.config.releases import check_releases
+from galaxymill.config.releases import check_explorers, check_releases
 from galaxymill.errors import UserError
 from galaxymill.migrations import CONFIG, migrate
 from galaxymill.settings import explain
@@ -47,6 +47,7 @@ def load_config(plain: Mapping[str, Any], place: str, trees: Path) -> Config:
         if labels.tree is not None:
             load_tree(find_tree(labels.tree, trees, f"{place}: labels.{name}.tree"))
     check_releases(config, place, trees)
+    check_explorers(config, place, trees)
     return config
 
 

@@ -31,12 +31,24 @@ def check_releases(config: Config, place: str, trees: Path) -> None:
                     f"{column}; release them apart, or rename a question or column"
                 )
         names = [column for column, _ in columns]
-        begins = tuple(c.removesuffix(_OF_CLASSES) for c in names if c.endswith(_OF_CLASSES))
         for selection, chosen in release.selections.items():
             for cut in chosen.cuts:
-                if cut.column not in names and not cut.column.startswith(begins):
-                    key = f"{place}: releases.{name}.selections.{selection}.cuts"
-                    raise unknown_name(key, cut.column, names, "column")
+                key = f"{place}: releases.{name}.selections.{selection}.cuts"
+                _require_column(cut.column, names, key)
+
+
+def check_explorers(config: Config, place: str, trees: Path) -> None:
+    """Refuse explorers of columns that their releases will not have; see `check_releases`."""
+    for name, explorer in config.explorers.items():
+        names = [column for column, _ in _columns(config, explorer.release, trees)]
+        for column in explorer.columns:
+            _require_column(column, names, f"{place}: explorers.{name}.columns")
+
+
+def _require_column(column: str, names: list[str], key: str) -> None:
+    begins = tuple(c.removesuffix(_OF_CLASSES) for c in names if c.endswith(_OF_CLASSES))
+    if column not in names and not column.startswith(begins):
+        raise unknown_name(key, column, names, "column")
 
 
 def _columns(config: Config, release: str, trees: Path) -> Iterator[tuple[str, str]]:

@@ -96,6 +96,10 @@ class ReleaseSettings(Settings):
         None, description="without the resolver"
     )
 
+    def shown_flags(self) -> str:
+        """Spell what an explorer of the release has to know."""
+        return self._flags("--release", ("friendly_cut", "selections"))
+
     @model_validator(mode="after")
     def _creators_are_named_once(self) -> Self:
         names = [re.sub(r"\s+", " ", creator.name) for creator in self.creators]

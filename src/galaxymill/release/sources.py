@@ -77,6 +77,13 @@ def read_parts(partitions: Path, folders: Mapping[str, Path]) -> list[Part]:
     return parts
 
 
+def read_part(partition: Partition, folders: Mapping[str, Path]) -> Part:
+    """Find one partition's files; the errors are those of `read_parts`."""
+    part = _part(partition, folders)
+    _check_chain(part)
+    return part
+
+
 def _part(partition: Partition, folders: Mapping[str, Path]) -> Part:
     files = {role: folders[role] / f"{partition.part}.parquet" for role in folders}
     return Part(partition, files, {role: read_record(path) for role, path in files.items()})

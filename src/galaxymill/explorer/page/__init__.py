@@ -1,0 +1,1 @@
+"""The page: plain scripts, a style and markup, copied as they are."""
