@@ -32,6 +32,7 @@ def about(
         "version": said.version,
         "description": said.description or "",
         "license": said.license,
+        "cut": said.friendly_cut,
         "galaxymill": release["galaxymill_version"],
         "models": [_sentence(name, card) for name, card in cards.items()],
         "quality": [text for one in measured for text in _errors(one)],
@@ -96,7 +97,8 @@ def questions(models: Sequence[Path], columns: Sequence[str]) -> list[dict[str, 
         ]
         if answers:
             asked = place.get(asked_name(panel.title), -1)
-            found.append({"title": panel.title, "asked": asked, "answers": answers})
+            known = {"title": panel.title, "asked": asked, "proportion": panel.asked}
+            found.append({**known, "answers": answers})
     return found
 
 

@@ -20,10 +20,12 @@ from galaxymill.explorer import coding
 from galaxymill.explorer.about import about, questions
 from galaxymill.explorer.folder import (
     BLOCK,
+    CARD,
     LIST,
     Blocks,
     RawColumns,
     piece_rows,
+    write_cards,
     write_column,
     write_lists,
     write_script,
@@ -42,6 +44,9 @@ from galaxymill.storage.parquet import open_parquet
 logger = logging.getLogger("galaxymill")
 
 _NAMES = ["object_id", "ra", "dec"]
+_NOT_ON_CARDS = ("place", "alike")
+_MANY = 2_000_000
+"""Above so many galaxies, half as many components say who is alike: a browser's memory ends."""
 
 
 @dataclass(frozen=True)
@@ -167,11 +172,14 @@ class _Join:
         """Write all data; give what the page is told of them."""
         names, begin = self._read(galaxies)
         described = [self._column(number, name) for number, name in enumerate(self._raw)]
+        on_card = [one["name"] for one in described if one["kind"] not in _NOT_ON_CARDS]
+        write_cards(self._folder, [self._raw.read(name) for name in on_card])
         views = [one.removeprefix("x:") for one in self._raw if one.startswith("x:")]
         return {
             "galaxies": galaxies,
             "block": BLOCK,
             "list": LIST,
+            "card": CARD,
             "begin": begin,
             "columns": described,
             "views": [self._view(number, view, names) for number, view in enumerate(views)],
@@ -207,6 +215,8 @@ class _Join:
         plain |= {"unit": metadata["unit"]} if "unit" in metadata else {}
         codes, more = _code(own, values)
         write_column(self._folder, number, codes)
+        if more["kind"] not in _NOT_ON_CARDS:
+            self._raw.replace(name, codes)
         return plain | {"bytes": codes.dtype.itemsize, "rows": piece_rows(codes)} | more
 
     def _view(self, number: int, view: str, names: pa.Table) -> dict[str, Any]:
@@ -249,6 +259,7 @@ def _code(own: pa.Field, values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], di
     if own.name[:2] in ("x:", "y:"):
         return values, {"kind": "place"}
     if own.name == "directions":
+        values = values[:, : coding.ALIKE // (1 if len(values) <= _MANY else 2)]
         worth = coding.worth_of(values)
         return coding.direction_codes(values, worth), {"kind": "alike", "worth": worth.tolist()}
     if own.name == "flags":
@@ -261,5 +272,7 @@ def _code(own: pa.Field, values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], di
         steps = coding.steps_of(values)
         codes = steps.codes(values, 1 if 2 * steps.count < coding.UNKNOWN[1] else 2)
     counts = coding.histogram(codes, 2 * steps.count)
-    kind = "share" if steps is coding.SHARES else "number"
-    return codes, {"kind": kind, **steps.to_dict(), "counts": counts}
+    kind = "share" if codes is values else "number"
+    width = own.type.bit_width // 8 if pa.types.is_floating(own.type) else 0
+    more = {"kind": kind, **steps.to_dict(), "counts": counts}
+    return codes, more | {"real": 4 if kind == "share" else width}

@@ -20,6 +20,8 @@ BLOCK = 256
 LIST = 4096
 """Galaxies whose names and positions are in one file, in the order of a map."""
 PIECE = 1 << 25
+CARD = 1024
+"""Galaxies whose codes of all columns are in one file, column after column."""
 _FOLDER = 1000
 _DIGITS = 7
 
@@ -44,6 +46,13 @@ def write_column(folder: Path, number: int, values: npt.NDArray[Any]) -> None:
 def piece_rows(values: npt.NDArray[Any]) -> int:
     """Rows of a column that one file holds."""
     return PIECE // (values.dtype.itemsize * int(np.prod(values.shape[1:])))
+
+
+def write_cards(folder: Path, columns: Sequence[npt.NDArray[Any]]) -> None:
+    """Write the codes, of shape (n,) each, that the card of a galaxy shows."""
+    for number, start in enumerate(range(0, len(columns[0]) if columns else 0, CARD)):
+        raw = b"".join(codes[start : start + CARD].tobytes() for codes in columns)
+        write_script(folder, f"cards/{number}", b64encode(raw).decode())
 
 
 @dataclass
@@ -151,6 +160,13 @@ class RawColumns:
         """All values of a column, mapped from its file."""
         path, kind = self._paths[name], self._kinds[name]
         return np.memmap(path, kind, "r") if path.stat().st_size else np.empty(0, kind)
+
+    def replace(self, name: str, values: npt.NDArray[Any]) -> None:
+        """Put a column's codes in the place of its values."""
+        path = self._paths[name]
+        values.tofile(path.with_suffix(".codes"))
+        path.with_suffix(".codes").replace(path)
+        self._kinds[name] = values.dtype
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._kinds)

@@ -1,0 +1,254 @@
+"use strict";
+// The map: galaxies per pixel, or the mean of a column there; zoomed, dragged, clicked, encircled.
+
+/** @typedef {{x: number, y: number}} Place A place on a map, each axis from 0 to 65534. */
+
+const STOPS = {
+  dark: [[20, 24, 34], [38, 62, 120], [45, 130, 150], [120, 190, 120], [250, 230, 120]],
+  light: [[236, 239, 244], [160, 200, 225], [85, 150, 195], [40, 85, 150], [25, 25, 80]],
+};
+const FULL = 65534;
+
+class SkyMap {
+  constructor(/** @type {HTMLCanvasElement} */ canvas, /** @type {HTMLCanvasElement} */ overlay) {
+    this.canvas = canvas;
+    this.overlay = overlay;
+    /** @type {View | null} */
+    this.view = null;
+    this.centre = { x: FULL / 2, y: FULL / 2 };
+    /** Pixels of the screen for each step of the map, across; up it is the same over `wide`. */
+    this.zoom = 0.01;
+    /** @type {Values} */
+    this.xs = new Uint16Array(0);
+    /** @type {Values} */
+    this.ys = this.xs;
+    /** @type {{number: number, values: Values} | null} */
+    this.colour = null;
+    /** @type {Place[]} */
+    this.line = [];
+    this.isLasso = false;
+    /** @type {(at: Place) => void} */
+    this.onClick = () => {};
+    /** @type {(line: Place[]) => void} */
+    this.onLasso = () => {};
+    this.onMove = () => {};
+    this.listen();
+  }
+
+  /** Show another view; both of its columns stay loaded. */
+  async show(/** @type {View} */ view) {
+    const numbers = ["x", "y"].map((axis) => numberOf(`${axis}:${view.name}`));
+    const [xs, ys] = await Promise.all(numbers.map(column));
+    for (const one of [...used]) if (meta.columns[one].kind === "place") used.delete(one);
+    for (const one of numbers) used.add(one);
+    [this.view, this.xs, this.ys] = [view, xs, ys];
+    this.fit();
+  }
+
+  /** Show all of the map that has galaxies. */
+  fit() {
+    const view = this.view;
+    if (!view) return;
+    const [left, right, low, high] = view.edges ?? [0, FULL, 0, FULL];
+    this.centre = { x: (left + right) / 2, y: (low + high) / 2 };
+    const across = this.canvas.clientWidth / Math.max(right - left, 8);
+    const up = (this.canvas.clientHeight * view.wide) / Math.max(high - low, 8);
+    this.zoom = 0.94 * Math.min(across, up);
+  }
+
+  /** Place of a point of the canvas. */
+  placeOf(/** @type {number} */ left, /** @type {number} */ top) {
+    const wide = this.view?.wide ?? 1;
+    return {
+      x: this.centre.x + (left - this.canvas.clientWidth / 2) / this.zoom,
+      y: this.centre.y - ((top - this.canvas.clientHeight / 2) / this.zoom) * wide,
+    };
+  }
+
+  /** Draw the galaxies that match. */
+  draw(/** @type {Choice} */ choice) {
+    const cell = choice.count < 3000 ? 5 : choice.count < 60000 ? 3 : choice.count < 6e5 ? 2 : 1;
+    const width = Math.max(Math.floor(this.canvas.clientWidth / cell), 1);
+    const height = Math.max(Math.floor(this.canvas.clientHeight / cell), 1);
+    const counts = new Uint32Array(width * height);
+    const sums = this.colour ? new Float64Array(width * height) : null;
+    const corner = this.placeOf(0, 0);
+    const across = this.zoom / cell;
+    const up = across / (this.view?.wide ?? 1);
+    const { xs, ys } = this;
+    const fails = choice.fails;
+    if (this.colour && sums) {
+      const { number, values } = this.colour;
+      const absent = unknown(meta.columns[number]);
+      for (let i = 0; i < xs.length; i++) {
+        if (fails[i] !== 0 || xs[i] === UNKNOWN_PLACE || values[i] === absent) continue;
+        const left = (xs[i] - corner.x) * across;
+        const top = (corner.y - ys[i]) * up;
+        if (left < 0 || left >= width || top < 0 || top >= height) continue;
+        const pixel = (top | 0) * width + (left | 0);
+        counts[pixel]++;
+        sums[pixel] += values[i];
+      }
+    } else {
+      for (let i = 0; i < xs.length; i++) {
+        if (fails[i] !== 0 || xs[i] === UNKNOWN_PLACE) continue;
+        const left = (xs[i] - corner.x) * across;
+        const top = (corner.y - ys[i]) * up;
+        if (left < 0 || left >= width || top < 0 || top >= height) continue;
+        counts[(top | 0) * width + (left | 0)]++;
+      }
+    }
+    this.paint(width, height, counts, sums);
+  }
+
+  paint(
+    /** @type {number} */ width,
+    /** @type {number} */ height,
+    /** @type {Uint32Array} */ counts,
+    /** @type {Float64Array | null} */ sums,
+  ) {
+    let most = 1;
+    for (let i = 0; i < counts.length; i++) if (counts[i] > most) most = counts[i];
+    const table = colourTable();
+    const picture = new ImageData(width, height);
+    const pixels = new Uint32Array(picture.data.buffer);
+    const [low, high] = this.colour ? middle(meta.columns[this.colour.number]) : [0, 1];
+    const scale = 1 / Math.log1p(most);
+    for (let i = 0; i < counts.length; i++) {
+      if (counts[i] === 0) continue;
+      const share = sums
+        ? (sums[i] / counts[i] - low) / (high - low || 1)
+        : 0.25 + 0.75 * Math.log1p(counts[i]) * scale;
+      pixels[i] = table[Math.max(0, Math.min(255, Math.round(share * 255)))];
+    }
+    this.canvas.width = width;
+    this.canvas.height = height;
+    this.canvas.getContext("2d")?.putImageData(picture, 0, 0);
+  }
+
+  /** Draw the lasso. */
+  drawLine() {
+    const { overlay } = this;
+    overlay.width = overlay.clientWidth;
+    overlay.height = overlay.clientHeight;
+    const context = overlay.getContext("2d");
+    if (!context || this.line.length < 2) return;
+    const wide = this.view?.wide ?? 1;
+    context.strokeStyle = "#e8590c";
+    context.fillStyle = "#e8590c22";
+    context.lineWidth = 2;
+    context.beginPath();
+    for (const place of this.line) {
+      const left = (place.x - this.centre.x) * this.zoom + overlay.width / 2;
+      context.lineTo(left, ((this.centre.y - place.y) * this.zoom) / wide + overlay.height / 2);
+    }
+    context.closePath();
+    context.fill();
+    context.stroke();
+  }
+
+  /** Zoom in or out; a point of the canvas, by default the middle, stays where it is. */
+  zoomBy(/** @type {number} */ factor, left = this.canvas.clientWidth / 2, top = this.canvas.clientHeight / 2) {
+    const before = this.placeOf(left, top);
+    this.zoom = Math.min(Math.max(this.zoom * factor, 0.003), 50);
+    const after = this.placeOf(left, top);
+    this.centre.x += before.x - after.x;
+    this.centre.y += before.y - after.y;
+    this.onMove();
+  }
+
+  /** Move by pixels of the screen. */
+  moveBy(/** @type {number} */ left, /** @type {number} */ top) {
+    this.centre.x -= left / this.zoom;
+    this.centre.y += (top / this.zoom) * (this.view?.wide ?? 1);
+    this.onMove();
+  }
+
+  listen() {
+    const target = this.overlay;
+    /** @type {{x: number, y: number, far: boolean} | null} */
+    let held = null;
+    target.addEventListener("pointerdown", (event) => {
+      target.setPointerCapture(event.pointerId);
+      held = { x: event.offsetX, y: event.offsetY, far: false };
+      if (this.isLasso || event.shiftKey) this.line = [this.placeOf(held.x, held.y)];
+    });
+    target.addEventListener("pointermove", (event) => {
+      if (!held) return;
+      const [dx, dy] = [event.offsetX - held.x, event.offsetY - held.y];
+      if (!held.far && Math.hypot(dx, dy) < 4) return;
+      held.far = true;
+      if (this.isLasso || event.shiftKey) {
+        this.line.push(this.placeOf(event.offsetX, event.offsetY));
+        this.drawLine();
+        return;
+      }
+      this.moveBy(dx, dy);
+      [held.x, held.y] = [event.offsetX, event.offsetY];
+    });
+    target.addEventListener("pointerup", (event) => {
+      const was = held;
+      held = null;
+      if (!was) return;
+      if (!was.far) this.onClick(this.placeOf(event.offsetX, event.offsetY));
+      else if (this.line.length > 2 && (this.isLasso || event.shiftKey)) this.onLasso(this.line);
+    });
+    target.addEventListener("pointercancel", () => (held = null));
+    target.addEventListener("wheel", (event) => {
+      event.preventDefault();
+      this.zoomBy(Math.exp(-event.deltaY / 400), event.offsetX, event.offsetY);
+    }, { passive: false });
+    target.addEventListener("keydown", (event) => this.key(event));
+  }
+
+  key(/** @type {KeyboardEvent} */ event) {
+    const step = 60;
+    /** @type {Record<string, () => void>} */
+    const does = {
+      ArrowLeft: () => this.moveBy(step, 0),
+      ArrowRight: () => this.moveBy(-step, 0),
+      ArrowUp: () => this.moveBy(0, step),
+      ArrowDown: () => this.moveBy(0, -step),
+      "+": () => this.zoomBy(1.4),
+      "=": () => this.zoomBy(1.4),
+      "-": () => this.zoomBy(1 / 1.4),
+      0: () => { this.fit(); this.onMove(); },
+      Enter: () => this.onClick({ ...this.centre }),
+    };
+    if (!does[event.key] || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    does[event.key]();
+  }
+}
+
+/** Codes between which nearly all galaxies lie: the colours end there. */
+function middle(/** @type {Column} */ own) {
+  const top = own.kind === "yesno" ? 1 : 2 * own.count;
+  if (own.kind !== "number") return [0, top];
+  const all = own.counts.reduce((sum, one) => sum + one, 0);
+  let [low, high, sum] = [0, own.counts.length, 0];
+  own.counts.forEach((count, bin) => {
+    if (sum < 0.02 * all) low = bin;
+    if (sum < 0.98 * all) high = bin + 1;
+    sum += count;
+  });
+  return [(low / own.counts.length) * top, (high / own.counts.length) * top];
+}
+
+function isDark() {
+  return matchMedia("(prefers-color-scheme: dark)").matches;
+}
+
+/** 256 colours, as the numbers that a picture's memory holds. */
+function colourTable() {
+  const stops = isDark() ? STOPS.dark : STOPS.light;
+  const table = new Uint32Array(256);
+  for (let i = 0; i < 256; i++) {
+    const at = (i / 255) * (stops.length - 1);
+    const from = Math.min(Math.floor(at), stops.length - 2);
+    const [r, g, b] = [0, 1, 2].map((part) =>
+      Math.round(stops[from][part] + (stops[from + 1][part] - stops[from][part]) * (at - from)));
+    table[i] = (255 << 24) | (b << 16) | (g << 8) | r;
+  }
+  return table;
+}
