@@ -135,7 +135,8 @@ def direction_codes(unit: Values, worth: npt.NDArray[np.float32]) -> npt.NDArray
 def worth_of(unit: Values) -> npt.NDArray[np.float32]:
     """Choose what one step of each component's byte is worth, shape (c,)."""
     some = unit[:: max(len(unit) // _SAMPLE, 1)].astype(np.float32)
-    spread = np.nan_to_num(np.sqrt(np.nanmean(some**2, axis=0))) if len(some) else some.sum(axis=0)
+    some = some[np.isfinite(some).all(axis=1)]
+    spread = np.sqrt((some**2).sum(axis=0) / max(len(some), 1))
     return np.asarray(np.maximum(_FULL * spread, 1e-6) / 127, np.float32)
 
 

@@ -149,7 +149,7 @@ class RawColumns:
 
     def add(self, name: str, values: npt.NDArray[Any]) -> None:
         """Append a slice's values."""
-        self._files[name].write(np.ascontiguousarray(values, self._kinds[name]).tobytes())
+        self._files[name].write(np.ascontiguousarray(values, self._kinds[name].base).tobytes())
 
     def close(self) -> None:
         """End the files: what was added can be read then."""

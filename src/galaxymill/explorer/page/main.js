@@ -15,8 +15,12 @@ function say(/** @type {string} */ text) {
   at("note").textContent = text;
 }
 
+/** @type {Set<string>} */
+const complaints = new Set();
+
 function complain(/** @type {unknown} */ error) {
-  say(error instanceof Error ? error.message : String(error));
+  complaints.add(error instanceof Error ? error.message : String(error));
+  say([...complaints].slice(-3).join("; "));
 }
 
 /** Do something; what fails is said on the page. */
@@ -52,7 +56,7 @@ function showCount() {
 }
 
 function showMatches() {
-  const rows = somePassing(choice, 500);
+  const rows = somePassing(choice);
   const hits = rows.map((row) => ({ row, value: 0 }));
   return showGallery(choice.criteria.size ? "Some that match" : "Some of the catalogue", hits);
 }
