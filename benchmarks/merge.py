@@ -47,8 +47,8 @@ CARD = ModelCard(
 """Of a model that nobody has trained."""
 
 
-def write_survey(folder: Path, count: int) -> None:
-    """Write the products of a survey of so many galaxies."""
+def write_survey(folder: Path, count: int, picture: bytes = b"") -> None:
+    """Write the products of a survey of so many galaxies, perhaps all with one picture."""
     rng = np.random.default_rng(1)
     ra, dec = rng.uniform(0, 360, count), np.degrees(np.arcsin(rng.uniform(-0.1, 0.55, count)))
     values = {
@@ -65,12 +65,12 @@ def write_survey(folder: Path, count: int) -> None:
     write_product(path, objects, Origin("ingest"), schema)
     partition(path, folder / "catalog" / "partitions.csv", PER_PARTITION)
     for part in read_partitions(folder / "catalog" / "partitions.csv"):
-        write_part(folder, part, rng)
+        write_part(folder, part, rng, picture)
     write_model(folder, CARD)
 
 
-def write_part(folder: Path, part: Partition, rng: np.random.Generator) -> None:
-    """Write the cutouts, images and predictions of a partition; without pictures."""
+def write_part(folder: Path, part: Partition, rng: np.random.Generator, picture: bytes) -> None:
+    """Write the cutouts, images and predictions of a partition."""
     tile = folder / "catalog" / "tiles" / f"{part.part}.parquet"
     ids = pa.parquet.read_table(tile, columns=["object_id"])["object_id"]
     n, source = part.n_rows, read_record(tile).digest
@@ -83,6 +83,8 @@ def write_part(folder: Path, part: Partition, rng: np.random.Generator) -> None:
         "predictions": products.predictions(TASK, 0),
     }.items():
         known = given | (predicted(n, rng) if role == "predictions" else {})
+        if picture and role == "images":
+            known["image"] = [{"bytes": picture, "path": None}] * n
         columns = [
             known[field.name] if field.name in known else pa.nulls(n, field.type)
             for field in schema

@@ -90,7 +90,7 @@ def build_explorer(request: BuildRequest) -> None:
     records = [read_record(path, "explore") for path in files]
     _check(request, release, dict(zip(parts, zip(files, records, strict=True), strict=True)))
     with exclusive(request.out), atomic_tree(request.out.parent, request.out.name) as folder:
-        join = _Join(folder, files)
+        join = Join(folder, files)
         try:
             meta = join.write(sum(record.rows for record in records))
         finally:
@@ -157,7 +157,7 @@ def _check_spaces(slices: dict[str, tuple[Path, Record]]) -> None:
                 )
 
 
-class _Join:
+class Join:
     """Reads every slice once, and writes columns, blocks and lists."""
 
     def __init__(self, folder: Path, files: Sequence[Path]) -> None:

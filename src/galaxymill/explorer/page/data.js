@@ -42,7 +42,10 @@ function load(/** @type {string} */ name) {
     const script = document.createElement("script");
     const end = () => {
       script.remove();
-      if (waiting.delete(name)) reject(new Error(`data/${name}.js is missing or damaged`));
+      // The same file may be asked for again before this is called.
+      if (waiting.get(name) !== resolve) return;
+      waiting.delete(name);
+      reject(new Error(`data/${name}.js is missing or damaged`));
     };
     waiting.set(name, resolve);
     script.onload = end;

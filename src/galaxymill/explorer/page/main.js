@@ -171,7 +171,7 @@ function listen() {
     whole: () => { sky.fit(); redraw(); },
     clear: clearAll,
     more: showMore,
-    nearest: takeShown,
+    nearest: async () => hand("nearest.csv", [await tableOfShown()]),
     matches: takeMatches,
     sql: () => showText(sqlOf()),
     selection: () => showText(selectionOf()),

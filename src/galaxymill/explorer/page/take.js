@@ -73,15 +73,15 @@ function morton(/** @type {number} */ x, /** @type {number} */ y) {
   return (spread(x) | (spread(y) << 1)) >>> 0;
 }
 
-/** Table of the galaxies of the gallery. */
-async function takeShown() {
+/** Text of a table of the galaxies of the gallery. */
+async function tableOfShown() {
   const names = await namesOf(shown.hits.map((hit) => hit.row));
   const lines = names.map((one, rank) => {
     const value = shown.measure ? [shown.hits[rank].value.toPrecision(6)] : [];
     return [rank + 1, one.id, one.ra, one.dec, ...value].map(csvField).join(",");
   });
   const head = ["rank", "object_id", "ra", "dec", ...(shown.measure ? [shown.measure] : [])].join(",");
-  hand("nearest.csv", [`${[head, ...lines].join("\n")}\n`]);
+  return `${[head, ...lines].join("\n")}\n`;
 }
 
 /** Table of all galaxies that match, up to a limit that is told; file after file. */
