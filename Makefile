@@ -5,7 +5,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= 2
-BENCHMARKS := compare dag fetch merge posterior predict render train
+BENCHMARKS := compare dag explorer fetch merge posterior predict render train
+TSC := npx --yes --package typescript@5 tsc --allowJs --checkJs --noEmit --strict --target es2022 \
+	--lib es2023,dom,dom.iterable
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: demo test test-slurm lint format dag report clean setup bench schema stages
@@ -32,6 +34,8 @@ lint: setup
 	mypy
 	lint-imports --no-cache
 	snakefmt --check Snakefile workflow
+	@# The explorer's page is plain JavaScript; its types are checked where npm is at hand.
+	@if command -v npx > /dev/null; then $(TSC) src/galaxymill/explorer/page/*.js; fi
 	@# One finding is waived: the environment is one for the whole workflow, see envs/.
 	snakemake --lint 2>&1 | grep '^    \*' | sort | uniq -c | (! grep -v 'Specify a conda environment')
 

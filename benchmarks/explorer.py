@@ -12,6 +12,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from galaxymill.explorer.build import Join
 from galaxymill.explorer.coding import SHARES, directions, mollweide, place_codes
 from galaxymill.explorer.folder import write_script
 from galaxymill.explorer.page.files import write_page
-from galaxymill.explorer.slices import QUALITY
+from galaxymill.explorer.slices import make_thumbnail
 from galaxymill.storage.columns import field
 from galaxymill.storage.origin import Origin
 from galaxymill.storage.parquet import write_product
@@ -67,7 +68,7 @@ def draw_picture(rng: np.random.Generator) -> bytes:
     return file.getvalue()
 
 
-def write_slice(path: Path, number: int, thumbnail: bytes | None) -> None:
+def write_slice(path: Path, number: int, thumbnails: Sequence[bytes | None]) -> None:
     """Write a slice of galaxies in a few clumps of the map."""
     rng, n = np.random.default_rng(number), PER_SLICE
     ra, dec = rng.uniform(0, 360, n), np.degrees(np.arcsin(rng.uniform(-1, 1, n)))
@@ -80,7 +81,7 @@ def write_slice(path: Path, number: int, thumbnail: bytes | None) -> None:
         "object_id": (pa.string(), [f"{number:04d}_{row:04d}" for row in range(n)]),
         "ra": (pa.float64(), ra),
         "dec": (pa.float64(), dec),
-        "thumbnail": (pa.binary(), [thumbnail] * n),
+        "thumbnail": (pa.binary(), [thumbnails[row % len(thumbnails)] for row in range(n)]),
     }
     for name in COLUMNS:
         shares = rng.beta(0.5, 0.8, n).astype(np.float32)
@@ -101,11 +102,11 @@ def write_slice(path: Path, number: int, thumbnail: bytes | None) -> None:
     write_product(path, table, Origin("explore"), table.schema)
 
 
-def write_slices(folder: Path, thumbnail: bytes | None) -> list[Path]:
+def write_slices(folder: Path, thumbnails: Sequence[bytes | None]) -> list[Path]:
     """Write the slices of a million galaxies."""
     paths = [folder / f"{number}.parquet" for number in range(SLICES)]
     for number, path in enumerate(paths):
-        write_slice(path, number, thumbnail)
+        write_slice(path, number, thumbnails)
     return paths
 
 
@@ -238,18 +239,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
         folder = Path(name)
         each = bench_slice(folder / "survey")
-        file = io.BytesIO()
-        with Image.open(io.BytesIO(draw_picture(np.random.default_rng(2)))) as picture:
-            picture.resize((64, 64)).save(file, "JPEG", quality=QUALITY)
+        pictures = [draw_picture(np.random.default_rng(seed)) for seed in range(3)]
+        thumbnails = [make_thumbnail(one, 64) for one in pictures]
         (folder / "few").mkdir()
-        few = write_slices(folder / "few", file.getvalue())
+        few = write_slices(folder / "few", thumbnails)
         seconds, peak = apart(join, folder / "million", few)
         rate = 1 / (each + seconds / (SLICES * PER_SLICE))
         figure("build_rate", rate, "galaxies/CPU_s", at_least=1000)
         figure("build_peak_1e6", peak, "MB", at_most=1000)
         browse(folder / "million", 0, "1e6")
         (folder / "many").mkdir()
-        many = write_slices(folder / "many", None)
+        many = write_slices(folder / "many", [None])
         seconds, peak = apart(join, folder / "ten", many * REPEATS)
         figure("join_rate_1e7", REPEATS * SLICES * PER_SLICE / seconds, "galaxies/CPU_s")
         figure("build_peak_1e7", peak, "MB", at_most=1000)

@@ -28,7 +28,8 @@ from looked_survey import HOSTILE, SELECTIONS, WIDTH, LookedSurvey
 GALAXIES = 700
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 SMOOTH = "smooth-or-featured_smooth_fraction"
-QUALITY = {"mean_of_questions": {"rmse": 0.123, "constant_rmse": 0.345}, "n_test": 456}
+MEAN = {"rmse": 0.123, "baselines": {"constant": {"rmse": 0.345}}}
+QUALITY = {"mean_of_questions": MEAN, "n_test": 456}
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +47,8 @@ def survey(tmp_path_factory):
 def browser():
     if CHROMIUM is None:
         pytest.skip("no chromium; apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
+    driver = pytest.importorskip("playwright.sync_api")
+    with driver.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()

@@ -64,7 +64,8 @@ def _read_metrics(path: Path) -> dict[str, Any]:
 def _errors(metrics: dict[str, Any]) -> Iterator[str]:
     """Sum up an evaluation of votes in a sentence."""
     mean = metrics.get("mean_of_questions") or {}
-    own, constant = mean.get("rmse"), mean.get("constant_rmse")
+    own = mean.get("rmse")
+    constant = mean.get("baselines", {}).get("constant", {}).get("rmse")
     if own is not None:
         guess = "" if constant is None else f", that of a constant guess {constant:.3f}"
         yield (

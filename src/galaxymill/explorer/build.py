@@ -45,6 +45,7 @@ logger = logging.getLogger("galaxymill")
 
 _NAMES = ["object_id", "ra", "dec"]
 _NOT_ON_CARDS = ("place", "alike")
+_ROWS = 1 << 16
 _MANY = 2_000_000
 """Above so many galaxies, half as many components say who is alike: a browser's memory ends."""
 
@@ -261,7 +262,11 @@ def _code(own: pa.Field, values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], di
     if own.name == "directions":
         values = values[:, : coding.ALIKE // (1 if len(values) <= _MANY else 2)]
         worth = coding.worth_of(values)
-        return coding.direction_codes(values, worth), {"kind": "alike", "worth": worth.tolist()}
+        directed = np.empty(values.shape, np.int8)
+        for start in range(0, len(values), _ROWS):
+            some = slice(start, start + _ROWS)
+            directed[some] = coding.direction_codes(values[some], worth)
+        return directed, {"kind": "alike", "worth": worth.tolist()}
     if own.name == "flags":
         return np.nan_to_num(values).astype("<u4"), {"kind": "flags"}
     if pa.types.is_boolean(own.type):

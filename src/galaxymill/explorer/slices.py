@@ -28,7 +28,7 @@ from galaxymill.storage.columns import field
 from galaxymill.storage.origin import Origin, is_made, read_record
 from galaxymill.storage.parquet import open_parquet, read_batches, write_product
 
-QUALITY = 80
+_QUALITY = 80
 """Of JPEG thumbnails."""
 _NOT_SHOWN = {"_healpix_29", "object_id", "ra", "dec"}
 _OWN = (
@@ -280,20 +280,23 @@ def _directions(features: pa.Array) -> Described:
 def _thumbnails(images: Path, side: int) -> pa.Array:
     thumbnails: list[bytes | None] = []
     for batch in read_batches(images, ["image"]):
-        thumbnails += [one and _thumbnail(one["bytes"], side) for one in batch["image"].to_pylist()]
+        thumbnails += [
+            one and make_thumbnail(one["bytes"], side) for one in batch["image"].to_pylist()
+        ]
     return pa.array(thumbnails, pa.binary())
 
 
-def _thumbnail(picture: bytes, side: int) -> bytes | None:
+def make_thumbnail(picture: bytes, side: int) -> bytes | None:
+    """Make a small JPEG of an image; None when it cannot be decoded."""
     from PIL import Image
 
     try:
         with Image.open(io.BytesIO(picture), formats=("JPEG", "PNG", "WEBP")) as opened:
             # A JPEG of large images is decoded no finer than is needed.
             opened.draft("RGB", (side, side))
-            small = opened.convert("RGB").resize((side, side), Image.Resampling.LANCZOS)
+            small = opened.convert("RGB").resize((side, side), Image.Resampling.HAMMING)
     except (OSError, Image.DecompressionBombError):
         return None
     file = io.BytesIO()
-    small.save(file, "JPEG", quality=QUALITY)
+    small.save(file, "JPEG", quality=_QUALITY)
     return file.getvalue()
