@@ -31,7 +31,6 @@ localrules:
     plan,
     images,
     predictions,
-    features,
 
 
 rule all:
@@ -59,12 +58,6 @@ rule predictions:
     """Predict every survey with every model that the config names for it; release nothing."""
     input:
         lambda wildcards: every_prediction(CFG.predictions),
-
-
-rule features:
-    """Fit every space, and give every galaxy its features and places on maps."""
-    input:
-        every_feature,
 
 
 rule images:

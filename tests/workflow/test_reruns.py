@@ -15,7 +15,9 @@ from galaxymill.storage.parquet import write_product
 
 PARTS = 2
 MERGE = {"merge_release": 1}
-PREDICT = {"predict_partition": PARTS, **MERGE}
+PROJECT = {"project_partition": PARTS}
+SPACE = {"fit_space": 1, **PROJECT}
+PREDICT = {"predict_partition": PARTS, "list_embeddings": 1, **SPACE, **MERGE}
 TRAIN = {"train_model": 1, "evaluate_model": 1, **PREDICT}
 RENDER = {"render_images": PARTS, "list_images": 1, "describe_images": 1, **TRAIN}
 FETCH = {"fetch_cutouts": PARTS, **RENDER}
@@ -53,7 +55,9 @@ SETTINGS = {
         3,
         {"evaluate_model": 1, **PREDICT, **RECORD},
     ),
-    "what a prediction keeps": ("predictions.said.keep", ["samples"], PREDICT | RECORD),
+    "what a prediction keeps": ("predictions.said.keep", ["embeddings"], PREDICT | RECORD),
+    "components of a space": ("spaces.looks.components", 3, SPACE),
+    "a map of a space": ("spaces.looks.maps.few", {"where": "flags = 0"}, SPACE),
     "tiles of a release": ("releases.mini.galaxies_per_tile", 50, MERGE | RECORD),
     "selections of a release": (
         "releases.mini.selections",
@@ -72,6 +76,8 @@ CODE = {
     "train": TRAIN,
     "evaluate": {"evaluate_model": 1, **MERGE},
     "predict": PREDICT,
+    "space": SPACE,
+    "project": PROJECT,
     "release": MERGE,
 }
 """Stage whose version is raised, and the jobs that follow."""
@@ -159,7 +165,9 @@ def test_galaxies_asked_for_again_run_their_partition_on(working_copy):
 
 
 def _after_retry():
-    return {"render_images": 1, "list_images": 1, "predict_partition": 1, **MERGE}
+    """No space is fitted anew: it is of the galaxies that there were."""
+    own = dict.fromkeys(["render_images", "predict_partition", "project_partition"], 1)
+    return {**own, "list_images": 1, "list_embeddings": 1, **MERGE}
 
 
 def _fail(product, count):
@@ -193,6 +201,8 @@ def test_new_galaxies_run_only_their_own_partition(working_copy, grow):
         "surveys/mini/images/*.parquet",
         "predictions/said/*.parquet",
         "embeddings/said/*.parquet",
+        "features/looks/*.parquet",
+        "spaces/looks/*",
         "labels/volunteers/*.parquet",
         "models/mini/*",
         "evaluations/mini/*",
@@ -206,7 +216,7 @@ def test_new_galaxies_run_only_their_own_partition(working_copy, grow):
     assert {path: after[path] for path in before} == before
     new = [path.name for path in after if path not in before]
     assert len(set(new)) == 1
-    assert len(new) == 5
+    assert len(new) == 6
     assert new[0].startswith("g1-")
     (tile,) = working_copy.files("surveys/mini/catalog/tiles/g1-*.parquet")
     (cutouts,) = working_copy.files("surveys/mini/cutouts/g1-*.parquet")
@@ -226,6 +236,8 @@ GROWN = {
     "render_images",
     "list_images",
     "predict_partition",
+    "list_embeddings",
+    "project_partition",
     "record_run",
     "merge_release",
 }

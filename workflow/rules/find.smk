@@ -1,6 +1,32 @@
 """From embeddings to spaces of features: fit, project."""
 
 
+def every_feature(wildcards):
+    """Give every file of features of the config."""
+    spaces = [(name, CFG.predictions[one.predictions].survey) for name, one in CFG.spaces.items()]
+    template = "<features>/{part}.parquet"
+    return [f for name, survey in spaces for f in every_part(template, survey, space=name)]
+
+
+def space_prediction(wildcards):
+    """The prediction that a space is fitted to."""
+    return CFG.predictions[CFG.spaces[wildcards.space].predictions]
+
+
+def space_folders(wildcards):
+    """Spell the products of the prediction of a space for the command line."""
+    name = CFG.spaces[wildcards.space].predictions
+    kinds = ("embeddings", "predictions")
+    return shlex.join(w for k in kinds for w in (f"--{k}", path(f"<{k}>", prediction=name)))
+
+
+rule features:
+    input:
+        every_feature,
+    """Fit every space, and give every galaxy its features and places on maps."""
+    localrule: True
+
+
 rule list_embeddings:
     """List the embeddings of a prediction; spaces wait for them by this list."""
     input:
@@ -49,6 +75,7 @@ rule fit_space:
         operational=lambda wc: CFG.spaces[wc.space].settings().operational_flags(),
     params:
         stage_version=STAGE_VERSIONS["space"],
+        prediction_version=STAGE_VERSIONS["predict"],
         prediction=lambda wc: space_prediction(wc).settings().to_flags(),
         folders=space_folders,
         settings=lambda wc: CFG.spaces[wc.space].settings().to_flags(),

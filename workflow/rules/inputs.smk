@@ -158,25 +158,6 @@ def every_prediction(names):
     return [f for n, one in chosen for f in every_part(template, one.survey, prediction=n)]
 
 
-def every_feature(wildcards):
-    """Give every file of features of the config."""
-    spaces = [(name, CFG.predictions[one.predictions].survey) for name, one in CFG.spaces.items()]
-    template = "<features>/{part}.parquet"
-    return [f for name, survey in spaces for f in every_part(template, survey, space=name)]
-
-
-def space_prediction(wildcards):
-    """The prediction that a space is fitted to."""
-    return CFG.predictions[CFG.spaces[wildcards.space].predictions]
-
-
-def space_folders(wildcards):
-    """Spell the products of the prediction of a space for the command line."""
-    name = CFG.spaces[wildcards.space].predictions
-    kinds = ("embeddings", "predictions")
-    return shlex.join(w for k in kinds for w in (f"--{k}", path(f"<{k}>", prediction=name)))
-
-
 def predicted_images(wildcards):
     """Images of the partition that is predicted."""
     survey = CFG.predictions[wildcards.prediction].survey
