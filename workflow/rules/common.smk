@@ -74,6 +74,11 @@ for host, jobs in CFG.hosts().items():
     workflow.register_resource(HOSTS[host], jobs)
 
 
+def one_of(names):
+    """Make the pattern of a wildcard that is one of some names; with none it is nothing at all."""
+    return "|".join(map(re.escape, names)) or r"(?!)"
+
+
 def host_slots(host):
     """Give the slots of one host: 1 for the surveys that ask it."""
     asking = {name for name, one in CFG.surveys.items() if one.cutouts.settings.host == host}

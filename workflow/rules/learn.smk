@@ -1,4 +1,4 @@
-"""From labels to models: training, evaluation."""
+"""From labels to models: training, encoders alone, evaluation."""
 
 
 rule train_model:
@@ -14,6 +14,8 @@ rule train_model:
         "<logs>/train/{model}.log",
     benchmark:
         "<benchmarks>/train/{model}.tsv"
+    wildcard_constraints:
+        model=one_of(name for name, model in CFG.models.items() if model.labels),
     threads: 16
     resources:
         **needs(train_need, labelled_galaxies),
@@ -33,6 +35,27 @@ rule train_model:
         "{resources.mpi} galaxymill train {output.model:q} {params.training_flags} "
         "{params.settings} {resources.operational} "
         "--threads {threads} --tensorboard {params.tensorboard:q} > {log:q} 2>&1"
+
+
+rule take_encoder:
+    """Take an encoder as it was published: a model whose predictions are embeddings."""
+    input:
+        weights=initial_model,
+    output:
+        model="<model>/model.yaml",
+    log:
+        "<logs>/train/{model}.log",
+    benchmark:
+        "<benchmarks>/train/{model}.tsv"
+    wildcard_constraints:
+        model=one_of(name for name, model in CFG.models.items() if not model.labels),
+    resources:
+        **needs(NEEDS["encoder"]),
+    params:
+        stage_version=STAGE_VERSIONS["train"],
+        settings=lambda wc: CFG.models[wc.model].to_flags(),
+    shell:
+        "galaxymill encoder {output.model:q} {params.settings} > {log:q} 2>&1"
 
 
 rule evaluate_model:
