@@ -50,7 +50,8 @@ rule take_encoder:
     wildcard_constraints:
         model=one_of(name for name, model in CFG.models.items() if not model.labels),
     resources:
-        **needs(NEEDS["encoder"]),
+        mem_mb=4000,
+        runtime=60,
     params:
         stage_version=STAGE_VERSIONS["train"],
         settings=lambda wc: CFG.models[wc.model].to_flags(),
