@@ -74,9 +74,13 @@ for host, jobs in CFG.hosts().items():
     workflow.register_resource(HOSTS[host], jobs)
 
 
-def one_of(names):
-    """Make the pattern of a wildcard that is one of some names; with none it is nothing at all."""
-    return "|".join(map(re.escape, names)) or r"(?!)"
+def model_file(names):
+    """Give the template of a model that is one of some names, of which there may be none.
+
+    Constraints of wildcards by name do not reach into pathvars.
+    """
+    pattern = "|".join(map(re.escape, names)) or r"(?!)"
+    return f"<results>/models/{{model,{pattern}}}/model.yaml"
 
 
 def host_slots(host):

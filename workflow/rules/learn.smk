@@ -9,13 +9,11 @@ rule train_model:
         descriptions=image_descriptions,
         weights=initial_model,
     output:
-        model="<model>/model.yaml",
+        model=model_file(name for name, one in CFG.models.items() if one.labels),
     log:
         "<logs>/train/{model}.log",
     benchmark:
         "<benchmarks>/train/{model}.tsv"
-    wildcard_constraints:
-        model=one_of(name for name, model in CFG.models.items() if model.labels),
     threads: 16
     resources:
         **needs(train_need, labelled_galaxies),
@@ -42,13 +40,11 @@ rule take_encoder:
     input:
         weights=initial_model,
     output:
-        model="<model>/model.yaml",
+        model=model_file(name for name, one in CFG.models.items() if not one.labels),
     log:
         "<logs>/train/{model}.log",
     benchmark:
         "<benchmarks>/train/{model}.tsv"
-    wildcard_constraints:
-        model=one_of(name for name, model in CFG.models.items() if not model.labels),
     resources:
         mem_mb=4000,
         runtime=60,
