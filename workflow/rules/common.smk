@@ -74,6 +74,15 @@ for host, jobs in CFG.hosts().items():
     workflow.register_resource(HOSTS[host], jobs)
 
 
+def model_file(names):
+    """Give the template of a model that is one of some names, of which there may be none.
+
+    Constraints of wildcards by name do not reach into pathvars.
+    """
+    pattern = "|".join(map(re.escape, names)) or r"(?!)"
+    return f"<results>/models/{{model,{pattern}}}/model.yaml"
+
+
 def host_slots(host):
     """Give the slots of one host: 1 for the surveys that ask it."""
     asking = {name for name, one in CFG.surveys.items() if one.cutouts.settings.host == host}

@@ -100,7 +100,7 @@ def votes_of(wildcards):
 
 def initial_model(wildcards):
     """The model that a model's encoder starts from, if it is one."""
-    file = CFG.models[wildcards.model].train.weights_file
+    file = CFG.models[wildcards.model].network.weights_file
     return [] if file is None else str(file)
 
 

@@ -1,4 +1,4 @@
-"""From labels to models: training, evaluation."""
+"""From labels to models: training, encoders alone, evaluation."""
 
 
 rule train_model:
@@ -9,7 +9,7 @@ rule train_model:
         descriptions=image_descriptions,
         weights=initial_model,
     output:
-        model="<model>/model.yaml",
+        model=model_file(name for name, one in CFG.models.items() if one.labels),
     log:
         "<logs>/train/{model}.log",
     benchmark:
@@ -33,6 +33,26 @@ rule train_model:
         "{resources.mpi} galaxymill train {output.model:q} {params.training_flags} "
         "{params.settings} {resources.operational} "
         "--threads {threads} --tensorboard {params.tensorboard:q} > {log:q} 2>&1"
+
+
+rule take_encoder:
+    """Take an encoder as it was published: a model whose predictions are embeddings."""
+    input:
+        weights=initial_model,
+    output:
+        model=model_file(name for name, one in CFG.models.items() if not one.labels),
+    log:
+        "<logs>/train/{model}.log",
+    benchmark:
+        "<benchmarks>/train/{model}.tsv"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        stage_version=STAGE_VERSIONS["train"],
+        settings=lambda wc: CFG.models[wc.model].to_flags(),
+    shell:
+        "galaxymill encoder {output.model:q} {params.settings} > {log:q} 2>&1"
 
 
 rule evaluate_model:

@@ -1,4 +1,4 @@
-"""From votes to a model: labels, train, evaluate."""
+"""From votes to a model: labels, train, encoder, evaluate."""
 
 from pathlib import Path
 from typing import Annotated
@@ -90,6 +90,15 @@ def train(
     chosen = TrainSettings.from_flags([f"device={device}", *settings], "train")
     resources = Resources(threads=threads, tensorboard=tensorboard)
     run(votes, images, out, chosen, resources)
+
+
+@app.command(cls=taking("models.settings:LoneEncoderSettings"))
+def encoder(out: Path, settings: Sets = []) -> None:
+    """Take an encoder as it was published for a model of embeddings; OUT is model.yaml."""
+    from galaxymill.models.alone import take_encoder
+    from galaxymill.models.settings import LoneEncoderSettings
+
+    take_encoder(out, LoneEncoderSettings.from_flags(settings, "encoder"))
 
 
 @app.command(cls=taking("inference.settings:PredictSettings"))

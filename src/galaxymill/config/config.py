@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationError, model_validator
 
 from galaxymill.config.survey import Survey
 from galaxymill.downloads.settings import DownloadSettings, FileName
@@ -13,10 +13,10 @@ from galaxymill.errors import unknown_name
 from galaxymill.images.recipes import WAYS_OUT, differences, domain
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.labels.settings import Labels
-from galaxymill.models.settings import TrainSettings
+from galaxymill.models.settings import EncoderSettings, LoneEncoderSettings, TrainSettings
 from galaxymill.rates import Rates
 from galaxymill.release.settings import ReleaseSettings
-from galaxymill.settings import Name, Strict
+from galaxymill.settings import Name, Strict, explain, without_nulls
 from galaxymill.simulation.settings import SimulationSettings
 from galaxymill.spaces.settings import SpaceSettings
 from galaxymill.surveys.registry import SERVICES
@@ -35,6 +35,38 @@ class Model(Strict):
         description="labels of this config; several are learned jointly", min_length=1
     )
     train: TrainSettings
+
+    @property
+    def network(self) -> EncoderSettings:
+        """What its networks are, learned or not."""
+        return self.train
+
+
+class EncoderAlone(LoneEncoderSettings):
+    """A model that is an encoder alone, as it was published: its predictions are embeddings."""
+
+    labels: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def network(self) -> EncoderSettings:
+        """What its one network is."""
+        return self
+
+
+def _parse_model(plain: Any) -> Model | EncoderAlone:
+    keys = set(without_nulls(plain) if isinstance(plain, Mapping) else ())
+    if "encoder" not in keys or keys & {"labels", "train"}:
+        return Model.model_validate(plain)
+    try:
+        return EncoderAlone.model_validate(plain)
+    except ValidationError as error:
+        raise ValueError(explain(error, EncoderAlone)) from error
+
+
+AnyModel = Annotated[
+    Model | EncoderAlone,
+    PlainValidator(_parse_model, json_schema_input_type=Model | EncoderAlone),
+]
 
 
 class Prediction(PredictSettings):
@@ -87,7 +119,7 @@ class Config(Strict):
     simulations: dict[Name, SimulationSettings] = Field({}, description="skies to make")
     surveys: dict[Name, Survey] = Field({}, description="surveys by name")
     labels: dict[Name, Labels] = Field({}, description="labelled sets by name")
-    models: dict[Name, Model] = Field({}, description="models by name")
+    models: dict[Name, AnyModel] = Field({}, description="models by name")
     predictions: dict[Name, Prediction] = Field({}, description="predictions by name")
     spaces: dict[Name, Space] = Field({}, description="spaces of features by name")
     releases: dict[Name, Release] = Field({}, description="releases by name")
@@ -109,7 +141,8 @@ class Config(Strict):
         for name, prediction in self.predictions.items():
             ours = self.survey_domain(prediction.survey)
             theirs = [self.label_domain(one) for one in self.models[prediction.model].labels]
-            if ours not in theirs and not prediction.allow_domain_shift:
+            # An encoder alone has learned from no labelled images.
+            if theirs and ours not in theirs and not prediction.allow_domain_shift:
                 listed = differences(theirs[0], ours, "{}: model {!r}, survey {!r}")
                 raise ValueError(
                     f"predictions.{name}: model {prediction.model} learned from other images than "
@@ -178,7 +211,7 @@ class Config(Strict):
     def is_tested(self, model: str) -> bool:
         """Whether a model's labels keep galaxies for a test, or it is cross-validated."""
         kept = any(self.labels[name].splits.test > 0 for name in self.models[model].labels)
-        return kept or self.models[model].train.folds > 0
+        return kept or getattr(self.models[model].network, "folds", 0) > 0
 
     def evaluation_name(self, prediction: str) -> str:
         """Name of the evaluation of a model as a prediction uses it.

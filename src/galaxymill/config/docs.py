@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from galaxymill.config.config import Config, Model, Prediction, Release
+from galaxymill.config.config import Config, EncoderAlone, Model, Prediction, Release
 from galaxymill.config.survey import Catalog, Partitions
 from galaxymill.downloads.settings import DownloadSettings
 from galaxymill.images.recipes import RECIPES
@@ -29,8 +29,8 @@ from galaxymill.tasks.checks import CheckSettings
 from galaxymill.web.network import Network
 
 _MODELS: tuple[type[BaseModel], ...] = (
-    *(Catalog, CheckSettings, DownloadSettings, LabelImages, Labels, Model, Network, Partitions),
-    *(Prediction, Rates, Release, SimulationSettings, SplitSettings, TrainSettings),
+    *(Catalog, CheckSettings, DownloadSettings, EncoderAlone, LabelImages, Labels, Model, Network),
+    *(Partitions, Prediction, Rates, Release, SimulationSettings, SplitSettings, TrainSettings),
 )
 
 

@@ -27,12 +27,14 @@ class Rows:
     ) -> None:
         self._task, self._shifted, self._embedded = card.task, shifted, features > 0
         self._keeps_embeddings = "embeddings" in settings.keep
-        self._keeps_samples = "samples" in settings.keep
         draws = settings.draws(card.settings)
-        width = card.task.sample_field(draws).type.list_size
+        width = draws * card.task.sample_width()[0]
+        self._keeps_samples = "samples" in settings.keep and width > 0
         self.at_once = chunk_rows(card.settings.image_size, 4 * width + 2 * features)
         self.predictions = products.predictions(card.task, draws if self._keeps_samples else 0)
-        self.embeddings = products.embeddings(max(features, 1))
+        described = settings.described(card.settings)
+        described += "".join(f", {key} {card.encoder_dict[key]}" for key in ("mean", "std"))
+        self.embeddings = products.embeddings(max(features, 1), described)
 
     def table(self, chunk: Chunk, outputs: Any, embedded: Any) -> pa.Table:
         """Rows of a chunk for all products; nulls where nothing was predicted.

@@ -57,9 +57,9 @@ class ModelCard:
 
     @property
     def domains(self) -> list[dict[str, Any]]:
-        """Surveys and recipes of the images that the model learned from."""
+        """Surveys and recipes of the images that the model learned from; none: no labelled ones."""
         domain = self.origin["domain"]
-        return list(domain.get("any_of", [domain]))
+        return list(domain.get("any_of", [domain] if domain else []))
 
 
 def write_model(folder: Path, card: ModelCard) -> None:

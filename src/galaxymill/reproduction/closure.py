@@ -83,7 +83,7 @@ def _models(config: Config, name: str) -> set[str]:
     found: set[str] = set()
     while name not in found:
         found.add(name)
-        file = config.models[name].train.weights_file
+        file = config.models[name].network.weights_file
         name = next((m for m in config.models if file == model_file(m)), name)
     return found
 

@@ -22,7 +22,8 @@ from galaxymill.storage.digest import sha256_json
 from galaxymill.storage.origin import Origin, Record, read_record
 from galaxymill.storage.parquet import read_batches
 
-_POOLING = ("views", "pool", "member")
+_POOLING = {"member": 1, "views": "model", "pool": "mean"}
+"""Settings of a prediction that embeddings depend on, beside the model, with their defaults."""
 _ROWS = 4096
 
 logger = logging.getLogger("galaxymill")
@@ -71,8 +72,8 @@ def fit_space(
 
 
 def embedding_kind(origin: dict[str, Any]) -> dict[str, Any]:
-    """What embeddings a product holds: by the model's digest and the pooling of its views."""
-    pooling = {key: origin["parameters"][key] for key in _POOLING if key in origin["parameters"]}
+    """What embeddings a product holds: the model's digest, which member, how views are pooled."""
+    pooling = {key: origin["parameters"].get(key, usual) for key, usual in _POOLING.items()}
     return {"model": origin["inputs"]["model"], **pooling}
 
 

@@ -43,7 +43,7 @@ class Space:
     Attributes
     ----------
     embedding : dict
-        What embeddings it is of: the model's digest and how its views are pooled.
+        What embeddings it is of: the model's digest, which member, how its views are pooled.
     settings : SpaceSettings
     mean : ndarray, shape (n_embedding,)
     components : ndarray, shape (components, n_embedding)

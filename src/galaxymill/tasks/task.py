@@ -77,6 +77,11 @@ class Task(ABC):
     def columns(self) -> tuple[str, ...]:
         """Names of the label columns."""
 
+    @property
+    def handed(self) -> str:
+        """Question with other answers in a mirror, as clockwise is anticlockwise; empty: none."""
+        return ""
+
     @abstractmethod
     def label_fields(self) -> list[pa.Field]:
         """Label columns of the product of labels, in the order of ``columns``."""

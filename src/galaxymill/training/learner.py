@@ -145,8 +145,8 @@ class Learner(lightning.LightningModule):  # type: ignore[misc]
         settings, size = self._settings, self._settings.image_size
         if not len(pixels):
             return central_view(pixels.float(), size)
-        turned = bool(self.network.is_pooled)
-        views = random_view(pixels, size, settings.zoom, settings.shift, self._draws, turned)
+        allowed = bool(self.network.is_pooled), not self.network.is_handed
+        views = random_view(pixels, size, settings.zoom, settings.shift, self._draws, *allowed)
         return erase(views, settings.erase, self._draws) if settings.erase else views
 
     def _stop_unless_finite(self, what: str, value: float) -> None:

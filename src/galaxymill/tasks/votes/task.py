@@ -1,5 +1,6 @@
 """The task of votes: counts of volunteers' answers to the questions of a decision tree."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from galaxymill.tasks.report import EvaluationData, ReportContent
 
 _SHARES = (0.0, 1.0)
+_HANDED = re.compile(r"clockwise|(?<![a-z])(a|c)?cw(?![a-z])", re.IGNORECASE)
 _INTERVALS = ColumnGroup(
     "credible intervals",
     "5th and 95th percentile of that fraction",
@@ -47,6 +49,12 @@ class TreeTask(Task):
     def columns(self) -> tuple[str, ...]:
         """One an answer."""
         return self.tree.columns
+
+    @property
+    def handed(self) -> str:
+        """First question whose answers name a sense of rotation."""
+        handed = (q.name for q in self.tree.questions if any(map(_HANDED.search, q.answers)))
+        return next(handed, "")
 
     def label_fields(self) -> list[pa.Field]:
         """Counts of the answers."""
