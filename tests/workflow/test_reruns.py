@@ -18,6 +18,7 @@ MERGE = {"merge_release": 1}
 PROJECT = {"project_partition": PARTS}
 SPACE = {"fit_space": 1, **PROJECT}
 PREDICT = {"predict_partition": PARTS, "list_embeddings": 1, **SPACE, **MERGE}
+KEEP = {rule: n for rule, n in PREDICT.items() if rule != "fit_space"}
 TRAIN = {"train_model": 1, "evaluate_model": 1, **PREDICT}
 RENDER = {"render_images": PARTS, "list_images": 1, "describe_images": 1, **TRAIN}
 FETCH = {"fetch_cutouts": PARTS, **RENDER}
@@ -53,9 +54,10 @@ SETTINGS = {
     "samples of a prediction": (
         "predictions.said.samples",
         3,
-        {"evaluate_model": 1, **PREDICT, **RECORD},
+        {"evaluate_model": 1, **KEEP, **RECORD},
     ),
-    "what a prediction keeps": ("predictions.said.keep", ["embeddings"], PREDICT | RECORD),
+    "what a prediction keeps": ("predictions.said.keep", ["embeddings"], KEEP | RECORD),
+    "how views are pooled": ("predictions.said.views", 8, {"evaluate_model": 1, **PREDICT, **RECORD}),
     "components of a space": ("spaces.looks.components", 3, SPACE),
     "a map of a space": ("spaces.looks.maps.few", {"where": "flags = 0"}, SPACE),
     "tiles of a release": ("releases.mini.galaxies_per_tile", 50, MERGE | RECORD),

@@ -76,7 +76,7 @@ rule fit_space:
     params:
         stage_version=STAGE_VERSIONS["space"],
         prediction_version=STAGE_VERSIONS["predict"],
-        prediction=lambda wc: space_prediction(wc).settings().to_flags(),
+        prediction=lambda wc: space_prediction(wc).settings().embedding(),
         folders=space_folders,
         settings=lambda wc: CFG.spaces[wc.space].settings().to_flags(),
     shell:

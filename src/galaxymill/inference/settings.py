@@ -11,6 +11,7 @@ from galaxymill.tasks.task import Task
 
 OPTIONAL = ("samples", "embeddings")
 _POSTERIOR = frozenset({"samples", "views", "keep_views"})
+_EMBEDDING = frozenset({"member", "views", "pool"})
 
 
 def _in_order(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -82,6 +83,10 @@ class PredictSettings(Settings):
     def posterior(self) -> dict[str, Any]:
         """Choices that change the posterior: a calibration holds for these alone."""
         return self.model_dump(mode="json", include=set(_POSTERIOR), exclude_defaults=True)
+
+    def embedding(self) -> dict[str, Any]:
+        """Choices that change embeddings: a space holds for these alone."""
+        return self.model_dump(mode="json", include=set(_EMBEDDING), exclude_defaults=True)
 
     def as_evaluated(self) -> Self:
         """Choices that matter to an evaluation; what is kept or left out does not."""
