@@ -1,7 +1,7 @@
 """Galaxymill: from a sky survey to a catalogue of galaxy morphology.
 
-Targets: all (the default: every release, evaluation and space), release, evaluate, predictions,
-features, images, plan.
+Targets: all (the default: every release, evaluation, space and search), release, evaluate,
+predictions, features, searches, images, plan.
 """
 
 from snakemake.utils import min_version
@@ -32,6 +32,7 @@ localrules:
     images,
     predictions,
     features,
+    searches,
     plan_survey,
     list_images,
     list_embeddings,
@@ -46,6 +47,7 @@ rule all:
         everything,
         # Apart, as these are not known before the partitions are.
         every_feature,
+        SEARCHES,
 
 
 rule release:
@@ -70,6 +72,12 @@ rule features:
     """Fit every space, and give every galaxy its features and places on maps."""
     input:
         every_feature,
+
+
+rule searches:
+    """Find the galaxies that are most like those of each search."""
+    input:
+        SEARCHES,
 
 
 rule images:

@@ -102,7 +102,7 @@ class Field:
 
     def _project(self, model: Path, images: Path, folder: Path) -> None:
         kinds = {kind: folder / kind / f"{PART}.parquet" for kind in ("predictions", "embeddings")}
-        words = ["predict", kinds["predictions"], images, "--model", model]
+        words = ["predict", images, "--model", model, "--out", kinds["predictions"]]
         galaxymill(*words, "--embeddings", kinds["embeddings"], "--set", "views=8")
         (folder / "parts.csv").write_text(f"part\n{PART}\n")
         space = folder / "space" / "space.yaml"

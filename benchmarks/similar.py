@@ -76,19 +76,17 @@ def write(folder: Path, galaxies: int, partitions: int) -> None:
         )
         flags = np.zeros(each, np.int32)
         table = pa.table([names_of(number, each), flags, column], schema=schema)
-        with open_product(
-            folder / f"g0-k5-p{number}.parquet", schema, Origin("project")
-        ) as writer:
+        with open_product(folder / f"g0-k5-p{number}.parquet", schema, Origin("project")) as writer:
             writer.write(table)
 
 
-def search(folder: Path, count: int, threads: int) -> None:
+def search(folder: Path, count: int, each: int, threads: int) -> None:
     """Search by so many galaxies, and print the seconds, and the names found for the first."""
     from galaxymill.search.likeness import Query
     from galaxymill.search.scan import nearest
 
     files = sorted(folder.glob("*.parquet"))
-    queries = [Query(row[None], None, "q") for row in features_of(0, count)]
+    queries = [Query(row[None], None, "q") for row in features_of(0, each)[:count]]
     start = time.process_time()
     found = nearest(files, queries, WANTED, threads=threads)
     print(json.dumps([time.process_time() - start, [hit.object_id for hit in found[0]]]))
@@ -118,7 +116,7 @@ def oracle(folder: Path, galaxies: int, partitions: int) -> tuple[str, float, li
         values = features_of(number, each).astype(np.float32)
         lengths = np.linalg.norm(values, axis=1, keepdims=True)
         unit[place * each : (place + 1) * each] = values / lengths
-    query = features_of(0, 1).astype(np.float32)
+    query = features_of(0, each)[:1].astype(np.float32)
     query /= np.linalg.norm(query)
     start = time.process_time()
     if importlib.util.find_spec("faiss"):
@@ -167,15 +165,17 @@ def bench(folder: Path, galaxies: int, partitions: int) -> None:
 def main() -> None:
     """Measure, or be one of the processes that are measured."""
     chosen = options()
+    each = chosen.galaxies // chosen.partitions
     if chosen.search:
-        return search(chosen.folder, chosen.search, chosen.threads)
-    if chosen.find:
-        return find(chosen.folder, chosen.galaxies // chosen.partitions)
-    if chosen.folder:
+        search(chosen.folder, chosen.search, each, chosen.threads)
+    elif chosen.find:
+        find(chosen.folder, each)
+    elif chosen.folder:
         chosen.folder.mkdir(parents=True, exist_ok=True)
-        return bench(chosen.folder, chosen.galaxies, chosen.partitions)
-    with tempfile.TemporaryDirectory() as folder:
-        bench(Path(folder), chosen.galaxies, chosen.partitions)
+        bench(chosen.folder, chosen.galaxies, chosen.partitions)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            bench(Path(folder), chosen.galaxies, chosen.partitions)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Conditions that users write over the columns of a product, in SQL, evaluated by DuckDB."""
 
 import re
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,16 +45,22 @@ class Condition:
         self._place, self._where = place, where
         self._sql, self.columns = _quoted(where, schema.names)
         self._database: Any = None
+        self._lock = threading.Lock()
         if where:
             self._refuse_statements()
             self.mask(schema.empty_table(), schema.names)
 
     def mask(self, table: pa.Table, names: Sequence[str] = ()) -> npt.NDArray[np.bool_]:
         """Tell which rows meet the condition, shape (n,); where it is null, they do not."""
-        import duckdb
-
         if not self._where:
             return np.ones(table.num_rows, bool)
+        # A connection answers one thread at a time.
+        with self._lock:
+            return self._ask(table, names)
+
+    def _ask(self, table: pa.Table, names: Sequence[str]) -> npt.NDArray[np.bool_]:
+        import duckdb
+
         if self._database is None:
             self._database = duckdb.connect(config=_LIMITS)
         try:

@@ -177,6 +177,21 @@ def space_folders(wildcards):
     return shlex.join(w for k in kinds for w in (f"--{k}", path(f"<{k}>", prediction=name)))
 
 
+def search_files(wildcards):
+    """The table, or the images, that a search is for, and the model that images go through."""
+    search = CFG.searches[wildcards.search]
+    name = CFG.predictions[CFG.search_prediction(wildcards.search)].model
+    model = [path("<model>/model.yaml", model=name)] if search.image else []
+    return [*map(str, search.input_files()), *model]
+
+
+def searched_features(wildcards):
+    """Features of every partition that is searched; their predictions are made by then."""
+    survey = CFG.predictions[CFG.search_prediction(wildcards.search)].survey
+    space = CFG.searches[wildcards.search].space
+    return every_part("<features>/{part}.parquet", survey, space=space)
+
+
 def predicted_images(wildcards):
     """Images of the partition that is predicted."""
     survey = CFG.predictions[wildcards.prediction].survey

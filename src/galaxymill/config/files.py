@@ -75,6 +75,9 @@ def input_files(config: Config) -> Iterator[tuple[str, Path]]:
     for name, model in config.models.items():
         if model.train.weights_file:
             yield f"models.{name}.train.weights", model.train.weights_file
+    for name, search in config.searches.items():
+        for path in search.input_files():
+            yield f"searches.{name}.{'table' if search.table else 'image'}", path
 
 
 def model_file(name: str) -> Path:
