@@ -2,6 +2,7 @@
 
 import os
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -175,7 +176,10 @@ def _one_thread_each() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with warnings.catch_warnings():
+            # Bytes of a file are not to be changed, and are not.
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            yield
     finally:
         torch.set_num_threads(before)
 
