@@ -5,10 +5,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= 2
-BENCHMARKS := compare dag fetch merge posterior predict render train
+BENCHMARKS := compare dag fetch merge posterior predict render similar train
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test test-slurm lint format dag report clean setup bench schema stages
+.PHONY: demo test test-slurm lint format dag report clean setup bench bench-find schema stages
 
 demo: setup
 	snakemake --cores $(CORES)
@@ -55,6 +55,9 @@ bench:
 
 bench-%: setup
 	@python benchmarks/$*.py $(ARGS)
+
+# On real galaxies: it trains for a quarter of an hour, and is no part of bench.
+bench-find: bench-find_real
 
 schema: setup
 	python -m galaxymill.config.docs config

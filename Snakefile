@@ -1,7 +1,7 @@
 """Galaxymill: from a sky survey to a catalogue of galaxy morphology.
 
-Targets: all (the default: every release, evaluation and space), release, evaluate, predictions,
-features, images, plan.
+Targets: all (the default: every release, evaluation, space and search), release, evaluate,
+predictions, features, searches, images, plan.
 """
 
 from snakemake.utils import min_version
@@ -40,6 +40,7 @@ rule all:
         everything,
         # Apart, as these are not known before the partitions are.
         every_feature,
+        SEARCHES,
 
 
 rule release:

@@ -117,6 +117,11 @@ class Settings(Strict):
             if not equals:
                 raise UserError(f"{place}: --set {flag!r} is not of the form key=value")
             plain[key] = value
+        return cls.parse(plain, place)
+
+    @classmethod
+    def parse(cls, plain: Mapping[str, Any], place: str) -> Self:
+        """Check what ``place`` has received; a `UserError` says what of it is not allowed."""
         try:
             return cls.model_validate(plain)
         except ValidationError as error:

@@ -165,7 +165,11 @@ def job_table(printed: str) -> dict[str, int]:
     lines = printed.split("Job stats:")[1].split("\ntotal")[0].splitlines()
     rows = [re.fullmatch(r"(\w+)\s+(\d+)", line.strip()) for line in lines]
     table = {row[1]: int(row[2]) for row in rows if row}
-    return {rule: n for rule, n in table.items() if rule not in {"all", "release", "evaluate", "features"}}
+    return {
+        rule: n
+        for rule, n in table.items()
+        if rule not in {"all", "release", "evaluate", "features"}
+    }
 
 
 @pytest.fixture(scope="session")

@@ -57,7 +57,11 @@ SETTINGS = {
         {"evaluate_model": 1, **KEEP, **RECORD},
     ),
     "what a prediction keeps": ("predictions.said.keep", ["embeddings"], KEEP | RECORD),
-    "how views are pooled": ("predictions.said.views", 8, {"evaluate_model": 1, **PREDICT, **RECORD}),
+    "how views are pooled": (
+        "predictions.said.views",
+        8,
+        {"evaluate_model": 1, **PREDICT, **RECORD},
+    ),
     "components of a space": ("spaces.looks.components", 3, SPACE),
     "a map of a space": ("spaces.looks.maps.few", {"where": "flags = 0"}, SPACE),
     "tiles of a release": ("releases.mini.galaxies_per_tile", 50, MERGE | RECORD),

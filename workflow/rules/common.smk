@@ -33,6 +33,7 @@ wildcard_constraints:
     evaluation=r"[\w-]+",
     prediction=r"[\w-]+",
     space=r"[\w-]+",
+    search=r"[\w-]+",
     release=r"[\w-]+",
     part=r"g\d+-k\d+-p\d+",
 
@@ -66,6 +67,7 @@ EVALUATED = CFG.evaluations()
 EVALUATIONS = paths("<evaluation>/metrics.json", evaluation=EVALUATED)
 IMAGES = paths("<survey>/images.csv", survey=CFG.surveys)
 PLANS = paths("<catalog>/plan.txt", survey=CFG.surveys)
+SEARCHES = paths("<search>/nearest.csv", search=CFG.searches)
 VOTES = paths("<labels>/votes.parquet", labels=CFG.labels)
 
 # Slots a host, so that several jobs together never ask it faster than one may.
@@ -122,6 +124,12 @@ def simulated_galaxies(wildcards, input):
 def labelled_galaxies(wildcards, input):
     """About as many galaxies as tables of votes hold, at a hundred bytes each."""
     return size_mb(input.votes) * 10_000
+
+
+def searched_galaxies(wildcards, input):
+    """Most galaxies among which others are looked for."""
+    survey = CFG.predictions[CFG.search_prediction(wildcards.search)].survey
+    return len(input.features) * CFG.surveys[survey].partitions.galaxies_per_partition
 
 
 def released_galaxies(wildcards, input):

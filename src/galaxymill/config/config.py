@@ -16,6 +16,7 @@ from galaxymill.labels.settings import Labels
 from galaxymill.models.settings import EncoderSettings, LoneEncoderSettings, TrainSettings
 from galaxymill.rates import Rates
 from galaxymill.release.settings import ReleaseSettings
+from galaxymill.search.settings import SearchSettings
 from galaxymill.settings import Name, Strict, explain, without_nulls
 from galaxymill.simulation.settings import SimulationSettings
 from galaxymill.spaces.settings import SpaceSettings
@@ -90,6 +91,16 @@ class Space(SpaceSettings):
         return SpaceSettings(**self.model_dump(exclude={"predictions"}))
 
 
+class Search(SearchSettings):
+    """A search that is a target: in a space, the galaxies most like some others."""
+
+    space: Name = Field(description="a space of this config")
+
+    def settings(self) -> SearchSettings:
+        """What is looked for, and how."""
+        return SearchSettings(**self.model_dump(exclude={"space"}))
+
+
 class Release(ReleaseSettings):
     """A catalogue to publish: one or several predictions of one survey."""
 
@@ -122,6 +133,7 @@ class Config(Strict):
     models: dict[Name, AnyModel] = Field({}, description="models by name")
     predictions: dict[Name, Prediction] = Field({}, description="predictions by name")
     spaces: dict[Name, Space] = Field({}, description="spaces of features by name")
+    searches: dict[Name, Search] = Field({}, description="searches by name")
     releases: dict[Name, Release] = Field({}, description="releases by name")
     network: dict[str, Network] = Field(
         {}, description="limits by service; changing them runs nothing again"
@@ -186,6 +198,17 @@ class Config(Strict):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _searches_have_positions(self) -> Self:
+        for name, search in self.searches.items():
+            survey = self.predictions[self.spaces[search.space].predictions].survey
+            asks = "position" if search.position else "distinct" if search.distinct else ""
+            if asks and not self.surveys[survey].catalog.positions:
+                raise ValueError(
+                    f"searches.{name}.{asks}: the galaxies of survey {survey} have no positions"
+                )
+        return self
+
     def _references(self) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
         for name, labels in self.labels.items():
             if labels.images.survey is not None:
@@ -198,11 +221,17 @@ class Config(Strict):
             yield f"predictions.{name}.model", prediction.model, self.models
         for name, space in self.spaces.items():
             yield f"spaces.{name}.predictions", space.predictions, self.predictions
+        for name, search in self.searches.items():
+            yield f"searches.{name}.space", search.space, self.spaces
         for name, release in self.releases.items():
             for one in release.predictions:
                 yield f"releases.{name}.predictions", one, self.predictions
         for service in self.network:
             yield f"network.{service}", service, SERVICES
+
+    def search_prediction(self, search: str) -> str:
+        """Prediction that the space of a search is of."""
+        return self.spaces[self.searches[search].space].predictions
 
     def release_survey(self, release: str) -> str:
         """Survey that a release is of."""

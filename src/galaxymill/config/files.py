@@ -78,6 +78,9 @@ def input_files(config: Config) -> Iterator[tuple[str, Path]]:
         if model.network.weights_file:
             key = f"models.{name}{'.train' if model.labels else ''}.weights"
             yield key, model.network.weights_file
+    for name, search in config.searches.items():
+        for path in search.input_files():
+            yield f"searches.{name}.{'table' if search.table else 'image'}", path
 
 
 def model_file(name: str) -> Path:
