@@ -46,6 +46,7 @@ rule all:
         everything,
         # Apart, as these are not known before the partitions are.
         every_feature,
+        paths("<maps>/report.html", space=[n for n, one in CFG.spaces.items() if one.maps]),
 
 
 rule release:
@@ -67,9 +68,10 @@ rule predictions:
 
 
 rule features:
-    """Fit every space, and give every galaxy its features and places on maps."""
+    """Fit every space, give every galaxy its features and places on maps, and show these."""
     input:
         every_feature,
+        paths("<maps>/report.html", space=[n for n, one in CFG.spaces.items() if one.maps]),
 
 
 rule images:

@@ -83,3 +83,39 @@ rule project_partition:
     shell:
         "galaxymill project {output.features:q} {input.embeddings:q} {input.predictions:q} "
         "--space {input.space:q} > {log:q} 2>&1"
+
+
+rule report_maps:
+    """Show the maps of a space on a page, when every galaxy has its place. The catalogue is ancient:
+    what is new in it comes with its partition."""
+    input:
+        features=lambda wc: every_part(
+            "<features>/{part}.parquet", space_prediction(wc).survey, space=wc.space
+        ),
+        embeddings=lambda wc: path(
+            "<embeddings>/embeddings.csv", prediction=CFG.spaces[wc.space].predictions
+        ),
+        catalog=lambda wc: ancient(
+            path("<catalog>/objects.parquet", survey=space_prediction(wc).survey)
+        ),
+        space="<space>/space.yaml",
+    output:
+        page=report(
+            "<maps>/report.html",
+            caption="../report/maps.rst",
+            category="Maps",
+            subcategory="{space}",
+            labels={"what": "the whole page"},
+        ),
+    log:
+        "<logs>/map/{space}.log",
+    benchmark:
+        "<benchmarks>/map/{space}.tsv"
+    resources:
+        **needs(NEEDS["map"]),
+    params:
+        stage_version=STAGE_VERSIONS["map"],
+        folders=map_folders,
+    shell:
+        "galaxymill map {output.page:q} {input.embeddings:q} {params.folders} "
+        "--catalog {input.catalog:q} --space {input.space:q} > {log:q} 2>&1"

@@ -177,6 +177,15 @@ def space_folders(wildcards):
     return shlex.join(w for k in kinds for w in (f"--{k}", path(f"<{k}>", prediction=name)))
 
 
+def map_folders(wildcards):
+    """Spell the folders that the page of a space is made of for the command line."""
+    prediction = CFG.spaces[wildcards.space].predictions
+    known = {"space": wildcards.space, "prediction": prediction}
+    known["survey"] = CFG.predictions[prediction].survey
+    kinds = ("features", "predictions", "images")
+    return shlex.join(w for k in kinds for w in (f"--{k}", path(f"<{k}>", **known)))
+
+
 def predicted_images(wildcards):
     """Images of the partition that is predicted."""
     survey = CFG.predictions[wildcards.prediction].survey

@@ -2,8 +2,8 @@
 
 The graph is that of UMAP (McInnes, Healy & Melville 2018, section 3.1; Sainburg, McInnes & Gentner
 2021 for the network), on the angles between features. The loss is InfoNCE (Damrich, Böhm, Hamprecht
-& Kobak 2023, "From t-SNE to UMAP with contrastive learning"): with it a third as many steps put more
-of the true neighbours near each other than with UMAP's own.
+& Kobak 2023, "From t-SNE to UMAP with contrastive learning"): with it a third as many steps put
+more of the true neighbours near each other than with UMAP's own.
 """
 
 import math
