@@ -12,7 +12,7 @@ from galaxymill.reporting.plots import INK, clip, panels
 
 THUMBNAILS = 20
 """Squares of the grid of thumbnails, across and up."""
-_FEWEST_CELLS, _MOST_CELLS, _PER_CELL = 24, 96, 12
+_FEWEST_CELLS, _MOST_CELLS, _PER_CELL = 16, 96, 6
 _DARK = "#0b0f1a"
 
 Values = npt.NDArray[np.float64]

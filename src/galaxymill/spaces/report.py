@@ -245,21 +245,23 @@ def _section(
         told,
         columns,
     )
-    predicted = {c: sample[c].to_numpy(zero_copy_only=False) for c in _colours(sample.schema)}
-    shown = sorted(predicted, key=lambda column: -float(np.nanstd(predicted[column])))
-    colours = {column: predicted[column] for column in shown[:_MOST_COLOURS]}
+    shown = {c: sample[c].to_numpy(zero_copy_only=False) for c in _colours(sample.schema)}
+    # A question that few were asked would be a map of dust.
+    spread = {c: np.nanstd(v) * np.isfinite(v).mean() for c, v in shown.items()}
+    kept = sorted(shown, key=lambda column: -spread[column])[:_MOST_COLOURS]
+    predicted = {column: value for column, value in shown.items() if column in kept}
     title = f"Map {name}"
     density, galaxies = draw_density(found.density[name]), _thumbnails(sample, places, sources)
     plots = [
         Plot(f"density_{name}", "How many galaxies stand where.", density, vector=False),
         Plot(f"galaxies_{name}", "Real galaxies, each near its place.", galaxies, vector=False),
     ]
-    for file, what, values in (
-        ("predicted", "Means of what is predicted.", colours),
-        ("known", "Means of what the catalogue says, and of the partition's number.", known),
-    ):
-        if values:
-            plots.append(Plot(f"{file}_{name}", what, draw_colours(places, values), vector=False))
+    about = "Means of what the catalogue says, and of the partition's number."
+    sets = (("predicted", "Means of what is predicted.", predicted), ("known", about, known))
+    for file, caption, colours in sets:
+        if colours:
+            drawn = draw_colours(places, colours)
+            plots.append(Plot(f"{file}_{name}", caption, drawn, vector=False))
     return Section(title, warnings, [table], plots), told
 
 
