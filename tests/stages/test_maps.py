@@ -2,13 +2,14 @@
 
 import csv
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from sklearn.datasets import make_blobs
-from test_find import PARTS, fit, project_all, write_survey
 from typer.testing import CliRunner
 
 from galaxymill import products
@@ -20,6 +21,9 @@ from galaxymill.spaces.report import tell_halves
 from galaxymill.storage.columns import field
 from galaxymill.storage.origin import Origin
 from galaxymill.storage.parquet import write_product
+
+sys.path.append(str(Path(__file__).parent))  # helpers beside the tests
+from test_find import PARTS, fit, project_all, write_survey
 
 RNG = np.random.default_rng(2)
 
