@@ -40,6 +40,7 @@ rule all:
         everything,
         # Apart, as these are not known before the partitions are.
         every_feature,
+        MAPS,
         SEARCHES,
 
 

@@ -18,7 +18,7 @@ app = typer.Typer(
         "Each command is one stage: it reads files, writes one product atomically, and knows "
         "nothing of the workflow. Snakemake decides when to call which; see ARCHITECTURE.md. "
         "Stages in order: download, ingest, partition, fetch, render, labels, train, evaluate, "
-        "predict, space, project, similar, release."
+        "predict, space, project, map, similar, release."
     ),
     no_args_is_help=True,
     invoke_without_command=True,

@@ -71,6 +71,7 @@ NEEDS = {
     "predict": Need(Linear(3600, per_mb=0.1), Linear(15, per_thousand=15)),
     "space": Need(Linear(3000, per_thousand=0.3), Linear(120, per_thousand=0.02)),
     "project": Need(Linear(900), Linear(10, per_thousand=0.1)),
+    "map": Need(Linear(2000), Linear(60, per_mb=0.02)),
     "similar": Need(Linear(2000), Linear(30, per_thousand=0.001)),
     "release": Need(Linear(2600, per_thousand=0.2), Linear(30, per_thousand=0.1)),
 }

@@ -72,6 +72,7 @@ _ALL = (
     ),
     Stage("space", 1, ("spaces.fit",), "<space>/space.yaml", "{space}.tsv"),
     Stage("project", 1, ("spaces.project",), "<features>/{part}.parquet", "{space}/*.tsv"),
+    Stage("map", 1, ("spaces.report",), "<maps>/report.html", "{space}.tsv"),
     Stage("similar", 1, ("search.search",), "<search>/nearest.csv", "{search}.tsv"),
     Stage("release", 6, ("release.merge",), "<release>/SHA256SUMS", "{release}.tsv"),
 )

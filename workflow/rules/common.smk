@@ -67,6 +67,7 @@ EVALUATED = CFG.evaluations()
 EVALUATIONS = paths("<evaluation>/metrics.json", evaluation=EVALUATED)
 IMAGES = paths("<survey>/images.csv", survey=CFG.surveys)
 PLANS = paths("<catalog>/plan.txt", survey=CFG.surveys)
+MAPS = paths("<maps>/report.html", space=[n for n, one in CFG.spaces.items() if one.maps])
 SEARCHES = paths("<search>/nearest.csv", search=CFG.searches)
 VOTES = paths("<labels>/votes.parquet", labels=CFG.labels)
 

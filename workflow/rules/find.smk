@@ -20,6 +20,15 @@ def space_folders(wildcards):
     return shlex.join(w for k in kinds for w in (f"--{k}", path(f"<{k}>", prediction=name)))
 
 
+def map_folders(wildcards):
+    """Spell the folders that the page of a space is made of for the command line."""
+    prediction = CFG.spaces[wildcards.space].predictions
+    known = {"space": wildcards.space, "prediction": prediction}
+    known["survey"] = CFG.predictions[prediction].survey
+    kinds = ("features", "predictions", "images")
+    return shlex.join(w for k in kinds for w in (f"--{k}", path(f"<{k}>", **known)))
+
+
 def search_files(wildcards):
     """The table, or the images, that a search is for, and the model that images go through."""
     search = CFG.searches[wildcards.search]
@@ -36,17 +45,18 @@ def searched_features(wildcards):
 
 
 rule features:
+    """Fit every space, give every galaxy its features and places on maps, and show these."""
     input:
         every_feature,
-    """Fit every space, and give every galaxy its features and places on maps."""
+        MAPS,
     localrule: True
 
 
 rule searches:
     """Find the galaxies that are most like those of each search."""
-    localrule: True
     input:
         SEARCHES,
+    localrule: True
 
 
 rule list_embeddings:
@@ -133,6 +143,42 @@ rule project_partition:
     shell:
         "galaxymill project {output.features:q} {input.embeddings:q} {input.predictions:q} "
         "--space {input.space:q} > {log:q} 2>&1"
+
+
+rule report_maps:
+    """Show the maps of a space on a page, when every galaxy has its place. The catalogue is ancient:
+    what is new in it comes with its partition."""
+    input:
+        features=lambda wc: every_part(
+            "<features>/{part}.parquet", space_prediction(wc).survey, space=wc.space
+        ),
+        embeddings=lambda wc: path(
+            "<embeddings>/embeddings.csv", prediction=CFG.spaces[wc.space].predictions
+        ),
+        catalog=lambda wc: ancient(
+            path("<catalog>/objects.parquet", survey=space_prediction(wc).survey)
+        ),
+        space="<space>/space.yaml",
+    output:
+        page=report(
+            "<maps>/report.html",
+            caption="../report/maps.rst",
+            category="Maps",
+            subcategory="{space}",
+            labels={"what": "the whole page"},
+        ),
+    log:
+        "<logs>/map/{space}.log",
+    benchmark:
+        "<benchmarks>/map/{space}.tsv"
+    resources:
+        **needs(NEEDS["map"]),
+    params:
+        stage_version=STAGE_VERSIONS["map"],
+        folders=map_folders,
+    shell:
+        "galaxymill map {output.page:q} {input.embeddings:q} {params.folders} "
+        "--catalog {input.catalog:q} --space {input.space:q} > {log:q} 2>&1"
 
 
 rule search_galaxies:

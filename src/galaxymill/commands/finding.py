@@ -1,4 +1,4 @@
-"""From embeddings to what is found with them: space, project, similar."""
+"""From embeddings to what is found with them: space, project, map, similar."""
 
 from pathlib import Path
 from typing import Annotated
@@ -46,6 +46,22 @@ def project(
     from galaxymill.spaces.project import project as run
 
     run(embeddings, predictions, space, out)
+
+
+@app.command(name="map")
+def map_(
+    out: Path,
+    parts: Annotated[Path, typer.Argument(help="CSV table of the partitions, column part")],
+    features: Annotated[Path, typer.Option(help="folder of the space's features")],
+    predictions: Annotated[Path, typer.Option(help="folder of the space's prediction")],
+    images: Annotated[Path, typer.Option(help="folder of the survey's images")],
+    catalog: Annotated[Path, typer.Option(help="objects.parquet of the survey")],
+    space: Annotated[Path, typer.Option(help="space.yaml")],
+) -> None:
+    """Show the maps of a space on a page; OUT is report.html, its pictures lie beside it."""
+    from galaxymill.spaces.report import MapSources, report_maps
+
+    report_maps(space, MapSources(parts, features, predictions, images, catalog), out)
 
 
 @app.command(cls=taking("search.settings:SearchSettings"))

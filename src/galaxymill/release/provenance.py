@@ -18,7 +18,7 @@ from galaxymill.storage.digest import sha256_file, sha256_json
 from galaxymill.storage.origin import Origin, read_record
 
 RELEASE = "provenance/release.json"
-_NOT_OF_A_RELEASE = ("plan", "space", "project", "similar", "release")
+_NOT_OF_A_RELEASE = ("plan", "space", "project", "map", "similar", "release")
 
 
 def release_origin(

@@ -26,6 +26,9 @@ SPACE_FILE = "space.yaml"
 WEIGHTS_FILE = "weights.safetensors"
 GRID = 1024
 """Features are multiples of 1/1024."""
+ROWS = 256
+"""Galaxies that are projected at once: always so many, as sums may round by the size of a batch;
+few enough to stay in the processor's cache."""
 LARGEST = 64.0
 """Of a feature; beyond it the galaxy has none, and is flagged."""
 _FAR = 10.0
@@ -73,11 +76,20 @@ class Space:
         good : ndarray of bool, shape (n,)
             False where a number is not finite or too large, or all features are zero.
         """
+        scores = np.empty((len(embeddings), len(self.components)))
+        batch, offset = np.zeros((ROWS, len(self.mean))), self.components @ self.mean
         with np.errstate(invalid="ignore", over="ignore"):
-            scores = (embeddings.astype(np.float64) - self.mean) @ self.components.T
-            rounded = np.rint(scores * GRID) / GRID
-            good = np.asarray((np.abs(rounded) < LARGEST).all(axis=1) & rounded.any(axis=1))
-        return np.where(good[:, None], rounded, 0).astype(np.float16), good
+            for start in range(0, len(embeddings), ROWS):
+                rows = embeddings[start : start + ROWS]
+                batch[: len(rows)] = rows
+                scores[start : start + ROWS] = (batch @ self.components.T)[: len(rows)]
+            scores -= offset
+            scores *= GRID
+            np.rint(scores, out=scores)
+            scores /= GRID
+            good = np.asarray((np.abs(scores) < LARGEST).all(axis=1) & scores.any(axis=1))
+            scores[~good] = 0
+        return scores.astype(np.float16), good
 
 
 def fit_components(sample: Doubles, count: int) -> tuple[Doubles, Doubles, Doubles, float]:
