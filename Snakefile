@@ -21,6 +21,7 @@ include: "workflow/rules/survey.smk"
 include: "workflow/rules/labels.smk"
 include: "workflow/rules/learn.smk"
 include: "workflow/rules/find.smk"
+include: "workflow/rules/search.smk"
 include: "workflow/rules/release.smk"
 
 

@@ -74,6 +74,7 @@ SIMULATED: dict[str, Any] = {
     },
     "predictions": {"said": {"survey": "mini", "model": "mini"}},
     "spaces": {"looks": {"predictions": "said", "components": 4, "maps": {"all": {}}, "steps": 10}},
+    "searches": {"like_one": {"space": "looks", "to": ["sim-000001"], "count": 5}},
     "releases": {"mini": {"predictions": "said"}},
     "network": {"simulated": {"requests_per_second": 1000, "connections": 4}},
 }

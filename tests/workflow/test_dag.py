@@ -14,7 +14,7 @@ import pytest
 
 from galaxymill.stages import STAGE_VERSIONS
 
-TARGETS = {"all", "release", "evaluate", "predictions", "features", "images", "plan"}
+TARGETS = {"all", "release", "evaluate", "predictions", "features", "searches", "images", "plan"}
 STAGE_OF = {
     "download_file": "download",
     "simulate_sky": "simulate",
@@ -31,6 +31,8 @@ STAGE_OF = {
     "predict_partition": "predict",
     "fit_space": "space",
     "project_partition": "project",
+    "report_maps": "map",
+    "search_galaxies": "similar",
     "merge_release": "release",
 }
 SMALL = {"list_images", "list_embeddings", "describe_images", "record_run"}
@@ -43,6 +45,10 @@ BEFORE_CHECKPOINT = {
     "describe_images": 1,
     "train_model": 1,
     "evaluate_model": 1,
+    "list_embeddings": 1,
+    "fit_space": 1,
+    "report_maps": 1,
+    "search_galaxies": 1,
     "record_run": 1,
     "merge_release": 1,
 }

@@ -15,7 +15,9 @@ from galaxymill.storage.parquet import write_product
 
 PARTS = 2
 MERGE = {"merge_release": 1}
-PROJECT = {"project_partition": PARTS}
+SEARCH = {"search_galaxies": 1}
+MAP = {"report_maps": 1}
+PROJECT = {"project_partition": PARTS, **MAP, **SEARCH}
 SPACE = {"fit_space": 1, **PROJECT}
 PREDICT = {"predict_partition": PARTS, "list_embeddings": 1, **SPACE, **MERGE}
 KEEP = {rule: n for rule, n in PREDICT.items() if rule != "fit_space"}
@@ -63,6 +65,7 @@ SETTINGS = {
         {"evaluate_model": 1, **PREDICT, **RECORD},
     ),
     "components of a space": ("spaces.looks.components", 3, SPACE),
+    "what is looked for": ("searches.like_one.count", 6, SEARCH),
     "a map of a space": ("spaces.looks.maps.few", {"where": "flags = 0"}, SPACE),
     "tiles of a release": ("releases.mini.galaxies_per_tile", 50, MERGE | RECORD),
     "selections of a release": (
@@ -84,6 +87,8 @@ CODE = {
     "predict": PREDICT,
     "space": SPACE,
     "project": PROJECT,
+    "map": MAP,
+    "similar": SEARCH,
     "release": MERGE,
 }
 """Stage whose version is raised, and the jobs that follow."""
@@ -173,7 +178,7 @@ def test_galaxies_asked_for_again_run_their_partition_on(working_copy):
 def _after_retry():
     """No space is fitted anew: it is of the galaxies that there were."""
     own = dict.fromkeys(["render_images", "predict_partition", "project_partition"], 1)
-    return {**own, "list_images": 1, "list_embeddings": 1, **MERGE}
+    return {**own, "list_images": 1, "list_embeddings": 1, **MAP, **SEARCH, **MERGE}
 
 
 def _fail(product, count):
@@ -244,6 +249,8 @@ GROWN = {
     "predict_partition",
     "list_embeddings",
     "project_partition",
+    "report_maps",
+    "search_galaxies",
     "record_run",
     "merge_release",
 }

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from galaxymill.catalog.names import part_names
 from galaxymill.errors import UserError
 from galaxymill.paths import fill
 from galaxymill.search.scan import Hit
@@ -35,12 +36,20 @@ class Folders:
 
     @cached_property
     def files(self) -> list[Path]:
-        """Features of every partition."""
-        found = sorted(self.features.glob("*.parquet"))
-        if not found:
+        """Features of every partition: those of the catalogue, where it has a list of them.
+
+        Files of a catalogue that was cut otherwise may lie beside them.
+        """
+        listed = self.catalog.with_name("partitions.csv")
+        if listed.is_file():
+            found = [self.features / f"{part}.parquet" for part in part_names(listed)]
+        else:
+            found = sorted(self.features.glob("*.parquet"))
+        absent = [path for path in found if not path.is_file()]
+        if absent or not found:
             raise UserError(
-                f"{self.features}: holds no features; run the target features, or name their "
-                "folder with --features"
+                f"{absent[0] if absent else self.features}: no features; run the target features, "
+                "or name their folder with --features"
             )
         return found
 
