@@ -71,7 +71,14 @@ _ALL = (
         "predictions",
     ),
     Stage("space", 1, ("spaces.fit",), "<space>/space.yaml", "{space}.tsv"),
-    Stage("project", 1, ("spaces.project",), "<features>/{part}.parquet", "{space}/*.tsv"),
+    Stage(
+        "project",
+        1,
+        ("spaces.project",),
+        "<features>/{part}.parquet",
+        "{space}/*.tsv",
+        "features",
+    ),
     Stage("map", 1, ("spaces.report",), "<maps>/report.html", "{space}.tsv"),
     Stage("release", 6, ("release.merge",), "<release>/SHA256SUMS", "{release}.tsv"),
 )

@@ -160,7 +160,12 @@ def every_prediction(names):
 
 def every_feature(wildcards):
     """Give every file of features of the config."""
-    spaces = [(name, CFG.predictions[one.predictions].survey) for name, one in CFG.spaces.items()]
+    return every_feature_of(CFG.spaces)
+
+
+def every_feature_of(names):
+    """Give every file of features of some spaces."""
+    spaces = [(name, CFG.predictions[CFG.spaces[name].predictions].survey) for name in names]
     template = "<features>/{part}.parquet"
     return [f for name, survey in spaces for f in every_part(template, survey, space=name)]
 
@@ -221,6 +226,8 @@ def release_folders(wildcards):
     words = [w for o in ("cutouts", "images") for w in (f"--{o}", path(f"<{o}>", survey=survey))]
     for name in CFG.releases[wildcards.release].predictions:
         words += ["--predictions", path("<predictions>", prediction=name)]
+    for name in CFG.releases[wildcards.release].maps:
+        words += ["--features", path("<features>", space=name)]
     files = {"model": release_models(wildcards), "metrics": release_metrics(wildcards)}
     words += [w for o, given in files.items() for file in given for w in (f"--{o}", file)]
     return shlex.join(words)
