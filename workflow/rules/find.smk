@@ -3,7 +3,12 @@
 
 def every_feature(wildcards):
     """Give every file of features of the config."""
-    spaces = [(name, CFG.predictions[one.predictions].survey) for name, one in CFG.spaces.items()]
+    return every_feature_of(CFG.spaces)
+
+
+def every_feature_of(names):
+    """Give every file of features of some spaces."""
+    spaces = [(name, CFG.predictions[CFG.spaces[name].predictions].survey) for name in names]
     template = "<features>/{part}.parquet"
     return [f for name, survey in spaces for f in every_part(template, survey, space=name)]
 

@@ -193,6 +193,8 @@ def release_folders(wildcards):
     words = [w for o in ("cutouts", "images") for w in (f"--{o}", path(f"<{o}>", survey=survey))]
     for name in CFG.releases[wildcards.release].predictions:
         words += ["--predictions", path("<predictions>", prediction=name)]
+    for name in CFG.releases[wildcards.release].maps:
+        words += ["--features", path("<features>", space=name)]
     files = {"model": release_models(wildcards), "metrics": release_metrics(wildcards)}
     words += [w for o, given in files.items() for file in given for w in (f"--{o}", file)]
     return shlex.join(words)

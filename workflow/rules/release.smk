@@ -61,6 +61,7 @@ rule merge_release:
         cutouts=release_parts("<cutouts>/{part}.parquet"),
         images=release_parts("<images>/{part}.parquet"),
         predictions=lambda wc: every_prediction(CFG.releases[wc.release].predictions),
+        features=lambda wc: every_feature_of(CFG.releases[wc.release].maps),
         models=release_models,
         metrics=release_metrics,
         run="<run>/config.yaml",

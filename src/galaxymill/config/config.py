@@ -107,10 +107,13 @@ class Release(ReleaseSettings):
     predictions: Annotated[tuple[Name, ...], BeforeValidator(_several)] = Field(
         description="one or several predictions of this config, all of one survey", min_length=1
     )
+    maps: tuple[Name, ...] = Field(
+        (), description="spaces of the same survey, whose maps are columns of the release"
+    )
 
     def settings(self) -> ReleaseSettings:
         """All that is the release's own."""
-        return ReleaseSettings(**self.model_dump(exclude={"predictions"}))
+        return ReleaseSettings(**self.model_dump(exclude={"predictions", "maps"}))
 
 
 @dataclass(frozen=True)
@@ -209,6 +212,21 @@ class Config(Strict):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _released_maps_are_of_the_survey(self) -> Self:
+        for name, release in self.releases.items():
+            ours = self.predictions[release.predictions[0]].survey
+            for one in release.maps:
+                space = self.spaces[one]
+                other = self.predictions[space.predictions].survey
+                if other != ours or not space.maps:
+                    why = "has no maps" if not space.maps else f"is of survey {other}"
+                    raise ValueError(
+                        f"releases.{name}.maps: space {one} {why}; name spaces with maps of "
+                        f"{ours}, the release's survey"
+                    )
+        return self
+
     def _references(self) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
         for name, labels in self.labels.items():
             if labels.images.survey is not None:
@@ -226,6 +244,8 @@ class Config(Strict):
         for name, release in self.releases.items():
             for one in release.predictions:
                 yield f"releases.{name}.predictions", one, self.predictions
+            for one in release.maps:
+                yield f"releases.{name}.maps.spaces", one, self.spaces
         for service in self.network:
             yield f"network.{service}", service, SERVICES
 

@@ -41,7 +41,10 @@ def closure(plain: Mapping[str, Any], config: Config, release: str) -> Plain:
     ``plain`` is the config as read from YAML, and so is what is given back. Contacts are left out.
     """
     plain = migrate(plain, CONFIG, "")
-    predictions = config.releases[release].predictions
+    chosen = config.releases[release]
+    spaces = set(chosen.maps)
+    # Spaces may be of predictions that are not released themselves.
+    predictions = {*chosen.predictions, *(config.spaces[one].predictions for one in spaces)}
     models = set().union(*(_models(config, config.predictions[p].model) for p in predictions))
     labels = {name for model in models for name in config.models[model].labels}
     labelled = {config.labels[name].images.survey for name in labels}
@@ -51,7 +54,8 @@ def closure(plain: Mapping[str, Any], config: Config, release: str) -> Plain:
         "surveys": surveys,
         "labels": labels,
         "models": models,
-        "predictions": set(predictions),
+        "predictions": predictions,
+        "spaces": spaces,
         "releases": {release},
         "network": services,
     }
