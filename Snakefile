@@ -21,6 +21,7 @@ include: "workflow/rules/survey.smk"
 include: "workflow/rules/labels.smk"
 include: "workflow/rules/learn.smk"
 include: "workflow/rules/find.smk"
+include: "workflow/rules/probes.smk"
 include: "workflow/rules/release.smk"
 
 
@@ -35,6 +36,7 @@ localrules:
     plan_survey,
     list_images,
     list_embeddings,
+    list_features,
     describe_images,
     record_run,
 

@@ -71,6 +71,8 @@ NEEDS = {
     "predict": Need(Linear(3600, per_mb=0.1), Linear(15, per_thousand=15)),
     "space": Need(Linear(3000, per_thousand=0.3), Linear(120, per_thousand=0.02)),
     "project": Need(Linear(900), Linear(10, per_thousand=0.1)),
+    "probe": Need(Linear(1500, per_thousand=1), Linear(20)),
+    "apply": Need(Linear(1500), Linear(10, per_thousand=0.1)),
     "release": Need(Linear(2600, per_thousand=0.2), Linear(30, per_thousand=0.1)),
 }
 """By stage; those of fetching and training depend on settings, see below."""

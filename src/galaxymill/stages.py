@@ -72,6 +72,8 @@ _ALL = (
     ),
     Stage("space", 1, ("spaces.fit",), "<space>/space.yaml", "{space}.tsv"),
     Stage("project", 1, ("spaces.project",), "<features>/{part}.parquet", "{space}/*.tsv"),
+    Stage("probe", 1, ("probes.fit",), "<model>/model.yaml", "{model}.tsv"),
+    Stage("apply", 1, ("probes.predict",), "<predictions>/{part}.parquet", "{prediction}/*.tsv"),
     Stage("release", 6, ("release.merge",), "<release>/SHA256SUMS", "{release}.tsv"),
 )
 

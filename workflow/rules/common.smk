@@ -68,6 +68,21 @@ IMAGES = paths("<survey>/images.csv", survey=CFG.surveys)
 PLANS = paths("<catalog>/plan.txt", survey=CFG.surveys)
 VOTES = paths("<labels>/votes.parquet", labels=CFG.labels)
 
+# The same files are made in another way where a model is a probe, which takes features.
+PROBES = [name for name, model in CFG.models.items() if model.probe]
+BY_PROBES = [name for name, one in CFG.predictions.items() if one.model in PROBES]
+
+
+def one_of(names):
+    """Make the pattern of a wildcard that is one of some names."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def but(names):
+    """Make the pattern of a wildcard that is none of some names."""
+    return rf"(?!(?:{one_of(names)})(?:/|$))[\w-]+"
+
+
 # Slots a host, so that several jobs together never ask it faster than one may.
 HOSTS = {host: f"host_{re.sub(r'[^a-z0-9]', '_', host.lower())}" for host in CFG.hosts()}
 for host, jobs in CFG.hosts().items():

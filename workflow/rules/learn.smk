@@ -2,7 +2,6 @@
 
 
 rule train_model:
-    """Train a model on the votes and images of its labels."""
     input:
         votes=votes_of,
         images=labelled_images,
@@ -14,6 +13,9 @@ rule train_model:
         "<logs>/train/{model}.log",
     benchmark:
         "<benchmarks>/train/{model}.tsv"
+    """Train a model on the votes and images of its labels."""
+    wildcard_constraints:
+        model=but(PROBES),
     threads: 16
     resources:
         **needs(train_need, labelled_galaxies),
@@ -44,6 +46,7 @@ rule evaluate_model:
         model=lambda wc: path("<model>/model.yaml", model=EVALUATED[wc.evaluation].model),
         catalogs=labelled_catalogs,
         truth=simulated_truth,
+        features=features_list,
     output:
         metrics="<evaluation>/metrics.json",
         page=report_item("report.html", "evaluation", "1. the whole page"),

@@ -2,7 +2,6 @@
 
 
 rule predict_partition:
-    """Predict the posterior morphology of every galaxy of one partition."""
     input:
         images=predicted_images,
         model=predicting_model,
@@ -13,6 +12,9 @@ rule predict_partition:
         "<logs>/predict/{prediction}/{part}.log",
     benchmark:
         "<benchmarks>/predict/{prediction}/{part}.tsv"
+    """Predict the posterior morphology of every galaxy of one partition."""
+    wildcard_constraints:
+        prediction=but(BY_PROBES),
     threads: 16
     resources:
         **needs(NEEDS["predict"], predicted_galaxies),

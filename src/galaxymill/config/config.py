@@ -5,18 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from galaxymill.config.probes import check_probes
 from galaxymill.config.survey import Survey
 from galaxymill.downloads.settings import DownloadSettings, FileName
 from galaxymill.errors import unknown_name
 from galaxymill.images.recipes import WAYS_OUT, differences, domain
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.labels.settings import Labels
+from galaxymill.models.probe_settings import ProbeSettings
 from galaxymill.models.settings import TrainSettings
 from galaxymill.rates import Rates
 from galaxymill.release.settings import ReleaseSettings
-from galaxymill.settings import Name, Strict
+from galaxymill.settings import Name, Strict, explain
 from galaxymill.simulation.settings import SimulationSettings
 from galaxymill.spaces.settings import SpaceSettings
 from galaxymill.surveys.registry import SERVICES
@@ -28,13 +30,30 @@ def _several(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
+def _learning(value: Any) -> Any:
+    """Settings of a probe where they name the features that it stands on, else of a network."""
+    if not isinstance(value, Mapping):
+        return value
+    if "features" not in value:
+        return TrainSettings.model_validate(value)
+    try:
+        return ProbeSettings.model_validate(value)
+    except ValidationError as error:
+        raise ValueError(explain(error, ProbeSettings)) from error
+
+
 class Model(Strict):
     """A model: what it learns from and how."""
 
     labels: Annotated[tuple[Name, ...], BeforeValidator(_several)] = Field(
         description="labels of this config; several are learned jointly", min_length=1
     )
-    train: TrainSettings
+    train: Annotated[TrainSettings | ProbeSettings, BeforeValidator(_learning)]
+
+    @property
+    def probe(self) -> ProbeSettings | None:
+        """Its settings when it learns from the features of a space; None for a network."""
+        return self.train if isinstance(self.train, ProbeSettings) else None
 
 
 class Prediction(PredictSettings):
@@ -146,11 +165,22 @@ class Config(Strict):
     @model_validator(mode="after")
     def _spaces_have_embeddings(self) -> Self:
         for name, space in self.spaces.items():
+            model = self.predictions[space.predictions].model
+            if self.models[model].probe:
+                raise ValueError(
+                    f"spaces.{name}: prediction {space.predictions} is of probe {model}, which has "
+                    "no embeddings; name a prediction of a network"
+                )
             if "embeddings" not in self.predictions[space.predictions].keep:
                 raise ValueError(
                     f"spaces.{name}: prediction {space.predictions} keeps no embeddings; add "
                     "embeddings to its keep"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _probes_have_features(self) -> Self:
+        check_probes(self)
         return self
 
     def _references(self) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
@@ -160,6 +190,8 @@ class Config(Strict):
         for name, model in self.models.items():
             for one in model.labels:
                 yield f"models.{name}.labels", one, self.labels
+            if model.probe:
+                yield f"models.{name}.train.features", model.probe.features, self.spaces
         for name, prediction in self.predictions.items():
             yield f"predictions.{name}.survey", prediction.survey, self.surveys
             yield f"predictions.{name}.model", prediction.model, self.models
@@ -170,6 +202,10 @@ class Config(Strict):
                 yield f"releases.{name}.predictions", one, self.predictions
         for service in self.network:
             yield f"network.{service}", service, SERVICES
+
+    def space_survey(self, space: str) -> str:
+        """Survey that a space is of."""
+        return self.predictions[self.spaces[space].predictions].survey
 
     def release_survey(self, release: str) -> str:
         """Survey that a release is of."""

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, field_validator
 
 from galaxymill import flags
+from galaxymill.models.probe_settings import ProbeSettings
 from galaxymill.models.settings import TrainSettings
 from galaxymill.settings import Names, Settings
 
@@ -78,11 +79,13 @@ class PredictSettings(Settings):
         names = _POSTERIOR | self.operational
         return type(self)(**self.model_dump(include=set(names), exclude_defaults=True))
 
-    def view_count(self, model: TrainSettings) -> int:
+    def view_count(self, model: TrainSettings | ProbeSettings) -> int:
         """Number of views of each image."""
         return model.views if self.views == "model" else self.views
 
-    def draws(self, model: TrainSettings) -> int:
+    def draws(self, model: TrainSettings | ProbeSettings) -> int:
         """Number of posterior samples of a galaxy, of all members, and all views if kept."""
+        if isinstance(model, ProbeSettings):
+            return model.networks
         kept = self.view_count(model) if self.keep_views else 1
         return self.samples * model.networks * kept

@@ -41,8 +41,18 @@ def closure(plain: Mapping[str, Any], config: Config, release: str) -> Plain:
     ``plain`` is the config as read from YAML, and so is what is given back. Contacts are left out.
     """
     plain = migrate(plain, CONFIG, "")
-    predictions = config.releases[release].predictions
-    models = set().union(*(_models(config, config.predictions[p].model) for p in predictions))
+    models, spaces = set[str](), set[str]()
+    predictions = set(config.releases[release].predictions)
+    waiting = list(predictions)
+    while waiting:
+        own = _models(config, config.predictions[waiting.pop()].model)
+        models |= own
+        # A probe stands on a space, and that on the prediction of a network.
+        stood_on = {probe.features for name in own if (probe := config.models[name].probe)}
+        spaces |= stood_on
+        more = {config.spaces[name].predictions for name in stood_on} - predictions
+        predictions |= more
+        waiting += more
     labels = {name for model in models for name in config.models[model].labels}
     labelled = {config.labels[name].images.survey for name in labels}
     surveys = {config.release_survey(release), *filter(None, labelled)}
@@ -51,7 +61,8 @@ def closure(plain: Mapping[str, Any], config: Config, release: str) -> Plain:
         "surveys": surveys,
         "labels": labels,
         "models": models,
-        "predictions": set(predictions),
+        "predictions": predictions,
+        "spaces": spaces,
         "releases": {release},
         "network": services,
     }
