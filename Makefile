@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= 2
-BENCHMARKS := compare dag fetch merge posterior predict render train
+BENCHMARKS := compare dag fetch merge posterior predict probe render train
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: demo test test-slurm lint format dag report clean setup bench schema stages

@@ -155,7 +155,7 @@ def test_no_member_learns_from_its_own_fold():
     assert [same for (same,) in weights] == [False, False, True, False, False]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     kind=st.sampled_from([CLASSES, VOTES, NUMBER]),
     count=st.integers(3, 12),
