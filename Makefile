@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= 2
-BENCHMARKS := compare dag fetch map merge posterior predict render similar train
+BENCHMARKS := compare dag fetch map merge posterior predict probe render similar train
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: demo test test-slurm lint format dag report clean setup bench bench-find schema stages

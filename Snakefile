@@ -22,6 +22,7 @@ include: "workflow/rules/labels.smk"
 include: "workflow/rules/learn.smk"
 include: "workflow/rules/find.smk"
 include: "workflow/rules/search.smk"
+include: "workflow/rules/probes.smk"
 include: "workflow/rules/release.smk"
 
 

@@ -71,11 +71,13 @@ UNFIT = (
 """
 
 
-_WITHOUT_IMAGE = ("no_coverage", "fetch_failed", "invalid_payload", "unreadable")
+_WITHOUT_IMAGE = ("no_coverage", "fetch_failed", "invalid_payload", "unreadable", "no_features")
 
 
 def unfit_bits(chosen: Iterable[str]) -> int:
-    """Bits of images that are not to be used: those chosen, and those of galaxies without one."""
+    """Bits of images that are not to be used: those chosen, and those of galaxies without one,
+    or without its features.
+    """
     return mask([*chosen, *_WITHOUT_IMAGE])
 
 

@@ -73,6 +73,8 @@ NEEDS = {
     "project": Need(Linear(900), Linear(10, per_thousand=0.1)),
     "map": Need(Linear(2000), Linear(60, per_mb=0.02)),
     "similar": Need(Linear(2000), Linear(30, per_thousand=0.001)),
+    "probe": Need(Linear(1500, per_thousand=1), Linear(20)),
+    "apply": Need(Linear(1500), Linear(10, per_thousand=0.1)),
     "release": Need(Linear(2600, per_thousand=0.2), Linear(30, per_thousand=0.1)),
 }
 """By stage; those of fetching and training depend on settings, see below."""

@@ -81,6 +81,8 @@ _ALL = (
     ),
     Stage("map", 1, ("spaces.report",), "<maps>/report.html", "{space}.tsv"),
     Stage("similar", 1, ("search.search",), "<search>/nearest.csv", "{search}.tsv"),
+    Stage("probe", 1, ("probes.fit",), "<model>/model.yaml", "{model}.tsv"),
+    Stage("apply", 1, ("probes.predict",), "<predictions>/{part}.parquet", "{prediction}/*.tsv"),
     Stage("release", 6, ("release.merge",), "<release>/SHA256SUMS", "{release}.tsv"),
 )
 

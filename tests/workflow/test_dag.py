@@ -33,9 +33,11 @@ STAGE_OF = {
     "project_partition": "project",
     "report_maps": "map",
     "search_galaxies": "similar",
+    "fit_probe": "probe",
+    "apply_probe": "apply",
     "merge_release": "release",
 }
-SMALL = {"list_images", "list_embeddings", "describe_images", "record_run"}
+SMALL = {"list_images", "list_embeddings", "list_features", "describe_images", "record_run"}
 BEFORE_CHECKPOINT = {
     "simulate_sky": 1,
     "ingest_catalog": 1,

@@ -71,19 +71,28 @@ MAPS = paths("<maps>/report.html", space=[n for n, one in CFG.spaces.items() if 
 SEARCHES = paths("<search>/nearest.csv", search=CFG.searches)
 VOTES = paths("<labels>/votes.parquet", labels=CFG.labels)
 
+# The same files are made in another way by an encoder alone, and by a probe, which takes features.
+ENCODERS = [name for name, model in CFG.models.items() if not model.labels]
+PROBES = [name for name, model in CFG.models.items() if model.probe]
+TRAINED = [name for name in CFG.models if name not in (*ENCODERS, *PROBES)]
+BY_PROBES = [name for name, one in CFG.predictions.items() if one.model in PROBES]
+BY_NETWORKS = [name for name in CFG.predictions if name not in BY_PROBES]
+
+
+def one_of(template, **names):
+    """Apply a template whose wildcard is one of some names, of which there may be none.
+
+    Constraints of wildcards by name do not reach into pathvars.
+    """
+    ((wildcard, allowed),) = names.items()
+    pattern = "|".join(map(re.escape, allowed)) or "(?!)"
+    return workflow.pathvars.apply(template).replace(f"{{{wildcard}}}", f"{{{wildcard},{pattern}}}")
+
+
 # Slots a host, so that several jobs together never ask it faster than one may.
 HOSTS = {host: f"host_{re.sub(r'[^a-z0-9]', '_', host.lower())}" for host in CFG.hosts()}
 for host, jobs in CFG.hosts().items():
     workflow.register_resource(HOSTS[host], jobs)
-
-
-def model_file(names):
-    """Give the template of a model that is one of some names, of which there may be none.
-
-    Constraints of wildcards by name do not reach into pathvars.
-    """
-    pattern = "|".join(map(re.escape, names)) or r"(?!)"
-    return f"<results>/models/{{model,{pattern}}}/model.yaml"
 
 
 def host_slots(host):

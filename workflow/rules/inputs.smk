@@ -131,7 +131,21 @@ def simulated_truth(wildcards):
 def evaluation_flags(wildcards, input):
     """Spell for the command line what else is known of a model's galaxies."""
     words = [word for name in input.catalogs for word in ("--catalog", name)]
-    return shlex.join(words + (["--truth", str(input.truth)] if input.truth else []))
+    for option in ("truth", "features"):
+        words += [f"--{option}", str(input.get(option))] if input.get(option) else []
+    return shlex.join(words)
+
+
+def features_list(wildcards):
+    """List of the features that a probe learns from; none for a network. Ancient, so that new
+    galaxies learn and evaluate nothing anew."""
+    probe = CFG.models[learning_model(wildcards)].probe
+    return ancient(path("<features>/features.csv", space=probe.features)) if probe else []
+
+
+def probe_space(wildcards):
+    """The space whose features a probe learns from."""
+    return path("<space>/space.yaml", space=CFG.models[wildcards.model].train.features)
 
 
 def report_item(file, caption, what):

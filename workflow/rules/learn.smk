@@ -9,7 +9,7 @@ rule train_model:
         descriptions=image_descriptions,
         weights=initial_model,
     output:
-        model=model_file(name for name, one in CFG.models.items() if one.labels),
+        model=one_of("<model>/model.yaml", model=TRAINED),
     log:
         "<logs>/train/{model}.log",
     benchmark:
@@ -40,7 +40,7 @@ rule take_encoder:
     input:
         weights=initial_model,
     output:
-        model=model_file(name for name, one in CFG.models.items() if not one.labels),
+        model=one_of("<model>/model.yaml", model=ENCODERS),
     log:
         "<logs>/train/{model}.log",
     benchmark:
@@ -64,6 +64,7 @@ rule evaluate_model:
         model=lambda wc: path("<model>/model.yaml", model=EVALUATED[wc.evaluation].model),
         catalogs=labelled_catalogs,
         truth=simulated_truth,
+        features=features_list,
     output:
         metrics="<evaluation>/metrics.json",
         page=report_item("report.html", "evaluation", "1. the whole page"),

@@ -7,7 +7,7 @@ rule predict_partition:
         images=predicted_images,
         model=predicting_model,
     output:
-        predictions="<predictions>/{part}.parquet",
+        predictions=one_of("<predictions>/{part}.parquet", prediction=BY_NETWORKS),
         embeddings="<embeddings>/{part}.parquet",
     log:
         "<logs>/predict/{prediction}/{part}.log",

@@ -117,6 +117,9 @@ def evaluate(
     train: Annotated[
         list[Path], typer.Option(help="with --split all: votes.parquet for the baselines")
     ] = [],
+    features: Annotated[
+        Path | None, typer.Option(help="of a probe: features.csv, as galaxymill probe takes it")
+    ] = None,
     device: Device = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 is torch's default")] = 0,
 ) -> None:
@@ -130,4 +133,4 @@ def evaluate(
     from galaxymill.inference.settings import PredictSettings
 
     chosen = PredictSettings.from_flags([f"device={device}", *settings], "evaluate")
-    run(votes, images, model, out, chosen, catalog, truth, split, train, threads)
+    run(votes, images, model, out, chosen, catalog, truth, split, train, threads, features)

@@ -7,12 +7,14 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationError, model_validator
 
+from galaxymill.config.probes import check_probes
 from galaxymill.config.survey import Survey
 from galaxymill.downloads.settings import DownloadSettings, FileName
 from galaxymill.errors import unknown_name
 from galaxymill.images.recipes import WAYS_OUT, differences, domain
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.labels.settings import Labels
+from galaxymill.models.probe_settings import ProbeSettings
 from galaxymill.models.settings import EncoderSettings, LoneEncoderSettings, TrainSettings
 from galaxymill.rates import Rates
 from galaxymill.release.settings import ReleaseSettings
@@ -29,17 +31,34 @@ def _several(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
+def _learning(value: Any) -> Any:
+    """Settings of a probe where they name the features that it stands on, else of a network."""
+    if not isinstance(value, Mapping):
+        return value
+    if "features" not in value:
+        return TrainSettings.model_validate(value)
+    try:
+        return ProbeSettings.model_validate(value)
+    except ValidationError as error:
+        raise ValueError(explain(error, ProbeSettings)) from error
+
+
 class Model(Strict):
     """A model: what it learns from and how."""
 
     labels: Annotated[tuple[Name, ...], BeforeValidator(_several)] = Field(
         description="labels of this config; several are learned jointly", min_length=1
     )
-    train: TrainSettings
+    train: Annotated[TrainSettings | ProbeSettings, BeforeValidator(_learning)]
 
     @property
-    def network(self) -> EncoderSettings:
-        """What its networks are, learned or not."""
+    def probe(self) -> ProbeSettings | None:
+        """Its settings when it learns from the features of a space; None for a network."""
+        return self.train if isinstance(self.train, ProbeSettings) else None
+
+    @property
+    def network(self) -> TrainSettings | ProbeSettings:
+        """What its networks are."""
         return self.train
 
 
@@ -47,6 +66,7 @@ class EncoderAlone(LoneEncoderSettings):
     """A model that is an encoder alone, as it was published: its predictions are embeddings."""
 
     labels: ClassVar[tuple[str, ...]] = ()
+    probe: ClassVar[None] = None
 
     @property
     def network(self) -> EncoderSettings:
@@ -194,6 +214,12 @@ class Config(Strict):
     @model_validator(mode="after")
     def _spaces_have_embeddings(self) -> Self:
         for name, space in self.spaces.items():
+            model = self.predictions[space.predictions].model
+            if self.models[model].probe:
+                raise ValueError(
+                    f"spaces.{name}: prediction {space.predictions} is of probe {model}, which has "
+                    "no embeddings; name a prediction of a network"
+                )
             if "embeddings" not in self.predictions[space.predictions].keep:
                 raise ValueError(
                     f"spaces.{name}: prediction {space.predictions} keeps no embeddings; add "
@@ -227,6 +253,11 @@ class Config(Strict):
                     )
         return self
 
+    @model_validator(mode="after")
+    def _probes_have_features(self) -> Self:
+        check_probes(self)
+        return self
+
     def _references(self) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
         for name, labels in self.labels.items():
             if labels.images.survey is not None:
@@ -234,6 +265,8 @@ class Config(Strict):
         for name, model in self.models.items():
             for one in model.labels:
                 yield f"models.{name}.labels", one, self.labels
+            if model.probe:
+                yield f"models.{name}.train.features", model.probe.features, self.spaces
         for name, prediction in self.predictions.items():
             yield f"predictions.{name}.survey", prediction.survey, self.surveys
             yield f"predictions.{name}.model", prediction.model, self.models
@@ -252,6 +285,10 @@ class Config(Strict):
     def search_prediction(self, search: str) -> str:
         """Prediction that the space of a search is of."""
         return self.spaces[self.searches[search].space].predictions
+
+    def space_survey(self, space: str) -> str:
+        """Survey that a space is of."""
+        return self.predictions[self.spaces[space].predictions].survey
 
     def release_survey(self, release: str) -> str:
         """Survey that a release is of."""

@@ -18,6 +18,7 @@ from galaxymill.downloads.settings import DownloadSettings
 from galaxymill.images.recipes import RECIPES
 from galaxymill.labels.formats import FORMATS
 from galaxymill.labels.settings import LabelImages, Labels
+from galaxymill.models.probe_settings import ProbeSettings
 from galaxymill.models.settings import TrainSettings
 from galaxymill.rates import Rates
 from galaxymill.reporting.templates import read_templates
@@ -30,7 +31,8 @@ from galaxymill.web.network import Network
 
 _MODELS: tuple[type[BaseModel], ...] = (
     *(Catalog, CheckSettings, DownloadSettings, EncoderAlone, LabelImages, Labels, Model, Network),
-    *(Partitions, Prediction, Rates, Release, SimulationSettings, SplitSettings, TrainSettings),
+    *(Partitions, Prediction, ProbeSettings, Rates, Release, SimulationSettings, SplitSettings),
+    TrainSettings,
 )
 
 

@@ -51,6 +51,11 @@ class Predictor:
             engine.check_precision(network, encoder, card.task, size)
         self._encoders = [engine.compile(encoder, size) for encoder in encoders]
 
+    @property
+    def members(self) -> int:
+        """Number of networks of the ensemble."""
+        return len(self.networks)
+
     @classmethod
     def load(
         cls, model: Path, settings: PredictSettings, engine: Engine | None = None

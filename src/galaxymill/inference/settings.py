@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, field_validator
 
 from galaxymill import flags
+from galaxymill.models.probe_settings import ProbeSettings
 from galaxymill.models.settings import EncoderSettings, refused_views
 from galaxymill.settings import Names, Settings
 from galaxymill.tasks.task import Task
@@ -93,11 +94,11 @@ class PredictSettings(Settings):
         names = _POSTERIOR | self.operational
         return type(self)(**self.model_dump(include=set(names), exclude_defaults=True))
 
-    def view_count(self, model: EncoderSettings) -> int:
+    def view_count(self, model: EncoderSettings | ProbeSettings) -> int:
         """Number of views of each image."""
         return model.views if self.views == "model" else self.views
 
-    def refused(self, model: EncoderSettings, task: Task | None = None) -> str:
+    def refused(self, model: EncoderSettings | ProbeSettings, task: Task | None = None) -> str:
         """Say why a model, which has that task, cannot predict so; empty when it can."""
         views = self.view_count(model)
         if self.member > model.networks:
@@ -117,7 +118,9 @@ class PredictSettings(Settings):
             parts.append(f"mean over {views} views{more}")
         return ", ".join([*parts, f"of images of {model.image_size} pixels"])
 
-    def draws(self, model: EncoderSettings) -> int:
+    def draws(self, model: EncoderSettings | ProbeSettings) -> int:
         """Number of posterior samples of a galaxy, of all members, and all views if kept."""
+        if isinstance(model, ProbeSettings):
+            return model.networks
         kept = self.view_count(model) if self.keep_views else 1
         return self.samples * model.networks * kept

@@ -5,10 +5,12 @@ from pathlib import Path
 
 from galaxymill.config.config import Config
 from galaxymill.config.releases import known_task
+from galaxymill.models.probe_settings import ProbeSettings
 from galaxymill.rates import ModelUse
 from galaxymill.settings import spell
 
 _FLOAT_BYTES = 4
+_EMBEDDING_BYTES = ModelUse().embedding_bytes
 _UNKNOWN_VALUES = 8
 """Columns of classes whose number only the file of labels says: few."""
 
@@ -35,9 +37,13 @@ def model_use(config: Config, prediction: str, trees: Path) -> ModelUse:
     width = sum(task.sample_width()[0] if task else _UNKNOWN_VALUES for task in unique)
     length = 2 if chosen.pool == "mean_std" else 1
     kept = chosen.draws(network) * width if "samples" in chosen.keep else 0
+    probe = isinstance(network, ProbeSettings)
     return ModelUse(
-        passes=chosen.view_count(network) * network.networks,
+        # A probe takes features: thousands of times quicker than any encoder.
+        passes=1 if probe else chosen.view_count(network) * network.networks,
         summary_bytes=_FLOAT_BYTES * (columns + kept),
-        embedding_bytes=ModelUse().embedding_bytes * length if "embeddings" in chosen.keep else 0,
+        embedding_bytes=0
+        if probe or "embeddings" not in chosen.keep
+        else _EMBEDDING_BYTES * length,
         releases=tuple(n for n, one in config.releases.items() if prediction in one.predictions),
     )

@@ -42,10 +42,19 @@ def closure(plain: Mapping[str, Any], config: Config, release: str) -> Plain:
     """
     plain = migrate(plain, CONFIG, "")
     chosen = config.releases[release]
-    spaces = set(chosen.maps)
+    models, spaces = set[str](), set(chosen.maps)
     # Spaces may be of predictions that are not released themselves.
     predictions = {*chosen.predictions, *(config.spaces[one].predictions for one in spaces)}
-    models = set().union(*(_models(config, config.predictions[p].model) for p in predictions))
+    waiting = list(predictions)
+    while waiting:
+        own = _models(config, config.predictions[waiting.pop()].model)
+        models |= own
+        # A probe stands on a space, and that on the prediction of a network.
+        stood_on = {probe.features for name in own if (probe := config.models[name].probe)}
+        spaces |= stood_on
+        more = {config.spaces[name].predictions for name in stood_on} - predictions
+        predictions |= more
+        waiting += more
     labels = {name for model in models for name in config.models[model].labels}
     labelled = {config.labels[name].images.survey for name in labels}
     surveys = {config.release_survey(release), *filter(None, labelled)}

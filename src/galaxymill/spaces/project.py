@@ -40,6 +40,7 @@ def project(embeddings: Path, predictions: Path, space: Path, out: Path) -> None
             "space to these, or predict with its model"
         )
     inputs = {"embeddings": record.digest, "predictions": flagged.digest, "space": digest}
+    inputs["images"] = flagged.origin["inputs"]["images"]
     origin = Origin("project", {}, inputs, record.origin["domain"])
     schema = products.features(len(fitted.components), list(fitted.maps))
     with exclusive(out) as waited:

@@ -87,7 +87,7 @@ class LinearHead(Head):
         """Map features (n, f) to outputs (n, width), or (n, s, width) with masks."""
         # Autocast would round what the loss takes logarithms of.
         with torch.autocast(features.device.type, enabled=False):
-            features = features.float()
+            features = features if features.dtype == torch.float64 else features.float()
             if masks is not None:
                 features = features[:, None, :] * masks / (1 - self.dropout)
             else:

@@ -122,6 +122,13 @@ class Task(ABC):
     def report(self, data: "EvaluationData") -> "ReportContent":
         """Compare predictions with labels, for the page of an evaluation."""
 
+    def scores(self, samples: Values, labels: Floats) -> dict[str, float]:
+        """Sum up how far samples (n, s, …) are from labels (n, …), in a few numbers by name.
+
+        A learning curve shows them; by default it has the loss alone.
+        """
+        return {}
+
     @abstractmethod
     def difference(self, one: Values, other: Values) -> float:
         """Largest difference between two computations of the same samples (n, s, …).

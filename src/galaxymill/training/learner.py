@@ -21,7 +21,7 @@ from galaxymill.models.network import Network
 from galaxymill.models.settings import TrainSettings
 from galaxymill.models.store import not_finite
 from galaxymill.models.views import central_view, erase, random_view
-from galaxymill.training.calibrate import fit_log_scale, mixture_nll
+from galaxymill.tasks.calibrate import fit_log_scale, mixture_nll
 from galaxymill.training.data import Batch, Batches, Cached, Streamed
 from galaxymill.training.optimiser import frozen_modules, make_optimiser, rate_factor, set_rate
 from galaxymill.training.processes import SharedError

@@ -227,7 +227,7 @@ def _calibrate(learned: _Learned, card: ModelCard) -> None:
     import numpy as np
     import torch
 
-    from galaxymill.training.calibrate import fit_log_scale
+    from galaxymill.tasks.calibrate import fit_log_scale
 
     networks = learned.networks
     parts = [[network] for network in networks] if card.settings.folds else [networks]

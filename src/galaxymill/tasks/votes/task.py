@@ -155,6 +155,17 @@ class VoteTask(TreeTask):
             columns |= uncertainties(samples, question)
         return columns
 
+    def scores(self, samples: Values, labels: Floats) -> dict[str, float]:
+        """Give the root mean square error of the fractions of questions that were asked."""
+        errors = []
+        for question in self.tree.questions:
+            counts, alpha = labels[:, question.slice], samples[..., question.slice]
+            asked = counts.sum(axis=1) > 0
+            means = (alpha / alpha.sum(axis=-1, keepdims=True)).mean(axis=1)
+            observed = counts[asked] / counts[asked].sum(axis=1, keepdims=True)
+            errors.append((means[asked] - observed).ravel())
+        return {"RMS error of fractions": float(np.sqrt(np.mean(np.concatenate(errors) ** 2)))}
+
     def panels(self) -> list[Panel]:
         """Show each question's fractions, where enough volunteers would be asked it."""
         return [

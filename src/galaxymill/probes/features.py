@@ -1,0 +1,92 @@
+"""Features of labelled galaxies, looked up in the products of a space."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from galaxymill.catalog.names import part_names
+from galaxymill.errors import UserError
+from galaxymill.progress import progress
+from galaxymill.storage.origin import read_record
+from galaxymill.storage.parquet import read_batches
+
+_ROWS = 16384
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of some galaxies.
+
+    ``rows`` has the row of each galaxy in ``values`` (n, components), float16. ``domain`` is that
+    of the images.
+    """
+
+    rows: dict[str, int]
+    values: npt.NDArray[np.float16]
+    domain: dict[str, Any]
+
+    def of(self, object_ids: Sequence[str]) -> npt.NDArray[np.float16]:
+        """Features of galaxies that have some; shape (n, components)."""
+        return self.values[[self.rows[one] for one in object_ids]]
+
+
+def find_features(listed: Path, space: str, wanted: Iterable[str]) -> Features:
+    """Find the features of galaxies; those without are left out.
+
+    Parameters
+    ----------
+    listed : Path
+        A CSV table with the column ``part``; in its folder lies ``{part}.parquet`` of each.
+    space : str
+        Digest of the space that they must be of.
+    wanted : iterable of str
+        Galaxies by ``object_id``.
+
+    Raises
+    ------
+    UserError
+        When features are of another space.
+    """
+    files = [listed.parent / f"{part}.parquet" for part in part_names(listed)]
+    if not files:
+        raise UserError(f"{listed}: no partitions; there are no features to learn from")
+    chosen = pa.array(sorted(set(wanted)), pa.string())
+    names: list[str] = []
+    pieces = []
+    with progress("features", len(files)) as advance:
+        for path in files:
+            check_space(path, space)
+            for batch in read_batches(path, ["object_id", "features"], _ROWS):
+                there = pc.and_(pc.is_in(batch["object_id"], chosen), batch["features"].is_valid())
+                found = batch.filter(there)
+                names += found["object_id"].to_pylist()
+                pieces.append(as_matrix(found["features"]))
+            advance(1)
+    domain = read_record(files[0]).origin["domain"]
+    return Features({name: row for row, name in enumerate(names)}, np.concatenate(pieces), domain)
+
+
+def check_space(path: Path, space: str) -> None:
+    """Refuse features of another space than that of this digest."""
+    found = read_record(path, "project").origin["inputs"]["space"]
+    if found != space:
+        raise UserError(
+            f"{path}: features of space {found}, but space {space} is meant; project this "
+            "partition again, or fit the probe to this space"
+        )
+
+
+def as_matrix(column: pa.ChunkedArray) -> npt.NDArray[np.float16]:
+    """Numbers of a column of features without nulls; shape (n, components)."""
+    packed = column.combine_chunks()
+    width = column.type.byte_width
+    start = packed.offset * width
+    data = packed.buffers()[1]
+    flat = np.frombuffer(data, np.uint8)[start : start + len(packed) * width] if data else b""
+    return np.frombuffer(flat, "<f2").reshape(len(packed), width // 2)
