@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shutil
 from base64 import b64decode
 from collections import Counter
 from html.parser import HTMLParser
@@ -232,8 +233,11 @@ def test_columns_of_features_and_images_can_be_asked_for(results):
 
 
 def test_predictions_that_have_changed_since_are_refused(results, tmp_path):
-    write_survey(tmp_path, model="n" * 64)
-    changed = fill("<predictions>", tmp_path, prediction="dr1")
+    changed = tmp_path / "predictions"
+    changed.mkdir()
+    for part in PARTS:
+        other = fill(f"<predictions>/{PARTS[1]}.parquet", results, prediction="dr1")
+        shutil.copy(other, changed / f"{part}.parquet")
     with pytest.raises(UserError, match="made of other predictions than"):
         search(
             *(results, "--to", "kind1-2-25", "--where", "flags = 0"),
