@@ -14,7 +14,7 @@ import pytest
 
 from galaxymill.stages import STAGE_VERSIONS
 
-TARGETS = {"all", "release", "evaluate", "predictions", "images", "plan"}
+TARGETS = {"all", "release", "evaluate", "predictions", "features", "images", "plan"}
 STAGE_OF = {
     "download_file": "download",
     "simulate_sky": "simulate",
@@ -28,9 +28,12 @@ STAGE_OF = {
     "train_model": "train",
     "evaluate_model": "evaluate",
     "predict_partition": "predict",
+    "fit_space": "space",
+    "project_partition": "project",
+    "report_maps": "map",
     "merge_release": "release",
 }
-SMALL = {"list_images", "describe_images", "record_run"}
+SMALL = {"list_images", "list_embeddings", "describe_images", "record_run"}
 BEFORE_CHECKPOINT = {
     "simulate_sky": 1,
     "ingest_catalog": 1,
