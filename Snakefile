@@ -16,6 +16,7 @@ if not config and not workflow.config_settings.configfiles:
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/inputs.smk"
+include: "workflow/rules/find_inputs.smk"
 include: "workflow/rules/downloads.smk"
 include: "workflow/rules/survey.smk"
 include: "workflow/rules/labels.smk"
@@ -46,7 +47,6 @@ rule all:
         everything,
         # Apart, as these are not known before the partitions are.
         every_feature,
-        paths("<maps>/report.html", space=[n for n, one in CFG.spaces.items() if one.maps]),
 
 
 rule release:
@@ -65,13 +65,6 @@ rule predictions:
     """Predict every survey with every model that the config names for it; release nothing."""
     input:
         lambda wildcards: every_prediction(CFG.predictions),
-
-
-rule features:
-    """Fit every space, give every galaxy its features and places on maps, and show these."""
-    input:
-        every_feature,
-        paths("<maps>/report.html", space=[n for n, one in CFG.spaces.items() if one.maps]),
 
 
 rule images:

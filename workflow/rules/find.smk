@@ -1,6 +1,12 @@
 """From embeddings to spaces of features: fit, project."""
 
 
+rule features:
+    """Fit every space, give every galaxy its features and places on maps, and show these."""
+    input:
+        every_feature,
+
+
 rule list_embeddings:
     """List the embeddings of a prediction; spaces wait for them by this list."""
     input:
