@@ -35,7 +35,7 @@ TASK = ClassTask(
 def write_votes(path, turned=False):
     """Label all galaxies, of which the class is the kind; and one that no survey has."""
     rows = [{"object_id": "stranger", "kind": 0}]
-    for number, part in enumerate(found.PARTS):
+    for number in range(len(found.PARTS)):
         names = [
             f"kind{kind}-{number}-{row}"
             for row, kind in enumerate(np.repeat(range(3), found.EACH // len(found.PARTS)))
@@ -182,7 +182,7 @@ def test_features_of_another_space_are_refused(results, tmp_path):
     found.project_all(tmp_path, space, (part,))
     features = fill(f"<features>/{part}.parquet", tmp_path, space="dr1")
     model = fill("<model>/model.yaml", results, model="kinds")
-    with pytest.raises(UserError, match="features of space .* project this partition again"):
+    with pytest.raises(UserError, match=r"features of space .* project this partition again"):
         call("apply", features, "--model", model, "--out", tmp_path / "out.parquet")
 
 

@@ -74,7 +74,8 @@ BY_PROBES = [name for name, one in CFG.predictions.items() if one.model in PROBE
 
 
 def one_of(names):
-    """Make the pattern of a wildcard that is one of some names."""
+    """Make the pattern of a wildcard that is one of some names; a rule's own patterns hold for
+    outputs by `path` only, not for pathvars."""
     return "|".join(map(re.escape, names)) or "(?!)"
 
 

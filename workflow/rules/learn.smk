@@ -2,18 +2,18 @@
 
 
 rule train_model:
+    """Train a model on the votes and images of its labels."""
     input:
         votes=votes_of,
         images=labelled_images,
         descriptions=image_descriptions,
         weights=initial_model,
     output:
-        model="<model>/model.yaml",
+        model=path("<model>/model.yaml", model="{model}"),
     log:
         "<logs>/train/{model}.log",
     benchmark:
         "<benchmarks>/train/{model}.tsv"
-    """Train a model on the votes and images of its labels."""
     wildcard_constraints:
         model=but(PROBES),
     threads: 16

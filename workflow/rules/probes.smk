@@ -24,18 +24,18 @@ rule list_features:
 
 
 rule fit_probe:
+    """Fit a small model to labels and features. The list of features is ancient, so that new
+    galaxies learn nothing anew; other labels or another space do."""
     input:
         votes=votes_of,
         features=features_list,
         space=probe_space,
     output:
-        model="<model>/model.yaml",
+        model=path("<model>/model.yaml", model="{model}"),
     log:
         "<logs>/probe/{model}.log",
     benchmark:
         "<benchmarks>/probe/{model}.tsv"
-    """Fit a small model to labels and features. The list of features is ancient, so that new
-    galaxies learn nothing anew; other labels or another space do."""
     wildcard_constraints:
         model=one_of(PROBES),
     resources:
@@ -50,6 +50,7 @@ rule fit_probe:
 
 
 rule apply_probe:
+    """Predict every galaxy of one partition by a probe, from its features."""
     input:
         features=lambda wc: path(
             "<features>/{part}.parquet",
@@ -58,12 +59,11 @@ rule apply_probe:
         ),
         model=predicting_model,
     output:
-        predictions="<predictions>/{part}.parquet",
+        predictions=path("<predictions>/{part}.parquet", prediction="{prediction}", part="{part}"),
     log:
         "<logs>/apply/{prediction}/{part}.log",
     benchmark:
         "<benchmarks>/apply/{prediction}/{part}.tsv"
-    """Predict every galaxy of one partition by a probe, from its features."""
     wildcard_constraints:
         prediction=one_of(BY_PROBES),
     resources:

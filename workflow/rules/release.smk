@@ -2,17 +2,17 @@
 
 
 rule predict_partition:
+    """Predict the posterior morphology of every galaxy of one partition."""
     input:
         images=predicted_images,
         model=predicting_model,
     output:
-        predictions="<predictions>/{part}.parquet",
+        predictions=path("<predictions>/{part}.parquet", prediction="{prediction}", part="{part}"),
         embeddings="<embeddings>/{part}.parquet",
     log:
         "<logs>/predict/{prediction}/{part}.log",
     benchmark:
         "<benchmarks>/predict/{prediction}/{part}.tsv"
-    """Predict the posterior morphology of every galaxy of one partition."""
     wildcard_constraints:
         prediction=but(BY_PROBES),
     threads: 16
