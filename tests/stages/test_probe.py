@@ -35,7 +35,7 @@ TASK = ClassTask(
 def write_votes(path, turned=False):
     """Label all galaxies, of which the class is the kind; and one that no survey has."""
     rows = [{"object_id": "stranger", "kind": 0}]
-    for number, _part in enumerate(found.PARTS):
+    for number in range(len(found.PARTS)):
         names = [
             f"kind{kind}-{number}-{row}"
             for row, kind in enumerate(np.repeat(range(3), found.EACH // len(found.PARTS)))

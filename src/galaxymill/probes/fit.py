@@ -1,5 +1,6 @@
 """Stage ``probe``: a small model learns from the features of labelled galaxies."""
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from galaxymill.tasks.calibrate import fit_log_scale
 from galaxymill.tasks.task import Task
 
 FEWEST = 3
-MOST_LEARNED = 50_000
+MOST_LEARNED = 20_000
 """Galaxies that a probe learns from, at most: its few hundred weights are then as exact as with
 all of a million, and it takes seconds."""
 MOST_COMPARED = 1000
@@ -103,7 +104,7 @@ def fit(
 
 def _digest(found: Features) -> str:
     names = sorted(found.rows)
-    return sha256_json([names, found.of(names).tobytes().hex()])
+    return sha256_json([names, hashlib.sha256(found.of(names).tobytes()).hexdigest()])
 
 
 def gather(
