@@ -80,6 +80,14 @@ SIMULATED: dict[str, Any] = {
 }
 
 
+RAISE = """
+import runpy, sys
+from galaxymill import stages
+stages.STAGE_VERSIONS[sys.argv.pop(1)] += 1
+runpy.run_module("snakemake", run_name="__main__", alter_sys=True)
+"""
+
+
 def changed(config: dict[str, Any], place: str, value: Any) -> dict[str, Any]:
     """Copy a config with one value set, e.g. at ``models.mini.train.epochs``."""
     copy = deepcopy(config)
@@ -137,6 +145,14 @@ class Mill:
     def dry(self, *words: str, config: dict[str, Any] | None = None) -> dict[str, int]:
         """Count the jobs of a dry run by rule, target rules left out."""
         return job_table(self.finish("-n", *words, config=config))
+
+    def dry_raised(self, stage: str, config: dict[str, Any] | None = None) -> dict[str, int]:
+        """Count the jobs of a dry run by rule, as if the version of a stage had been raised."""
+        call = self.command("-n", config=config)
+        call[1:3] = ["-c", RAISE, stage]
+        done = run(call, self.folder, self.environment)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return job_table(done.stdout + done.stderr)
 
     def copy_to(self, folder: Path) -> "Mill":
         """Copy everything, time stamps and Snakemake's own records included."""
@@ -253,12 +269,6 @@ def working_copy(finished: Mill, tmp_path: Path) -> Iterator[Mill]:
 def change() -> Any:
     """Function ``changed``: a config with one value set."""
     return changed
-
-
-@pytest.fixture(scope="session")
-def table_of() -> Any:
-    """Function ``job_table``: the jobs that snakemake printed, by rule."""
-    return job_table
 
 
 @pytest.fixture(scope="session")
