@@ -16,6 +16,7 @@ if not config and not workflow.config_settings.configfiles:
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/inputs.smk"
+include: "workflow/rules/inputs_later.smk"
 include: "workflow/rules/downloads.smk"
 include: "workflow/rules/survey.smk"
 include: "workflow/rules/labels.smk"

@@ -152,27 +152,3 @@ def report_item(file, caption, what):
         subcategory="{evaluation}",
         labels={"what": what},
     )
-
-
-def every_part(template, survey, **known):
-    """Give a survey's file of each partition, once they are known."""
-    checkpoints.partition_catalog.get(survey=survey)
-    table = path("<catalog>/partitions.csv", survey=survey)
-    return [path(template, survey=survey, part=part, **known) for part in part_names(table)]
-
-
-def every_prediction(names):
-    """Give every file of some predictions."""
-    template, chosen = "<predictions>/{part}.parquet", [(n, CFG.predictions[n]) for n in names]
-    return [f for n, one in chosen for f in every_part(template, one.survey, prediction=n)]
-
-
-def predicted_images(wildcards):
-    """Images of the partition that is predicted."""
-    survey = CFG.predictions[wildcards.prediction].survey
-    return path("<images>/{part}.parquet", survey=survey, part=wildcards.part)
-
-
-def predicting_model(wildcards):
-    """The model of a prediction."""
-    return path("<model>/model.yaml", model=CFG.predictions[wildcards.prediction].model)

@@ -1,11 +1,6 @@
 """Models on features: probes are fitted, and applied to every partition."""
 
 
-def probe_space(wildcards):
-    """The space whose features a probe learns from."""
-    return path("<space>/space.yaml", space=CFG.models[wildcards.model].train.features)
-
-
 rule list_features:
     """List the features of a space; probes wait for them by this list."""
     input:

@@ -1,37 +1,6 @@
 """From images and a model to a release: predict, merge."""
 
 
-def release_parts(template):
-    """Make an input function: a release's file of each partition."""
-    return lambda wildcards: every_part(template, CFG.release_survey(wildcards.release))
-
-
-def release_models(wildcards):
-    """The models that a release's predictions are made with."""
-    names = [CFG.predictions[p].model for p in CFG.releases[wildcards.release].predictions]
-    return paths("<model>/model.yaml", model=dict.fromkeys(names))
-
-
-def release_metrics(wildcards):
-    """Metrics of the models of a release; none of those whose labels keep no test galaxies."""
-    names = map(CFG.evaluation_name, CFG.releases[wildcards.release].predictions)
-    kept = [name for name in dict.fromkeys(names) if name in EVALUATED]
-    return paths("<evaluation>/metrics.json", evaluation=kept)
-
-
-def release_folders(wildcards):
-    """Spell the products of a release for the command line."""
-    survey = CFG.release_survey(wildcards.release)
-    words = [w for o in ("cutouts", "images") for w in (f"--{o}", path(f"<{o}>", survey=survey))]
-    for name in CFG.releases[wildcards.release].predictions:
-        words += ["--predictions", path("<predictions>", prediction=name)]
-    for name in CFG.releases[wildcards.release].maps:
-        words += ["--features", path("<features>", space=name)]
-    files = {"model": release_models(wildcards), "metrics": release_metrics(wildcards)}
-    words += [w for o, given in files.items() for file in given for w in (f"--{o}", file)]
-    return shlex.join(words)
-
-
 rule predict_partition:
     """Predict the posterior morphology of every galaxy of one partition."""
     input:

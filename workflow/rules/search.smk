@@ -1,21 +1,6 @@
 """Searches: the galaxies that look most like some others."""
 
 
-def search_files(wildcards):
-    """The table, or the images, that a search is for, and the model that images go through."""
-    search = CFG.searches[wildcards.search]
-    name = CFG.predictions[CFG.search_prediction(wildcards.search)].model
-    model = [path("<model>/model.yaml", model=name)] if search.image else []
-    return [*map(str, search.input_files()), *model]
-
-
-def searched_features(wildcards):
-    """Features of every partition that is searched; their predictions are made by then."""
-    survey = CFG.predictions[CFG.search_prediction(wildcards.search)].survey
-    space = CFG.searches[wildcards.search].space
-    return every_part("<features>/{part}.parquet", survey, space=space)
-
-
 rule searches:
     """Find the galaxies that are most like those of each search."""
     input:
