@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, PlainValidator, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from galaxymill.config.models import AnyModel, several
 from galaxymill.config.probes import check_probes
 from galaxymill.config.survey import Survey
 from galaxymill.downloads.settings import DownloadSettings, FileName
@@ -14,80 +15,15 @@ from galaxymill.errors import unknown_name
 from galaxymill.images.recipes import WAYS_OUT, differences, domain
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.labels.settings import Labels
-from galaxymill.models.probe_settings import ProbeSettings
-from galaxymill.models.settings import EncoderSettings, LoneEncoderSettings, TrainSettings
 from galaxymill.rates import Rates
 from galaxymill.release.settings import ReleaseSettings
 from galaxymill.search.settings import SearchSettings
-from galaxymill.settings import Name, Strict, explain, without_nulls
+from galaxymill.settings import Name, Strict
 from galaxymill.simulation.settings import SimulationSettings
 from galaxymill.spaces.settings import SpaceSettings
 from galaxymill.surveys.registry import SERVICES
 from galaxymill.trees.tree import tree_path
 from galaxymill.web.network import Network
-
-
-def _several(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
-
-
-def _learning(value: Any) -> Any:
-    """Settings of a probe where they name the features that it stands on, else of a network."""
-    if not isinstance(value, Mapping):
-        return value
-    if "features" not in value:
-        return TrainSettings.model_validate(value)
-    try:
-        return ProbeSettings.model_validate(value)
-    except ValidationError as error:
-        raise ValueError(explain(error, ProbeSettings)) from error
-
-
-class Model(Strict):
-    """A model: what it learns from and how."""
-
-    labels: Annotated[tuple[Name, ...], BeforeValidator(_several)] = Field(
-        description="labels of this config; several are learned jointly", min_length=1
-    )
-    train: Annotated[TrainSettings | ProbeSettings, BeforeValidator(_learning)]
-
-    @property
-    def probe(self) -> ProbeSettings | None:
-        """Its settings when it learns from the features of a space; None for a network."""
-        return self.train if isinstance(self.train, ProbeSettings) else None
-
-    @property
-    def network(self) -> TrainSettings | ProbeSettings:
-        """What its networks are."""
-        return self.train
-
-
-class EncoderAlone(LoneEncoderSettings):
-    """A model that is an encoder alone, as it was published: its predictions are embeddings."""
-
-    labels: ClassVar[tuple[str, ...]] = ()
-    probe: ClassVar[None] = None
-
-    @property
-    def network(self) -> EncoderSettings:
-        """What its one network is."""
-        return self
-
-
-def _parse_model(plain: Any) -> Model | EncoderAlone:
-    keys = set(without_nulls(plain) if isinstance(plain, Mapping) else ())
-    if "encoder" not in keys or keys & {"labels", "train"}:
-        return Model.model_validate(plain)
-    try:
-        return EncoderAlone.model_validate(plain)
-    except ValidationError as error:
-        raise ValueError(explain(error, EncoderAlone)) from error
-
-
-AnyModel = Annotated[
-    Model | EncoderAlone,
-    PlainValidator(_parse_model, json_schema_input_type=Model | EncoderAlone),
-]
 
 
 class Prediction(PredictSettings):
@@ -124,7 +60,7 @@ class Search(SearchSettings):
 class Release(ReleaseSettings):
     """A catalogue to publish: one or several predictions of one survey."""
 
-    predictions: Annotated[tuple[Name, ...], BeforeValidator(_several)] = Field(
+    predictions: Annotated[tuple[Name, ...], BeforeValidator(several)] = Field(
         description="one or several predictions of this config, all of one survey", min_length=1
     )
     maps: tuple[Name, ...] = Field(

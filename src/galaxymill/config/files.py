@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from galaxymill.config.config import Config
-from galaxymill.config.models import check_models
+from galaxymill.config.refusals import check_models
 from galaxymill.config.releases import check_releases
 from galaxymill.errors import UserError
 from galaxymill.migrations import CONFIG, migrate

@@ -1,46 +1,74 @@
-"""What a config asks of a model that it cannot do, found before anything is fetched."""
+"""Models in a config: networks that are trained, probes on features, and encoders alone."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
-from galaxymill.config.config import Config
-from galaxymill.config.releases import known_task
-from galaxymill.errors import UserError
-from galaxymill.models.settings import refused_views
-from galaxymill.tasks.task import Task
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationError
 
-
-def check_models(config: Config, place: str, trees: Path) -> None:
-    """Refuse views that labels do not allow, embeddings that cannot be, releases of nothing.
-
-    The parameters are as in `galaxymill.config.files.load_config`. What only files of labels say,
-    such as the names of classes, is for training and prediction to refuse.
-    """
-    for key, message in _refusals(config, trees):
-        if message:
-            raise UserError(f"{place}: {key}: {message}")
+from galaxymill.models.probe_settings import ProbeSettings
+from galaxymill.models.settings import EncoderSettings, LoneEncoderSettings, TrainSettings
+from galaxymill.settings import Name, Strict, explain, without_nulls
 
 
-def _refusals(config: Config, trees: Path) -> Iterator[tuple[str, str]]:
-    """What may be wrong: the key, and why it is; empty when it is not."""
-    tasks: dict[str, list[Task | None]] = {}
-    for name, model in config.models.items():
-        tasks[name] = [known_task(config, labels, trees) for labels in model.labels] or [None]
-        for task in tasks[name]:
-            if task is not None:
-                yield f"models.{name}.train", refused_views(model.network.views, task)
-    for name, prediction in config.predictions.items():
-        key, model = f"predictions.{name}", config.models[prediction.model]
-        for task in tasks[prediction.model]:
-            yield key, prediction.refused(model.network, task)
-        if not model.labels and "embeddings" not in prediction.keep:
-            yield key, f"model {prediction.model} gives embeddings only; add them to keep"
-    for release, chosen in config.releases.items():
-        for name in chosen.predictions:
-            model_name = config.predictions[name].model
-            if not config.models[model_name].labels:
-                yield (
-                    f"releases.{release}.predictions",
-                    f"{name} holds embeddings only, as its model {model_name} is an encoder alone: "
-                    "there is nothing to publish; take it out, or use it in a space",
-                )
+def several(value: Any) -> Any:
+    """Take one name as a list of one."""
+    return (value,) if isinstance(value, str) else value
+
+
+def _learning(value: Any) -> Any:
+    """Settings of a probe where they name the features that it stands on, else of a network."""
+    if not isinstance(value, Mapping):
+        return value
+    if "features" not in value:
+        return TrainSettings.model_validate(value)
+    try:
+        return ProbeSettings.model_validate(value)
+    except ValidationError as error:
+        raise ValueError(explain(error, ProbeSettings)) from error
+
+
+class Model(Strict):
+    """A model: what it learns from and how."""
+
+    labels: Annotated[tuple[Name, ...], BeforeValidator(several)] = Field(
+        description="labels of this config; several are learned jointly", min_length=1
+    )
+    train: Annotated[TrainSettings | ProbeSettings, BeforeValidator(_learning)]
+
+    @property
+    def probe(self) -> ProbeSettings | None:
+        """Its settings when it learns from the features of a space; None for a network."""
+        return self.train if isinstance(self.train, ProbeSettings) else None
+
+    @property
+    def network(self) -> TrainSettings | ProbeSettings:
+        """What its networks are."""
+        return self.train
+
+
+class EncoderAlone(LoneEncoderSettings):
+    """A model that is an encoder alone, as it was published: its predictions are embeddings."""
+
+    labels: ClassVar[tuple[str, ...]] = ()
+    probe: ClassVar[None] = None
+
+    @property
+    def network(self) -> EncoderSettings:
+        """What its one network is."""
+        return self
+
+
+def _parse_model(plain: Any) -> Model | EncoderAlone:
+    keys = set(without_nulls(plain) if isinstance(plain, Mapping) else ())
+    if "encoder" not in keys or keys & {"labels", "train"}:
+        return Model.model_validate(plain)
+    try:
+        return EncoderAlone.model_validate(plain)
+    except ValidationError as error:
+        raise ValueError(explain(error, EncoderAlone)) from error
+
+
+AnyModel = Annotated[
+    Model | EncoderAlone,
+    PlainValidator(_parse_model, json_schema_input_type=Model | EncoderAlone),
+]
