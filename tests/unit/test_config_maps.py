@@ -83,6 +83,7 @@ def test_cuts_may_be_in_the_places(load):
         (["bare"], "space bare has no maps; name spaces with maps of field"),
         (["far"], "space far is of survey deep; name spaces with maps of field"),
         (["looks", "again"], "maps of looks and maps of again would both give column map_all_x"),
+        (["looks", "looks"], "releases.r.maps: one is named twice"),
     ],
 )
 def test_maps_that_there_will_not_be_are_refused(load, maps, message):

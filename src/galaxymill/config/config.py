@@ -63,7 +63,7 @@ class Release(ReleaseSettings):
     predictions: Annotated[tuple[Name, ...], BeforeValidator(several)] = Field(
         description="one or several predictions of this config, all of one survey", min_length=1
     )
-    maps: tuple[Name, ...] = Field(
+    maps: Annotated[tuple[Name, ...], BeforeValidator(several)] = Field(
         (), description="spaces of the same survey, whose maps are columns of the release"
     )
 
@@ -131,8 +131,10 @@ class Config(Strict):
                     f"releases.{name}.predictions: {listed}; a release is of one survey: make one "
                     "release a survey"
                 )
-            if len(surveys) < len(release.predictions):
-                raise ValueError(f"releases.{name}.predictions: one is named twice")
+            for key in ("predictions", "maps"):
+                names = getattr(release, key)
+                if len(set(names)) < len(names):
+                    raise ValueError(f"releases.{name}.{key}: one is named twice")
         return self
 
     @model_validator(mode="after")
