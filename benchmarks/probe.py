@@ -3,6 +3,10 @@ scikit-learn; and how well few labels of real galaxies tell the others apart.
 
 The real part takes ImageNet features (the packaged weights, 128 pixels, 8 views) of the 698 images
 of Galaxy Zoo 2 and of the 100 of DECaLS with and without rings: a floor for models of one's own.
+With ``--embeddings`` it takes those of a model of one's own, each file of galaxies of Galaxy Zoo 2
+that its network has not seen, for the ``--kinds`` that are no question of the network's.
+
+    make bench-probe ARGS="--kinds mergers --embeddings one.parquet other.parquet"
 """
 
 import argparse
@@ -41,6 +45,7 @@ from galaxymill.trees.tree import parse_tree
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 GALAXIES, WIDTH = (20_000 if SHORT else 1_000_000), 64
 DRAWS = 2 if SHORT else 12
+GOALS = {"mergers": 0.85, "edge_on": 0.92, "spirals": 0.91}
 TASK = ClassTask(
     parse_tree({"name": "k", "questions": {"kind": {"answers": ["yes", "no"]}}}, "kinds")
 )
@@ -173,19 +178,22 @@ def ours(features: np.ndarray, deviations: np.ndarray) -> Callable[..., np.ndarr
     return say
 
 
-def measure(name: str, goal: float, truth: np.ndarray, learned: tuple[int, int], made) -> None:
-    """Print the balanced accuracy of a probe, mean and scatter over draws of the labels."""
-    features, deviations = made
-    say = ours(features, deviations)
+def measure(name: str, goal: float, learned: tuple[int, int], sets) -> None:
+    """Print the balanced accuracy of a probe, mean and scatter over draws of the labels.
+
+    ``sets`` are pairs of which galaxies are of the kind, and their features with deviations.
+    """
     scores, oracle = [], []
-    for train, test in draws(truth, *learned):
-        scores.append(balanced(truth[test], say(train, truth, test)))
+    for truth, (features, deviations) in sets:
+        say = ours(features, deviations)
         scaled = features.astype(float) / deviations
-        simple = LogisticRegression(max_iter=2000).fit(scaled[train], truth[train])
-        oracle.append(balanced(truth[test], simple.predict(scaled[test])))
+        for train, test in draws(truth, *learned):
+            scores.append(balanced(truth[test], say(train, truth, test)))
+            simple = LogisticRegression(max_iter=2000).fit(scaled[train], truth[train])
+            oracle.append(balanced(truth[test], simple.predict(scaled[test])))
     unit = f"balanced_accuracy_from_{sum(learned)}_labels"
     figure(name, float(np.mean(scores)), unit, at_least=goal)
-    figure(f"{name}_scatter", float(np.std(scores)), f"of_{DRAWS}_draws")
+    figure(f"{name}_scatter", float(np.std(scores)), f"of_{len(scores)}_draws")
     figure(f"{name}_scikit_learn", float(np.mean(oracle)), "standardised,_C=1")
 
 
@@ -205,39 +213,66 @@ def read_rows(path: Path) -> dict[str, dict[str, str]]:
         return {row["object_id"]: row for row in csv.DictReader(file)}
 
 
-def measure_real(components: int) -> None:
-    """Mergers, edge-on disks and spirals of Galaxy Zoo 2, rings of DECaLS."""
-    folder = DATA / "gz2_sdss_jpeg"
-    files = sorted((folder / "images").iterdir())[: 60 if SHORT else None]
-    names, votes = [file.stem for file in files], read_rows(folder / "votes.csv")
+def kinds_of(names: list[str]) -> dict[str, np.ndarray]:
+    """Which galaxies of Galaxy Zoo 2 are of each kind."""
+    votes = read_rows(DATA / "gz2_sdss_jpeg" / "votes.csv")
     odd = read_rows(DATA / "gz2_odd_features.csv")
     disk = fractions(votes, names, "smooth-or-featured-gz2_featured-or-disk")
-    kinds = {
-        "mergers": (0.85, np.array([odd[name]["is_merger"] == "1" for name in names])),
-        "edge_on": (0.92, disk * fractions(votes, names, "disk-edge-on-gz2_yes") > 0.6),
-        "spirals": (0.91, disk * fractions(votes, names, "has-spiral-arms-gz2_yes") > 0.6),
+    return {
+        "mergers": np.array([odd[name]["is_merger"] == "1" for name in names]),
+        "edge_on": disk * fractions(votes, names, "disk-edge-on-gz2_yes") > 0.6,
+        "spirals": disk * fractions(votes, names, "has-spiral-arms-gz2_yes") > 0.6,
     }
-    made = to_features(view_embeddings(files), components)
-    for name, (goal, truth) in kinds.items():
+
+
+def measure_kinds(
+    label: str, sets: list[tuple[list[str], np.ndarray]], components: int, kinds: list[str]
+) -> None:
+    """Kinds of galaxies of Galaxy Zoo 2, by the embeddings of each set of them."""
+    made = [(kinds_of(names), to_features(values, components)) for names, values in sets]
+    for kind in kinds:
         # Two thirds of them, and as many others: what is left is as rare as it is.
-        learned = round(2 / 3 * truth.sum())
+        learned = round(2 / 3 * min(truths[kind].sum() for truths, _ in made))
         if learned > 1:
-            measure(name, goal, truth, (learned, learned), made)
+            judged = [(truths[kind], features) for truths, features in made]
+            measure(label + kind, GOALS[kind], (learned, learned), judged)
+
+
+def read_embeddings(path: Path) -> tuple[list[str], np.ndarray]:
+    """Galaxies of a product of embeddings, which all have one, and these."""
+    table = pq.read_table(path)
+    names = table["object_id"].to_pylist()
+    values = table["embedding"].combine_chunks().flatten().to_numpy()
+    return names, values.reshape(len(names), -1)
+
+
+def measure_real(components: int) -> None:
+    """Mergers, edge-on disks and spirals of Galaxy Zoo 2, rings of DECaLS."""
+    # Some of each kind are among the first two hundred.
+    files = sorted((DATA / "gz2_sdss_jpeg" / "images").iterdir())[: 200 if SHORT else None]
+    whole = [([file.stem for file in files], view_embeddings(files))]
+    measure_kinds("", whole, components, list(GOALS))
     folder = DATA / "rings_decals_png"
     rows = read_rows(folder / "labels.csv")
     rings = list(rows)[:: 3 if SHORT else 1]
     truth = np.array([rows[name]["ring"] == "1" for name in rings])
     made = to_features(view_embeddings([folder / rows[n]["file_loc"] for n in rings]), components)
     shares = [round(0.8 * int((truth == side).sum())) for side in (True, False)]
-    measure("rings", 0.8, truth, (shares[0], shares[1]), made)
+    measure("rings", 0.8, (shares[0], shares[1]), [(truth, made)])
 
 
 def main() -> None:
     """Run both parts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--components", type=int, default=128, help="of the space of real galaxies")
+    parser.add_argument("--embeddings", type=Path, nargs="*", default=[])
+    parser.add_argument("--kinds", nargs="*", choices=list(GOALS), default=["mergers"])
     chosen = parser.parse_args()
     logging.disable(logging.INFO)
+    if chosen.embeddings:
+        sets = [read_embeddings(path) for path in chosen.embeddings]
+        measure_kinds("own_", sets, chosen.components, chosen.kinds)
+        return
     with tempfile.TemporaryDirectory() as folder:
         measure_speed(Path(folder))
     if (DATA / "gz2_sdss_jpeg").is_dir():

@@ -21,9 +21,8 @@ from galaxymill.probes.network import Probe, choose_penalties, feature_scale, fi
 from galaxymill.probes.store import ProbeCard, write_probe
 from galaxymill.reporting.tables import write_csv
 from galaxymill.spaces.space import read_space
-from galaxymill.splits import LEARNED_FROM, SPLITS, assign_folds, uniform
+from galaxymill.splits import LEARNED_FROM, SPLITS, assign_folds
 from galaxymill.storage.atomic import atomic_tree, exclusive
-from galaxymill.storage.digest import sha256_json
 from galaxymill.storage.origin import Origin, read_record
 from galaxymill.tasks.calibrate import fit_log_scale
 from galaxymill.tasks.task import Task
@@ -82,9 +81,10 @@ def fit(
     with exclusive(out), atomic_tree(out.parent, MODEL_FILE) as folder:
         found = find_features(features, digest, votes.object_ids)
         inputs = {f"votes_{n}": read_record(path).digest for n, path in enumerate(votes_paths, 1)}
-        inputs |= {"space": digest, "features": _digest(found)}
-        origin = Origin("probe", settings.product_settings(), inputs, found.domain)
         labelled, counts = gather(votes, votes.task, found, settings.folds)
+        learned = hashlib.sha256(labelled.features.numpy().tobytes()).hexdigest()
+        inputs |= {"space": digest, "features": learned}
+        origin = Origin("probe", settings.product_settings(), inputs, found.domain)
         if len(labelled.labels) < FEWEST:
             raise UserError(
                 f"{', '.join(map(str, votes_paths))}: {len(labelled.labels)} labelled galaxies of "
@@ -102,11 +102,6 @@ def fit(
         write_probe(folder, card, probes)
 
 
-def _digest(found: Features) -> str:
-    names = sorted(found.rows)
-    return sha256_json([names, hashlib.sha256(found.of(names).tobytes()).hexdigest()])
-
-
 def gather(
     votes: Votes, task: Task, found: Features, folds: int
 ) -> tuple[Labelled, dict[str, int]]:
@@ -114,6 +109,8 @@ def gather(
 
     Gives their numbers by split too.
     """
+    from pandas.util import hash_array
+
     values = votes.values_of(task)
     there = np.array([name in found.rows for name in votes.object_ids], bool)
     good = there & task.has_label(values)
@@ -124,10 +121,10 @@ def gather(
         )
     counts = {split: int((good & (votes.splits == split)).sum()) for split in SPLITS}
     rows = np.flatnonzero(good & np.isin(votes.splits, LEARNED_FROM))
-    names = [votes.object_ids[row] for row in rows]
     # Whatever their order in the file, the sums are the same.
-    order = sorted(range(len(rows)), key=lambda n: (uniform(f"probe:{names[n]}"), names[n]))
-    rows, names = rows[order[:MOST_LEARNED]], [names[n] for n in order[:MOST_LEARNED]]
+    ids = np.array(votes.object_ids, object)
+    rows = rows[np.argsort(hash_array(ids[rows], categorize=False))[:MOST_LEARNED]]
+    names = ids[rows].tolist()
     home = assign_folds(names, votes.positions[rows], folds)
     features = found.of(names).astype(np.float64)
     tensors = map(torch.from_numpy, (features, values[rows], home.astype(np.int64)))

@@ -48,7 +48,11 @@ class Probe(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Outputs (n, …) of the head for features (n, f)."""
-        outputs: Tensor = self.head(self.hidden(features * self.scale))
+        return self.of_scaled(features * self.scale)
+
+    def of_scaled(self, features: Tensor) -> Tensor:
+        """Outputs for features (n, f) that are scaled already."""
+        outputs: Tensor = self.head(self.hidden(features))
         return outputs
 
     def penalised(self) -> list[Tensor]:
@@ -101,10 +105,11 @@ def fit_probe(
     )
     # Steps are measured in the loss of one galaxy, so that many do not overshoot.
     share = 1 / max(len(features), 1)
+    scaled = features * probe.scale
 
     def closure() -> Tensor:
         solver.zero_grad()
-        loss = probe.head.loss(probe(features), labels).sum()
+        loss = probe.head.loss(probe.of_scaled(scaled), labels).sum()
         for weights, strength in ((penalised, penalty), (biases, BIAS_PENALTY)):
             loss = loss + 0.5 * strength * sum(value.square().sum() for value in weights)
         loss = loss * share
