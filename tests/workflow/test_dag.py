@@ -37,7 +37,14 @@ STAGE_OF = {
     "apply_probe": "apply",
     "merge_release": "release",
 }
-SMALL = {"list_images", "list_embeddings", "list_features", "describe_images", "record_run"}
+SMALL = {
+    "list_images",
+    "list_embeddings",
+    "describe_embeddings",
+    "list_features",
+    "describe_images",
+    "record_run",
+}
 BEFORE_CHECKPOINT = {
     "simulate_sky": 1,
     "ingest_catalog": 1,
@@ -48,13 +55,14 @@ BEFORE_CHECKPOINT = {
     "train_model": 1,
     "evaluate_model": 1,
     "list_embeddings": 1,
+    "describe_embeddings": 1,
     "fit_space": 1,
     "report_maps": 1,
     "search_galaxies": 1,
     "record_run": 1,
     "merge_release": 1,
 }
-FIND = {"list_embeddings", "fit_space", "report_maps", "search_galaxies"}
+FIND = {"list_embeddings", "describe_embeddings", "fit_space", "report_maps", "search_galaxies"}
 DESCRIBE = """
 import json, sys
 from pathlib import Path

@@ -18,8 +18,9 @@ SEARCH = {"search_galaxies": 1}
 MAP = {"report_maps": 1}
 PROJECT = {"project_partition": PARTS, **MAP, **SEARCH}
 SPACE = {"fit_space": 1, **PROJECT}
-PREDICT = {"predict_partition": PARTS, "list_embeddings": 1, **SPACE, **MERGE}
-KEEP = {rule: n for rule, n in PREDICT.items() if rule != "fit_space"}
+KEEP = {"predict_partition": PARTS, "list_embeddings": 1, **PROJECT, **MERGE}
+PREDICT = {**KEEP, "describe_embeddings": 1, "fit_space": 1}
+SECOND = {"train_model": 1, "evaluate_model": 1, "predict_partition": PARTS, **MERGE}
 TRAIN = {"train_model": 1, "evaluate_model": 1, **PREDICT}
 RENDER = {"render_images": PARTS, "list_images": 1, "describe_images": 1, **TRAIN}
 FETCH = {"fetch_cutouts": PARTS, **RENDER}
@@ -75,9 +76,12 @@ SETTINGS = {
 }
 """Cause, place in the config, its new value, and the jobs that follow."""
 
+CUT = {"partition_catalog": 1, "list_images": 1, "list_embeddings": 1, **MAP, **SEARCH, **MERGE}
+"""What gathers partitions, and so waits for them to be known."""
+
 CODE = {
-    "ingest": {"ingest_catalog": 1, "partition_catalog": 1, "list_images": 1, **MERGE},
-    "partition": {"partition_catalog": 1, "list_images": 1, **MERGE},
+    "ingest": {"ingest_catalog": 1, **CUT},
+    "partition": CUT,
     "fetch": FETCH,
     "render": RENDER,
     "labels": {"collect_labels": 1, **TRAIN},
@@ -140,7 +144,7 @@ def test_a_second_model_trains_beside_the_first(finished, change, mini_config):
     config = change(mini_config, "models.second", second)
     config = change(config, "predictions.second", {"survey": "mini", "model": "second"})
     config = change(config, "releases.second", {"predictions": "second"})
-    assert finished.dry(config=config) == TRAIN | RECORD
+    assert finished.dry(config=config) == SECOND | RECORD
 
 
 def test_another_model_in_its_place_predicts_anew(working_copy):
@@ -273,7 +277,7 @@ OTHERS = {
     "another column kept from the catalogue": KEPT,
     "votes in a label file, or a file more": {"collect_labels", *TRAIN, *RECORD},
     "a vote file merely touched": set(),
-    "a second model and its release": {*TRAIN, *RECORD},
+    "a second model and its release": {*SECOND, *RECORD},
     "another model put in its place": {"evaluate_model", *PREDICT},
     "failed galaxies that could be had": set(_after_retry()),
 }

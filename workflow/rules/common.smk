@@ -1,6 +1,7 @@
 """The config, checked, and what follows from it: targets, and slots a host."""
 
 import gc
+import json
 import os
 import re
 import shlex

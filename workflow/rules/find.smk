@@ -36,6 +36,26 @@ rule list_embeddings:
         "> {log:q} 2>&1"
 
 
+rule describe_embeddings:
+    """Write down what embeddings depend on: when that changes, spaces are fitted anew."""
+    input:
+        model=predicting_model,
+    output:
+        description="<embeddings>/embeddings.json",
+    log:
+        "<logs>/describe_embeddings/{prediction}.log",
+    localrule: True
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        versions=f"predict {STAGE_VERSIONS['predict']}",
+        settings=lambda wc: json.dumps(CFG.predictions[wc.prediction].settings().embedding()),
+    shell:
+        "galaxymill describe-embeddings {output.description:q} --model {input.model:q} "
+        "--settings {params.settings:q} --versions {params.versions:q} > {log:q} 2>&1"
+
+
 rule fit_space:
     """Fit a space of features, and its maps, to a sample of a survey. The list is ancient, so that
     new galaxies move no old one; another model or other images fit it anew."""
@@ -43,8 +63,10 @@ rule fit_space:
         embeddings=lambda wc: ancient(
             path("<embeddings>/embeddings.csv", prediction=CFG.spaces[wc.space].predictions)
         ),
-        model=lambda wc: path("<model>/model.yaml", model=space_prediction(wc).model),
-        description=lambda wc: path("<survey>/images.json", survey=space_prediction(wc).survey),
+        kind=lambda wc: path(
+            "<embeddings>/embeddings.json", prediction=CFG.spaces[wc.space].predictions
+        ),
+        images=lambda wc: path("<survey>/images.json", survey=space_prediction(wc).survey),
     output:
         space="<space>/space.yaml",
     log:
@@ -57,8 +79,6 @@ rule fit_space:
         operational=lambda wc: CFG.spaces[wc.space].settings().operational_flags(),
     params:
         stage_version=STAGE_VERSIONS["space"],
-        prediction_version=STAGE_VERSIONS["predict"],
-        prediction=lambda wc: space_prediction(wc).settings().embedding(),
         folders=space_folders,
         settings=lambda wc: CFG.spaces[wc.space].settings().to_flags(),
     shell:

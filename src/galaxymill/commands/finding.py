@@ -13,6 +13,19 @@ Embeddings = Annotated[Path, typer.Option(help="folder of a prediction's embeddi
 Predictions = Annotated[Path, typer.Option(help="folder of the same prediction")]
 
 
+@app.command()
+def describe_embeddings(
+    out: Path,
+    model: Annotated[Path, typer.Option(help="model.yaml")],
+    settings: Annotated[str, typer.Option(help="of the prediction, that embeddings depend on")],
+    versions: Annotated[str, typer.Option(help="versions of the code that makes them")],
+) -> None:
+    """Write down what embeddings depend on; spaces of others are fitted anew."""
+    from galaxymill.spaces.fit import describe_embeddings as run
+
+    run(out, model, settings, versions)
+
+
 @app.command(cls=taking("spaces.settings:SpaceSettings"))
 def space(
     out: Path,

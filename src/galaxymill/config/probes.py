@@ -31,9 +31,8 @@ def _problems(config: "Config") -> Iterator[str]:
     for name, model in config.models.items():
         file = model.network.weights_file
         if file and file.parent.name in probes and file.parent.parent.name == "models":
-            yield (
-                f"models.{name}.train.weights: {file} is a probe: it has no encoder to start from"
-            )
+            place = f"models.{name}{'.train' if model.labels else ''}.weights"
+            yield f"{place}: {file} is a probe: it has no encoder to start from"
     for name, prediction in config.predictions.items():
         if prediction.model not in probes:
             continue

@@ -1,5 +1,6 @@
 """Stage ``space``: fit a space, and its maps, to a sample of a survey's embeddings."""
 
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,11 +14,12 @@ import pyarrow.parquet as pq
 from galaxymill.catalog.names import part_names
 from galaxymill.conditions import Condition
 from galaxymill.errors import UserError
+from galaxymill.models.store import read_card
 from galaxymill.progress import progress
 from galaxymill.spaces.settings import SpaceSettings
 from galaxymill.spaces.space import SPACE_FILE, Space, fit_components, write_space
 from galaxymill.splits import uniform
-from galaxymill.storage.atomic import atomic_tree, exclusive
+from galaxymill.storage.atomic import atomic_file, atomic_tree, exclusive
 from galaxymill.storage.digest import sha256_json
 from galaxymill.storage.origin import Origin, Record, read_record
 from galaxymill.storage.parquet import read_batches
@@ -69,6 +71,17 @@ def fit_space(
         # By these names the products are found that belong to a space.
         space.facts.update(prediction=predictions.name, survey=domain.get("survey", ""))
         write_space(folder, space, origin.to_dict())
+
+
+def describe_embeddings(out: Path, model: Path, settings: str, versions: str) -> None:
+    """Write down as JSON what embeddings depend on: when that changes, spaces are fitted anew.
+
+    A space takes the list of embeddings as it was, so that new galaxies move no old one. Snakemake
+    then looks at nothing else of a space while a prediction is made again.
+    """
+    plain = {"model": read_card(model).digest, "settings": settings, "versions": versions}
+    with exclusive(out), atomic_file(out) as temporary:
+        temporary.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
 
 
 def embedding_kind(origin: dict[str, Any]) -> dict[str, Any]:
