@@ -42,7 +42,7 @@ def test_what_leaves_an_image_fit_by_default():
 
 
 def test_a_galaxy_without_an_image_is_never_fit():
-    told = {"no_coverage", "fetch_failed", "invalid_payload", "unreadable"}
+    told = {"no_coverage", "fetch_failed", "invalid_payload", "unreadable", "no_features"}
     assert set(flags.names(flags.unfit_bits([]))) == told
 
 
