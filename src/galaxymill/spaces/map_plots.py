@@ -56,7 +56,7 @@ def draw_colours(places: Values, values: Mapping[str, Values]) -> Figure:
             means.T, origin="lower", extent=(0, 1, 0, 1), cmap="viridis", vmin=low, vmax=high
         )
         figure.colorbar(image, ax=axes, shrink=0.75).ax.tick_params(labelsize=6)
-        axes.set_title(clip(name.replace("_", " "), 44), fontsize=7, color=INK)
+        axes.set_title(clip(name.replace("_", " "), 54), fontsize=7, color=INK)
         _no_ticks(axes, "white")
     return figure
 
