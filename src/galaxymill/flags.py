@@ -71,13 +71,11 @@ UNFIT = (
 """
 
 
-_WITHOUT_IMAGE = ("no_coverage", "fetch_failed", "invalid_payload", "unreadable", "no_features")
+_WITHOUT_IMAGE = ("no_coverage", "fetch_failed", "invalid_payload", "unreadable")
 
 
 def unfit_bits(chosen: Iterable[str]) -> int:
-    """Bits of images that are not to be used: those chosen, and those of galaxies without one,
-    or without its features.
-    """
+    """Bits of images that are not to be used: those chosen, and those of galaxies without one."""
     return mask([*chosen, *_WITHOUT_IMAGE])
 
 

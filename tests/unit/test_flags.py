@@ -37,12 +37,12 @@ def test_unknown_name_raises():
 def test_what_leaves_an_image_fit_by_default():
     fit = sum(flags.BITS.values()) & ~flags.unfit_bits(flags.UNFIT)
     told = {"domain_shift", "zero_or_nan_above_15pc", "saturated", "off_centre", "low_signal"}
-    told |= {"not_square", "size_differs", "scale_differs"}
+    told |= {"not_square", "size_differs", "scale_differs", "no_features"}
     assert set(flags.names(fit)) == told
 
 
 def test_a_galaxy_without_an_image_is_never_fit():
-    told = {"no_coverage", "fetch_failed", "invalid_payload", "unreadable", "no_features"}
+    told = {"no_coverage", "fetch_failed", "invalid_payload", "unreadable"}
     assert set(flags.names(flags.unfit_bits([]))) == told
 
 

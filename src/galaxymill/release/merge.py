@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from galaxymill import flags
 from galaxymill.catalog.positions import has_positions
 from galaxymill.release.audit import audit, census
 from galaxymill.release.columns import PARQUET, Column, release_columns, write_columns
@@ -181,7 +180,7 @@ def _write_data(
         write_provenance(
             folder, parts, predictions, origin, audits, request.run, request.benchmarks
         )
-        unfit = {one.name: flags.unfit_bits(one.settings.unfit) for one in predictions}
+        unfit = {one.name: one.unfit_bits for one in predictions}
         found = census(folder / "advanced.parquet", unfit, folder)
         rows, on_sky = audits["advanced"].released_rows, collection is not None
         facts = Facts(name, rows, len(tiles), found, on_sky)

@@ -61,9 +61,15 @@ class Prediction:
         """Schema that each of its files must have."""
         return products.predictions(self.task, self.draws)
 
+    @property
+    def unfit_bits(self) -> int:
+        """Bits of galaxies that it says nothing of; a probe, of those without features too."""
+        more = ("no_features",) if isinstance(self.card, ProbeCard) else ()
+        return flags.unfit_bits([*self.settings.unfit, *more])
+
     def unfit(self, rows: pa.Table) -> npt.NDArray[np.bool_]:
         """Tell which rows of the release were not predicted."""
-        bits = flags.unfit_bits(self.settings.unfit)
+        bits = self.unfit_bits
         return np.asarray(rows["flags"].to_numpy() & bits, np.bool_)
 
 
