@@ -73,7 +73,7 @@ rule fit_space:
         "<logs>/space/{space}.log",
     benchmark:
         "<benchmarks>/space/{space}.tsv"
-    threads: 16
+    threads: 2
     resources:
         **needs(NEEDS["space"]),
         operational=lambda wc: CFG.spaces[wc.space].settings().operational_flags(),
