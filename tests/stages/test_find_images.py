@@ -66,6 +66,9 @@ def write_network(folder, seed):
 def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
     write_network(folder / "models" / "another", 2)
+    # A probe, which has no images, is passed over when the model is looked for.
+    (folder / "models" / "a_probe").mkdir()
+    (folder / "models" / "a_probe" / "model.yaml").write_text("probe: {space: abc}\n")
     model = write_network(folder / "models" / "mine", 1)
     rows = [
         image_row({"object_id": f"g{n}", "status": "ok", "payload": cutout(n)}, "decals", RECIPE)

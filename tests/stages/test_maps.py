@@ -65,12 +65,12 @@ def page(results, out):
     return out
 
 
-def test_the_page_counts_all_and_says_what_the_place_tells(results):
+def test_the_page_counts_all_and_says_what_the_place_gives_away(results):
     out = page(results, fill("<maps>/report.html", results, space="dr1"))
     text = out.read_text()
     assert "177 of 180 galaxies stand on 1 map" in text
-    assert "The place on this map tells mag_r" in text
-    assert "tells seeing" not in text
+    assert "whether its mag_r is above the median" in text
+    assert "whether its seeing is above" not in text
     metrics = json.loads((out.parent / "metrics.json").read_text())
     assert metrics["without_features"] == 3
     with (out.parent / "without_features.csv").open() as file:
@@ -96,7 +96,7 @@ def test_features_of_another_space_are_refused(results, tmp_path):
         weights.write_bytes(kept_weights)
 
 
-def test_halves_are_told_where_they_stand_apart():
+def test_halves_that_stand_apart_are_found():
     places, which = make_blobs(600, centers=[(0.2, 0.2), (0.8, 0.8)], cluster_std=0.02)
     accuracy, count = tell_halves(places, which + RNG.normal(0, 0.01, 600))
     assert count == 600

@@ -57,13 +57,13 @@ class Rows:
         }
         if self._keeps_samples:
             flat = samples.reshape(count, -1)
-            columns[self._task.sample_column] = _vectors(flat, absent, pa.float32())
+            columns[self._task.sample_column] = vectors(flat, absent, pa.float32())
         columns |= summarise(samples, self._task)
         if self._embedded:
             whole = np.zeros((count, embedded.shape[1]), np.float16)
             whole[chunk.fit] = embedded.cpu().numpy().astype(np.float16)
             hidden = absent if self._keeps_embeddings else np.ones_like(absent)
-            columns["embedding"] = _vectors(whole, hidden, pa.float16())
+            columns["embedding"] = vectors(whole, hidden, pa.float16())
         return pa.table(columns)
 
 
@@ -93,13 +93,14 @@ def summarise(samples: npt.NDArray[np.floating], task: Task) -> dict[str, pa.Arr
     return {
         name: pa.array(values.astype(np.float32), mask=absent)
         if values.ndim == 1
-        else _vectors(values.reshape(len(values), -1), absent, pa.float32())
+        else vectors(values.reshape(len(values), -1), absent, pa.float32())
         for name, values in task.summarise(filled).items()
     }
 
 
-def _vectors(
+def vectors(
     values: npt.NDArray[Any], absent: npt.NDArray[np.bool_], kind: pa.DataType
 ) -> pa.FixedSizeListArray:
+    """Make a column of lists of values (n, length); null where they are absent."""
     flat = pa.array(np.where(absent[:, None], 0, values).ravel(), kind)
     return pa.FixedSizeListArray.from_arrays(flat, values.shape[1], mask=pa.array(absent))

@@ -7,12 +7,12 @@ from pydantic import AfterValidator, Field, field_validator
 from galaxymill import flags
 from galaxymill.models.probe_settings import ProbeSettings
 from galaxymill.models.settings import EncoderSettings, refused_views
+from galaxymill.products import POOLING
 from galaxymill.settings import Names, Settings
 from galaxymill.tasks.task import Task
 
 OPTIONAL = ("samples", "embeddings")
 _POSTERIOR = frozenset({"samples", "views", "keep_views"})
-_EMBEDDING = frozenset({"member", "views", "pool"})
 
 
 def _in_order(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -87,7 +87,7 @@ class PredictSettings(Settings):
 
     def embedding(self) -> dict[str, Any]:
         """Choices that change embeddings: a space holds for these alone."""
-        return self.model_dump(mode="json", include=set(_EMBEDDING), exclude_defaults=True)
+        return self.model_dump(mode="json", include=set(POOLING), exclude_defaults=True)
 
     def as_evaluated(self) -> Self:
         """Choices that matter to an evaluation; what is kept or left out does not."""

@@ -171,6 +171,11 @@ def read_weights(file: Path) -> "dict[str, Tensor]":
     return tensors
 
 
+def under(tensors: "Mapping[str, Tensor]", prefix: str) -> "dict[str, Tensor]":
+    """Tensors whose names begin so, named by what follows."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
 def not_finite(tensors: "Mapping[str, Tensor]") -> str:
     """Name a tensor that holds a number that is not finite; empty when all are."""
     bad = (
@@ -197,8 +202,7 @@ def load_networks(path: Path) -> tuple["list[Network]", ModelCard]:
     tensors = read_weights(weights)
     networks = []
     for member in range(card.settings.networks):
-        prefix = f"{member}."
-        own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        own = under(tensors, f"{member}.")
         try:
             network = Network(card.encoder, card.task, card.settings)
             network.load_state_dict(own)

@@ -12,6 +12,7 @@ import pyarrow as pa
 from galaxymill.catalog.names import part_names
 from galaxymill.errors import UserError
 from galaxymill.progress import progress
+from galaxymill.spaces.space import as_matrix, require_space
 from galaxymill.storage.origin import read_record
 from galaxymill.storage.parquet import read_batches
 
@@ -60,7 +61,7 @@ def find_features(listed: Path, space: str, wanted: Iterable[str]) -> Features:
     pieces = []
     with progress("features", len(files)) as advance:
         for path in files:
-            check_space(path, space)
+            require_space(path, space)
             for batch in read_batches(path, ["object_id", "features"], _ROWS):
                 # A set is made once; pyarrow's `is_in` would hash all that are wanted every time.
                 known = [name in chosen for name in batch["object_id"].to_pylist()]
@@ -71,23 +72,3 @@ def find_features(listed: Path, space: str, wanted: Iterable[str]) -> Features:
     domain = read_record(files[0]).origin["domain"]
     rows = dict(zip(names, range(len(names)), strict=True))
     return Features(rows, np.concatenate(pieces), domain)
-
-
-def check_space(path: Path, space: str) -> None:
-    """Refuse features of another space than that of this digest."""
-    found = read_record(path, "project").origin["inputs"]["space"]
-    if found != space:
-        raise UserError(
-            f"{path}: features of space {found}, but space {space} is meant; project this "
-            "partition again, or fit the probe to this space"
-        )
-
-
-def as_matrix(column: pa.ChunkedArray) -> npt.NDArray[np.float16]:
-    """Numbers of a column of features without nulls; shape (n, components)."""
-    packed = column.combine_chunks()
-    width = column.type.byte_width
-    start = packed.offset * width
-    data = packed.buffers()[1]
-    flat = np.frombuffer(data, np.uint8)[start : start + len(packed) * width] if data else b""
-    return np.frombuffer(flat, "<f2").reshape(len(packed), width // 2)

@@ -6,11 +6,11 @@ import numpy as np
 import pyarrow as pa
 
 from galaxymill import flags, products
-from galaxymill.inference.rows import check_finite, summarise
+from galaxymill.inference.rows import check_finite, summarise, vectors
 from galaxymill.inference.settings import PredictSettings
-from galaxymill.probes.features import as_matrix, check_space
 from galaxymill.probes.network import Probe, predict_all
 from galaxymill.probes.store import ProbeCard, load_probes
+from galaxymill.spaces.space import as_matrix, require_space
 from galaxymill.storage.atomic import exclusive
 from galaxymill.storage.origin import Origin, is_made, read_record
 from galaxymill.storage.parquet import open_product, read_batches
@@ -37,7 +37,7 @@ def apply(features: Path, model: Path, out: Path, settings: PredictSettings) -> 
         When the features are of another space.
     """
     probes, card = load_probes(model)
-    check_space(features, card.space)
+    require_space(features, card.space)
     record = read_record(features, "project")
     # A release proves by the digest of the images that all its tables are of the same.
     inputs = {"features": record.digest, "images": record.origin["inputs"]["images"]}
@@ -67,9 +67,6 @@ def predict_rows(rows: pa.Table, probes: list[Probe], card: ProbeCard, unfit: in
     samples[good] = outputs
     absent = np.ones(len(bits), bool)
     absent[good] = False
-    flat = np.where(absent[:, None], 0, samples.reshape(len(bits), -1))
-    kept = pa.FixedSizeListArray.from_arrays(
-        pa.array(flat.ravel(), pa.float32()), flat.shape[1], mask=pa.array(absent)
-    )
+    kept = vectors(samples.reshape(len(bits), -1), absent, pa.float32())
     columns = {"object_id": rows["object_id"], "flags": pa.array(bits)}
     return pa.table({**columns, card.task.sample_column: kept, **summarise(samples, card.task)})

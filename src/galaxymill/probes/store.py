@@ -16,6 +16,7 @@ from galaxymill.models.store import (
     is_probe,
     read_card,
     read_weights,
+    under,
     write_tensors,
 )
 from galaxymill.probes.network import Probe
@@ -117,11 +118,9 @@ def load_probes(path: Path) -> tuple[list[Probe], ProbeCard]:
     tensors = read_weights(weights)
     probes = []
     for member in range(card.settings.folds):
-        prefix = f"{member}."
-        own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
         probe = Probe(card.components, card.task, card.settings)
         try:
-            probe.load_state_dict(own)
+            probe.load_state_dict(under(tensors, f"{member}."))
         except RuntimeError as error:
             raise UserError(f"{weights}: does not fit {path}: {error}") from error
         probes.append(probe.eval())

@@ -53,16 +53,6 @@ class Folders:
             )
         return found
 
-    def require_space(self, space: Path, digest: str) -> None:
-        """Raise a `UserError` where features are of another space."""
-        for path in self.files:
-            other = read_record(path, "project").origin["inputs"]["space"]
-            if other != digest:
-                raise UserError(
-                    f"{path}: features of space {other}, but {space} is {digest}; project this "
-                    "partition again"
-                )
-
     def predictions_of(self, features: Path) -> Path:
         """The predictions of a partition; a `UserError` where the features are of others."""
         path = self.predictions / features.name

@@ -13,7 +13,7 @@ from galaxymill.images.recipes import settings_of
 from galaxymill.images.render import image_row
 from galaxymill.images.settings import PassthroughSettings, RecipeSettings
 from galaxymill.inference.settings import PredictSettings
-from galaxymill.models.store import read_card
+from galaxymill.models.store import is_probe, read_card
 from galaxymill.spaces.space import Halves, Space
 from galaxymill.storage.origin import read_record
 from galaxymill.surveys.base import Target
@@ -66,7 +66,7 @@ def _model(given: Path | None, models: Path, digest: str) -> Path:
             raise UserError(f"{given}: is model {found}, but the space is of model {digest}")
         return given
     for path in sorted(models.glob("*/model.yaml")):
-        if read_card(path).digest == digest:
+        if not is_probe(path) and read_card(path).digest == digest:
             return path
     raise UserError(f"{models}: holds no model {digest}, which the space is of; name it by --model")
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 import torch
 
 from galaxymill.search.likeness import Query
+from galaxymill.spaces.space import as_matrix
 from galaxymill.storage.parquet import open_parquet
 
 _HELD = 4
@@ -216,10 +217,8 @@ def read_features(
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float16]]:
     """Read the features of a partition: the rows that have some, and may be found; and these."""
     with open_parquet(path, ["features"]) as file:
-        column = file.read(["features"], use_threads=False)["features"].combine_chunks()
-    width = column.type.byte_width // 2
-    values = np.frombuffer(column.buffers()[1] or b"", "<f2", len(column) * width)
-    features = values.reshape(-1, width)
+        column = file.read(["features"], use_threads=False)["features"]
+    features = as_matrix(column)
     there = np.ones(len(column), bool) if mask is None else mask(path).copy()
     if column.null_count:
         there &= column.is_valid().to_numpy(zero_copy_only=False)

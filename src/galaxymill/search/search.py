@@ -21,7 +21,7 @@ from galaxymill.search.query import galaxy_features, name_at, names_in
 from galaxymill.search.scan import Hit, nearest
 from galaxymill.search.settings import SearchSettings
 from galaxymill.sky.angles import chord, unit_vectors
-from galaxymill.spaces.space import read_space
+from galaxymill.spaces.space import read_space, require_space
 from galaxymill.storage.atomic import atomic_file, exclusive
 from galaxymill.storage.parquet import open_parquet
 
@@ -77,8 +77,9 @@ class Search:
 
     def _query(self) -> Query:
         space, digest = read_space(self.space_file)
-        self.folders.require_space(self.space_file, digest)
         settings, folders = self.settings, self.folders
+        for path in folders.files:
+            require_space(path, digest)
         if settings.image:
             from galaxymill.search.outside import image_features
 

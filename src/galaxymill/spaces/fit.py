@@ -15,6 +15,7 @@ from galaxymill.catalog.names import part_names
 from galaxymill.conditions import Condition
 from galaxymill.errors import UserError
 from galaxymill.models.store import read_card
+from galaxymill.products import POOLING
 from galaxymill.progress import progress
 from galaxymill.spaces.settings import SpaceSettings
 from galaxymill.spaces.space import SPACE_FILE, Space, fit_components, write_space
@@ -24,8 +25,6 @@ from galaxymill.storage.digest import sha256_json
 from galaxymill.storage.origin import Origin, Record, read_record
 from galaxymill.storage.parquet import read_batches
 
-_POOLING = {"member": 1, "views": "model", "pool": "mean"}
-"""Settings of a prediction that embeddings depend on, beside the model, with their defaults."""
 _ROWS = 4096
 
 logger = logging.getLogger("galaxymill")
@@ -86,7 +85,7 @@ def describe_embeddings(out: Path, model: Path, settings: str, versions: str) ->
 
 def embedding_kind(origin: dict[str, Any]) -> dict[str, Any]:
     """What embeddings a product holds: the model's digest, which member, how views are pooled."""
-    pooling = {key: origin["parameters"].get(key, usual) for key, usual in _POOLING.items()}
+    pooling = {key: origin["parameters"].get(key, usual) for key, usual in POOLING.items()}
     return {"model": origin["inputs"]["model"], **pooling}
 
 
@@ -192,7 +191,7 @@ def _fit_map(name: str, features: npt.NDArray[np.float32], settings: SpaceSettin
         )
 
 
-def _matrix(rows: pa.Table) -> npt.NDArray[np.float64]:
+def _matrix(rows: pa.Table) -> npt.NDArray[np.float16]:
     lists = rows["embedding"].combine_chunks()
-    flat = lists.flatten().to_numpy(zero_copy_only=False)
-    return np.asarray(flat, np.float64).reshape(len(lists), -1)
+    flat: npt.NDArray[np.float16] = lists.flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(len(lists), -1)

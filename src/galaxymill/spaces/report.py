@@ -15,14 +15,13 @@ from matplotlib.figure import Figure
 
 from galaxymill import flags
 from galaxymill.catalog.names import part_names
-from galaxymill.errors import UserError
 from galaxymill.images.pixels import ImageSource
 from galaxymill.products import map_columns
 from galaxymill.progress import progress
 from galaxymill.reporting.plots import own_style
 from galaxymill.reporting.report import Plot, Report, Section, Table
 from galaxymill.spaces.map_plots import draw_colours, draw_density, draw_thumbnails, nearest_to_grid
-from galaxymill.spaces.space import Space, read_space
+from galaxymill.spaces.space import Space, read_space, require_space
 from galaxymill.splits import uniform
 from galaxymill.statistics.covariates import read_covariates
 from galaxymill.storage.atomic import atomic_tree, exclusive
@@ -34,7 +33,7 @@ PAGE = "report.html"
 CELLS = 256
 """Of the picture of the density, across and up."""
 SAMPLE = 100_000
-"""Galaxies that colours, thumbnails and what can be told are taken of, at most."""
+"""Galaxies that colours, thumbnails and accuracies are taken of, at most."""
 TELLING = 0.8
 """Balanced accuracy above which a map is said to show something."""
 _JUDGED = 10_000
@@ -97,13 +96,8 @@ def report_maps(space: Path, sources: MapSources, out: Path) -> None:
     fitted, digest = read_space(space)
     names = [f"{part}.parquet" for part in part_names(sources.parts)]
     records = [read_record(sources.features / name, "project") for name in names]
-    for name, record in zip(names, records, strict=True):
-        if record.origin["inputs"]["space"] != digest:
-            raise UserError(
-                f"{sources.features / name}: features of space "
-                f"{record.origin['inputs']['space']}, but {space} is {digest}; project this "
-                "partition again"
-            )
+    for name in names:
+        require_space(sources.features / name, digest)
     inputs = {"space": digest, "features": sha256_json([record.digest for record in records])}
     with exclusive(out):
         total = sum(record.rows for record in records)
@@ -193,14 +187,14 @@ def _report(
         "without_features", "Galaxies without features, by their flags.", reasons, columns
     )
     sections = [Section("Galaxies", text, [table])]
-    told: list[dict[str, Any]] = []
+    by_place: list[dict[str, Any]] = []
     if found.sample is not None and found.sample.num_rows:
         known = _known(found.sample, sources)
         for one in space.maps:
             section, rows = _section(one, found, known, sources)
             sections.append(section)
-            told += rows
-    metrics = {"galaxies": found.rows, "without_features": lacking, "told": told}
+            by_place += rows
+    metrics = {"galaxies": found.rows, "without_features": lacking, "by_place": by_place}
     metrics |= {"facts": space.facts, "origin": origin.to_dict()}
     footer = "metrics.json holds the numbers of this page, the PNG files its pictures."
     return Report(f"Maps of {name}", headline, sections, metrics, footer)
@@ -221,28 +215,32 @@ def _finite(values: Values) -> Values:
 def _section(
     name: str, found: _Galaxies, known: Mapping[str, Values], sources: MapSources
 ) -> tuple[Section, list[dict[str, Any]]]:
-    """Draw one map in all its colours, and say what can be told from a galaxy's place."""
+    """Draw one map in all its colours, and say what a galaxy's place on it gives away."""
     sample = found.sample
     assert sample is not None
     places = np.stack([sample[c].to_numpy() for c in map_columns(name)], axis=1).astype(np.float64)
-    told, warnings = list[dict[str, Any]](), []
+    by_place, warnings = list[dict[str, Any]](), []
     for key, values in known.items():
         accuracy, count = tell_halves(places, values)
         if count:
             row = {"map": name, "property": key, "balanced_accuracy": accuracy, "galaxies": count}
-            told.append(row)
+            by_place.append(row)
         if accuracy > TELLING:
             warnings.append(
-                f"The place on this map tells {key}: a classifier finds out of which half of its "
-                f"values a galaxy is, for {accuracy:.0%} of the galaxies (50 % is chance). "
-                "Neighbours on the map may be alike in that, and not in their morphology."
+                f"A classifier can tell from a galaxy's place on this map whether its {key} is "
+                f"above the median, with a balanced accuracy of {accuracy:.0%} (50 % is chance). "
+                f"Neighbours may be alike in their {key} rather than in their morphology."
             )
-    columns = {"property": "{property}", "told": "{balanced_accuracy:.3f}", "of": "{galaxies:,}"}
+    columns = {
+        "property": "{property}",
+        "accuracy": "{balanced_accuracy:.3f}",
+        "of": "{galaxies:,}",
+    }
     table = Table(
-        f"told_{name}",
-        "What can be told from the place on the map: balanced accuracy of the 25 nearest, "
-        "cross-validated, for the lower and the upper half of the values.",
-        told,
+        f"by_place_{name}",
+        "How well the 25 nearest on the map say whether a value is above the median: balanced "
+        "accuracy, cross-validated.",
+        by_place,
         columns,
     )
     shown = {c: sample[c].to_numpy(zero_copy_only=False) for c in _colours(sample.schema)}
@@ -262,7 +260,7 @@ def _section(
         if colours:
             drawn = draw_colours(places, colours)
             plots.append(Plot(f"{file}_{name}", caption, drawn, vector=False))
-    return Section(title, warnings, [table], plots), told
+    return Section(title, warnings, [table], plots), by_place
 
 
 def tell_halves(places: Values, values: Values) -> tuple[float, int]:
