@@ -5,12 +5,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= 2
-BENCHMARKS := compare dag explorer fetch merge posterior predict render train
+BENCHMARKS := compare dag explorer fetch map merge posterior predict probe render similar train
 TSC := npx --yes --package typescript@5 tsc --allowJs --checkJs --noEmit --strict --target es2022 \
 	--lib es2023,dom,dom.iterable
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test test-slurm lint format dag report clean setup bench schema stages
+.PHONY: demo test test-slurm lint format dag report clean setup bench bench-find schema stages
 
 demo: setup
 	snakemake --cores $(CORES)
@@ -59,6 +59,9 @@ bench:
 
 bench-%: setup
 	@python benchmarks/$*.py $(ARGS)
+
+# On real galaxies: it trains for a quarter of an hour, and is no part of bench.
+bench-find: bench-find_real
 
 schema: setup
 	python -m galaxymill.config.docs config

@@ -1,7 +1,7 @@
 """Galaxymill: from a sky survey to a catalogue of galaxy morphology.
 
-Targets: all (the default: every release, evaluation, space and explorer), release, evaluate,
-predictions, features, explorers, images, plan.
+Targets: all (the default: every release, evaluation, space, search and explorer), release,
+evaluate, predictions, features, searches, explorers, images, plan.
 """
 
 from snakemake.utils import min_version
@@ -16,11 +16,14 @@ if not config and not workflow.config_settings.configfiles:
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/inputs.smk"
+include: "workflow/rules/inputs_later.smk"
 include: "workflow/rules/downloads.smk"
 include: "workflow/rules/survey.smk"
 include: "workflow/rules/labels.smk"
 include: "workflow/rules/learn.smk"
 include: "workflow/rules/find.smk"
+include: "workflow/rules/search.smk"
+include: "workflow/rules/probes.smk"
 include: "workflow/rules/release.smk"
 include: "workflow/rules/explore.smk"
 
@@ -32,8 +35,6 @@ localrules:
     plan,
     images,
     predictions,
-    features,
-    explorers,
 
 
 rule all:
@@ -43,6 +44,8 @@ rule all:
         everything,
         # Apart, as these are not known before the partitions are.
         every_feature,
+        MAPS,
+        SEARCHES,
 
 
 rule release:
@@ -61,18 +64,6 @@ rule predictions:
     """Predict every survey with every model that the config names for it; release nothing."""
     input:
         lambda wildcards: every_prediction(CFG.predictions),
-
-
-rule features:
-    """Fit every space, and give every galaxy its features and places on maps."""
-    input:
-        every_feature,
-
-
-rule explorers:
-    """Make every explorer: a folder with a page that opens from disk."""
-    input:
-        EXPLORERS,
 
 
 rule images:

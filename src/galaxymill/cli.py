@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 
-from galaxymill.commands import catalogue, finding, images, learning, looking, running, survey
+from galaxymill.commands import (
+    catalogue,
+    finding,
+    images,
+    learning,
+    looking,
+    probing,
+    running,
+    survey,
+)
 from galaxymill.errors import UserError
 
 app = typer.Typer(
@@ -18,7 +27,8 @@ app = typer.Typer(
         "Each command is one stage: it reads files, writes one product atomically, and knows "
         "nothing of the workflow. Snakemake decides when to call which; see ARCHITECTURE.md. "
         "Stages in order: download, ingest, partition, fetch, render, labels, train, evaluate, "
-        "predict, space, project, release, explore-partition, build-explorer."
+        "predict, space, project, map, similar, probe, apply, release, "
+        "explore-partition, build-explorer."
     ),
     no_args_is_help=True,
     invoke_without_command=True,
@@ -26,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (survey, learning, finding, catalogue, looking, running):
+for part in (survey, learning, finding, probing, catalogue, looking, running):
     app.add_typer(part.app)
 app.add_typer(images.app, name="images")
 app.add_typer(running.cluster, name="cluster")

@@ -1,7 +1,9 @@
 """Conditions that users write over the columns of a product, in SQL, evaluated by DuckDB."""
 
+import json
 import re
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,18 @@ _LIMITS = {
 }
 """A condition reads the table that it is given, and no file."""
 _ROWS = "rows"
+_LONGEST = 10_000
+"""Letters of a condition."""
+_PARTS = re.compile(
+    "BETWEEN|CASE|CAST|COLUMN_REF|COMPARISON|CONJUNCTION|CONSTANT|FUNCTION|OPERATOR|TYPE"
+)
+_OPERATORS = re.compile(r"[-+*/%&|^~<>!]+")
+_FUNCTIONS = re.compile(
+    "abs|ceil|contains|cos|degrees|ends_with|exp|floor|greatest|isfinite|isinf|isnan|least|length|"
+    "ln|log|log10|log2|lower|mod|pow|power|radians|regexp_matches|round|sign|sin|sqrt|starts_with|"
+    "tan|trim|upper|xor"
+)
+"""Each takes about as long as reading a row; others could take a machine's memory, or time."""
 
 
 class Condition:
@@ -44,16 +58,22 @@ class Condition:
         self._place, self._where = place, where
         self._sql, self.columns = _quoted(where, schema.names)
         self._database: Any = None
+        self._lock = threading.Lock()
         if where:
             self._refuse_statements()
             self.mask(schema.empty_table(), schema.names)
 
     def mask(self, table: pa.Table, names: Sequence[str] = ()) -> npt.NDArray[np.bool_]:
         """Tell which rows meet the condition, shape (n,); where it is null, they do not."""
-        import duckdb
-
         if not self._where:
             return np.ones(table.num_rows, bool)
+        # A connection answers one thread at a time.
+        with self._lock:
+            return self._ask(table, names)
+
+    def _ask(self, table: pa.Table, names: Sequence[str]) -> npt.NDArray[np.bool_]:
+        import duckdb
+
         if self._database is None:
             self._database = duckdb.connect(config=_LIMITS)
         try:
@@ -67,18 +87,52 @@ class Condition:
         return np.asarray(met.to_numpy(zero_copy_only=False), bool)
 
     def _refuse_statements(self) -> None:
+        """Refuse what is no expression over one row, such as a query within it."""
         import duckdb
 
+        if len(self._where) > _LONGEST:
+            raise self._error(f"longer than {_LONGEST} letters", ())
+        select = f"SELECT ({self._sql})"
         try:
-            statements = duckdb.extract_statements(f"SELECT ({self._sql})")
+            if len(duckdb.extract_statements(select)) != 1:
+                raise self._error("it is more than one condition", ())
+            with duckdb.connect(config=_LIMITS) as database:
+                told = database.execute("SELECT json_serialize_sql(?)", [select]).fetchall()
+            self._refuse_parts(json.loads(told[0][0]))
         except duckdb.Error as error:
             raise self._error(str(error).splitlines()[0], ()) from error
-        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        except RecursionError as error:
+            raise self._error("too many brackets within brackets", ()) from error
+
+    def _refuse_parts(self, plain: dict[str, Any]) -> None:
+        if plain["error"]:
+            raise self._error(str(plain["error_message"]), ())
+        node = plain["statements"][0]["node"]
+        if len(node["select_list"]) != 1 or node["from_table"]["type"] != "EMPTY":
             raise self._error("it is more than one condition", ())
+        for part in _parts(node["select_list"]):
+            kind, name = part["class"], str(part.get("function_name", "")).lower()
+            if not _PARTS.fullmatch(kind):
+                raise self._error(f"{kind.lower()} has no place in a condition over a row", ())
+            known = _FUNCTIONS.fullmatch(name) or _OPERATORS.fullmatch(name)
+            if kind == "FUNCTION" and not known:
+                allowed = _FUNCTIONS.pattern.replace("|", ", ")
+                raise self._error(f"function {name} is not known here; functions: {allowed}", ())
 
     def _error(self, reason: str, names: Sequence[str]) -> UserError:
         columns = f"; columns: {', '.join(names)}" if names else ""
         return UserError(f"{self._place}: {self._where!r}: {reason}{columns}")
+
+
+def _parts(tree: Any) -> Iterator[dict[str, Any]]:
+    """All expressions of a parsed statement."""
+    if isinstance(tree, dict):
+        if "class" in tree:
+            yield tree
+        tree = list(tree.values())
+    if isinstance(tree, list):
+        for one in tree:
+            yield from _parts(one)
 
 
 def _quoted(where: str, names: Sequence[str]) -> tuple[str, list[str]]:

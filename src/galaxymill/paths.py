@@ -27,6 +27,8 @@ PATHVARS = {
     "embeddings": "<results>/embeddings/{prediction}",
     "space": "<results>/spaces/{space}",
     "features": "<results>/features/{space}",
+    "maps": "<results>/maps/{space}",
+    "search": "<results>/searches/{search}",
     "run": "<results>/runs/{release}",
     "release": "<results>/releases/{release}",
     "slices": "<results>/slices/{explorer}",

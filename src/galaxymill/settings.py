@@ -4,7 +4,7 @@ import json
 import re
 import reprlib
 import shlex
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
@@ -117,6 +117,11 @@ class Settings(Strict):
             if not equals:
                 raise UserError(f"{place}: --set {flag!r} is not of the form key=value")
             plain[key] = value
+        return cls.parse(plain, place)
+
+    @classmethod
+    def parse(cls, plain: Mapping[str, Any], place: str) -> Self:
+        """Check what ``place`` has received; a `UserError` says what of it is not allowed."""
         try:
             return cls.model_validate(plain)
         except ValidationError as error:
@@ -213,10 +218,16 @@ def _allowed_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> li
 
 def _member(annotation: Any, step: int | str) -> Any:
     """Find the model inside ``dict[str, M]``, ``M | None`` or a union tagged by ``step``."""
-    candidates = [annotation, *getattr(annotation, "__args__", ())]
-    models = [item for item in candidates if hasattr(item, "model_fields")]
+    models = [item for item in _nested(annotation) if hasattr(item, "model_fields")]
     for item in models:
         tags = [info.default for info in item.model_fields.values()]
         if step in tags:
             return item
     return models[0] if models else annotation
+
+
+def _nested(annotation: Any) -> Iterator[Any]:
+    """List an annotation and those inside it."""
+    yield annotation
+    for inner in getattr(annotation, "__args__", ()):
+        yield from _nested(inner)

@@ -78,6 +78,9 @@ def demo(root: Path, base: Path, profile: Path) -> Place:
     smaller = {"image_size": 32, "views": 1, "epochs": 2, "precision": "fp32"}
     config["models"]["demo"]["train"] |= smaller
     config["predictions"]["demo"]["precision"] = "fp32"
+    config["spaces"]["demo"]["steps"] = 10
+    # It asks for a galaxy that this sky has not.
+    del config["searches"]
     (base / "config.yaml").write_text(yaml.safe_dump(config))
     return new(Place(root / "Snakefile", profile, base / "demo", base / "config.yaml"))
 

@@ -20,8 +20,8 @@ def jobs(finished):
 def test_every_job_ended_well_at_its_first_attempt(finished, jobs):
     rules = [job.rule.removeprefix("rule_").split("_wildcards_")[0] for job in jobs]
     once = ("simulate_sky", "ingest_catalog", "partition_catalog", "collect_labels")
-    then = ("train_model", "evaluate_model", "merge_release")
-    parts = ("fetch_cutouts", "render_images", "predict_partition")
+    then = ("train_model", "evaluate_model", "fit_space", "report_maps", "merge_release")
+    parts = ("fetch_cutouts", "render_images", "predict_partition", "project_partition")
     expected = dict.fromkeys(once + then, 1) | dict.fromkeys(parts, 3)
     assert {rule: rules.count(rule) for rule in rules} == expected
     assert {job.state for job in jobs} == {"COMPLETED"}
@@ -47,7 +47,7 @@ def test_a_local_run_gives_the_same_release_bit_by_bit(finished, base):
     local = replace(submitted, folder=base / "local")
     local.folder.mkdir()
     local.locally("--cores", "2")
-    for made in ("predictions", "embeddings", "releases"):
+    for made in ("predictions", "embeddings", "features", "releases"):
         local.assert_same(submitted, f"results/{made}/**/*.parquet")
     weights = "results/models/demo/weights.safetensors"
     assert (local.folder / weights).read_bytes() == (submitted.folder / weights).read_bytes()

@@ -267,6 +267,7 @@ def stages(tiny, out):
     files = [f"folder={pics}", "size=32"]
     weights = tiny.model.parent / "weights.safetensors"
     start = [*TRAIN_WORDS, f"weights={tiny.model}"]
+    alone = sets([f"encoder={TRAIN['encoder']}", f"weights={tiny.model}"])
     name = ["--name", "x"]
     products = ("partitions", "objects", "tile", "cutouts", "images", "predictions")
     merged = [*(getattr(tiny, role) for role in products), tiny.model, tiny.metrics]
@@ -289,6 +290,7 @@ def stages(tiny, out):
         ),
         "train": (tiny.train(TRAIN_WORDS, out / "model.yaml"), [tiny.votes, tiny.images]),
         "start": (tiny.train(start, out / "model.yaml"), [tiny.model, weights]),
+        "alone": (["encoder", out / "model.yaml", *alone], [tiny.model, weights]),
         "evaluate": (
             tiny.evaluate([], out / "metrics.json"),
             [tiny.votes, tiny.images, tiny.model, weights, tiny.objects],
@@ -304,7 +306,7 @@ def stages(tiny, out):
 STAGES = [
     *("ingest", "partition", "plan", "fetch", "footprint", "tiles", "truth", "render", "labels"),
     *("panoptes", "label-images", "train", "start", "evaluate", "predict", "release", "compare"),
-    *("sheet", "export"),
+    *("alone", "sheet", "export"),
 ]
 
 

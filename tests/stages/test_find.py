@@ -2,6 +2,10 @@
 
 import csv
 import io
+import shutil
+from base64 import b64decode
+from collections import Counter
+from html.parser import HTMLParser
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +18,7 @@ from galaxymill import flags, products
 from galaxymill.commands.finding import app
 from galaxymill.errors import UserError
 from galaxymill.paths import fill
+from galaxymill.search.page import write_page
 from galaxymill.spaces.fit import fit_space
 from galaxymill.spaces.project import project
 from galaxymill.spaces.settings import SpaceSettings
@@ -193,12 +198,87 @@ def test_one_galaxy_in_two_rows_is_found_once(results):
         (["--to", "kind0-0-0"], r"kind0-0-0: has no features \(no_coverage\)"),
         (["--to", "kind0-1-0"], r"kind0-1-0: has no features \(no_features\)"),
         (["--to", "kind1-2-25", "--where", "smoth > 1"], r"--where: .*columns: object_id, flags"),
-        (["--to", "kind1-2-25", "--column", "nothing"], "has no column nothing"),
+        (
+            ["--to", "kind1-2-25", "--column", "nothing"],
+            "--column nothing: no such column; columns",
+        ),
+        (["--position", "150.02", "2.1"], r"5 arcsec; the nearest is kind0-0-2, 360.0 arcsec away"),
+        (["--to", "kind1-2-25", "--position", "150.02", "2"], "given: to and position"),
+        ([], "by one of to, table, image, position"),
+        (["--position", "500", "2"], "ra is 0 to 360"),
     ],
 )
 def test_what_cannot_be_searched_is_refused(results, words, message):
     with pytest.raises(UserError, match=message):
         search(results, *words)
+
+
+def test_the_galaxy_at_a_position(results):
+    rows = search(results, "--position", "152.25", "2.0005", "-k", "3")
+    assert rows[0]["object_id"] == "kind1-2-25"
+
+
+def test_a_position_beyond_the_pole_of_an_option(results):
+    # A declination below zero is no option.
+    with pytest.raises(UserError, match=r"--position 152.25 -2: no galaxy within 5 arcsec"):
+        search(results, "--position", "152.25", "-2")
+
+
+def test_columns_of_features_and_images_can_be_asked_for(results):
+    names = ["map_all_x", "flags", FRACTION]
+    words = [word for name in names for word in ("--column", name)]
+    (row,) = search(results, "--to", "kind1-2-25", "-k", "1", *words)
+    assert 0 <= float(row["map_all_x"]) <= 1
+    assert (row["flags"], row[FRACTION]) == ("0", "0.5")
+
+
+def test_predictions_that_have_changed_since_are_refused(results, tmp_path):
+    changed = tmp_path / "predictions"
+    changed.mkdir()
+    for part in PARTS:
+        other = fill(f"<predictions>/{PARTS[1]}.parquet", results, prediction="dr1")
+        shutil.copy(other, changed / f"{part}.parquet")
+    with pytest.raises(UserError, match="made of other predictions than"):
+        search(
+            *(results, "--to", "kind1-2-25", "--where", "flags = 0"),
+            *("--predictions", str(changed)),
+        )
+
+
+class Page(HTMLParser):
+    """Counts tags, and gathers texts and addresses."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.texts, self.addresses = Counter(), [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags[tag] += 1
+        self.addresses += [value for key, value in attrs if key in ("src", "href")]
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+def test_the_page_holds_all_it_shows(results):
+    search(results, "--to", "kind1-2-25", "-k", "130")
+    page = Page()
+    page.feed((results / "similar.html").read_text())
+    assert (page.tags["figure"], page.tags["script"], page.tags["a"]) == (100, 0, 0)
+    assert all(one.startswith("data:image/jpeg;base64,") for one in page.addresses)
+    assert "1.000" in "".join(page.texts)
+    with Image.open(io.BytesIO(b64decode(page.addresses[0].split(",")[1]))) as first:
+        assert first.size == (160, 160)
+
+
+def test_names_are_text_on_the_page(tmp_path):
+    name = '<script>alert("x")</script>&amp;\'"'
+    row = {"rank": 1, "object_id": name, "ra": None, "dec": None, "similarity": 1.0}
+    write_page(tmp_path / "p.html", name, [row], [{"image": None, "flags": 4}])
+    page = Page()
+    page.feed((tmp_path / "p.html").read_text())
+    assert page.tags["script"] == 0
+    assert sum(text.strip() == name for text in page.texts) == 3  # title, heading and caption
 
 
 def test_a_condition_that_takes_none_finds_none(results):

@@ -90,7 +90,10 @@ def test_an_ensemble_predicts_as_its_members_together(model, images):
     apart = [one.predict(ids, files) for one in single]
     np.testing.assert_allclose(drawn[:, :3], apart[0][0][:, :3], rtol=1e-5)
     np.testing.assert_allclose(drawn[:, 3:], apart[1][0][:, 3:], rtol=1e-5)
-    np.testing.assert_allclose(embedded, (apart[0][1] + apart[1][1]) / 2, atol=1e-6)
+    np.testing.assert_allclose(embedded, apart[0][1], atol=1e-6)
+    other = settings.model_copy(update={"member": 2})
+    second = Predictor(whole.networks, whole.card, other, whole.engine)
+    np.testing.assert_allclose(second.predict(ids, files)[1], apart[1][1], atol=1e-6)
     assert not np.allclose(drawn[:, :3], drawn[:, 3:])
 
 

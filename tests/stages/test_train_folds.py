@@ -18,8 +18,8 @@ from galaxymill.labels.table import read_votes
 from galaxymill.models.settings import TrainSettings
 from galaxymill.models.store import load_networks, read_card
 from galaxymill.splits import assign_folds
+from galaxymill.tasks.calibrate import fit_log_scale, mixture_nll
 from galaxymill.training import train as stage
-from galaxymill.training.calibrate import fit_log_scale, mixture_nll
 
 sys.path.append(str(Path(__file__).parent))  # helpers beside the tests
 from training_sets import TASKS, history, run, write_images, write_votes

@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 from scipy.special import logsumexp
 from scipy.stats import dirichlet_multinomial, norm
 
-from galaxymill.tasks.classes.head import SoftmaxHead
-from galaxymill.tasks.numbers.head import GaussianHead
-from galaxymill.tasks.votes.head import DirichletHead
-from galaxymill.training.calibrate import (
+from galaxymill.tasks.calibrate import (
     PRIOR_CENTRE,
     PRIOR_WIDTH,
     fit_log_scale,
     mixture_nll,
 )
+from galaxymill.tasks.classes.head import SoftmaxHead
+from galaxymill.tasks.numbers.head import GaussianHead
+from galaxymill.tasks.votes.head import DirichletHead
 from galaxymill.trees.tree import parse_tree
 
 TREE = parse_tree(

@@ -3,6 +3,8 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
 from galaxymill import products
@@ -85,6 +87,35 @@ def test_partitions_and_their_order_change_no_bit(files, tmp_path, parts):
     other = write(tmp_path, parts, [NAMES[row] for row in order], VALUES[order])
     queries = [Query(VALUES[[row]], None, "q") for row in (0, 7)]
     assert found(other[::-1], queries, 50) == found(files, queries, 50)
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[*HealthCheck])
+@given(data=st.data())
+def test_any_partitions_order_and_threads_find_the_same(tmp_path_factory, data):
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    count = data.draw(st.integers(1, 200))
+    # Of few kinds, so that many are equal and names decide.
+    values = VALUES[rng.integers(0, data.draw(st.integers(1, 300)), count)]
+    names = [f"n{number}" for number in rng.permutation(count)]
+    deviations = np.abs(VALUES[0].astype(float)) + 0.1 if data.draw(st.booleans()) else None
+    asked = rng.integers(0, count, data.draw(st.integers(1, 5)))
+    queries = [Query(values[[row]], deviations, "q") for row in asked]
+    wanted = data.draw(st.integers(1, count + 5))
+    answers = []
+    for _ in range(2):
+        order = rng.permutation(count)
+        parts = data.draw(st.integers(1, 9))
+        folder = tmp_path_factory.mktemp("any")
+        files = write(folder, parts, [names[row] for row in order], values[order])
+        threads = data.draw(st.integers(1, 4))
+        answers.append(found(files, queries, wanted, threads=threads))
+    assert answers[0] == answers[1]
+    white = values / (1 if deviations is None else deviations)
+    unit = white.astype(float) / np.linalg.norm(white.astype(float), axis=1, keepdims=True)
+    for row, hits in zip(asked, answers[0], strict=True):
+        assert len(hits) == min(wanted, count)
+        expected = np.sort(unit @ unit[row])[::-1][:wanted]
+        assert [value for _, value in hits] == pytest.approx(expected, abs=1e-3)
 
 
 def test_equals_come_in_the_order_of_their_names(tmp_path):

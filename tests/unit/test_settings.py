@@ -166,7 +166,7 @@ def test_null_is_the_same_as_absent():
             PredictSettings,
             "sample=5",
             "predict: sample: unknown key; allowed: allow_domain_shift, batch_size, compile, "
-            "device, keep, keep_views, precision, samples, unfit, views",
+            "device, keep, keep_views, member, pool, precision, samples, unfit, views",
         ),
         (PredictSettings, "samples=0", r"samples: .*greater than or equal to 1 \(given: '0'\)"),
         (PredictSettings, "samples=few", r"samples: .*valid integer.*\(given: 'few'\)"),

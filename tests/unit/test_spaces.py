@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
+from threadpoolctl import threadpool_limits
 
 from galaxymill.errors import UserError
 from galaxymill.spaces.placer import ROWS, Placer
@@ -107,6 +108,29 @@ def test_places_are_the_same_in_any_batch():
     assert (placer.place(features[order]) == whole[order]).all()
     for size in (1, 100, ROWS + 1):
         assert (placer.place(features[:size]) == whole[:size]).all()
+
+
+@pytest.mark.parametrize("width", [20, 700])
+def test_features_and_places_are_the_same_by_any_number_of_threads(width):
+    sample = RNG.normal(0, np.geomspace(3, 0.1, width), (1500, width))
+    mean, components, deviations, _ = fit_components(sample, 16)
+    fitted = Space({}, SpaceSettings(), mean, components, deviations, {}, {})
+    torch.manual_seed(3)
+    placer = Placer(16).eval()
+    placer.low.fill_(-1)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            with threadpool_limits(threads):
+                features = fitted.features(sample.astype(np.float16))[0]
+                found.append((features, placer.place(features.astype(np.float32))))
+    finally:
+        torch.set_num_threads(before)
+    (features, places), (other_features, other_places) = found
+    assert features.tobytes() == other_features.tobytes()
+    assert (places == other_places).all()
+    assert len(np.unique(places[:, 0])) > 1000
 
 
 def test_nearest_are_those_of_scikit_learn():

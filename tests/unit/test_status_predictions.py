@@ -63,3 +63,13 @@ def test_one_that_has_only_begun_is_of_the_survey_with_its_partitions(results):
         (logs / name).mkdir(parents=True)
         (logs / name / f"{part}.log").write_text("12:00:00 predict: 1 of 2\n")
     assert listed(results) == {"deep": ["rings"], "wide": ["spirals"]}
+
+
+def test_a_prediction_by_a_probe_has_its_own_logs(results):
+    logs = results / "logs" / "apply" / "rings"
+    logs.mkdir(parents=True)
+    (logs / "g0-k0-p7.log").write_text("galaxymill: features of space a, but space b is meant\n")
+    text = status(results)
+    assert re.search(r"^  apply rings +0 +0 +1 +1 ", text.split("survey wide")[0], re.MULTILINE)
+    assert "1 failed in apply rings: g0-k0-p7" in text
+    assert "apply" not in text.split("survey wide")[1]

@@ -73,9 +73,19 @@ SIMULATED: dict[str, Any] = {
         }
     },
     "predictions": {"said": {"survey": "mini", "model": "mini"}},
+    "spaces": {"looks": {"predictions": "said", "components": 4, "maps": {"all": {}}, "steps": 10}},
+    "searches": {"like_one": {"space": "looks", "to": ["sim-000001"], "count": 5}},
     "releases": {"mini": {"predictions": "said"}},
     "network": {"simulated": {"requests_per_second": 1000, "connections": 4}},
 }
+
+
+RAISE = """
+import runpy, sys
+from galaxymill import stages
+stages.STAGE_VERSIONS[sys.argv.pop(1)] += 1
+runpy.run_module("snakemake", run_name="__main__", alter_sys=True)
+"""
 
 
 def changed(config: dict[str, Any], place: str, value: Any) -> dict[str, Any]:
@@ -136,6 +146,14 @@ class Mill:
         """Count the jobs of a dry run by rule, target rules left out."""
         return job_table(self.finish("-n", *words, config=config))
 
+    def dry_raised(self, stage: str, config: dict[str, Any] | None = None) -> dict[str, int]:
+        """Count the jobs of a dry run by rule, as if the version of a stage had been raised."""
+        call = self.command("-n", config=config)
+        call[1:3] = ["-c", RAISE, stage]
+        done = run(call, self.folder, self.environment)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return job_table(done.stdout + done.stderr)
+
     def copy_to(self, folder: Path) -> "Mill":
         """Copy everything, time stamps and Snakemake's own records included."""
         shutil.copytree(self.folder, folder, symlinks=True)
@@ -164,7 +182,11 @@ def job_table(printed: str) -> dict[str, int]:
     lines = printed.split("Job stats:")[1].split("\ntotal")[0].splitlines()
     rows = [re.fullmatch(r"(\w+)\s+(\d+)", line.strip()) for line in lines]
     table = {row[1]: int(row[2]) for row in rows if row}
-    return {rule: n for rule, n in table.items() if rule not in {"all", "release", "evaluate"}}
+    return {
+        rule: n
+        for rule, n in table.items()
+        if rule not in {"all", "release", "evaluate", "features"}
+    }
 
 
 @pytest.fixture(scope="session")
@@ -247,12 +269,6 @@ def working_copy(finished: Mill, tmp_path: Path) -> Iterator[Mill]:
 def change() -> Any:
     """Function ``changed``: a config with one value set."""
     return changed
-
-
-@pytest.fixture(scope="session")
-def table_of() -> Any:
-    """Function ``job_table``: the jobs that snakemake printed, by rule."""
-    return job_table
 
 
 @pytest.fixture(scope="session")

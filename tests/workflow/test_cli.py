@@ -19,7 +19,7 @@ COMMANDS = [
     "release",
     "plan",
 ]
-OTHERS = ["simulate", "label-images", "compare", "record-run", "reproduce"]
+OTHERS = ["encoder", "simulate", "label-images", "compare", "record-run", "reproduce"]
 NOWHERE = json.dumps(
     {
         "surveys": {
@@ -46,6 +46,7 @@ MISSING = {
         *["m/model.yaml", "--votes", "nowhere.parquet", "--images", "none.parquet"],
         *["--set", "encoder=resnet10t"],
     ],
+    "encoder": ["m/model.yaml", "--set", "encoder=resnet10t", "--set", "weights=nowhere.yaml"],
     "evaluate": [
         *["e/metrics.json", "--votes", "nowhere.parquet", "--images", "none.parquet"],
         *["--model", "nowhere.yaml"],

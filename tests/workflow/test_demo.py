@@ -89,3 +89,24 @@ def test_every_stage_keeps_every_galaxy_in_order(results: Path) -> None:
         for folder in folders:
             made = pq.read_table(folder / tile.name, columns=["object_id"])["object_id"]
             assert made.equals(ids)
+
+
+def test_galaxies_like_a_spiral_are_spirals(results: Path) -> None:
+    found = pd.read_csv(results / "searches/spirals/nearest.csv")
+    released = pd.read_parquet(results / "releases/demo/advanced.parquet").set_index("object_id")
+    spiral = released["has-spiral-arms-dr5_yes_fraction"] * (
+        1 - released["smooth-or-featured-dr5_smooth_fraction"]
+    )
+    assert found["object_id"][0] == "sim-000130"
+    assert len(found) == found["object_id"].nunique() == 100
+    assert spiral[found["object_id"][:25]].mean() > spiral.mean() + spiral.std()
+
+
+def test_the_map_is_in_the_release_and_on_a_page(results: Path) -> None:
+    friendly = pd.read_parquet(results / "releases/demo/friendly.parquet")
+    places = friendly[["map_all_x", "map_all_y"]].dropna()
+    assert len(places) > 900
+    assert places.min().min() >= 0
+    assert places.max().max() <= 1
+    page = (results / "maps/demo/report.html").read_text()
+    assert "data:image/png;base64," in page

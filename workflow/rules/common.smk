@@ -1,6 +1,7 @@
 """The config, checked, and what follows from it: targets, and slots a host."""
 
 import gc
+import json
 import os
 import re
 import shlex
@@ -33,6 +34,7 @@ wildcard_constraints:
     evaluation=r"[\w-]+",
     prediction=r"[\w-]+",
     space=r"[\w-]+",
+    search=r"[\w-]+",
     release=r"[\w-]+",
     explorer=r"[\w-]+",
     part=r"g\d+-k\d+-p\d+",
@@ -68,7 +70,27 @@ EVALUATED = CFG.evaluations()
 EVALUATIONS = paths("<evaluation>/metrics.json", evaluation=EVALUATED)
 IMAGES = paths("<survey>/images.csv", survey=CFG.surveys)
 PLANS = paths("<catalog>/plan.txt", survey=CFG.surveys)
+MAPS = paths("<maps>/report.html", space=[n for n, one in CFG.spaces.items() if one.maps])
+SEARCHES = paths("<search>/nearest.csv", search=CFG.searches)
 VOTES = paths("<labels>/votes.parquet", labels=CFG.labels)
+
+# The same files are made in another way by an encoder alone, and by a probe, which takes features.
+ENCODERS = [name for name, model in CFG.models.items() if not model.labels]
+PROBES = [name for name, model in CFG.models.items() if model.probe]
+TRAINED = [name for name in CFG.models if name not in (*ENCODERS, *PROBES)]
+BY_PROBES = [name for name, one in CFG.predictions.items() if one.model in PROBES]
+BY_NETWORKS = [name for name in CFG.predictions if name not in BY_PROBES]
+
+
+def one_of(template, **names):
+    """Apply a template whose wildcard is one of some names, of which there may be none.
+
+    Constraints of wildcards by name do not reach into pathvars.
+    """
+    ((wildcard, allowed),) = names.items()
+    pattern = "|".join(map(re.escape, allowed)) or "(?!)"
+    return workflow.pathvars.apply(template).replace(f"{{{wildcard}}}", f"{{{wildcard},{pattern}}}")
+
 
 # Slots a host, so that several jobs together never ask it faster than one may.
 HOSTS = {host: f"host_{re.sub(r'[^a-z0-9]', '_', host.lower())}" for host in CFG.hosts()}
@@ -115,6 +137,12 @@ def simulated_galaxies(wildcards, input):
 def labelled_galaxies(wildcards, input):
     """About as many galaxies as tables of votes hold, at a hundred bytes each."""
     return size_mb(input.votes) * 10_000
+
+
+def searched_galaxies(wildcards, input):
+    """Most galaxies among which others are looked for."""
+    survey = CFG.predictions[CFG.search_prediction(wildcards.search)].survey
+    return len(input.features) * CFG.surveys[survey].partitions.galaxies_per_partition
 
 
 def released_galaxies(wildcards, input):

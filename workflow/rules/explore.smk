@@ -1,13 +1,24 @@
 """From a release to a page that opens from a folder: a slice a partition, then all together."""
 
 
+rule explorers:
+    """Make every explorer: a folder with a page that opens from disk."""
+    input:
+        EXPLORERS,
+    localrule: True
+
+
 rule explore_partition:
     """Make one partition's slice of an explorer. The catalogue is ancient, so that new galaxies
     make no old slice again; the columns that are kept of it are a param."""
     input:
         parts=explored_parts,
-        partitions=lambda wc: ancient(explored_catalog("partitions.csv")(wc)),
-        objects=lambda wc: ancient(explored_catalog("objects.parquet")(wc)),
+        partitions=lambda wc: ancient(
+            path("<catalog>/partitions.csv", survey=CFG.release_survey(released(wc)))
+        ),
+        objects=lambda wc: ancient(
+            path("<catalog>/objects.parquet", survey=CFG.release_survey(released(wc)))
+        ),
         models=release_models,
     output:
         slice="<slices>/{part}.parquet",
@@ -20,7 +31,7 @@ rule explore_partition:
     params:
         stage_version=STAGE_VERSIONS["explore"],
         kept=lambda wc: ",".join(CFG.surveys[CFG.release_survey(released(wc))].catalog.keep),
-        folders=explored_folders,
+        folders=spelt(release_products, explored_spaces, explored_models),
         settings=lambda wc: CFG.explorers[wc.explorer].settings().slice_flags(),
         release=lambda wc: CFG.releases[released(wc)].settings().shown_flags(),
     shell:
@@ -34,7 +45,9 @@ rule build_explorer:
         slices=lambda wc: every_part(
             "<slices>/{part}.parquet", CFG.release_survey(released(wc)), explorer=wc.explorer
         ),
-        partitions=explored_catalog("partitions.csv"),
+        partitions=lambda wc: path(
+            "<catalog>/partitions.csv", survey=CFG.release_survey(released(wc))
+        ),
         release=lambda wc: path("<release>/SHA256SUMS", release=released(wc)),
         models=release_models,
         metrics=release_metrics,
@@ -49,7 +62,7 @@ rule build_explorer:
     params:
         stage_version=STAGE_VERSIONS["explorer"],
         slices=lambda wc: path("<slices>", explorer=wc.explorer),
-        files=release_files,
+        files=spelt(release_files),
         settings=lambda wc: CFG.explorers[wc.explorer].settings().to_flags(),
     shell:
         "galaxymill build-explorer {input.release:q} {input.partitions:q} {params.slices:q} "

@@ -100,7 +100,7 @@ def votes_of(wildcards):
 
 def initial_model(wildcards):
     """The model that a model's encoder starts from, if it is one."""
-    file = CFG.models[wildcards.model].train.weights_file
+    file = CFG.models[wildcards.model].network.weights_file
     return [] if file is None else str(file)
 
 
@@ -131,7 +131,16 @@ def simulated_truth(wildcards):
 def evaluation_flags(wildcards, input):
     """Spell for the command line what else is known of a model's galaxies."""
     words = [word for name in input.catalogs for word in ("--catalog", name)]
-    return shlex.join(words + (["--truth", str(input.truth)] if input.truth else []))
+    for option in ("truth", "features"):
+        words += [f"--{option}", str(input.get(option))] if input.get(option) else []
+    return shlex.join(words)
+
+
+def features_list(wildcards):
+    """List of the features that a probe learns from; none for a network. Ancient, so that new
+    galaxies learn and evaluate nothing anew."""
+    probe = CFG.models[learning_model(wildcards)].probe
+    return ancient(path("<features>/features.csv", space=probe.features)) if probe else []
 
 
 def report_item(file, caption, what):
@@ -143,120 +152,3 @@ def report_item(file, caption, what):
         subcategory="{evaluation}",
         labels={"what": what},
     )
-
-
-def every_part(template, survey, **known):
-    """Give a survey's file of each partition, once they are known."""
-    checkpoints.partition_catalog.get(survey=survey)
-    table = path("<catalog>/partitions.csv", survey=survey)
-    return [path(template, survey=survey, part=part, **known) for part in part_names(table)]
-
-
-def every_prediction(names):
-    """Give every file of some predictions."""
-    template, chosen = "<predictions>/{part}.parquet", [(n, CFG.predictions[n]) for n in names]
-    return [f for n, one in chosen for f in every_part(template, one.survey, prediction=n)]
-
-
-def every_feature(wildcards):
-    """Give every file of features of the config."""
-    spaces = [(name, CFG.predictions[one.predictions].survey) for name, one in CFG.spaces.items()]
-    template = "<features>/{part}.parquet"
-    return [f for name, survey in spaces for f in every_part(template, survey, space=name)]
-
-
-def space_prediction(wildcards):
-    """The prediction that a space is fitted to."""
-    return CFG.predictions[CFG.spaces[wildcards.space].predictions]
-
-
-def space_folders(wildcards):
-    """Spell the products of the prediction of a space for the command line."""
-    name = CFG.spaces[wildcards.space].predictions
-    kinds = ("embeddings", "predictions")
-    return shlex.join(w for k in kinds for w in (f"--{k}", path(f"<{k}>", prediction=name)))
-
-
-def predicted_images(wildcards):
-    """Images of the partition that is predicted."""
-    survey = CFG.predictions[wildcards.prediction].survey
-    return path("<images>/{part}.parquet", survey=survey, part=wildcards.part)
-
-
-def predicting_model(wildcards):
-    """The model of a prediction."""
-    return path("<model>/model.yaml", model=CFG.predictions[wildcards.prediction].model)
-
-
-def released(wildcards):
-    """Name of the release that is made, or that an explorer shows."""
-    shown = getattr(wildcards, "explorer", None)
-    return CFG.explorers[shown].release if shown else wildcards.release
-
-
-def release_parts(template):
-    """Make an input function: a release's file of each partition."""
-    return lambda wildcards: every_part(template, CFG.release_survey(released(wildcards)))
-
-
-def release_models(wildcards):
-    """The models that a release's predictions are made with."""
-    names = [CFG.predictions[p].model for p in CFG.releases[released(wildcards)].predictions]
-    return paths("<model>/model.yaml", model=dict.fromkeys(names))
-
-
-def release_metrics(wildcards):
-    """Metrics of the models of a release; none of those whose labels keep no test galaxies."""
-    names = map(CFG.evaluation_name, CFG.releases[released(wildcards)].predictions)
-    kept = [name for name in dict.fromkeys(names) if name in EVALUATED]
-    return paths("<evaluation>/metrics.json", evaluation=kept)
-
-
-def release_folders(wildcards):
-    """Spell the products of a release, its models and evaluations for the command line."""
-    return f"{folder_flags(wildcards)} {release_files(wildcards)}"
-
-
-def folder_flags(wildcards):
-    """Spell the products of a release for the command line."""
-    folders = [(kind, folder) for kind, folder in released_folders(wildcards) if kind != "tiles"]
-    return shlex.join(w for kind, folder in folders for w in (f"--{kind}", folder))
-
-
-def released_folders(wildcards):
-    """Folders of the products of a release, each with its kind."""
-    survey = CFG.release_survey(released(wildcards))
-    folders = [(kind, path(f"<{kind}>", survey=survey)) for kind in ("tiles", "cutouts", "images")]
-    for name in CFG.releases[released(wildcards)].predictions:
-        folders.append(("predictions", path("<predictions>", prediction=name)))
-    return folders
-
-
-def release_files(wildcards):
-    """Spell the models and evaluations of a release for the command line."""
-    files = {"model": release_models(wildcards), "metrics": release_metrics(wildcards)}
-    return shlex.join(w for o, given in files.items() for file in given for w in (f"--{o}", file))
-
-
-def explored_parts(wildcards):
-    """Products of one partition that its slice is made of."""
-    checkpoints.partition_catalog.get(survey=CFG.release_survey(released(wildcards)))
-    folders = [folder for _, folder in released_folders(wildcards)]
-    return [f"{folder}/{wildcards.part}.parquet" for folder in folders + explored_maps(wildcards)]
-
-
-def explored_maps(wildcards):
-    """Folders of the features that an explorer shows."""
-    return paths("<features>", space=CFG.explorers[wildcards.explorer].maps)
-
-
-def explored_folders(wildcards):
-    """Spell the products that a slice is made of for the command line."""
-    words = [w for folder in explored_maps(wildcards) for w in ("--features", folder)]
-    words += [w for file in release_models(wildcards) for w in ("--model", file)]
-    return f"{folder_flags(wildcards)} {shlex.join(words)}"
-
-
-def explored_catalog(file):
-    """Make an input function: a file of the catalogue of a release's survey."""
-    return lambda wc: path(f"<catalog>/{file}", survey=CFG.release_survey(released(wc)))

@@ -1,4 +1,4 @@
-"""From labels to models: training, evaluation."""
+"""From labels to models: training, encoders alone, evaluation."""
 
 
 rule train_model:
@@ -9,7 +9,7 @@ rule train_model:
         descriptions=image_descriptions,
         weights=initial_model,
     output:
-        model="<model>/model.yaml",
+        model=one_of("<model>/model.yaml", model=TRAINED),
     log:
         "<logs>/train/{model}.log",
     benchmark:
@@ -35,6 +35,26 @@ rule train_model:
         "--threads {threads} --tensorboard {params.tensorboard:q} > {log:q} 2>&1"
 
 
+rule take_encoder:
+    """Take an encoder as it was published: a model whose predictions are embeddings."""
+    input:
+        weights=initial_model,
+    output:
+        model=one_of("<model>/model.yaml", model=ENCODERS),
+    log:
+        "<logs>/train/{model}.log",
+    benchmark:
+        "<benchmarks>/train/{model}.tsv"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        stage_version=STAGE_VERSIONS["train"],
+        settings=lambda wc: CFG.models[wc.model].to_flags(),
+    shell:
+        "galaxymill encoder {output.model:q} {params.settings} > {log:q} 2>&1"
+
+
 rule evaluate_model:
     """Compare a model with the labels of galaxies that it has not learned from."""
     input:
@@ -44,6 +64,7 @@ rule evaluate_model:
         model=lambda wc: path("<model>/model.yaml", model=EVALUATED[wc.evaluation].model),
         catalogs=labelled_catalogs,
         truth=simulated_truth,
+        features=features_list,
     output:
         metrics="<evaluation>/metrics.json",
         page=report_item("report.html", "evaluation", "1. the whole page"),

@@ -7,7 +7,7 @@ rule predict_partition:
         images=predicted_images,
         model=predicting_model,
     output:
-        predictions="<predictions>/{part}.parquet",
+        predictions=one_of("<predictions>/{part}.parquet", prediction=BY_NETWORKS),
         embeddings="<embeddings>/{part}.parquet",
     log:
         "<logs>/predict/{prediction}/{part}.log",
@@ -61,6 +61,7 @@ rule merge_release:
         cutouts=release_parts("<cutouts>/{part}.parquet"),
         images=release_parts("<images>/{part}.parquet"),
         predictions=lambda wc: every_prediction(CFG.releases[wc.release].predictions),
+        features=lambda wc: every_feature_of(CFG.releases[wc.release].maps),
         models=release_models,
         metrics=release_metrics,
         run="<run>/config.yaml",
@@ -75,7 +76,7 @@ rule merge_release:
         **needs(NEEDS["release"], released_galaxies),
     params:
         stage_version=STAGE_VERSIONS["release"],
-        folders=release_folders,
+        folders=spelt(release_products, release_files),
         settings=lambda wc: CFG.releases[wc.release].settings().to_flags(),
         benchmarks=path("<benchmarks>"),
     shell:

@@ -47,6 +47,9 @@ def release(
         list[Path], typer.Option("--model", help="model.yaml of each that predicted")
     ],
     metrics: Annotated[list[Path], typer.Option(help="metrics.json of the models")] = [],
+    features: Annotated[
+        list[Path], typer.Option(help="folder, one file a partition, of a space with maps")
+    ] = [],
     run: Annotated[Path | None, typer.Option(help="config.yaml of record-run")] = None,
     benchmarks: Annotated[Path | None, typer.Option(help="folder of Snakemake's")] = None,
     settings: Sets = [],
@@ -73,6 +76,7 @@ def release(
         out=out,
         settings=ReleaseSettings.from_flags(settings, "release"),
         metrics=tuple(metrics),
+        spaces=tuple(features),
         run=run,
         benchmarks=benchmarks,
         threads=threads,

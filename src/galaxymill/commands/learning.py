@@ -1,4 +1,4 @@
-"""From votes to a model: labels, train, evaluate."""
+"""From votes to a model: labels, train, encoder, evaluate."""
 
 from pathlib import Path
 from typing import Annotated
@@ -92,6 +92,15 @@ def train(
     run(votes, images, out, chosen, resources)
 
 
+@app.command(cls=taking("models.settings:LoneEncoderSettings"))
+def encoder(out: Path, settings: Sets = []) -> None:
+    """Take an encoder as it was published for a model of embeddings; OUT is model.yaml."""
+    from galaxymill.models.alone import take_encoder
+    from galaxymill.models.settings import LoneEncoderSettings
+
+    take_encoder(out, LoneEncoderSettings.from_flags(settings, "encoder"))
+
+
 @app.command(cls=taking("inference.settings:PredictSettings"))
 def evaluate(
     out: Path,
@@ -108,6 +117,9 @@ def evaluate(
     train: Annotated[
         list[Path], typer.Option(help="with --split all: votes.parquet for the baselines")
     ] = [],
+    features: Annotated[
+        Path | None, typer.Option(help="of a probe: features.csv, as galaxymill probe takes it")
+    ] = None,
     device: Device = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 is torch's default")] = 0,
 ) -> None:
@@ -121,4 +133,4 @@ def evaluate(
     from galaxymill.inference.settings import PredictSettings
 
     chosen = PredictSettings.from_flags([f"device={device}", *settings], "evaluate")
-    run(votes, images, model, out, chosen, catalog, truth, split, train, threads)
+    run(votes, images, model, out, chosen, catalog, truth, split, train, threads, features)

@@ -10,6 +10,9 @@ from galaxymill.commands.options import Sets, taking
 app = typer.Typer()
 
 Folder = typer.Option(help="folder, one file a partition")
+Spaces = Annotated[
+    list[Path], typer.Option(help="folder, one file a partition; its name is the space's")
+]
 ModelFiles = Annotated[
     list[Path], typer.Option("--model", help="model.yaml of each that predicted")
 ]
@@ -26,9 +29,8 @@ def explore_partition(
         list[Path], typer.Option(help="folder, one file a partition; its name is the prediction's")
     ],
     models: ModelFiles,
-    features: Annotated[
-        list[Path], typer.Option(help="folder, one file a partition; its name is the space's")
-    ] = [],
+    features: Spaces = [],
+    shown: Spaces = [],
     settings: Sets = [],
     release: Annotated[
         list[str], typer.Option(metavar="KEY=VALUE", help="selections, friendly_cut of the release")
@@ -49,6 +51,7 @@ def explore_partition(
         predictions=tuple(predictions),
         models=tuple(models),
         features=tuple(features),
+        shown=tuple(shown),
         release=ReleaseSettings.from_flags(release, "explore-partition --release"),
         settings=ExplorerSettings.from_flags(settings, "explore-partition"),
     )

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from galaxymill.config.models import AnyModel, several
+from galaxymill.config.probes import check_probes
 from galaxymill.config.survey import Survey
 from galaxymill.downloads.settings import DownloadSettings, FileName
 from galaxymill.errors import unknown_name
@@ -14,28 +16,15 @@ from galaxymill.explorer.settings import ExplorerSettings
 from galaxymill.images.recipes import WAYS_OUT, differences, domain
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.labels.settings import Labels
-from galaxymill.models.settings import TrainSettings
 from galaxymill.rates import Rates
 from galaxymill.release.settings import ReleaseSettings
+from galaxymill.search.settings import SearchSettings
 from galaxymill.settings import Name, Strict
 from galaxymill.simulation.settings import SimulationSettings
 from galaxymill.spaces.settings import SpaceSettings
 from galaxymill.surveys.registry import SERVICES
 from galaxymill.trees.tree import tree_path
 from galaxymill.web.network import Network
-
-
-def _several(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
-
-
-class Model(Strict):
-    """A model: what it learns from and how."""
-
-    labels: Annotated[tuple[Name, ...], BeforeValidator(_several)] = Field(
-        description="labels of this config; several are learned jointly", min_length=1
-    )
-    train: TrainSettings
 
 
 class Prediction(PredictSettings):
@@ -59,23 +48,36 @@ class Space(SpaceSettings):
         return SpaceSettings(**self.model_dump(exclude={"predictions"}))
 
 
+class Search(SearchSettings):
+    """A search that is a target: in a space, the galaxies most like some others."""
+
+    space: Name = Field(description="a space of this config")
+
+    def settings(self) -> SearchSettings:
+        """What is looked for, and how."""
+        return SearchSettings(**self.model_dump(exclude={"space"}))
+
+
 class Release(ReleaseSettings):
     """A catalogue to publish: one or several predictions of one survey."""
 
-    predictions: Annotated[tuple[Name, ...], BeforeValidator(_several)] = Field(
+    predictions: Annotated[tuple[Name, ...], BeforeValidator(several)] = Field(
         description="one or several predictions of this config, all of one survey", min_length=1
+    )
+    maps: Annotated[tuple[Name, ...], BeforeValidator(several)] = Field(
+        (), description="spaces of the same survey, whose maps are columns of the release"
     )
 
     def settings(self) -> ReleaseSettings:
         """All that is the release's own."""
-        return ReleaseSettings(**self.model_dump(exclude={"predictions"}))
+        return ReleaseSettings(**self.model_dump(exclude={"predictions", "maps"}))
 
 
 class Explorer(ExplorerSettings):
     """A page to look at a release, which opens from a folder."""
 
     release: Name = Field(description="a release of this config")
-    maps: Annotated[tuple[Name, ...], BeforeValidator(_several)] = Field(
+    maps: Annotated[tuple[Name, ...], BeforeValidator(several)] = Field(
         (), description="spaces of this config, of the same survey; the first says who is alike"
     )
 
@@ -101,9 +103,10 @@ class Config(Strict):
     simulations: dict[Name, SimulationSettings] = Field({}, description="skies to make")
     surveys: dict[Name, Survey] = Field({}, description="surveys by name")
     labels: dict[Name, Labels] = Field({}, description="labelled sets by name")
-    models: dict[Name, Model] = Field({}, description="models by name")
+    models: dict[Name, AnyModel] = Field({}, description="models by name")
     predictions: dict[Name, Prediction] = Field({}, description="predictions by name")
     spaces: dict[Name, Space] = Field({}, description="spaces of features by name")
+    searches: dict[Name, Search] = Field({}, description="searches by name")
     releases: dict[Name, Release] = Field({}, description="releases by name")
     explorers: dict[Name, Explorer] = Field({}, description="explorers by name")
     network: dict[str, Network] = Field(
@@ -124,7 +127,8 @@ class Config(Strict):
         for name, prediction in self.predictions.items():
             ours = self.survey_domain(prediction.survey)
             theirs = [self.label_domain(one) for one in self.models[prediction.model].labels]
-            if ours not in theirs and not prediction.allow_domain_shift:
+            # An encoder alone has learned from no labelled images.
+            if theirs and ours not in theirs and not prediction.allow_domain_shift:
                 listed = differences(theirs[0], ours, "{}: model {!r}, survey {!r}")
                 raise ValueError(
                     f"predictions.{name}: model {prediction.model} learned from other images than "
@@ -142,8 +146,10 @@ class Config(Strict):
                     f"releases.{name}.predictions: {listed}; a release is of one survey: make one "
                     "release a survey"
                 )
-            if len(surveys) < len(release.predictions):
-                raise ValueError(f"releases.{name}.predictions: one is named twice")
+            for key in ("predictions", "maps"):
+                names = getattr(release, key)
+                if len(set(names)) < len(names):
+                    raise ValueError(f"releases.{name}.{key}: one is named twice")
         return self
 
     @model_validator(mode="after")
@@ -161,6 +167,12 @@ class Config(Strict):
     @model_validator(mode="after")
     def _spaces_have_embeddings(self) -> Self:
         for name, space in self.spaces.items():
+            model = self.predictions[space.predictions].model
+            if self.models[model].probe:
+                raise ValueError(
+                    f"spaces.{name}: prediction {space.predictions} is of probe {model}, which has "
+                    "no embeddings; name a prediction of a network"
+                )
             if "embeddings" not in self.predictions[space.predictions].keep:
                 raise ValueError(
                     f"spaces.{name}: prediction {space.predictions} keeps no embeddings; add "
@@ -181,6 +193,36 @@ class Config(Strict):
                     )
         return self
 
+    def _searches_have_positions(self) -> Self:
+        for name, search in self.searches.items():
+            survey = self.predictions[self.spaces[search.space].predictions].survey
+            asks = "position" if search.position else "distinct" if search.distinct else ""
+            if asks and not self.surveys[survey].catalog.positions:
+                raise ValueError(
+                    f"searches.{name}.{asks}: the galaxies of survey {survey} have no positions"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _released_maps_are_of_the_survey(self) -> Self:
+        for name, release in self.releases.items():
+            ours = self.predictions[release.predictions[0]].survey
+            for one in release.maps:
+                space = self.spaces[one]
+                other = self.predictions[space.predictions].survey
+                if other != ours or not space.maps:
+                    why = "has no maps" if not space.maps else f"is of survey {other}"
+                    raise ValueError(
+                        f"releases.{name}.maps: space {one} {why}; name spaces with maps of "
+                        f"{ours}, the release's survey"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _probes_have_features(self) -> Self:
+        check_probes(self)
+        return self
+
     def _references(self) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
         for name, labels in self.labels.items():
             if labels.images.survey is not None:
@@ -188,11 +230,15 @@ class Config(Strict):
         for name, model in self.models.items():
             for one in model.labels:
                 yield f"models.{name}.labels", one, self.labels
+            if model.probe:
+                yield f"models.{name}.train.features", model.probe.features, self.spaces
         for name, prediction in self.predictions.items():
             yield f"predictions.{name}.survey", prediction.survey, self.surveys
             yield f"predictions.{name}.model", prediction.model, self.models
         for name, space in self.spaces.items():
             yield f"spaces.{name}.predictions", space.predictions, self.predictions
+        for name, search in self.searches.items():
+            yield f"searches.{name}.space", search.space, self.spaces
         for name, release in self.releases.items():
             for one in release.predictions:
                 yield f"releases.{name}.predictions", one, self.predictions
@@ -200,8 +246,18 @@ class Config(Strict):
             yield f"explorers.{name}.release", explorer.release, self.releases
             for one in explorer.maps:
                 yield f"explorers.{name}.maps", one, self.spaces
+            for one in release.maps:
+                yield f"releases.{name}.maps.spaces", one, self.spaces
         for service in self.network:
             yield f"network.{service}", service, SERVICES
+
+    def search_prediction(self, search: str) -> str:
+        """Prediction that the space of a search is of."""
+        return self.spaces[self.searches[search].space].predictions
+
+    def space_survey(self, space: str) -> str:
+        """Survey that a space is of."""
+        return self.predictions[self.spaces[space].predictions].survey
 
     def release_survey(self, release: str) -> str:
         """Survey that a release is of."""
@@ -210,7 +266,7 @@ class Config(Strict):
     def is_tested(self, model: str) -> bool:
         """Whether a model's labels keep galaxies for a test, or it is cross-validated."""
         kept = any(self.labels[name].splits.test > 0 for name in self.models[model].labels)
-        return kept or self.models[model].train.folds > 0
+        return kept or getattr(self.models[model].network, "folds", 0) > 0
 
     def evaluation_name(self, prediction: str) -> str:
         """Name of the evaluation of a model as a prediction uses it.

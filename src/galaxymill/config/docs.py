@@ -12,16 +12,19 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from galaxymill.config.config import Config, Explorer, Model, Prediction, Release
+from galaxymill.config.config import Config, Explorer, Prediction, Release, Search, Space
+from galaxymill.config.models import EncoderAlone, Model
 from galaxymill.config.survey import Catalog, Partitions
 from galaxymill.downloads.settings import DownloadSettings
 from galaxymill.images.recipes import RECIPES
 from galaxymill.labels.formats import FORMATS
 from galaxymill.labels.settings import LabelImages, Labels
+from galaxymill.models.probe_settings import ProbeSettings
 from galaxymill.models.settings import TrainSettings
 from galaxymill.rates import Rates
 from galaxymill.reporting.templates import read_templates
 from galaxymill.simulation.settings import SimulationSettings
+from galaxymill.spaces.settings import MapSettings
 from galaxymill.splits import SplitSettings
 from galaxymill.storage.atomic import atomic_file
 from galaxymill.surveys.registry import SERVICES
@@ -29,18 +32,9 @@ from galaxymill.tasks.checks import CheckSettings
 from galaxymill.web.network import Network
 
 _MODELS: tuple[type[BaseModel], ...] = (
-    *(
-        Catalog,
-        CheckSettings,
-        DownloadSettings,
-        Explorer,
-        LabelImages,
-        Labels,
-        Model,
-        Network,
-        Partitions,
-    ),
-    *(Prediction, Rates, Release, SimulationSettings, SplitSettings, TrainSettings),
+    *(Catalog, CheckSettings, DownloadSettings, EncoderAlone, Explorer, LabelImages, Labels),
+    *(MapSettings, Model, Network, Partitions, Prediction, ProbeSettings, Rates, Release, Search),
+    *(SimulationSettings, Space, SplitSettings, TrainSettings),
 )
 
 

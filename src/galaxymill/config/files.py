@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from galaxymill.config.config import Config
+from galaxymill.config.refusals import check_models
 from galaxymill.config.releases import check_explorers, check_releases
 from galaxymill.errors import UserError
 from galaxymill.migrations import CONFIG, migrate
@@ -46,6 +47,7 @@ def load_config(plain: Mapping[str, Any], place: str, trees: Path) -> Config:
     for name, labels in config.labels.items():
         if labels.tree is not None:
             load_tree(find_tree(labels.tree, trees, f"{place}: labels.{name}.tree"))
+    check_models(config, place, trees)
     check_releases(config, place, trees)
     check_explorers(config, place, trees)
     return config
@@ -74,8 +76,12 @@ def input_files(config: Config) -> Iterator[tuple[str, Path]]:
         for key, path in labels.settings.input_files().items():
             yield f"labels.{name}.{key}", path
     for name, model in config.models.items():
-        if model.train.weights_file:
-            yield f"models.{name}.train.weights", model.train.weights_file
+        if model.network.weights_file:
+            key = f"models.{name}{'.train' if model.labels else ''}.weights"
+            yield key, model.network.weights_file
+    for name, search in config.searches.items():
+        for path in search.input_files():
+            yield f"searches.{name}.{'table' if search.table else 'image'}", path
 
 
 def model_file(name: str) -> Path:

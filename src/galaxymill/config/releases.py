@@ -63,6 +63,9 @@ def _columns(config: Config, release: str, trees: Path) -> Iterator[tuple[str, s
     yield from ((column, "catalog.keep") for column in catalog.keep)
     for selection in config.releases[release].selections:
         yield selection, f"selection {selection}"
+    for space in config.releases[release].maps:
+        for name in config.spaces[space].maps:
+            yield from ((column, f"maps of {space}") for column in products.map_columns(name))
     for prediction in config.releases[release].predictions:
         for labels in config.models[config.predictions[prediction].model].labels:
             for column in _predicted(config, labels, trees):

@@ -19,10 +19,12 @@ from galaxymill.evaluation.measure import (
     read_pictures,
     stack,
 )
+from galaxymill.evaluation.probe import ProbePredictor, load_probe
 from galaxymill.evaluation.sample import MAX_FITTED, NEAR_ARCSEC, Sample, choose
 from galaxymill.images.pixels import ImageSource, RowGroup
 from galaxymill.inference.predictor import Predictor
 from galaxymill.inference.settings import PredictSettings
+from galaxymill.models.store import is_probe
 from galaxymill.reporting.plots import own_style
 from galaxymill.reporting.report import Report, Section
 from galaxymill.statistics.covariates import read_covariates
@@ -45,6 +47,7 @@ def evaluate(
     split: str = "",
     train: Sequence[Path] = (),
     threads: int = 0,
+    features: Path | None = None,
 ) -> None:
     """Compare a model's predictions with labels of galaxies that it has not learned from.
 
@@ -72,6 +75,8 @@ def evaluate(
         For ``all``: the labels that the baselines are to learn from.
     threads : int
         Of the CPU; 0: torch's default.
+    features : Path, optional
+        Of a probe: ``features.csv``, the list of the partitions, beside their features.
 
     Raises
     ------
@@ -80,11 +85,13 @@ def evaluate(
     """
     if threads:
         torch.set_num_threads(threads)
-    predictor = Predictor.load(model, settings)
+    predictor = load_probe(model, features) if is_probe(model) else Predictor.load(model, settings)
     card = predictor.card
     folds = card.settings.folds
     split = split or ("folds" if folds else "test")
     sample = choose(votes, train, split, card.task, card.origin["inputs"], folds)
+    if isinstance(predictor, ProbePredictor):
+        sample = predictor.find(sample, votes)
     source = ImageSource.open(images)
     origin = _origin(sample, source, predictor.card.digest, settings, catalogs, truth, split)
     with exclusive(out) as waited:
@@ -100,6 +107,8 @@ def evaluate(
         data = _evaluation_data(sample, measured, groups, images, catalogs, truth)
         with own_style():
             content = card.task.report(data)
+            if isinstance(predictor, ProbePredictor):
+                content = predictor.with_curve(content)
             report = _report(content, model.parent.name, sample, measured, split, origin, without)
             with atomic_tree(out.parent, out.name) as folder:
                 report.write(folder, out.name)
@@ -130,9 +139,11 @@ def _is_made(out: Path, origin: Origin) -> bool:
     return isinstance(made, dict) and made.get("origin") == origin.to_dict()
 
 
-def _initial_encoder(predictor: Predictor, sample: Sample) -> tuple[InitialEncoder | None, str]:
+def _initial_encoder(
+    predictor: Predictor | ProbePredictor, sample: Sample
+) -> tuple[InitialEncoder | None, str]:
     """Build the encoder as it was before training, or say why it is not available."""
-    if not sample.train:
+    if not sample.train or isinstance(predictor, ProbePredictor):
         return None, ""
     card = predictor.card
     try:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ from galaxymill.decoding.decode import read_raster
 from galaxymill.evaluation.features import image_features
 from galaxymill.evaluation.sample import Sample, Values
 from galaxymill.images.pixels import RowGroup
-from galaxymill.inference.predictor import Predictor, network_pixels, view_features
+from galaxymill.inference.predictor import network_pixels, view_features
 from galaxymill.models.initial import initial_network
 from galaxymill.models.settings import TrainSettings
 from galaxymill.progress import progress
@@ -46,6 +46,17 @@ class InitialEncoder:
         return np.asarray(pooled.float().cpu().numpy())
 
 
+class Drawing(Protocol):
+    """What draws samples of the posterior of galaxies: a network, or a probe."""
+
+    @property
+    def members(self) -> int:
+        """Number of members of the ensemble; the samples of each stand together."""
+
+    def predict(self, object_ids: Sequence[str], images: Sequence[bytes]) -> tuple[Floats, Floats]:
+        """Give the samples (n, s, …), and the embeddings."""
+
+
 @dataclass
 class Measurements:
     """What was measured, by ``object_id``; samples (n_samples, width) of those to test."""
@@ -58,7 +69,7 @@ class Measurements:
 def measure_images(
     sample: Sample,
     groups: Sequence[RowGroup],
-    predictor: Predictor,
+    predictor: Drawing,
     encoder: InitialEncoder | None,
 ) -> Measurements:
     """Measure the labelled galaxies and predict those to test, one row group at a time."""
@@ -78,7 +89,7 @@ def measure_images(
                 drawn, _ = predictor.predict(keys, [pictures[key] for key in keys])
                 if sample.folds:
                     own = [sample.folds[key] for key in keys]
-                    members = drawn.reshape(len(keys), len(predictor.networks), -1, drawn.shape[2])
+                    members = drawn.reshape(len(keys), predictor.members, -1, drawn.shape[2])
                     drawn = members[np.arange(len(keys)), own]
                 found.samples |= dict(zip(keys, drawn, strict=True))
             advance(len(group.ids))

@@ -8,7 +8,8 @@ from typing import Any
 from galaxymill.errors import UserError
 from galaxymill.explorer.settings import ExplorerSettings
 from galaxymill.explorer.slices import asked_name
-from galaxymill.models.store import ModelCard, read_card
+from galaxymill.models.store import ModelCard
+from galaxymill.probes.store import ProbeCard, read_any_card
 from galaxymill.release.settings import ReleaseSettings
 
 
@@ -24,7 +25,7 @@ def about(
     """
     chosen = release["origin"]["parameters"]
     said = ReleaseSettings.model_validate({k: v for k, v in chosen.items() if k != "name"})
-    cards = {path.parent.name: read_card(path) for path in models}
+    cards = {path.parent.name: read_any_card(path) for path in models}
     measured = [_read_metrics(path) for path in metrics]
     return {
         "title": said.title or release["name"],
@@ -47,7 +48,7 @@ def about(
     }
 
 
-def _sentence(name: str, card: ModelCard) -> str:
+def _sentence(name: str, card: ModelCard | ProbeCard) -> str:
     galaxies = card.counts.get("train", 0)
     what = card.task.release_text().summary
     what = what[0].upper() + what[1:]
@@ -88,7 +89,7 @@ def _paragraphs(markdown: str) -> dict[str, Any]:
 def questions(models: Sequence[Path], columns: Sequence[str]) -> list[dict[str, Any]]:
     """List each question with its answers' columns, by their place among ``columns``, or -1."""
     place = {name: number for number, name in enumerate(columns)}
-    panels = [panel for path in models for panel in read_card(path).task.panels()]
+    panels = [panel for path in models for panel in read_any_card(path).task.panels()]
     found = []
     for panel in panels:
         answers = [

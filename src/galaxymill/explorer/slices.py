@@ -17,7 +17,8 @@ from galaxymill.catalog.positions import has_positions
 from galaxymill.errors import UserError, unknown_name
 from galaxymill.explorer.coding import SHARES, directions, mollweide, place_codes
 from galaxymill.explorer.settings import ExplorerSettings
-from galaxymill.release.columns import SELECTIONS, Column, release_columns, schema_of
+from galaxymill.release.columns import MAPS, SELECTIONS, Column, release_columns, schema_of
+from galaxymill.release.maps import Maps, features_role, read_maps
 from galaxymill.release.predictions import Prediction, mask_unasked, read_predictions
 from galaxymill.release.settings import ReleaseSettings
 from galaxymill.release.sources import Part, read_part, role_of
@@ -50,11 +51,13 @@ class SliceRequest:
     partitions, objects : Path
         As in `galaxymill.release.merge.Request`.
     cutouts, images : Path
-        Folders with a file a partition, as those of ``predictions`` and ``features``.
+        Folders with a file a partition, as those of all that follow.
     predictions : tuple of Path
         Their names are the predictions'.
     features : tuple of Path
-        Their names are the spaces'; the first says who is alike.
+        Of the spaces whose maps the release has; their names are the spaces'.
+    shown : tuple of Path
+        Of those whose maps the explorer shows, likewise; the first says who is alike.
     release : ReleaseSettings
         Selections and the cut of the friendly table.
     """
@@ -67,6 +70,7 @@ class SliceRequest:
     predictions: tuple[Path, ...]
     models: tuple[Path, ...]
     features: tuple[Path, ...]
+    shown: tuple[Path, ...]
     release: ReleaseSettings
     settings: ExplorerSettings
 
@@ -78,6 +82,7 @@ class SliceRequest:
             "cutouts": self.cutouts,
             "images": self.images,
             **{role_of(folder.name): folder for folder in self.predictions},
+            **{features_role(folder.name): folder for folder in self.features},
         }
 
 
@@ -92,12 +97,13 @@ def explore_partition(request: SliceRequest, out: Path) -> None:
     part = read_part(_partition(request), request.folders)
     names = [folder.name for folder in request.predictions]
     predictions = read_predictions(names, [part], request.models, [])
-    spaces = {folder.name: folder / f"{request.part}.parquet" for folder in request.features}
+    spaces = {folder.name: folder / f"{request.part}.parquet" for folder in request.shown}
+    maps = read_maps(request.features, [part])
     origin = _origin(request, part, spaces)
     with exclusive(out) as waited:
         if waited and is_made(out, origin):
             return
-        table = _slice(request, part, predictions, spaces)
+        table = _slice(request, part, predictions, maps, spaces)
         write_product(out, table, origin, table.schema)
 
 
@@ -130,12 +136,14 @@ def _slice(
     request: SliceRequest,
     part: Part,
     predictions: Sequence[Prediction],
+    maps: Sequence[Maps],
     spaces: Mapping[str, Path],
 ) -> pa.Table:
     catalog, positions = pq.read_schema(request.objects), has_positions(request.objects)
-    columns = release_columns(catalog, predictions, request.release.selections, positions)
+    selections = request.release.selections
+    columns = release_columns(catalog, predictions, selections, positions, maps)
     shown = shown_columns(columns, request.settings)
-    rows = _release_rows(request, part, predictions, columns)
+    rows = _release_rows(request, part, predictions, maps, columns)
     fields, values = list(_OWN), [rows[name] for name in ("object_id", "ra", "dec")]
     values.append(_thumbnails(part.files["images"], request.settings.thumbnails))
     more = [
@@ -155,6 +163,8 @@ def shown_columns(columns: Sequence[Column], settings: ExplorerSettings) -> list
         one.name: one
         for one in columns
         if one.name not in _NOT_SHOWN
+        # Places are shown as maps are.
+        and one.group is not MAPS
         and "advanced" in one.tables
         and (pa.types.is_boolean(one.field.type) or _is_number(one.field.type))
     }
@@ -177,7 +187,11 @@ def is_share(column: Column) -> bool:
 
 
 def _release_rows(
-    request: SliceRequest, part: Part, predictions: Sequence[Prediction], columns: Sequence[Column]
+    request: SliceRequest,
+    part: Part,
+    predictions: Sequence[Prediction],
+    maps: Sequence[Maps],
+    columns: Sequence[Column],
 ) -> pa.Table:
     """Rows of the release's advanced table, in the order of the partition's tile."""
     tile = pq.read_schema(part.files["tile"])
@@ -186,9 +200,10 @@ def _release_rows(
         _catalogue_rows(request.objects, ids, part.partition),
         [part],
         schema_of(columns),
-        PartReader(tile, predictions),
+        PartReader(tile, predictions, maps),
         predictions,
         request.release.selections,
+        maps,
     )
 
 

@@ -50,7 +50,7 @@ def draw_sheet(parts: Sequence[tuple[str, Sequence[Mapping[str, Any]]]], columns
         for index, row in enumerate(rows):
             left = _GAP + index % columns * (_SIDE + _GAP)
             upper = top + _TITLE + index // columns * (_SIDE + _CAPTION)
-            sheet.paste(_thumbnail(row), (left, upper))
+            sheet.paste(thumbnail(row), (left, upper))
             draw.text((left, upper + _SIDE + 2), _caption(row), fill=(0, 0, 0), spacing=2)
         top += _TITLE + n * (_SIDE + _CAPTION)
     return sheet
@@ -66,7 +66,8 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
         yield from batch.to_pylist()
 
 
-def _thumbnail(row: Mapping[str, Any]) -> "Image":
+def thumbnail(row: Mapping[str, Any]) -> "Image":
+    """Draw a galaxy's image small, 160 pixels wide; grey where there is none."""
     from PIL import Image
 
     if row["image"] is None:

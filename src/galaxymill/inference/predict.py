@@ -101,9 +101,12 @@ def predict(
 def _check_domain(
     images: Path, record: Record, model: Path, card: ModelCard, settings: PredictSettings
 ) -> bool:
-    """Whether the model learned from other images, which is refused unless it is allowed."""
+    """Whether the model learned from other images, which is refused unless it is allowed.
+
+    An encoder alone has learned from none.
+    """
     ours = record.origin["domain"]
-    if ours in card.domains:
+    if not card.domains or ours in card.domains:
         return False
     message = differences(card.domains[0], ours, "{}: model {!r}, images {!r}")
     if not settings.allow_domain_shift:
@@ -119,6 +122,7 @@ def _write(request: _Request, out: Path, embeddings: Path | None) -> None:
         "embeddings": embeddings is not None,
     }
     features = read_features(request.model) if embeddings else 0
+    features *= 2 if request.settings.pool == "mean_std" else 1
     rows = Rows(request.card, request.settings, request.shifted, features)
     with ExitStack() as stack:
         part = stack.enter_context(open_records(out, key))

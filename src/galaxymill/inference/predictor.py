@@ -42,16 +42,19 @@ class Predictor:
         self.samples, self.draws = settings.samples, settings.draws(card.settings)
         self._views = settings.view_count(card.settings)
         self._kept = self._views if settings.keep_views else 1
-        if self._views > 1 and not card.task.pooled:
-            raise UserError(
-                f"views: {self._views}: a model of {card.task.kind} says where in the image "
-                "something is: turned views cannot be averaged; give views: 1"
-            )
+        if refused := settings.refused(card.settings, card.task):
+            raise UserError(refused)
+        self._member, self._pool = settings.member, settings.pool
         size = card.settings.image_size
         encoders = [engine.prepare(network, size) for network in networks]
         for network, encoder in zip(networks, encoders, strict=True):
             engine.check_precision(network, encoder, card.task, size)
         self._encoders = [engine.compile(encoder, size) for encoder in encoders]
+
+    @property
+    def members(self) -> int:
+        """Number of networks of the ensemble."""
+        return len(self.networks)
 
     @classmethod
     def load(
@@ -92,23 +95,26 @@ class Predictor:
             of classes, or mean and standard deviation of a number. Samples of a view of a member
             stand together.
         embeddings : Tensor, shape (n, features), float32
-            Pooled features of the encoder, before dropout; the mean over views and members.
+            Pooled features of one member's encoder, before dropout, pooled over the views.
         """
         images = self._to_device(pixels)
         channels, dropout = self.networks[0].channels, self.card.settings.dropout
         kept = dropout_masks(object_ids, self.draws, channels, dropout)
         masks = torch.from_numpy(kept).to(self.engine.device)
         samples_of_each = iter(torch.split(masks, self.samples, dim=1))
-        outputs, embeddings = [], []
-        for network, encoder in zip(self.networks, self._encoders, strict=True):
+        outputs, embeddings = [], torch.empty(0)
+        both = zip(self.networks, self._encoders, strict=True)
+        for number, (network, encoder) in enumerate(both, start=1):
             found = [
                 self.engine.features(network, encoder, view)
                 for view in dihedral_views(images, self._views)
             ]
-            embeddings += [pooled(features) for features in found]
+            if number == self._member:
+                # Members learn apart: what one feature means to one it does not to another.
+                embeddings = pool_views([pooled(features) for features in found], self._pool)
             for features in found if self._kept > 1 else [torch.stack(found).mean(0)]:
                 outputs.append(network.head(features, next(samples_of_each)))
-        return torch.cat(outputs, dim=1), torch.stack(embeddings).mean(0)
+        return torch.cat(outputs, dim=1), embeddings
 
     def _to_device(self, pixels: Pixels) -> Tensor:
         """Move images to the device, as (n, 3, size, size) with the colours innermost."""
@@ -128,7 +134,14 @@ def network_pixels(images: Sequence[bytes], settings: TrainSettings) -> Pixels:
 def view_features(network: Network, pixels: Tensor, count: int) -> Tensor:
     """Pool a network's features over some of the dihedral views; shape (n, features)."""
     views = dihedral_views(pixels, count)
-    return torch.stack([pooled(network.features(view)) for view in views]).mean(0)
+    return pool_views([pooled(network.features(view)) for view in views], "mean")
+
+
+def pool_views(features: Sequence[Tensor], pool: str) -> Tensor:
+    """Pool the features (n, f) of several views, see `PredictSettings`; (n, f) or (n, 2 f)."""
+    stacked = torch.stack(list(features))
+    mean = stacked.mean(0)
+    return mean if pool == "mean" else torch.cat([mean, stacked.std(0, correction=0)], dim=1)
 
 
 def dropout_masks(

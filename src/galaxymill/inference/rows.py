@@ -27,12 +27,14 @@ class Rows:
     ) -> None:
         self._task, self._shifted, self._embedded = card.task, shifted, features > 0
         self._keeps_embeddings = "embeddings" in settings.keep
-        self._keeps_samples = "samples" in settings.keep
         draws = settings.draws(card.settings)
-        width = card.task.sample_field(draws).type.list_size
+        width = draws * card.task.sample_width()[0]
+        self._keeps_samples = "samples" in settings.keep and width > 0
         self.at_once = chunk_rows(card.settings.image_size, 4 * width + 2 * features)
         self.predictions = products.predictions(card.task, draws if self._keeps_samples else 0)
-        self.embeddings = products.embeddings(max(features, 1))
+        described = settings.described(card.settings)
+        described += "".join(f", {key} {card.encoder_dict[key]}" for key in ("mean", "std"))
+        self.embeddings = products.embeddings(max(features, 1), described)
 
     def table(self, chunk: Chunk, outputs: Any, embedded: Any) -> pa.Table:
         """Rows of a chunk for all products; nulls where nothing was predicted.
@@ -55,13 +57,13 @@ class Rows:
         }
         if self._keeps_samples:
             flat = samples.reshape(count, -1)
-            columns[self._task.sample_column] = _vectors(flat, absent, pa.float32())
+            columns[self._task.sample_column] = vectors(flat, absent, pa.float32())
         columns |= summarise(samples, self._task)
         if self._embedded:
             whole = np.zeros((count, embedded.shape[1]), np.float16)
             whole[chunk.fit] = embedded.cpu().numpy().astype(np.float16)
             hidden = absent if self._keeps_embeddings else np.ones_like(absent)
-            columns["embedding"] = _vectors(whole, hidden, pa.float16())
+            columns["embedding"] = vectors(whole, hidden, pa.float16())
         return pa.table(columns)
 
 
@@ -91,13 +93,14 @@ def summarise(samples: npt.NDArray[np.floating], task: Task) -> dict[str, pa.Arr
     return {
         name: pa.array(values.astype(np.float32), mask=absent)
         if values.ndim == 1
-        else _vectors(values.reshape(len(values), -1), absent, pa.float32())
+        else vectors(values.reshape(len(values), -1), absent, pa.float32())
         for name, values in task.summarise(filled).items()
     }
 
 
-def _vectors(
+def vectors(
     values: npt.NDArray[Any], absent: npt.NDArray[np.bool_], kind: pa.DataType
 ) -> pa.FixedSizeListArray:
+    """Make a column of lists of values (n, length); null where they are absent."""
     flat = pa.array(np.where(absent[:, None], 0, values).ravel(), kind)
     return pa.FixedSizeListArray.from_arrays(flat, values.shape[1], mask=pa.array(absent))

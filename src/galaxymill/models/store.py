@@ -13,6 +13,7 @@ from galaxymill.migrations import MODEL, migrate
 from galaxymill.models.settings import TrainSettings
 from galaxymill.storage.digest import sha256_file, sha256_json
 from galaxymill.tasks.task import Task, parse_task
+from galaxymill.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,9 +58,9 @@ class ModelCard:
 
     @property
     def domains(self) -> list[dict[str, Any]]:
-        """Surveys and recipes of the images that the model learned from."""
+        """Surveys and recipes of the images that the model learned from; none: no labelled ones."""
         domain = self.origin["domain"]
-        return list(domain.get("any_of", [domain]))
+        return list(domain.get("any_of", [domain] if domain else []))
 
 
 def write_model(folder: Path, card: ModelCard) -> None:
@@ -81,15 +82,20 @@ def write_weights(folder: Path, networks: "list[Network]") -> str:
 
     Tensors are named ``{member}.{name}``.
     """
-    from safetensors.torch import save_file
-
     tensors = {
         f"{member}.{name}": value.contiguous()
         for member, network in enumerate(networks)
         for name, value in network.state_dict().items()
     }
+    return write_tensors(folder, tensors, {_FEATURES: str(networks[0].channels)})
+
+
+def write_tensors(folder: Path, tensors: "dict[str, Tensor]", notes: dict[str, str]) -> str:
+    """Write named tensors as a model's weights, and give the file's sha256."""
+    from safetensors.torch import save_file
+
     file = folder / WEIGHTS_FILE
-    save_file(tensors, file, {_FEATURES: str(networks[0].channels)})
+    save_file(tensors, file, notes)
     # safetensors lets only the owner read it; a model is for others too, as far as umask says.
     umask = os.umask(0)
     os.umask(umask)
@@ -106,6 +112,8 @@ def read_card(path: Path) -> ModelCard:
     try:
         plain = yaml.safe_load(path.read_text(encoding="utf-8"))
         plain = migrate(plain, MODEL, str(path))
+        if "probe" in plain:
+            raise UserError(f"{path}: a probe takes features, not images; galaxymill apply uses it")
         if not isinstance(plain["origin"]["domain"], dict) or not isinstance(plain["splits"], dict):
             raise ValueError("origin.domain and splits must be tables")
         return ModelCard(
@@ -118,6 +126,14 @@ def read_card(path: Path) -> ModelCard:
         )
     except (yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a model of galaxymill ({error})") from error
+
+
+def is_probe(path: Path) -> bool:
+    """Whether a ``model.yaml`` is of a probe, which takes features instead of images."""
+    try:
+        return "probe" in read_yaml(path, "a model")
+    except UserError:
+        return False
 
 
 def read_features(path: Path) -> int:
@@ -155,6 +171,11 @@ def read_weights(file: Path) -> "dict[str, Tensor]":
     return tensors
 
 
+def under(tensors: "Mapping[str, Tensor]", prefix: str) -> "dict[str, Tensor]":
+    """Tensors whose names begin so, named by what follows."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
 def not_finite(tensors: "Mapping[str, Tensor]") -> str:
     """Name a tensor that holds a number that is not finite; empty when all are."""
     bad = (
@@ -181,8 +202,7 @@ def load_networks(path: Path) -> tuple["list[Network]", ModelCard]:
     tensors = read_weights(weights)
     networks = []
     for member in range(card.settings.networks):
-        prefix = f"{member}."
-        own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        own = under(tensors, f"{member}.")
         try:
             network = Network(card.encoder, card.task, card.settings)
             network.load_state_dict(own)

@@ -17,7 +17,7 @@ def central_view(pixels: Tensor, size: int) -> Tensor:
 def dihedral_views(pixels: Tensor, count: int) -> Iterator[Tensor]:
     """Turn and reflect square images (n, 3, s, s): ``count`` of the 8 ways that need no resampling.
 
-    The first is as they are.
+    The first is as they are, the first four are not reflected.
     """
     for way in range(count):
         reflected = pixels.flip(-1) if way >= 4 else pixels
@@ -31,6 +31,7 @@ def random_view(
     shift: float,
     generator: torch.Generator,
     turned: bool = True,
+    mirrored: bool = True,
 ) -> Tensor:
     """Rotate, flip, zoom and shift each image at random.
 
@@ -46,6 +47,8 @@ def random_view(
         On the CPU.
     turned : bool
         False: only zoom, for labels that say where in the image something is.
+    mirrored : bool
+        False: no reflection, for labels that tell clockwise from anticlockwise.
 
     Returns
     -------
@@ -61,8 +64,10 @@ def random_view(
     width = 1 / draw(zoom[0], zoom[1])
     flip = torch.where(draw(0, 1) < 0.5, -1.0, 1.0)
     shift_x, shift_y = draw(-2 * shift, 2 * shift), draw(-2 * shift, 2 * shift)
+    if not (turned and mirrored):
+        flip = flip.abs()
     if not turned:
-        angle, flip, shift_x, shift_y = angle * 0, flip.abs(), shift_x * 0, shift_y * 0
+        angle, shift_x, shift_y = angle * 0, shift_x * 0, shift_y * 0
     cos, sin = width * torch.cos(angle), width * torch.sin(angle)
     rows = [
         torch.stack([flip * cos, -sin, shift_x], dim=1),

@@ -9,6 +9,7 @@ import pyarrow as pa
 from galaxymill import products
 from galaxymill.catalog.kept import same_names
 from galaxymill.errors import UserError
+from galaxymill.release.maps import Maps
 from galaxymill.release.predictions import Prediction
 from galaxymill.release.settings import Selection
 from galaxymill.reporting.tables import write_csv
@@ -25,6 +26,12 @@ IDENTITY = ColumnGroup("identity and position", "which galaxy, and where it is",
 CATALOGUE = ColumnGroup("catalogue", "further columns of the input catalogue", "")
 QUALITY = ColumnGroup(
     "quality", "what became of the cutout, and the quality flags", "meta.code.qual"
+)
+MAPS = ColumnGroup(
+    "maps",
+    "place on a map, where galaxies that look alike are near each other",
+    "pos.cartesian",
+    (0, 1),
 )
 SELECTIONS = ColumnGroup(
     "selections", "galaxies that meet some cuts; false where a value is null", "meta.code"
@@ -101,6 +108,7 @@ def release_columns(
     predictions: Sequence[Prediction],
     selections: Mapping[str, Selection],
     has_positions: bool = True,
+    maps: Sequence[Maps] = (),
 ) -> list[Column]:
     """List the columns of a release, in the tables' order; ``catalog`` is of ``objects.parquet``.
 
@@ -113,6 +121,7 @@ def release_columns(
     columns += [_catalogue_column(one) for one in catalog if _is_released(one)]
     for prediction in predictions:
         columns += _predicted_columns(prediction)
+    columns += [Column(place, MAPS, TABLES) for one in maps for place in one.fields]
     columns += [
         *(Column(each, QUALITY, _FULL) for each in products.IMAGE_QUALITY),
         Column(products.CUTOUTS.field("status"), QUALITY, TABLES),
@@ -125,7 +134,7 @@ def release_columns(
     if twice:
         raise UserError(
             f"release: two columns would be called {', '.join(twice)}; rename the catalogue's or "
-            "leave it out of keep, rename the selection, or release the predictions apart"
+            "leave it out of keep, rename the selection or map, or release the predictions apart"
         )
     return columns if has_positions else [_placeless(c) for c in columns if c.name not in _PLACE]
 

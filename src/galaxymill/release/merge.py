@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from galaxymill import flags
 from galaxymill.catalog.positions import has_positions
 from galaxymill.release.audit import audit, census
 from galaxymill.release.columns import PARQUET, Column, release_columns, write_columns
@@ -21,6 +20,7 @@ from galaxymill.release.documents.croissant import write_croissant
 from galaxymill.release.documents.pictures import draw_pictures
 from galaxymill.release.documents.readme import Facts, write_readme
 from galaxymill.release.inspection import inspect_catalog
+from galaxymill.release.maps import Maps, features_role, read_maps
 from galaxymill.release.predictions import Prediction, read_predictions
 from galaxymill.release.provenance import is_released, release_origin, write_provenance
 from galaxymill.release.settings import ReleaseSettings
@@ -50,6 +50,8 @@ class Request:
         The same of each prediction; a folder's name is the prediction's.
     models, metrics : tuple of Path
         ``model.yaml`` of the models that predicted, and ``metrics.json`` of their evaluations.
+    spaces : tuple of Path
+        Folders of the features of the spaces whose maps it has; a folder's name is the space's.
     out : Path
         ``SHA256SUMS``, written last; the release is its folder.
     settings : ReleaseSettings
@@ -72,6 +74,7 @@ class Request:
     out: Path
     settings: ReleaseSettings = field(default_factory=ReleaseSettings)
     metrics: tuple[Path, ...] = ()
+    spaces: tuple[Path, ...] = ()
     run: Path | None = None
     benchmarks: Path | None = None
     threads: int = 2
@@ -89,6 +92,7 @@ class Request:
             "cutouts": self.cutouts,
             "images": self.images,
             **{role_of(folder.name): folder for folder in self.predictions},
+            **{features_role(folder.name): folder for folder in self.spaces},
         }
 
 
@@ -104,6 +108,7 @@ def merge_release(request: Request) -> None:
     parts = read_parts(request.partitions, request.folders)
     names = [folder.name for folder in request.predictions]
     predictions = read_predictions(names, parts, request.models, request.metrics)
+    maps = read_maps(request.spaces, parts)
     parameters = {"name": request.name, **request.settings.product_settings()}
     catalog = read_record(request.objects, "ingest").digest
     origin = release_origin(catalog, parts, predictions, parameters)
@@ -111,15 +116,18 @@ def merge_release(request: Request) -> None:
     with exclusive(out) as waited:
         if waited and is_released(out, origin):
             return
-        columns = _check(parts, predictions, request)
+        columns = _check(parts, predictions, maps, request)
         with atomic_tree(out.parent, out.name) as folder:
-            facts, sums = _write_data(folder, request, parts, predictions, columns, origin)
+            facts, sums = _write_data(folder, request, parts, predictions, maps, columns, origin)
             _write_documents(folder, request, facts, predictions, columns, origin, sums)
     logger.info("release %s: %d galaxies in %d tiles", request.name, facts.galaxies, facts.tiles)
 
 
 def _check(
-    parts: Sequence[Part], predictions: Sequence[Prediction], request: Request
+    parts: Sequence[Part],
+    predictions: Sequence[Prediction],
+    maps: Sequence[Maps],
+    request: Request,
 ) -> list[Column]:
     """List the columns and see that the tiles are the catalogue's, before anything is written.
 
@@ -129,7 +137,7 @@ def _check(
     """
     selections = request.settings.selections
     catalog = pq.read_schema(request.objects)
-    columns = release_columns(catalog, predictions, selections, request.has_positions)
+    columns = release_columns(catalog, predictions, selections, request.has_positions, maps)
     check_selections(selections, columns)
     listed, there = sum(part.partition.n_rows for part in parts), pq.read_metadata(request.objects)
     if listed != there.num_rows:
@@ -142,6 +150,7 @@ def _write_data(
     request: Request,
     parts: Sequence[Part],
     predictions: Sequence[Prediction],
+    maps: Sequence[Maps],
     columns: Sequence[Column],
     origin: Origin,
 ) -> tuple[Facts, dict[str, str]]:
@@ -153,7 +162,8 @@ def _write_data(
     if request.has_positions:
         collection = Collection(folder / "hats", name, tiles, settings.margin_arcsec)
     catalog = Catalog(request.objects)
-    merge = Merge(catalog, parts, tiles, columns, predictions, settings, widths, request.threads)
+    threads = request.threads
+    merge = Merge(catalog, parts, tiles, columns, predictions, settings, widths, threads, maps)
     merge.write(folder, collection, origin, name)
     with ThreadPoolExecutor(request.threads) as pool:
         # The tables are read once more for these, while pictures are drawn.
@@ -170,7 +180,7 @@ def _write_data(
         write_provenance(
             folder, parts, predictions, origin, audits, request.run, request.benchmarks
         )
-        unfit = {one.name: flags.unfit_bits(one.settings.unfit) for one in predictions}
+        unfit = {one.name: one.unfit_bits for one in predictions}
         found = census(folder / "advanced.parquet", unfit, folder)
         rows, on_sky = audits["advanced"].released_rows, collection is not None
         facts = Facts(name, rows, len(tiles), found, on_sky)

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from galaxymill import flags, products
 from galaxymill.errors import UserError
 from galaxymill.inference.settings import PredictSettings
-from galaxymill.models.store import ModelCard, read_card
+from galaxymill.models.store import ModelCard
+from galaxymill.probes.store import ProbeCard, read_any_card
 from galaxymill.release.sources import Part, role_of
 from galaxymill.tasks.task import Task
 
@@ -38,7 +39,7 @@ class Prediction:
 
     name: str
     model: Path
-    card: ModelCard
+    card: ModelCard | ProbeCard
     settings: PredictSettings
     metrics: Mapping[str, Any]
     metrics_file: Path | None
@@ -60,9 +61,15 @@ class Prediction:
         """Schema that each of its files must have."""
         return products.predictions(self.task, self.draws)
 
+    @property
+    def unfit_bits(self) -> int:
+        """Bits of galaxies that it says nothing of; a probe, of those without features too."""
+        more = ("no_features",) if isinstance(self.card, ProbeCard) else ()
+        return flags.unfit_bits([*self.settings.unfit, *more])
+
     def unfit(self, rows: pa.Table) -> npt.NDArray[np.bool_]:
         """Tell which rows of the release were not predicted."""
-        bits = flags.unfit_bits(self.settings.unfit)
+        bits = self.unfit_bits
         return np.asarray(rows["flags"].to_numpy() & bits, np.bool_)
 
 
@@ -77,7 +84,7 @@ def read_predictions(
         When a prediction was made by several models or with several settings, or by none of
         these models; when a model or an evaluation is of no prediction.
     """
-    cards = {path: read_card(path) for path in models}
+    cards = {path: read_any_card(path) for path in models}
     sources = [_Source.of(name, parts) for name in names]
     for path, card in cards.items():
         if card.digest not in {one.model for one in sources}:
@@ -145,7 +152,7 @@ def _made_by(part: Part, role: str) -> tuple[str, dict[str, Any]]:
     return str(origin["inputs"].get("model")), dict(origin["parameters"])
 
 
-def _model_file(source: _Source, cards: Mapping[Path, ModelCard]) -> Path:
+def _model_file(source: _Source, cards: Mapping[Path, ModelCard | ProbeCard]) -> Path:
     for path, card in cards.items():
         if card.digest == source.model:
             return path

@@ -18,7 +18,7 @@ from galaxymill.storage.digest import sha256_file, sha256_json
 from galaxymill.storage.origin import Origin, read_record
 
 RELEASE = "provenance/release.json"
-_NOT_OF_A_RELEASE = ("plan", "space", "project", "release", "explore", "explorer")
+_NOT_OF_A_RELEASE = ("plan", "space", "project", "map", "similar", "release", "explore", "explorer")
 
 
 def release_origin(
@@ -125,8 +125,10 @@ def _requests(parts: Sequence[Part], role: str) -> list[dict[str, Any]]:
     requests: dict[str, dict[str, Any]] = {}
     for part in parts:
         origin = part.records[role].origin
-        own = (made_from(role) or "").partition("/")[0]
-        shared = {key: digest for key, digest in origin["inputs"].items() if key != own}
+        own = {(made_from(role) or "").partition("/")[0]}
+        if role.startswith("features/"):
+            own = {"embeddings", "predictions"}
+        shared = {key: digest for key, digest in origin["inputs"].items() if key not in own}
         request = {**origin, "inputs": shared}
         counted = requests.setdefault(sha256_json(request), {**request, "partitions": 0})
         counted["partitions"] += 1

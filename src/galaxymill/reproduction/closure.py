@@ -41,8 +41,20 @@ def closure(plain: Mapping[str, Any], config: Config, release: str) -> Plain:
     ``plain`` is the config as read from YAML, and so is what is given back. Contacts are left out.
     """
     plain = migrate(plain, CONFIG, "")
-    predictions = config.releases[release].predictions
-    models = set().union(*(_models(config, config.predictions[p].model) for p in predictions))
+    chosen = config.releases[release]
+    models, spaces = set[str](), set(chosen.maps)
+    # Spaces may be of predictions that are not released themselves.
+    predictions = {*chosen.predictions, *(config.spaces[one].predictions for one in spaces)}
+    waiting = list(predictions)
+    while waiting:
+        own = _models(config, config.predictions[waiting.pop()].model)
+        models |= own
+        # A probe stands on a space, and that on the prediction of a network.
+        stood_on = {probe.features for name in own if (probe := config.models[name].probe)}
+        spaces |= stood_on
+        more = {config.spaces[name].predictions for name in stood_on} - predictions
+        predictions |= more
+        waiting += more
     labels = {name for model in models for name in config.models[model].labels}
     labelled = {config.labels[name].images.survey for name in labels}
     surveys = {config.release_survey(release), *filter(None, labelled)}
@@ -51,7 +63,8 @@ def closure(plain: Mapping[str, Any], config: Config, release: str) -> Plain:
         "surveys": surveys,
         "labels": labels,
         "models": models,
-        "predictions": set(predictions),
+        "predictions": predictions,
+        "spaces": spaces,
         "releases": {release},
         "network": services,
     }
@@ -83,7 +96,7 @@ def _models(config: Config, name: str) -> set[str]:
     found: set[str] = set()
     while name not in found:
         found.add(name)
-        file = config.models[name].train.weights_file
+        file = config.models[name].network.weights_file
         name = next((m for m in config.models if file == model_file(m)), name)
     return found
 

@@ -1,5 +1,6 @@
 """Stage ``space``: fit a space, and its maps, to a sample of a survey's embeddings."""
 
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,16 +14,17 @@ import pyarrow.parquet as pq
 from galaxymill.catalog.names import part_names
 from galaxymill.conditions import Condition
 from galaxymill.errors import UserError
+from galaxymill.models.store import read_card
+from galaxymill.products import POOLING
 from galaxymill.progress import progress
 from galaxymill.spaces.settings import SpaceSettings
 from galaxymill.spaces.space import SPACE_FILE, Space, fit_components, write_space
 from galaxymill.splits import uniform
-from galaxymill.storage.atomic import atomic_tree, exclusive
+from galaxymill.storage.atomic import atomic_file, atomic_tree, exclusive
 from galaxymill.storage.digest import sha256_json
 from galaxymill.storage.origin import Origin, Record, read_record
 from galaxymill.storage.parquet import read_batches
 
-_POOLING = ("views", "pool", "member")
 _ROWS = 4096
 
 logger = logging.getLogger("galaxymill")
@@ -70,9 +72,20 @@ def fit_space(
         write_space(folder, space, origin.to_dict())
 
 
+def describe_embeddings(out: Path, model: Path, settings: str, versions: str) -> None:
+    """Write down as JSON what embeddings depend on: when that changes, spaces are fitted anew.
+
+    A space takes the list of embeddings as it was, so that new galaxies move no old one. Snakemake
+    then looks at nothing else of a space while a prediction is made again.
+    """
+    plain = {"model": read_card(model).digest, "settings": settings, "versions": versions}
+    with exclusive(out), atomic_file(out) as temporary:
+        temporary.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+
+
 def embedding_kind(origin: dict[str, Any]) -> dict[str, Any]:
-    """What embeddings a product holds: by the model's digest and the pooling of its views."""
-    pooling = {key: origin["parameters"][key] for key in _POOLING if key in origin["parameters"]}
+    """What embeddings a product holds: the model's digest, which member, how views are pooled."""
+    pooling = {key: origin["parameters"].get(key, usual) for key, usual in POOLING.items()}
     return {"model": origin["inputs"]["model"], **pooling}
 
 
@@ -178,7 +191,7 @@ def _fit_map(name: str, features: npt.NDArray[np.float32], settings: SpaceSettin
         )
 
 
-def _matrix(rows: pa.Table) -> npt.NDArray[np.float64]:
+def _matrix(rows: pa.Table) -> npt.NDArray[np.float16]:
     lists = rows["embedding"].combine_chunks()
-    flat = lists.flatten().to_numpy(zero_copy_only=False)
-    return np.asarray(flat, np.float64).reshape(len(lists), -1)
+    flat: npt.NDArray[np.float16] = lists.flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(len(lists), -1)

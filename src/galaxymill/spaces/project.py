@@ -13,7 +13,7 @@ from galaxymill.storage.atomic import exclusive
 from galaxymill.storage.origin import Origin, is_made, read_record
 from galaxymill.storage.parquet import open_product, read_batches
 
-_ROWS = 16384
+_ROWS = 4096
 
 
 def project(embeddings: Path, predictions: Path, space: Path, out: Path) -> None:
@@ -40,6 +40,7 @@ def project(embeddings: Path, predictions: Path, space: Path, out: Path) -> None
             "space to these, or predict with its model"
         )
     inputs = {"embeddings": record.digest, "predictions": flagged.digest, "space": digest}
+    inputs["images"] = flagged.origin["inputs"]["images"]
     origin = Origin("project", {}, inputs, record.origin["domain"])
     schema = products.features(len(fitted.components), list(fitted.maps))
     with exclusive(out) as waited:
@@ -64,22 +65,21 @@ def _columns(rows: pa.Table, bits: pa.ChunkedArray, space: Space) -> dict[str, p
     """Give all columns of some galaxies; null where there is no embedding, or it is no good."""
     lists = rows["embedding"].combine_chunks()
     there = lists.is_valid().to_numpy(zero_copy_only=False)
-    vectors = lists.drop_null().flatten().to_numpy(zero_copy_only=False)
-    features, good = space.features(vectors.reshape(there.sum(), -1))
-    rows_good = np.flatnonzero(there)[good]
-    absent = np.ones(len(there), bool)
-    absent[rows_good] = False
+    # All numbers as they lie, those of rows without an embedding, too: nothing is copied.
+    width = len(space.mean)
+    start = lists.offset * width
+    numbers = np.frombuffer(lists.values.buffers()[1], np.float16)[start:]
+    features, good = space.features(numbers[: len(lists) * width].reshape(-1, width))
     flagged = bits.to_numpy().astype(np.int32)
-    flagged[np.flatnonzero(there)[~good]] |= flags.BITS["no_features"]
-    whole = np.zeros((len(there), features.shape[1]), "<f2")
-    whole[rows_good] = features[good]
-    valid = pa.array(~absent).buffers()[1]
+    flagged[there & ~good] |= flags.BITS["no_features"]
+    good &= there
+    features[~good] = 0
+    valid, absent = pa.array(good).buffers()[1], ~good
     kind = pa.binary(2 * features.shape[1])
-    values = pa.Array.from_buffers(kind, len(there), [valid, pa.py_buffer(whole.tobytes())])
+    values = pa.Array.from_buffers(kind, len(good), [valid, pa.py_buffer(features)])
     columns = {"object_id": rows["object_id"], "flags": pa.array(flagged), "features": values}
     for name, placer in space.maps.items():
-        places = np.full((len(there), 2), np.nan, np.float32)
-        places[rows_good] = placer.place(features[good].astype(np.float32))
+        places = placer.place(features.astype(np.float32))
         for axis, column in enumerate(products.map_columns(name)):
             columns[column] = pa.array(places[:, axis], mask=absent)
     return columns

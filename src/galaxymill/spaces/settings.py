@@ -34,7 +34,7 @@ class SpaceSettings(Settings):
         50_000, ge=100, le=200_000, description="galaxies that a map is fitted to, at most"
     )
     neighbours: int = Field(
-        15, ge=2, le=100, description="nearest galaxies that a map keeps together"
+        30, ge=2, le=100, description="nearest galaxies that a map keeps together"
     )
     steps: int = Field(
         3000, ge=1, le=100_000, description="steps of fitting a map; fewer for small samples"

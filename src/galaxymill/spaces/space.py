@@ -5,18 +5,20 @@ sums of them are exact in double precision: a likeness is the same to the last b
 computed first.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import yaml
 
 from galaxymill.errors import UserError
 from galaxymill.spaces.settings import SpaceSettings
 from galaxymill.storage.digest import sha256_file, sha256_json
+from galaxymill.storage.origin import read_record
 from galaxymill.yaml_file import read_yaml
 
 if TYPE_CHECKING:
@@ -26,9 +28,16 @@ SPACE_FILE = "space.yaml"
 WEIGHTS_FILE = "weights.safetensors"
 GRID = 1024
 """Features are multiples of 1/1024."""
+ROWS = 256
+"""Galaxies that are projected at once: always so many, as sums may round by the size of a batch;
+few enough to stay in the processor's cache."""
 LARGEST = 64.0
 """Of a feature; beyond it the galaxy has none, and is flagged."""
 _FAR = 10.0
+_MIDDLE = 10_000
+"""Galaxies of a sample whose median is taken for that of all."""
+_BLOCK = 4096
+"""Embeddings that are in double precision at once."""
 FIRST_DEVIATION = 4.0
 """Standard deviation of the first component of the sample: the unit of features."""
 
@@ -43,7 +52,7 @@ class Space:
     Attributes
     ----------
     embedding : dict
-        What embeddings it is of: the model's digest and how its views are pooled.
+        What embeddings it is of: the model's digest, which member, how its views are pooled.
     settings : SpaceSettings
     mean : ndarray, shape (n_embedding,)
     components : ndarray, shape (components, n_embedding)
@@ -52,7 +61,8 @@ class Space:
         Standard deviation of each feature in the sample.
     maps : dict of str to Placer
     facts : dict
-        For people: size of the sample, share of the variance.
+        Size of the sample, share of the variance; names of the prediction and of the survey, by
+        which the products of a space are found.
     """
 
     embedding: dict[str, Any]
@@ -73,16 +83,28 @@ class Space:
         good : ndarray of bool, shape (n,)
             False where a number is not finite or too large, or all features are zero.
         """
+        scores = np.empty((len(embeddings), len(self.components)))
+        batch, offset = np.zeros((ROWS, len(self.mean))), self.components @ self.mean
         with np.errstate(invalid="ignore", over="ignore"):
-            scores = (embeddings.astype(np.float64) - self.mean) @ self.components.T
-            rounded = np.rint(scores * GRID) / GRID
-            good = np.asarray((np.abs(rounded) < LARGEST).all(axis=1) & rounded.any(axis=1))
-        return np.where(good[:, None], rounded, 0).astype(np.float16), good
+            for start in range(0, len(embeddings), ROWS):
+                rows = embeddings[start : start + ROWS]
+                batch[: len(rows)] = rows
+                scores[start : start + ROWS] = (batch @ self.components.T)[: len(rows)]
+            scores -= offset
+            scores *= GRID
+            np.rint(scores, out=scores)
+            scores /= GRID
+            good = np.asarray((np.abs(scores) < LARGEST).all(axis=1) & scores.any(axis=1))
+            scores[~good] = 0
+        return scores.astype(np.float16), good
 
 
-def fit_components(sample: Doubles, count: int) -> tuple[Doubles, Doubles, Doubles, float]:
+def fit_components(
+    sample: npt.NDArray[np.floating], count: int
+) -> tuple[Doubles, Doubles, Doubles, float]:
     """Find the principal components of a sample of embeddings, shape (n, n_embedding).
 
+    Sums are in double precision, block by block: a sample of 200,000 is half a gigabyte as it is.
     Galaxies whose embedding is not finite, or ten times as far from the median as most are, tell
     nothing of the others: they are left out. Signs are such that the largest loading of each
     component is positive. Raises ValueError when all embeddings are the same.
@@ -101,11 +123,13 @@ def fit_components(sample: Doubles, count: int) -> tuple[Doubles, Doubles, Doubl
     sample = sample[np.isfinite(sample).all(axis=1)]
     if not len(sample):
         raise ValueError("no embedding of the sample is finite")
-    distances = np.linalg.norm(sample - np.median(sample, axis=0), axis=1)
+    middle = np.median(sample[:_MIDDLE].astype(np.float64), axis=0)
+    distances = np.concatenate([np.linalg.norm(b - middle, axis=1) for b in _blocks(sample)])
     sample = sample[distances <= _FAR * np.median(distances)]
-    mean = sample.mean(axis=0)
-    centred = sample - mean
-    values, vectors = np.linalg.eigh(centred.T @ centred / max(len(sample), 1))
+    mean = sum(block.sum(axis=0) for block in _blocks(sample)) / len(sample)
+    centred = (block - mean for block in _blocks(sample))
+    covariance = sum(block.T @ block for block in centred) / len(sample)
+    values, vectors = np.linalg.eigh(covariance)
     values, vectors = values[::-1].clip(min=0), vectors[:, ::-1].T
     kept = min(count, int((values > values[0] * 1e-12).sum()))
     if kept == 0:
@@ -116,6 +140,30 @@ def fit_components(sample: Doubles, count: int) -> tuple[Doubles, Doubles, Doubl
     components = vectors[:kept] * signs[:, None] * scale
     share = float(values[:kept].sum() / values.sum())
     return mean, components, np.sqrt(values[:kept]) * scale, share
+
+
+def _blocks(sample: npt.NDArray[np.floating]) -> Iterator[Doubles]:
+    for start in range(0, len(sample), _BLOCK):
+        yield sample[start : start + _BLOCK].astype(np.float64)
+
+
+def as_matrix(column: pa.ChunkedArray) -> Halves:
+    """Numbers of a column of features, shape (n, components); zeros where it is null."""
+    packed = column.combine_chunks()
+    width = column.type.byte_width // 2
+    data = packed.buffers()[1] or b""
+    flat = np.frombuffer(data, "<f2", len(packed) * width, 2 * width * packed.offset)
+    return flat.reshape(-1, width)
+
+
+def require_space(features: Path, space: str) -> None:
+    """Refuse a partition's features that are not of the space of this digest."""
+    found = read_record(features, "project").origin["inputs"]["space"]
+    if found != space:
+        raise UserError(
+            f"{features}: features of space {found}, but space {space} is meant; project this "
+            "partition again, or fit anew what stands on the other space"
+        )
 
 
 def write_space(folder: Path, space: Space, origin: Mapping[str, Any]) -> None:

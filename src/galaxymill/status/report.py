@@ -74,14 +74,20 @@ def _stages(results: Path, survey: str) -> Iterator[Stage]:
     for name, products in (("fetch", "<cutouts>"), ("render", "<images>")):
         yield _stage(results, name, name, products, survey=survey)
     for name in _predictions(results, survey):
-        yield _stage(results, f"predict {name}", "predict", "<predictions>", prediction=name)
+        stage = _stage_of(results, name)
+        yield _stage(results, f"{stage} {name}", stage, "<predictions>", prediction=name)
 
 
 def _predictions(results: Path, survey: str) -> list[str]:
     """Names of the predictions of a survey."""
-    folders = [fill(place, results) for place in ("<results>/predictions", "<logs>/predict")]
-    names = {path.name for folder in folders for path in _folders(folder)}
+    places = ("<results>/predictions", "<logs>/predict", "<logs>/apply")
+    names = {path.name for place in places for path in _folders(fill(place, results))}
     return sorted(name for name in names if _is_of(results, name, survey))
+
+
+def _stage_of(results: Path, prediction: str) -> str:
+    """The stage that makes a prediction: ``apply`` for a probe's, by its logs."""
+    return "apply" if (fill("<logs>/apply", results) / prediction).is_dir() else "predict"
 
 
 def _is_of(results: Path, prediction: str, survey: str) -> bool:
@@ -98,7 +104,7 @@ def _is_of(results: Path, prediction: str, survey: str) -> bool:
         with if_it_is_there(product):
             made_from = read_record(product).origin["inputs"].get("images")
             return bool(made_from == read_record(source).digest)
-    logs = fill("<logs>/predict", results) / prediction
+    logs = fill(f"<logs>/{_stage_of(results, prediction)}", results) / prediction
     names = {log.stem for log in logs.glob("*.log")}
     tiles = {path.stem for path in fill("<tiles>", results, survey=survey).glob("*.parquet")}
     return names <= tiles

@@ -55,6 +55,25 @@ class Head(nn.Module, ABC):
         """Begin at what the training labels (n, …) are on average; by default anywhere."""
 
 
+class NoHead(Head):
+    """Predicts nothing: outputs without width.
+
+    Without masks it gives the features themselves, by which a precision is then judged.
+    """
+
+    def forward(self, features: Tensor, masks: Tensor | None = None) -> Tensor:
+        """Map features (n, f) to themselves, or to (n, s, 0) with masks."""
+        return features if masks is None else features.new_empty((*masks.shape[:2], 0))
+
+    def rescaled(self, outputs: Tensor, log_scale: Tensor) -> Tensor:
+        """Leave outputs as they are."""
+        return outputs
+
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Nothing is lost: shape (n, 0)."""
+        return outputs.new_zeros((len(outputs), 0))
+
+
 class LinearHead(Head):
     """Dropout and a linear map of pooled features."""
 
@@ -68,7 +87,7 @@ class LinearHead(Head):
         """Map features (n, f) to outputs (n, width), or (n, s, width) with masks."""
         # Autocast would round what the loss takes logarithms of.
         with torch.autocast(features.device.type, enabled=False):
-            features = features.float()
+            features = features if features.dtype == torch.float64 else features.float()
             if masks is not None:
                 features = features[:, None, :] * masks / (1 - self.dropout)
             else:

@@ -77,6 +77,11 @@ class Task(ABC):
     def columns(self) -> tuple[str, ...]:
         """Names of the label columns."""
 
+    @property
+    def handed(self) -> str:
+        """Question with other answers in a mirror, as clockwise is anticlockwise; empty: none."""
+        return ""
+
     @abstractmethod
     def label_fields(self) -> list[pa.Field]:
         """Label columns of the product of labels, in the order of ``columns``."""
@@ -116,6 +121,13 @@ class Task(ABC):
     @abstractmethod
     def report(self, data: "EvaluationData") -> "ReportContent":
         """Compare predictions with labels, for the page of an evaluation."""
+
+    def scores(self, samples: Values, labels: Floats) -> dict[str, float]:
+        """Sum up how far samples (n, s, …) are from labels (n, …), in a few numbers by name.
+
+        A learning curve shows them; by default it has the loss alone.
+        """
+        return {}
 
     @abstractmethod
     def difference(self, one: Values, other: Values) -> float:

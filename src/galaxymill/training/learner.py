@@ -21,7 +21,7 @@ from galaxymill.models.network import Network
 from galaxymill.models.settings import TrainSettings
 from galaxymill.models.store import not_finite
 from galaxymill.models.views import central_view, erase, random_view
-from galaxymill.training.calibrate import fit_log_scale, mixture_nll
+from galaxymill.tasks.calibrate import fit_log_scale, mixture_nll
 from galaxymill.training.data import Batch, Batches, Cached, Streamed
 from galaxymill.training.optimiser import frozen_modules, make_optimiser, rate_factor, set_rate
 from galaxymill.training.processes import SharedError
@@ -145,8 +145,8 @@ class Learner(lightning.LightningModule):  # type: ignore[misc]
         settings, size = self._settings, self._settings.image_size
         if not len(pixels):
             return central_view(pixels.float(), size)
-        turned = bool(self.network.is_pooled)
-        views = random_view(pixels, size, settings.zoom, settings.shift, self._draws, turned)
+        allowed = bool(self.network.is_pooled), not self.network.is_handed
+        views = random_view(pixels, size, settings.zoom, settings.shift, self._draws, *allowed)
         return erase(views, settings.erase, self._draws) if settings.erase else views
 
     def _stop_unless_finite(self, what: str, value: float) -> None:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from galaxymill.errors import UserError
 from galaxymill.images.pixels import ImageSource
 from galaxymill.labels.table import Votes, read_joint_votes
-from galaxymill.models.settings import TrainSettings
+from galaxymill.models.settings import TrainSettings, refused_views
 from galaxymill.models.store import MODEL_FILE, WEIGHTS_FILE, ModelCard, read_card
 from galaxymill.reporting.tables import write_csv
 from galaxymill.settings import Settings
@@ -72,6 +73,8 @@ def train(
         logger.setLevel(logging.ERROR)
     with processes.named():
         votes, source = read_joint_votes(votes_paths), ImageSource.open(images)
+        if refused := refused_views(settings.views, votes.task):
+            raise UserError(f"train: {refused}")
         # Each set by itself, so that an evaluation knows any of them again.
         inputs = {f"votes_{n}": read_record(path).digest for n, path in enumerate(votes_paths, 1)}
         inputs["images"] = source.digest
@@ -224,7 +227,7 @@ def _calibrate(learned: _Learned, card: ModelCard) -> None:
     import numpy as np
     import torch
 
-    from galaxymill.training.calibrate import fit_log_scale
+    from galaxymill.tasks.calibrate import fit_log_scale
 
     networks = learned.networks
     parts = [[network] for network in networks] if card.settings.folds else [networks]

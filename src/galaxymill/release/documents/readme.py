@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from galaxymill import flags
+from galaxymill.models.settings import TrainSettings
 from galaxymill.release.audit import Census
 from galaxymill.release.columns import Column
 from galaxymill.release.predictions import Prediction
@@ -85,13 +86,21 @@ def _model(prediction: Prediction) -> dict[str, str]:
     """Describe the model of a prediction."""
     card, settings = prediction.card, prediction.settings
     train = card.settings
+    posterior = f"{settings.draws(train)} samples, one of each member"
+    if isinstance(train, TrainSettings):
+        posterior = (
+            f"{settings.draws(train)} samples ({settings.samples} of Monte-Carlo dropout, "
+            f"networks: {train.networks}, views of each image: {settings.view_count(train)})"
+        )
+        what = {"encoder": train.encoder}
+    else:
+        what = {"probe": f"on the features of space {train.features}"}
     learned = [", ".join(f"{key} {d[key]}" for key in sorted(d)) for d in card.domains]
     return {
-        "encoder": train.encoder,
+        **what,
         **prediction.task.release_text().model,
         "learned from": "; ".join(learned),
         "labelled galaxies": ", ".join(f"{n} {split}" for split, n in card.counts.items()),
-        "posterior": f"{settings.draws(train)} samples ({settings.samples} of Monte-Carlo dropout, "
-        f"networks: {train.networks}, views of each image: {settings.view_count(train)})",
+        "posterior": posterior,
         "content digest": f"`{card.digest}`",
     }

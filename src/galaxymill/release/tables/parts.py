@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from galaxymill import products
 from galaxymill.errors import UserError
+from galaxymill.release.maps import Maps
 from galaxymill.release.predictions import Prediction
 from galaxymill.release.sources import Part, maker, require_digest
 from galaxymill.storage.digest import TableDigest
@@ -26,8 +27,11 @@ again), and the columns that a release takes of them."""
 class PartReader:
     """Reads partitions, one at a time; ``tile`` is the schema of every tile."""
 
-    def __init__(self, tile: pa.Schema, predictions: Sequence[Prediction]) -> None:
+    def __init__(
+        self, tile: pa.Schema, predictions: Sequence[Prediction], maps: Sequence[Maps] = ()
+    ) -> None:
         proved = {"tile": tile} | {one.role: one.schema for one in predictions}
+        proved |= {one.role: one.schema for one in maps}
         self._proved = {role: (schema, TableDigest(schema)) for role, schema in proved.items()}
 
     def read(self, part: Part) -> dict[str, pa.Table]:

@@ -8,7 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from galaxymill import flags
 from galaxymill.errors import UserError
+from galaxymill.release.maps import Maps
 from galaxymill.release.predictions import Prediction
 from galaxymill.release.settings import Selection
 from galaxymill.release.sources import Part
@@ -25,6 +27,7 @@ def read_rows(
     reader: PartReader,
     predictions: Sequence[Prediction],
     selections: Mapping[str, Selection],
+    maps: Sequence[Maps] = (),
 ) -> pa.Table:
     """Join galaxies of the catalogue with the products of partitions, which may hold others too.
 
@@ -32,7 +35,7 @@ def read_rows(
     -------
     pyarrow.Table
         One row per row of ``catalog``, in its order. ``flags`` are those of the image and of the
-        predictions; what is not applicable is null, never NaN.
+        predictions, and ``no_features`` of spaces; what is not applicable is null, never NaN.
 
     Raises
     ------
@@ -50,6 +53,11 @@ def read_rows(
         if one.draws:
             made[one.sample_column] = predicted.pop(one.task.sample_column)
         made |= predicted
+    for space in maps:
+        placed = _columns(roles[space.role])
+        bit = pa.scalar(flags.BITS["no_features"], pa.int32())
+        made["flags"] = pc.bit_wise_or(made["flags"], pc.bit_wise_and(placed["flags"], bit))
+        made |= {place.name: placed[place.name] for place in space.fields}
     values = {**_in_order(pa.table(made), catalog["object_id"], parts), **_columns(catalog)}
     for name, selection in selections.items():
         values[name] = select(values, selection)

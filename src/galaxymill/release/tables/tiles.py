@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from galaxymill.progress import progress
 from galaxymill.release.columns import PARQUET, Column, schema_of
 from galaxymill.release.documents.highlights import Highlights
+from galaxymill.release.maps import Maps
 from galaxymill.release.predictions import Prediction, mask_unasked
 from galaxymill.release.settings import ReleaseSettings
 from galaxymill.release.sources import Part
@@ -43,11 +44,12 @@ class Merge:
     settings: ReleaseSettings
     widths: Mapping[str, int]
     threads: int
+    maps: Sequence[Maps] = ()
 
     def __post_init__(self) -> None:
         self._schema = schema_of(self.columns)
         tile = pq.read_schema(self.parts[0].files["tile"])
-        self._reader = PartReader(tile, self.predictions)
+        self._reader = PartReader(tile, self.predictions, self.maps)
         self.highlights = Highlights(self.predictions, self.settings.friendly_cut)
         places = [Pixel(p.partition.order, p.partition.pixel, 0).range for p in self.parts]
         self._first, self._end = np.array(places, np.int64).reshape(-1, 2).T
@@ -97,9 +99,8 @@ class Merge:
         places = np.flatnonzero((self._first < high) & (self._end > low)).tolist()
         parts = [self.parts[place] for place in places]
         catalog = self.catalog.read(tile)
-        return read_rows(
-            catalog, parts, self._schema, self._reader, self.predictions, self.settings.selections
-        )
+        chosen = self.predictions, self.settings.selections, self.maps
+        return read_rows(catalog, parts, self._schema, self._reader, *chosen)
 
     @contextmanager
     def _fits(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -83,6 +84,13 @@ class ClassTask(TreeTask):
         mean = mean_fractions(samples, self.tree)
         columns = {f"{name}_probability": mean[:, n] for n, name in enumerate(self.columns)}
         return columns | uncertainties(samples, self.question)
+
+    def scores(self, samples: Values, labels: Floats) -> dict[str, float]:
+        """Give the balanced accuracy: the mean recall of the classes that there are."""
+        truth = labels.argmax(axis=1)
+        right = samples.mean(axis=1).argmax(axis=1) == truth
+        recalls = [right[truth == one].mean() for one in np.unique(truth)]
+        return {"balanced accuracy": float(np.mean(recalls))}
 
     def log_labels(self, labels: pa.Table) -> None:
         """Log how many galaxies a class has, and where; few are a warning."""

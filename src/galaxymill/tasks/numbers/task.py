@@ -80,6 +80,11 @@ class NumberTask(Task):
         values = {"mean": centre, "std": spread, "90pc-lower": lower, "90pc-upper": upper}
         return {f"{self.name}_{key}": value for key, value in values.items()}
 
+    def scores(self, samples: Values, labels: Floats) -> dict[str, float]:
+        """Give the root mean square error."""
+        errors = samples[..., 0].mean(axis=1) - labels[:, 0]
+        return {"RMS error": float(np.sqrt(np.mean(errors**2)))}
+
     def panels(self) -> list[Panel]:
         """Show the means, and the galaxies whose number is most surely low or high."""
         column = f"{self.name}_mean"

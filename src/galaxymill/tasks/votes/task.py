@@ -1,5 +1,6 @@
 """The task of votes: counts of volunteers' answers to the questions of a decision tree."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from galaxymill.tasks.report import EvaluationData, ReportContent
 
 _SHARES = (0.0, 1.0)
+_HANDED = re.compile(r"clockwise|(?<![a-z])(a|c)?cw(?![a-z])", re.IGNORECASE)
 _INTERVALS = ColumnGroup(
     "credible intervals",
     "5th and 95th percentile of that fraction",
@@ -47,6 +49,12 @@ class TreeTask(Task):
     def columns(self) -> tuple[str, ...]:
         """One an answer."""
         return self.tree.columns
+
+    @property
+    def handed(self) -> str:
+        """First question whose answers name a sense of rotation."""
+        handed = (q.name for q in self.tree.questions if any(map(_HANDED.search, q.answers)))
+        return next(handed, "")
 
     def label_fields(self) -> list[pa.Field]:
         """Counts of the answers."""
@@ -146,6 +154,17 @@ class VoteTask(TreeTask):
             columns[f"{question.name}_proportion-asked"] = asked[question.name]
             columns |= uncertainties(samples, question)
         return columns
+
+    def scores(self, samples: Values, labels: Floats) -> dict[str, float]:
+        """Give the root mean square error of the fractions of questions that were asked."""
+        errors = []
+        for question in self.tree.questions:
+            counts, alpha = labels[:, question.slice], samples[..., question.slice]
+            asked = counts.sum(axis=1) > 0
+            means = (alpha / alpha.sum(axis=-1, keepdims=True)).mean(axis=1)
+            observed = counts[asked] / counts[asked].sum(axis=1, keepdims=True)
+            errors.append((means[asked] - observed).ravel())
+        return {"RMS error of fractions": float(np.sqrt(np.mean(np.concatenate(errors) ** 2)))}
 
     def panels(self) -> list[Panel]:
         """Show each question's fractions, where enough volunteers would be asked it."""

@@ -1,0 +1,1 @@
+"""Probes: small models on features, which learn in seconds from few labels."""
