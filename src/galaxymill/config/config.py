@@ -1,6 +1,5 @@
 """The config: frozen models that say what may stand in it, and refuse the rest."""
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -8,12 +7,11 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from galaxymill.config.models import AnyModel, several
-from galaxymill.config.probes import check_probes
+from galaxymill.config.refusals import refusals
 from galaxymill.config.survey import Survey
 from galaxymill.downloads.settings import DownloadSettings, FileName
-from galaxymill.errors import unknown_name
 from galaxymill.explorer.settings import ExplorerSettings
-from galaxymill.images.recipes import WAYS_OUT, differences, domain
+from galaxymill.images.recipes import domain
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.labels.settings import Labels
 from galaxymill.rates import Rates
@@ -22,7 +20,6 @@ from galaxymill.search.settings import SearchSettings
 from galaxymill.settings import Name, Strict
 from galaxymill.simulation.settings import SimulationSettings
 from galaxymill.spaces.settings import SpaceSettings
-from galaxymill.surveys.registry import SERVICES
 from galaxymill.trees.tree import tree_path
 from galaxymill.web.network import Network
 
@@ -115,141 +112,10 @@ class Config(Strict):
     rates: Rates = Field(Rates(), description="how fast your machines are; only a plan asks")
 
     @model_validator(mode="after")
-    def _names_exist(self) -> Self:
-        for place, name, among in self._references():
-            if name not in among:
-                kind = "service" if among is SERVICES else place.rsplit(".", 1)[-1]
-                raise ValueError(str(unknown_name(place, name, among, kind)))
+    def _can_be_done(self) -> Self:
+        for key, why in refusals(self):
+            raise ValueError(f"{key}: {why}" if key else why)
         return self
-
-    @model_validator(mode="after")
-    def _predictions_see_known_images(self) -> Self:
-        for name, prediction in self.predictions.items():
-            ours = self.survey_domain(prediction.survey)
-            theirs = [self.label_domain(one) for one in self.models[prediction.model].labels]
-            # An encoder alone has learned from no labelled images.
-            if theirs and ours not in theirs and not prediction.allow_domain_shift:
-                listed = differences(theirs[0], ours, "{}: model {!r}, survey {!r}")
-                raise ValueError(
-                    f"predictions.{name}: model {prediction.model} learned from other images than "
-                    f"those of {prediction.survey}: {listed}. {WAYS_OUT}"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _releases_are_of_one_survey(self) -> Self:
-        for name, release in self.releases.items():
-            surveys = {one: self.predictions[one].survey for one in release.predictions}
-            if len(set(surveys.values())) > 1:
-                listed = ", ".join(f"{one} of {survey}" for one, survey in surveys.items())
-                raise ValueError(
-                    f"releases.{name}.predictions: {listed}; a release is of one survey: make one "
-                    "release a survey"
-                )
-            for key in ("predictions", "maps"):
-                names = getattr(release, key)
-                if len(set(names)) < len(names):
-                    raise ValueError(f"releases.{name}.{key}: one is named twice")
-        return self
-
-    @model_validator(mode="after")
-    def _evaluations_have_names_of_their_own(self) -> Self:
-        for name, prediction in self.predictions.items():
-            called = self.evaluation_name(name)
-            if called in self.models and called != prediction.model:
-                raise ValueError(
-                    f"predictions.{name}: has the name of another model, and its model "
-                    f"{prediction.model} predicts with several samples or views, so that both "
-                    "evaluations would have that name; rename the prediction"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _spaces_have_embeddings(self) -> Self:
-        for name, space in self.spaces.items():
-            model = self.predictions[space.predictions].model
-            if self.models[model].probe:
-                raise ValueError(
-                    f"spaces.{name}: prediction {space.predictions} is of probe {model}, which has "
-                    "no embeddings; name a prediction of a network"
-                )
-            if "embeddings" not in self.predictions[space.predictions].keep:
-                raise ValueError(
-                    f"spaces.{name}: prediction {space.predictions} keeps no embeddings; add "
-                    "embeddings to its keep"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _explorers_are_of_one_survey(self) -> Self:
-        for name, explorer in self.explorers.items():
-            survey = self.release_survey(explorer.release)
-            for space in explorer.maps:
-                other = self.predictions[self.spaces[space].predictions].survey
-                if other != survey:
-                    raise ValueError(
-                        f"explorers.{name}.maps: {space} is of survey {other}, but release "
-                        f"{explorer.release} of {survey}; name spaces of that survey"
-                    )
-        return self
-
-    def _searches_have_positions(self) -> Self:
-        for name, search in self.searches.items():
-            survey = self.predictions[self.spaces[search.space].predictions].survey
-            asks = "position" if search.position else "distinct" if search.distinct else ""
-            if asks and not self.surveys[survey].catalog.positions:
-                raise ValueError(
-                    f"searches.{name}.{asks}: the galaxies of survey {survey} have no positions"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _released_maps_are_of_the_survey(self) -> Self:
-        for name, release in self.releases.items():
-            ours = self.predictions[release.predictions[0]].survey
-            for one in release.maps:
-                space = self.spaces[one]
-                other = self.predictions[space.predictions].survey
-                if other != ours or not space.maps:
-                    why = "has no maps" if not space.maps else f"is of survey {other}"
-                    raise ValueError(
-                        f"releases.{name}.maps: space {one} {why}; name spaces with maps of "
-                        f"{ours}, the release's survey"
-                    )
-        return self
-
-    @model_validator(mode="after")
-    def _probes_have_features(self) -> Self:
-        check_probes(self)
-        return self
-
-    def _references(self) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-        for name, labels in self.labels.items():
-            if labels.images.survey is not None:
-                yield f"labels.{name}.images.survey", labels.images.survey, self.surveys
-        for name, model in self.models.items():
-            for one in model.labels:
-                yield f"models.{name}.labels", one, self.labels
-            if model.probe:
-                yield f"models.{name}.train.features", model.probe.features, self.spaces
-        for name, prediction in self.predictions.items():
-            yield f"predictions.{name}.survey", prediction.survey, self.surveys
-            yield f"predictions.{name}.model", prediction.model, self.models
-        for name, space in self.spaces.items():
-            yield f"spaces.{name}.predictions", space.predictions, self.predictions
-        for name, search in self.searches.items():
-            yield f"searches.{name}.space", search.space, self.spaces
-        for name, release in self.releases.items():
-            for one in release.predictions:
-                yield f"releases.{name}.predictions", one, self.predictions
-        for name, explorer in self.explorers.items():
-            yield f"explorers.{name}.release", explorer.release, self.releases
-            for one in explorer.maps:
-                yield f"explorers.{name}.maps", one, self.spaces
-            for one in release.maps:
-                yield f"releases.{name}.maps.spaces", one, self.spaces
-        for service in self.network:
-            yield f"network.{service}", service, SERVICES
 
     def search_prediction(self, search: str) -> str:
         """Prediction that the space of a search is of."""

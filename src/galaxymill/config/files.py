@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from galaxymill.config.config import Config
-from galaxymill.config.refusals import check_models
+from galaxymill.config.known_tasks import check_models
 from galaxymill.config.releases import check_explorers, check_releases
 from galaxymill.errors import UserError
 from galaxymill.migrations import CONFIG, migrate

@@ -5,10 +5,8 @@ from pathlib import Path
 
 from galaxymill import products
 from galaxymill.config.config import Config
+from galaxymill.config.known_tasks import known_task
 from galaxymill.errors import UserError, unknown_name
-from galaxymill.tasks import VoteTask
-from galaxymill.tasks.task import Task
-from galaxymill.trees.tree import find_tree, load_tree
 
 _OF_CLASSES = "*"
 """Ends the name of columns whose classes only the file of labels has."""
@@ -78,11 +76,3 @@ def _predicted(config: Config, labels: str, trees: Path) -> list[str]:
     if task is None:
         return [f"{getattr(config.labels[labels].settings, 'column', labels)}_{_OF_CLASSES}"]
     return [field.name for field in task.summary_fields()]
-
-
-def known_task(config: Config, labels: str, trees: Path) -> Task | None:
-    """Task of a labelled set by its config; None where only its files define it."""
-    chosen = config.labels[labels]
-    if chosen.tree is not None:
-        return VoteTask(load_tree(find_tree(chosen.tree, trees, f"labels.{labels}.tree")))
-    return chosen.settings.task()

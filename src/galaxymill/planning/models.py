@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 
 from galaxymill.config.config import Config
-from galaxymill.config.releases import known_task
+from galaxymill.config.known_tasks import known_task
 from galaxymill.models.probe_settings import ProbeSettings
 from galaxymill.rates import ModelUse
 from galaxymill.settings import spell
