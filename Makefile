@@ -18,11 +18,12 @@ demo: setup
 	@echo "release: results/releases/demo/README.md"
 	@echo "report:  results/evaluations/demo/report.html"
 
-# A module's tests run in one process and share its fixtures; the longest module comes first.
+# A module's tests run in one process and share its fixtures; the longest module comes first, and
+# those of unit tests, which are short, last.
 # OpenMP threads that spin while they wait would starve those of the other processes.
 test: setup
 	OMP_WAIT_POLICY=PASSIVE pytest -n $(CORES) --dist loadscope --no-loadscope-reorder \
-		tests/workflow/test_real_galaxies.py tests/workflow tests/unit tests/stages
+		tests/workflow/test_real_galaxies.py tests/workflow tests/stages tests/unit
 
 # A real cluster on this one machine, where one may be root and has apt; else the tests are skipped.
 test-slurm: setup

@@ -76,6 +76,7 @@ SIMULATED: dict[str, Any] = {
     "spaces": {"looks": {"predictions": "said", "components": 4, "maps": {"all": {}}, "steps": 10}},
     "searches": {"like_one": {"space": "looks", "to": ["sim-000001"], "count": 5}},
     "releases": {"mini": {"predictions": "said"}},
+    "explorers": {"see": {"release": "mini", "maps": "looks"}},
     "network": {"simulated": {"requests_per_second": 1000, "connections": 4}},
 }
 

@@ -82,7 +82,7 @@ def test_a_release_with_one_changed_vote_differs_in_its_columns(working_copy, gi
     counts = [count + 3 for count in votes[column].to_pylist()]
     place = votes.column_names.index(column)
     pq.write_table(votes.set_column(place, column, pa.array(counts, votes[column].type)), path)
-    working_copy.finish()
+    working_copy.finish("release")
     other = given / "from_other_votes"
     shutil.copytree(working_copy.folder / "results" / "releases" / "mini", other)
     # Who published it gives the first votes as its inputs.

@@ -13,14 +13,17 @@ from galaxymill.storage.origin import Origin, read_record
 from galaxymill.storage.parquet import write_product
 
 PARTS = 2
-MERGE = {"merge_release": 1}
+BUILD = {"build_explorer": 1}
+EXPLORE = {"explore_partition": PARTS, **BUILD}
+MERGE = {"merge_release": 1, **BUILD}
 SEARCH = {"search_galaxies": 1}
 MAP = {"report_maps": 1}
-PROJECT = {"project_partition": PARTS, **MAP, **SEARCH}
+PROJECT = {"project_partition": PARTS, **MAP, **SEARCH, **EXPLORE}
 SPACE = {"fit_space": 1, **PROJECT}
 KEEP = {"predict_partition": PARTS, "list_embeddings": 1, **PROJECT, **MERGE}
 PREDICT = {**KEEP, "describe_embeddings": 1, "fit_space": 1}
-SECOND = {"train_model": 1, "evaluate_model": 1, "predict_partition": PARTS, **MERGE}
+SECOND = {"train_model": 1, "evaluate_model": 1, "predict_partition": PARTS}
+SECOND |= {"merge_release": 1}
 TRAIN = {"train_model": 1, "evaluate_model": 1, **PREDICT}
 RENDER = {"render_images": PARTS, "list_images": 1, "describe_images": 1, **TRAIN}
 FETCH = {"fetch_cutouts": PARTS, **RENDER}
@@ -71,8 +74,10 @@ SETTINGS = {
     "selections of a release": (
         "releases.mini.selections",
         {"round": {**SMOOTH, "cuts": [{"column": COLUMN, "at_least": 0.5}]}},
-        MERGE | RECORD,
+        MERGE | EXPLORE | RECORD,
     ),
+    "columns of an explorer": ("explorers.see.columns", [COLUMN], EXPLORE),
+    "the viewer of an explorer": ("explorers.see.viewer", "", BUILD),
 }
 """Cause, place in the config, its new value, and the jobs that follow."""
 
@@ -93,6 +98,8 @@ CODE = {
     "map": MAP,
     "similar": SEARCH,
     "release": MERGE,
+    "explore": EXPLORE,
+    "explorer": BUILD,
 }
 """Stage whose version is raised, and the jobs that follow."""
 
@@ -171,7 +178,8 @@ def test_galaxies_asked_for_again_run_their_partition_on(working_copy):
 
 def _after_retry():
     """No space is fitted anew: it is of the galaxies that there were."""
-    own = dict.fromkeys(["render_images", "predict_partition", "project_partition"], 1)
+    rules = ["render_images", "predict_partition", "project_partition", "explore_partition"]
+    own = dict.fromkeys(rules, 1)
     return {**own, "list_images": 1, "list_embeddings": 1, **MAP, **SEARCH, **MERGE}
 
 
@@ -207,6 +215,7 @@ def test_new_galaxies_run_only_their_own_partition(working_copy, grow):
         "predictions/said/*.parquet",
         "embeddings/said/*.parquet",
         "features/looks/*.parquet",
+        "slices/see/*.parquet",
         "spaces/looks/*",
         "labels/volunteers/*.parquet",
         "models/mini/*",
@@ -221,7 +230,7 @@ def test_new_galaxies_run_only_their_own_partition(working_copy, grow):
     assert {path: after[path] for path in before} == before
     new = [path.name for path in after if path not in before]
     assert len(set(new)) == 1
-    assert len(new) == 6
+    assert len(new) == 7
     assert new[0].startswith("g1-")
     (tile,) = working_copy.files("surveys/mini/catalog/tiles/g1-*.parquet")
     (cutouts,) = working_copy.files("surveys/mini/cutouts/g1-*.parquet")
@@ -247,6 +256,8 @@ GROWN = {
     "search_galaxies",
     "record_run",
     "merge_release",
+    "explore_partition",
+    "build_explorer",
 }
 """What runs after galaxies were added: for their own partition, but for the first two and last."""
 
@@ -269,7 +280,7 @@ def test_another_column_of_the_catalogue_is_only_merged(working_copy, change, mi
     assert working_copy.dry(config=config) == {}
 
 
-KEPT = {"ingest_catalog", "partition_catalog", "record_run", "merge_release"}
+KEPT = {"ingest_catalog", "partition_catalog", "record_run", "merge_release", *EXPLORE}
 """What runs after another column was kept."""
 
 OTHERS = {

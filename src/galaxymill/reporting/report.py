@@ -72,6 +72,8 @@ class Plot:
         dpi = 130 if self.vector else 100
         self.figure.savefig(f"{file}.png", dpi=dpi, facecolor="white", metadata=png)
         if self.vector:
+            # Where everything stands is known now; finding it out again takes as long as drawing.
+            self.figure.set_layout_engine("none")
             self.figure.savefig(f"{file}.svg", dpi=200, facecolor="white", metadata=svg)
 
 
