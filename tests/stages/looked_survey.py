@@ -114,7 +114,8 @@ class LookedSurvey(Survey):
                 images=self.folders["images"],
                 predictions=(self.folders["predictions"],),
                 models=(self.model,),
-                features=(self.root / "features" / "toy",) if maps else (),
+                features=(),
+                shown=(self.root / "features" / "toy",) if maps else (),
                 release=ReleaseSettings(selections=SELECTIONS),
                 settings=ExplorerSettings(**settings),
             )

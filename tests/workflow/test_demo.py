@@ -102,6 +102,15 @@ def test_galaxies_like_a_spiral_are_spirals(results: Path) -> None:
     assert spiral[found["object_id"][:25]].mean() > spiral.mean() + spiral.std()
 
 
+def test_the_release_has_an_explorer(results: Path) -> None:
+    folder = results / "explorers/demo"
+    head = (folder / "data/explorer.js").read_text()
+    galaxies = pq.read_metadata(results / "releases/demo/friendly.parquet").num_rows
+    assert f'"galaxies":{galaxies}' in head.replace(" ", "")
+    assert '"demo/all"' in head
+    assert (folder / "index.html").stat().st_size > 1000
+
+
 def test_the_map_is_in_the_release_and_on_a_page(results: Path) -> None:
     friendly = pd.read_parquet(results / "releases/demo/friendly.parquet")
     places = friendly[["map_all_x", "map_all_y"]].dropna()
