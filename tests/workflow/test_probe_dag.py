@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 RULES = {"fit_probe": 1, "list_features": 1}
+LOOK = {"merge_release": 1, "explore_partition": 2, "build_explorer": 1}
 
 
 @pytest.fixture
@@ -39,12 +40,12 @@ def test_a_probe_from_labels_to_a_release(working_copy, config, change):
         "apply_probe": 2,
         "evaluate_model": 1,
         "record_run": 1,
-        "merge_release": 1,
+        **LOOK,
     }
     assert working_copy.dry(config=config) == expected
     working_copy.finish(config=config)
     assert working_copy.dry(config=config) == {}
-    apply = {"apply_probe": 2, "merge_release": 1}
+    apply = {"apply_probe": 2, **LOOK}
     assert working_copy.dry_raised("apply", config=config) == apply
     fit = {"fit_probe": 1, "evaluate_model": 1, **apply}
     assert working_copy.dry_raised("probe", config=config) == fit
