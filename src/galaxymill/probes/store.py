@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -19,10 +19,13 @@ from galaxymill.models.store import (
     under,
     write_tensors,
 )
-from galaxymill.probes.network import Probe
 from galaxymill.storage.digest import sha256_file, sha256_json
 from galaxymill.tasks.task import Task, parse_task
 from galaxymill.yaml_file import read_yaml
+
+# A card is read where nothing is predicted, and torch takes seconds to load.
+if TYPE_CHECKING:
+    from galaxymill.probes.network import Probe
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class ProbeCard:
         return [self.origin["domain"]]
 
 
-def write_probe(folder: Path, card: ProbeCard, probes: Sequence[Probe]) -> None:
+def write_probe(folder: Path, card: ProbeCard, probes: "Sequence[Probe]") -> None:
     """Write the weights of the members, and the card beside them, last."""
     tensors = {
         f"{member}.{name}": value.float().contiguous()
@@ -107,11 +110,13 @@ def read_probe_card(path: Path) -> ProbeCard:
         raise UserError(f"{path}: not a probe of galaxymill ({error})") from error
 
 
-def load_probes(path: Path) -> tuple[list[Probe], ProbeCard]:
+def load_probes(path: Path) -> "tuple[list[Probe], ProbeCard]":
     """Rebuild the members of a probe from ``model.yaml`` and the weights beside it.
 
     Raises UserError when the weights are absent, not those of the card, or do not fit.
     """
+    from galaxymill.probes.network import Probe
+
     card, weights = read_probe_card(path), path.parent / WEIGHTS_FILE
     if not weights.is_file() or sha256_file(weights) != card.weights_sha256:
         raise UserError(f"{weights}: not the weights that {path} names; fit the probe again")
