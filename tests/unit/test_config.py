@@ -201,9 +201,10 @@ def test_files_of_a_simulation_are_made_by_the_workflow(files, trees):
     load_config({**plain, "simulations": {"sky": {}}}, "mine.yaml", trees)
 
 
-def test_importing_the_config_is_light():
+def test_importing_the_config_and_what_reads_tables_is_light():
     code = (
         "import sys, galaxymill.config, galaxymill.cli, galaxymill.paths, galaxymill.catalog.names;"
+        "import galaxymill.release.merge, galaxymill.explorer.slices, galaxymill.explorer.build;"
         "print([m for m in ('torch', 'torchvision', 'astropy', 'timm', 'galsim', 'lightning',"
         "'hats') if m in sys.modules])"
     )
