@@ -150,6 +150,7 @@ TIMES = """async () => {
     }
     times[name] = all.sort((a, b) => a - b);
   };
+  await sky.load();
   await timed("first", 4, i => choice.set(i, {low: 21, high: 190}));
   await timed("count", 60, async i => {
     await choice.set(i % 4, {low: 21 + i, high: 190});

@@ -146,6 +146,29 @@ def original(cell):
     return cell[1:] if re.match(r"'[=+\-@\t\r]", cell) else cell
 
 
+def drawn(page):
+    """Count the pixels of the map that have a colour."""
+    return page.evaluate(
+        "() => { const one = sky.canvas; const all = one.getContext('2d')"
+        ".getImageData(0, 0, one.width, one.height).data;"
+        " let count = 0; for (let i = 3; i < all.length; i += 4) count += all[i] ? 1 : 0;"
+        " return count }"
+    )
+
+
+def test_the_whole_map_is_drawn_before_its_galaxies_are_loaded(survey, visit):
+    table, page = slices(survey), visit.page
+    known = int((table["x:toy/all"].to_numpy() <= 65534).sum())
+    counts = "sky.grid.map(code => Math.round(Math.expm1(code * Math.log1p(sky.view.most) / 255)))"
+    assert page.evaluate(f"{counts}.reduce((sum, one) => sum + one)") == known
+    assert page.evaluate("sky.xs.length") == 0
+    for _ in range(3):
+        page.click("#closer")
+    visit.until(f"sky.xs.length === {GALAXIES}")
+    visit.until("!isDue")
+    assert drawn(page) > 50
+
+
 @pytest.mark.parametrize("kind", ["file", "http"])
 def test_it_opens_and_asks_for_nothing_outside_its_folder(survey, browser, served, kind):
     address = address_of(survey) if kind == "file" else served
@@ -156,6 +179,9 @@ def test_it_opens_and_asks_for_nothing_outside_its_folder(survey, browser, serve
     for said in ("A sky <b>to</b> look at", "700 galaxies", "model toy", "0.123", "0.345", "456"):
         assert said in text
     page.wait_for_selector("#gallery img")
+    # No column is loaded before somebody chooses; the map is there all the same.
+    assert not [one for one in visit.asked if "/columns/" in one]
+    assert drawn(page) > 50
     page.click("#gallery button >> nth=0")
     page.wait_for_selector("#card[open]")
     page.click("#card >> text=Find alike")

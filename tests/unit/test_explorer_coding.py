@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galaxymill.explorer.coding import (
+    GRID,
     SHARES,
     UNKNOWN,
+    density,
     direction_codes,
     directions,
     histogram,
@@ -103,6 +105,22 @@ def test_morton_order_interleaves_bits():
         for x, y in zip(across.tolist(), up.tolist(), strict=True)
     ]
     assert morton(across, up).tolist() == wanted
+
+
+def test_density_counts_as_numpy_does_to_a_few_percent():
+    # Cells of 64 steps, so that no rounding is asked of numpy.
+    edges = (16384, 49151, 0, 32767)
+    spread = RNG.normal(16384, 4000, (2, 50_000)).clip(0, 32767)
+    across, up = (spread[0] + 16384).astype(np.uint16), spread[1].astype(np.uint16)
+    across[::100] = UNKNOWN[2]
+    codes, most = density(across, up, edges)
+    known = across < 65535
+    limits = [[edges[2], edges[3] + 1], [edges[0], edges[1] + 1]]
+    wanted = np.histogram2d(up[known], across[known], bins=GRID, range=limits)[0]
+    assert most == wanted.max()
+    counts = np.expm1(codes * np.log1p(most) / 255)
+    assert ((counts > 0) == (wanted > 0)).all()
+    np.testing.assert_allclose(np.round(counts), wanted, atol=1, rtol=0.05)
 
 
 def test_coded_directions_find_most_of_those_that_are_alike():

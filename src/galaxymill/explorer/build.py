@@ -181,6 +181,7 @@ class Join:
             "block": BLOCK,
             "list": LIST,
             "card": CARD,
+            "grid": coding.GRID,
             "begin": begin,
             "columns": described,
             "views": [self._view(number, view, names) for number, view in enumerate(views)],
@@ -227,7 +228,10 @@ class Join:
         plain: dict[str, Any] = {"name": view, "wide": 2 if view == "sky" else 1}
         if known.any():
             edges = (f(one[known]) for one in (across, up) for f in (np.min, np.max))
-            plain["edges"] = [int(edge) for edge in edges]
+            left, right, low, high = (int(edge) for edge in edges)
+            plain["edges"] = [left, right, low, high]
+            codes, plain["most"] = coding.density(across, up, (left, right, low, high))
+            write_script(self._folder, f"density/{number}", b64encode(codes.tobytes()).decode())
         if view != "sky":
             plain["lists"] = write_lists(self._folder, number, coding.morton(across, up), names)
         return plain

@@ -19,6 +19,8 @@ UNKNOWN = {1: 255, 2: 65535}
 """Code of a value that is null, by the width of the code in bytes."""
 PLACES = 65534
 """Highest code of a coordinate."""
+GRID = 512
+"""Cells across and up of a map's density as a whole."""
 BINS = 64
 """Of the histogram beside a slider."""
 _FEWEST_STEPS = 400
@@ -99,6 +101,31 @@ def place_codes(values: Values) -> Codes:
     codes = np.full(len(values), UNKNOWN[2], "<u2")
     codes[known] = np.rint(np.clip(values[known], 0, 1) * PLACES)
     return codes
+
+
+def density(across: Codes, up: Codes, edges: tuple[int, int, int, int]) -> tuple[Codes, int]:
+    """Count galaxies on a grid between ``edges`` (left, right, low, high; known places only).
+
+    Returns
+    -------
+    codes : ndarray, shape (GRID, GRID), uint8
+        From the lowest row: 255 · log(1 + n) / log(1 + most), rounded up.
+    most : int
+        Galaxies in the fullest cell.
+    """
+    left, right, low, high = edges
+    counts = np.zeros(GRID * GRID, np.int64)
+    for start in range(0, len(across), _SAMPLE):
+        some = slice(start, start + _SAMPLE)
+        known = across[some] <= PLACES
+        cells = [
+            (axis[some][known].astype(np.int64) - first) * GRID // (last - first + 1)
+            for axis, first, last in ((up, low, high), (across, left, right))
+        ]
+        counts += np.bincount(cells[0] * GRID + cells[1], minlength=GRID * GRID)
+    most = int(counts.max())
+    codes = np.ceil(255 * (np.log1p(counts) / np.log1p(max(most, 1))))
+    return codes.astype(np.uint8).reshape(GRID, GRID), most
 
 
 def mollweide(ra: Values, dec: Values) -> tuple[Values, Values]:

@@ -7,10 +7,10 @@
  *   worth: number[], real: number}} Column
  * @typedef {{name: string, column: number, lower: number, upper: number}} Answer
  * @typedef {{title: string, asked: number, proportion: string, answers: Answer[]}} Question
- * @typedef {{name: string, wide: number, edges?: number[],
+ * @typedef {{name: string, wide: number, edges?: number[], most?: number,
  *   lists?: {keys: number[], rows: number[]}}} View
  * @typedef {{text: string, table: string[][]}} Figures
- * @typedef {{galaxies: number, block: number, list: number, card: number, begin: string,
+ * @typedef {{galaxies: number, block: number, list: number, card: number, grid: number, begin: string,
  *   columns: Column[], views: View[], flags: [number, string, string][], questions: Question[],
  *   title: string, release: string, version: string, description: string, license: string,
  *   galaxymill: string, models: string[], quality: string[], figures: Figures[], limits: string[],
@@ -87,6 +87,8 @@ const blocks = new Recent(100);
 const lists = new Recent(20);
 /** @type {Recent<string>} */
 const cards = new Recent(4);
+/** @type {Recent<string>} */
+const densities = new Recent(4);
 
 /** Put the bytes of base64 into an array. */
 function decode(/** @type {string} */ text, /** @type {Uint8Array} */ into) {

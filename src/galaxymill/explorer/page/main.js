@@ -73,15 +73,17 @@ function redraw() {
   });
 }
 
-function findNear(/** @type {Place} */ place) {
+async function findNear(/** @type {Place} */ place) {
   if (!sky.view) return;
+  await sky.load();
   sky.line = [];
   sky.drawLine();
   const hits = nearest(sky.xs, sky.ys, choice.fails, place, sky.view.wide, NEAREST);
   return showGallery(`${hits.length.toLocaleString("en")} nearest to there, of those that match`, hits, "distance");
 }
 
-function findWithin(/** @type {Place[]} */ line) {
+async function findWithin(/** @type {Place[]} */ line) {
+  await sky.load();
   const rows = within(sky.xs, sky.ys, choice.fails, line);
   const told = rows.length > MOST_ROWS ? `, the first ${MOST_ROWS.toLocaleString("en")} are kept` : "";
   const hits = rows.slice(0, MOST_ROWS).map((row) => ({ row, value: 0 }));

@@ -18,10 +18,13 @@ class SkyMap {
     this.centre = { x: FULL / 2, y: FULL / 2 };
     /** Pixels of the screen for each step of the map, across; up it is the same over `wide`. */
     this.zoom = 0.01;
-    /** @type {Values} */
+    /** @type {Values} Places of all galaxies, once they are needed. */
     this.xs = new Uint16Array(0);
     /** @type {Values} */
     this.ys = this.xs;
+    /** @type {Uint8Array} Density of the whole map: all that is needed at first. */
+    this.grid = new Uint8Array(0);
+    this.fitted = 0;
     /** @type {{number: number, values: Values} | null} */
     this.colour = null;
     /** @type {Place[]} */
@@ -35,14 +38,25 @@ class SkyMap {
     this.listen();
   }
 
-  /** Show another view; both of its columns stay loaded. */
+  /** Show another view: its density first, its galaxies when they are needed. */
   async show(/** @type {View} */ view) {
+    const grid = new Uint8Array(view.edges ? meta.grid * meta.grid : 0);
+    if (view.edges) decode(await densities.get(`density/${meta.views.indexOf(view)}`), grid);
+    for (const one of [...used]) if (meta.columns[one].kind === "place") used.delete(one);
+    [this.view, this.grid, this.xs, this.ys] = [view, grid, new Uint16Array(0), new Uint16Array(0)];
+    this.fit();
+  }
+
+  /** Load the places of all galaxies; both columns stay loaded. */
+  async load() {
+    const view = this.view;
+    if (!view || this.xs.length) return;
     const numbers = ["x", "y"].map((axis) => numberOf(`${axis}:${view.name}`));
     const [xs, ys] = await Promise.all(numbers.map(column));
-    for (const one of [...used]) if (meta.columns[one].kind === "place") used.delete(one);
+    // Meanwhile another view may be shown.
+    if (this.view !== view) return;
     for (const one of numbers) used.add(one);
-    [this.view, this.xs, this.ys] = [view, xs, ys];
-    this.fit();
+    [this.xs, this.ys] = [xs, ys];
   }
 
   /** Show all of the map that has galaxies. */
@@ -53,7 +67,7 @@ class SkyMap {
     this.centre = { x: (left + right) / 2, y: (low + high) / 2 };
     const across = this.canvas.clientWidth / Math.max(right - left, 8);
     const up = (this.canvas.clientHeight * view.wide) / Math.max(high - low, 8);
-    this.zoom = 0.94 * Math.min(across, up);
+    this.zoom = this.fitted = 0.94 * Math.min(across, up);
   }
 
   /** Place of a point of the canvas. */
@@ -65,8 +79,15 @@ class SkyMap {
     };
   }
 
-  /** Draw the galaxies that match. */
+  /** Draw the galaxies that match; of the whole map, when all do, its density. */
   draw(/** @type {Choice} */ choice) {
+    if (!this.xs.length) {
+      if (!choice.criteria.size && !this.colour) this.drawGrid();
+      if (choice.criteria.size || this.colour || this.zoom > 1.2 * this.fitted) {
+        guard(() => this.load().then(() => this.xs.length && this.draw(choice)));
+      }
+      return;
+    }
     const cell = choice.count < 3000 ? 5 : choice.count < 60000 ? 3 : choice.count < 6e5 ? 2 : 1;
     const width = Math.max(Math.floor(this.canvas.clientWidth / cell), 1);
     const height = Math.max(Math.floor(this.canvas.clientHeight / cell), 1);
@@ -99,6 +120,27 @@ class SkyMap {
       }
     }
     this.paint(width, height, counts, sums);
+  }
+
+  drawGrid() {
+    const [width, height] = [this.canvas.clientWidth, this.canvas.clientHeight].map((one) => Math.max(one, 1));
+    const counts = new Uint32Array(width * height);
+    const [left, right, low, high] = this.view?.edges ?? [0, 0, 0, 0];
+    const [start, end] = [this.placeOf(0.5, 0.5), this.placeOf(width + 0.5, height + 0.5)];
+    const scale = Math.log1p(this.view?.most ?? 1) / 255;
+    const size = meta.grid;
+    for (let top = 0; top < height; top++) {
+      const y = start.y + ((end.y - start.y) * top) / height;
+      const row = Math.floor(((y - low) * size) / (high - low + 1));
+      if (!this.grid.length || row < 0 || row >= size) continue;
+      for (let i = 0; i < width; i++) {
+        const x = start.x + ((end.x - start.x) * i) / width;
+        const cell = Math.floor(((x - left) * size) / (right - left + 1));
+        if (cell < 0 || cell >= size) continue;
+        counts[top * width + i] = Math.round(Math.expm1(this.grid[row * size + cell] * scale));
+      }
+    }
+    this.paint(width, height, counts, null);
   }
 
   paint(
