@@ -126,7 +126,7 @@ def join(folder: Path, files: list[Path]) -> tuple[float, float]:
 
 def bench_slice(folder: Path) -> float:
     """CPU seconds a galaxy that the command takes for a partition."""
-    merge.write_survey(folder, 3 * PER_SLICE, draw_picture(np.random.default_rng(2)))
+    merge.write_survey(folder, 6 * PER_SLICE, draw_picture(np.random.default_rng(2)))
     parts = read_partitions(folder / "catalog" / "partitions.csv")
     part = max(parts, key=lambda one: one.n_rows)
     words: list[object] = [Path(sys.executable).with_name("galaxymill"), "explore-partition"]

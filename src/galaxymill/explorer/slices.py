@@ -309,7 +309,7 @@ def make_thumbnail(picture: bytes, side: int) -> bytes | None:
         with Image.open(io.BytesIO(picture), formats=("JPEG", "PNG", "WEBP")) as opened:
             # A JPEG of large images is decoded no finer than is needed.
             opened.draft("RGB", (side, side))
-            small = opened.convert("RGB").resize((side, side), Image.Resampling.HAMMING)
+            small = opened.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
     except (OSError, Image.DecompressionBombError):
         return None
     file = io.BytesIO()
