@@ -1,5 +1,6 @@
 """An explorer, used in a browser as people do, from disk and from a web server."""
 
+import base64
 import csv
 import functools
 import json
@@ -19,6 +20,7 @@ import yaml
 
 from galaxymill.catalog.partition import part_files
 from galaxymill.errors import UserError
+from galaxymill.explorer.coding import direction_codes, directions, worth_of
 from galaxymill.release.settings import ReleaseSettings
 from galaxymill.release.tables.selections import select
 
@@ -356,6 +358,28 @@ def test_those_that_look_alike_are_found(survey, visit):
         assert len(found) == np.isfinite(unit[:, 0]).sum() - 1
         shared.append(len(set(found[:50]) & set(np.argsort(-likeness)[:50].tolist())) / 50)
     assert np.mean(shared) > 0.9
+
+
+def test_among_many_the_most_alike_are_found_without_all_components(visit):
+    rng = np.random.default_rng(5)
+    unit = directions((rng.normal(0, 1, (30_000, 64)) * np.geomspace(3, 0.5, 64)).astype("f4"))
+    worth = worth_of(unit)
+    codes = direction_codes(unit, worth)
+    values = codes.astype(float) * worth
+    call = """([text, worth, row]) => {
+      const bytes = new Uint8Array(30000 * 32);
+      decode(text, bytes);
+      const hits = alike(new Int8Array(bytes.buffer), worth, new Uint32Array(30000), row, 500);
+      return hits.map(hit => hit.row);
+    }"""
+    text = base64.b64encode(codes.tobytes()).decode()
+    for row in (3, 77, 29_999):
+        likeness = values @ values[row]
+        likeness[row] = -9
+        found = visit.page.evaluate(call, [text, worth.tolist(), row])
+        # The page's weights are of single precision.
+        assert len(set(found)) == 500
+        np.testing.assert_allclose(likeness[found], -np.sort(-likeness)[:500], rtol=1e-5)
 
 
 def test_the_card_says_what_the_release_says(survey, visit):

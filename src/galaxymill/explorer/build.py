@@ -46,6 +46,7 @@ logger = logging.getLogger("galaxymill")
 _NAMES = ["object_id", "ra", "dec"]
 _NOT_ON_CARDS = ("place", "alike")
 _ROWS = 1 << 16
+_SAMPLE = 1_000_000
 _MANY = 2_000_000
 """Above so many galaxies, half as many components say who is alike: a browser's memory ends."""
 
@@ -172,10 +173,13 @@ class Join:
     def write(self, galaxies: int) -> dict[str, Any]:
         """Write all data; give what the page is told of them."""
         names, begin = self._read(galaxies)
+        shown = [one.removeprefix("x:") for one in self._raw if one.startswith("x:")]
+        views = [self._view(number, view, names) for number, view in enumerate(shown)]
+        # Of ten million galaxies, names alone take a third of a gigabyte.
+        del names
         described = [self._column(number, name) for number, name in enumerate(self._raw)]
         on_card = [one["name"] for one in described if one["kind"] not in _NOT_ON_CARDS]
         write_cards(self._folder, [self._raw.read(name) for name in on_card])
-        views = [one.removeprefix("x:") for one in self._raw if one.startswith("x:")]
         return {
             "galaxies": galaxies,
             "block": BLOCK,
@@ -184,7 +188,7 @@ class Join:
             "grid": coding.GRID,
             "begin": begin,
             "columns": described,
-            "views": [self._view(number, view, names) for number, view in enumerate(views)],
+            "views": views,
             "flags": [[one.bit, one.name, one.description] for one in FLAGS],
         }
 
@@ -211,15 +215,31 @@ class Join:
 
     def _column(self, number: int, name: str) -> dict[str, Any]:
         """Write one column; say what it is."""
-        own, values = self._fields[name], self._raw.read(name)
+        own = self._fields[name]
         metadata = {k.decode(): v.decode() for k, v in (own.metadata or {}).items()}
         plain = {"name": name, "about": metadata.get("description", "")}
         plain |= {"unit": metadata["unit"]} if "unit" in metadata else {}
-        codes, more = _code(own, values)
+        if name == "directions":
+            codes, more = self._directions()
+        else:
+            codes, more = _code(own, self._raw.read(name))
         write_column(self._folder, number, codes)
         if more["kind"] not in _NOT_ON_CARDS:
             self._raw.replace(name, codes)
         return plain | {"bytes": codes.dtype.itemsize, "rows": piece_rows(codes)} | more
+
+    def _directions(self) -> tuple[npt.NDArray[Any], dict[str, Any]]:
+        """Code directions, which are larger than all else, piece by piece."""
+        rows = self._raw.rows("directions")
+        size = min(self._raw.width("directions"), coding.ALIKE // (1 if rows <= _MANY else 2))
+        step = max(rows // _SAMPLE, 1)
+        some = [one[::step, :size] for one in self._raw.pieces("directions", _ROWS)]
+        worth = coding.worth_of(np.concatenate([np.empty((0, size), np.float16), *some]))
+        codes = np.empty((rows, size), np.int8)
+        for number, one in enumerate(self._raw.pieces("directions", _ROWS)):
+            start = number * _ROWS
+            codes[start : start + len(one)] = coding.direction_codes(one[:, :size], worth)
+        return codes, {"kind": "alike", "worth": worth.tolist()}
 
     def _view(self, number: int, view: str, names: pa.Table) -> dict[str, Any]:
         """Write the lists of one map; those of the sky are the blocks, which are in its order."""
@@ -263,14 +283,6 @@ def _code(own: pa.Field, values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], di
     """Code a column's raw values; say how."""
     if own.name[:2] in ("x:", "y:"):
         return values, {"kind": "place"}
-    if own.name == "directions":
-        values = values[:, : coding.ALIKE // (1 if len(values) <= _MANY else 2)]
-        worth = coding.worth_of(values)
-        directed = np.empty(values.shape, np.int8)
-        for start in range(0, len(values), _ROWS):
-            some = slice(start, start + _ROWS)
-            directed[some] = coding.direction_codes(values[some], worth)
-        return directed, {"kind": "alike", "worth": worth.tolist()}
     if own.name == "flags":
         return np.nan_to_num(values).astype("<u4"), {"kind": "flags"}
     if pa.types.is_boolean(own.type):

@@ -161,6 +161,20 @@ class RawColumns:
         path, kind = self._paths[name], self._kinds[name]
         return np.memmap(path, kind, "r") if path.stat().st_size else np.empty(0, kind)
 
+    def rows(self, name: str) -> int:
+        """Rows of a column."""
+        return self._paths[name].stat().st_size // self._kinds[name].itemsize
+
+    def width(self, name: str) -> int:
+        """Numbers of a galaxy in a column of several."""
+        return int(np.prod(self._kinds[name].shape))
+
+    def pieces(self, name: str, rows: int) -> Iterator[npt.NDArray[Any]]:
+        """Values of a column, so many rows at a time."""
+        with self._paths[name].open("rb") as file:
+            while len(piece := np.fromfile(file, self._kinds[name], rows)):
+                yield piece
+
     def replace(self, name: str, values: npt.NDArray[Any]) -> None:
         """Put a column's codes in the place of its values."""
         path = self._paths[name]
