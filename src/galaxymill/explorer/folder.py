@@ -110,7 +110,11 @@ def common_beginning(pictures: Sequence[bytes]) -> bytes:
 
 
 def write_lists(
-    folder: Path, view: int, keys: npt.NDArray[np.uint32], names: pa.Table
+    folder: Path,
+    view: int,
+    keys: npt.NDArray[np.uint32],
+    ids: pa.Array,
+    positions: Sequence[npt.NDArray[np.float64]],
 ) -> dict[str, list[int]]:
     """Write names and positions in the order of a map, so that neighbours share a file.
 
@@ -123,7 +127,8 @@ def write_lists(
     starts = range(0, len(order), LIST)
     for number, start in enumerate(starts):
         rows = order[start : start + LIST]
-        value = {"rows": rows.tolist(), **_named(names.take(pa.array(rows)))}
+        named = [ids.take(pa.array(rows)), *(pa.array(axis[rows]) for axis in positions)]
+        value = {"rows": rows.tolist(), **_named(pa.table(named, ["object_id", "ra", "dec"]))}
         write_script(folder, f"lists/{view}/{number}", value)
     first = order[::LIST] if len(order) else order
     return {"keys": keys[first].tolist(), "rows": first.tolist()}
@@ -132,7 +137,7 @@ def write_lists(
 def _named(rows: pa.Table) -> dict[str, Any]:
     places = {axis: rows[axis].to_pylist() for axis in ("ra", "dec")}
     rounded = {
-        axis: [None if one is None else round(one, _DIGITS) for one in values]
+        axis: [None if one is None or one != one else round(one, _DIGITS) for one in values]
         for axis, values in places.items()
     }
     return {"ids": rows["object_id"].to_pylist(), **rounded}
