@@ -64,7 +64,7 @@ function makeCell(/** @type {number} */ row, /** @type {Block} */ block) {
   const id = block.ids[row % meta.block];
   const source = pictureOf(block, row);
   const content = source
-    ? make("img", { src: source, alt: "", loading: "lazy" })
+    ? make("img", { src: source, alt: "" })
     : make("span", { className: "grey" }, "no image");
   const cell = make("button", { className: "cell", title: id, type: "button" }, content);
   cell.setAttribute("aria-label", `Galaxy ${id}`);

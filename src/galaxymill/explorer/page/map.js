@@ -79,6 +79,13 @@ class SkyMap {
     };
   }
 
+  /** Points across and up of a drawing of so many galaxies: the fewer, the larger they are. */
+  cells(/** @type {number} */ count) {
+    const cell = count < 3000 ? 5 : count < 60000 ? 3 : count < 6e5 ? 2 : 1;
+    const [width, height] = [this.canvas.clientWidth, this.canvas.clientHeight];
+    return { cell, width: Math.max(Math.floor(width / cell), 1), height: Math.max(Math.floor(height / cell), 1) };
+  }
+
   /** Draw the galaxies that match; of the whole map, when all do, its density. */
   draw(/** @type {Choice} */ choice) {
     if (!this.xs.length) {
@@ -88,9 +95,7 @@ class SkyMap {
       }
       return;
     }
-    const cell = choice.count < 3000 ? 5 : choice.count < 60000 ? 3 : choice.count < 6e5 ? 2 : 1;
-    const width = Math.max(Math.floor(this.canvas.clientWidth / cell), 1);
-    const height = Math.max(Math.floor(this.canvas.clientHeight / cell), 1);
+    const { width, height, cell } = this.cells(choice.count);
     const counts = new Uint32Array(width * height);
     const sums = this.colour ? new Float64Array(width * height) : null;
     const corner = this.placeOf(0, 0);
@@ -122,22 +127,29 @@ class SkyMap {
     this.paint(width, height, counts, sums);
   }
 
+  /** Draw the density of the whole map. */
   drawGrid() {
-    const [width, height] = [this.canvas.clientWidth, this.canvas.clientHeight].map((one) => Math.max(one, 1));
+    const { width, height, cell } = this.cells(meta.galaxies);
     const counts = new Uint32Array(width * height);
     const [left, right, low, high] = this.view?.edges ?? [0, 0, 0, 0];
-    const [start, end] = [this.placeOf(0.5, 0.5), this.placeOf(width + 0.5, height + 0.5)];
-    const scale = Math.log1p(this.view?.most ?? 1) / 255;
     const size = meta.grid;
-    for (let top = 0; top < height; top++) {
-      const y = start.y + ((end.y - start.y) * top) / height;
-      const row = Math.floor(((y - low) * size) / (high - low + 1));
-      if (!this.grid.length || row < 0 || row >= size) continue;
-      for (let i = 0; i < width; i++) {
-        const x = start.x + ((end.x - start.x) * i) / width;
-        const cell = Math.floor(((x - left) * size) / (right - left + 1));
-        if (cell < 0 || cell >= size) continue;
-        counts[top * width + i] = Math.round(Math.expm1(this.grid[row * size + cell] * scale));
+    const corner = this.placeOf(0, 0);
+    const across = this.zoom / cell;
+    const up = across / (this.view?.wide ?? 1);
+    const edges = Array.from({ length: size + 1 }, (_, k) => [
+      Math.floor((left + ((right - left + 1) * k) / size - corner.x) * across),
+      Math.floor((corner.y - low - ((high - low + 1) * k) / size) * up),
+    ]);
+    const scale = Math.log1p(this.view?.most ?? 1) / 255;
+    for (let i = 0; i < this.grid.length; i++) {
+      if (this.grid[i] === 0) continue;
+      const count = Math.round(Math.expm1(this.grid[i] * scale));
+      const [column, row] = [i % size, Math.floor(i / size)];
+      const [from, top] = [edges[column][0], edges[row + 1][1]];
+      // Cells that are smaller than a point are added up in it.
+      const [to, bottom] = [Math.max(edges[column + 1][0], from + 1), Math.max(edges[row][1], top + 1)];
+      for (let y = Math.max(top, 0); y < Math.min(bottom, height); y++) {
+        for (let x = Math.max(from, 0); x < Math.min(to, width); x++) counts[y * width + x] += count;
       }
     }
     this.paint(width, height, counts, null);
