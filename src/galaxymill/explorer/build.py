@@ -182,7 +182,7 @@ class Join:
         del ids
         described = [self._column(number, name) for number, name in enumerate(self._raw)]
         on_card = [one["name"] for one in described if one["kind"] not in _NOT_ON_CARDS]
-        write_cards(self._folder, [self._raw.read(name) for name in on_card])
+        write_cards(self._folder, [self._raw.pieces(name, CARD) for name in on_card])
         return {
             "galaxies": galaxies,
             "block": BLOCK,
@@ -239,7 +239,8 @@ class Join:
         rows = self._raw.rows("directions")
         size = min(self._raw.width("directions"), coding.ALIKE // (1 if rows <= _MANY else 2))
         step = max(rows // _SAMPLE, 1)
-        some = [one[::step, :size] for one in self._raw.pieces("directions", _ROWS)]
+        # Copied: a view would keep the whole piece.
+        some = [one[::step, :size].copy() for one in self._raw.pieces("directions", _ROWS)]
         worth = coding.worth_of(np.concatenate([np.empty((0, size), np.float16), *some]))
         codes = np.empty((rows, size), np.int8)
         for number, one in enumerate(self._raw.pieces("directions", _ROWS)):
