@@ -61,12 +61,12 @@ ABOUT = {
 
 
 def draw_picture(rng: np.random.Generator) -> bytes:
-    """Draw a galaxy with noise: 20 kB as a JPEG, where those of Galaxy Zoo 2 have 14 on average."""
+    """Draw a galaxy with noise: 14 kB as a JPEG of quality 75, as those of Galaxy Zoo 2."""
     across = np.linspace(-6, 6, 424)
     light = 200 * np.exp(-np.hypot(across[:, None], 2 * across))
-    pixels = light[..., None] + rng.normal(20, 3, (424, 424, 3))
+    pixels = light[..., None] + rng.normal(20, 5.5, (424, 424, 3))
     file = io.BytesIO()
-    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=90)
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=75)
     return file.getvalue()
 
 

@@ -28,7 +28,12 @@ from galaxymill.spaces.space import as_matrix
 from galaxymill.storage.atomic import exclusive
 from galaxymill.storage.columns import field
 from galaxymill.storage.origin import Origin, is_made, read_record
-from galaxymill.storage.parquet import open_parquet, read_batches, write_product
+from galaxymill.storage.parquet import (
+    open_parquet,
+    read_batches,
+    read_columns,
+    write_product,
+)
 
 _QUALITY = 80
 """Of JPEG thumbnails."""
@@ -196,7 +201,7 @@ def _release_rows(
 ) -> pa.Table:
     """Rows of the release's advanced table, in the order of the partition's tile."""
     tile = pq.read_schema(part.files["tile"])
-    ids = pq.read_table(part.files["tile"], columns=["object_id"])["object_id"]
+    ids = read_columns(part.files["tile"], ["object_id"])["object_id"]
     return read_rows(
         _catalogue_rows(request.objects, ids, part.partition),
         [part],
