@@ -84,8 +84,8 @@ _ALL = (
     Stage("probe", 1, ("probes.fit",), "<model>/model.yaml", "{model}.tsv"),
     Stage("apply", 1, ("probes.predict",), "<predictions>/{part}.parquet", "{prediction}/*.tsv"),
     Stage("release", 6, ("release.merge",), "<release>/SHA256SUMS", "{release}.tsv"),
-    Stage("explore", 1, ("explorer.slices",), "<slices>/{part}.parquet", "{explorer}/*.tsv"),
-    Stage("explorer", 1, ("explorer.build",), "<explorer>/index.html", "{explorer}.tsv"),
+    Stage("explore", 2, ("explorer.slices",), "<slices>/{part}.parquet", "{explorer}/*.tsv"),
+    Stage("explorer", 2, ("explorer.build",), "<explorer>/index.html", "{explorer}.tsv"),
 )
 
 STAGES = {stage.name: stage for stage in _ALL}

@@ -299,9 +299,8 @@ def _directions(features: pa.ChunkedArray) -> Described:
 def _thumbnails(images: Path, side: int) -> pa.Array:
     thumbnails: list[bytes | None] = []
     for batch in read_batches(images, ["image"]):
-        thumbnails += [
-            one and make_thumbnail(one["bytes"], side) for one in batch["image"].to_pylist()
-        ]
+        pictures = pc.struct_field(batch["image"], "bytes").to_pylist()
+        thumbnails += [one and make_thumbnail(one, side) for one in pictures]
     return pa.array(thumbnails, pa.binary())
 
 
@@ -313,7 +312,8 @@ def make_thumbnail(picture: bytes, side: int) -> bytes | None:
         with Image.open(io.BytesIO(picture), formats=("JPEG", "PNG", "WEBP")) as opened:
             # A JPEG of large images is decoded no finer than is needed.
             opened.draft("RGB", (side, side))
-            small = opened.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
+            colours = opened if opened.mode == "RGB" else opened.convert("RGB")
+            small = colours.resize((side, side), Image.Resampling.BOX)
     except (OSError, Image.DecompressionBombError):
         return None
     file = io.BytesIO()
