@@ -1,0 +1,64 @@
+"""Which galaxies to show next: promising ones, little known, and not all alike."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from galaxymill.interest.process import Floats, Process, distances, matern
+
+CURIOSITY = 0.5
+"""Deviations that are added to the mean. On real galaxies it found as many of the interesting as
+expected improvement or more, and keeps looking elsewhere."""
+
+
+def score(mean: Floats, deviation: Floats) -> Floats:
+    """How much galaxies are worth being shown, by predicted ratings, shape (n,)."""
+    return mean + np.float32(CURIOSITY) * deviation
+
+
+def choose_batch(
+    process: Process, features: npt.NDArray[Any], count: int, rng: np.random.Generator
+) -> npt.NDArray[np.intp]:
+    """Choose galaxies to be rated together, the best first.
+
+    After each, the others are thought of as if it were rated as expected: that leaves the means,
+    and takes from the deviations of those that are like it (Ginsbourger, Le Riche & Carraro 2010,
+    the kriging believer). Where all ratings so far are alike, nothing tells galaxies apart, and they
+    are drawn at random: the farthest from those rated would be artifacts.
+
+    Parameters
+    ----------
+    process : Process
+    features : ndarray, shape (n, f)
+        Of galaxies that may be shown.
+    count : int
+        Fewer are chosen where there are fewer.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of int
+        Rows of ``features``.
+    """
+    count = min(count, len(features))
+    if not process.deviation:
+        return rng.choice(len(features), count, replace=False)
+    points = features.astype(np.float32) * process.scale
+    near = np.float32(process.variance) * matern(distances(points, process.points), process.length)
+    mean = process.mean + process.deviation * (near @ process.weights)
+    known = near @ process.root.T
+    variance = np.maximum(np.float32(process.variance) - np.square(known).sum(axis=1), 0)
+    chosen: list[int] = []
+    learned: list[Floats] = []
+    for _ in range(count):
+        worth = score(mean, process.deviation * np.sqrt(variance))
+        worth[chosen] = -np.inf
+        best = int(worth.argmax())
+        chosen.append(best)
+        alike = matern(distances(points, points[best : best + 1])[:, 0], process.length)
+        shared = np.float32(process.variance) * alike - known @ known[best]
+        shared -= sum(one * one[best] for one in learned)
+        learned.append(shared / np.sqrt(variance[best] + np.float32(process.noise)))
+        variance = np.maximum(variance - np.square(learned[-1]), 0)
+    return np.array(chosen)
