@@ -12,6 +12,10 @@ CURIOSITY = 0.5
 expected improvement or more, and keeps looking elsewhere."""
 
 
+_SAME = 0.9999
+"""Of the kernel; galaxies that are so near to each other are one, catalogued twice."""
+
+
 def score(mean: Floats, deviation: Floats) -> Floats:
     """How much galaxies are worth being shown, by predicted ratings, shape (n,)."""
     return mean + np.float32(CURIOSITY) * deviation
@@ -24,8 +28,8 @@ def choose_batch(
 
     After each, the others are thought of as if it were rated as expected: that leaves the means,
     and takes from the deviations of those that are like it (Ginsbourger, Le Riche & Carraro 2010,
-    the kriging believer). Where all ratings so far are alike, nothing tells galaxies apart, and they
-    are drawn at random: the farthest from those rated would be artifacts.
+    the kriging believer). Where all ratings so far are alike, nothing tells galaxies apart, and
+    they are drawn at random: the farthest from those rated would be artifacts.
 
     Parameters
     ----------
@@ -33,7 +37,7 @@ def choose_batch(
     features : ndarray, shape (n, f)
         Of galaxies that may be shown.
     count : int
-        Fewer are chosen where there are fewer.
+        Fewer are chosen where there are fewer; one that is there twice is chosen once.
     rng : numpy.random.Generator
 
     Returns
@@ -50,13 +54,18 @@ def choose_batch(
     known = near @ process.root.T
     variance = np.maximum(np.float32(process.variance) - np.square(known).sum(axis=1), 0)
     chosen: list[int] = []
+    gone = np.zeros(len(features), np.bool_)
     learned: list[Floats] = []
     for _ in range(count):
         worth = score(mean, process.deviation * np.sqrt(variance))
-        worth[chosen] = -np.inf
+        worth[gone] = -np.inf
+        if worth.max() == -np.inf:
+            break
         best = int(worth.argmax())
         chosen.append(best)
         alike = matern(distances(points, points[best : best + 1])[:, 0], process.length)
+        gone |= alike > _SAME
+        gone[best] = True
         shared = np.float32(process.variance) * alike - known @ known[best]
         shared -= sum(one * one[best] for one in learned)
         learned.append(shared / np.sqrt(variance[best] + np.float32(process.noise)))
