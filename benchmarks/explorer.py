@@ -36,6 +36,8 @@ from galaxymill.storage.parquet import write_product
 
 PER_SLICE, SLICES, REPEATS = (500, 4, 3) if SHORT else (4000, 250, 10)
 COLUMNS = tuple(f"answer{number}_fraction" for number in range(14))
+DEVIATIONS = np.arange(1, 65) ** -0.6
+"""Of components: they fall as those of real images do."""
 QUESTIONS = [
     {
         "title": "question",
@@ -75,8 +77,8 @@ def write_slice(path: Path, number: int, thumbnails: Sequence[bytes | None]) -> 
     centre = rng.integers(0, 40, n)
     clumps = np.random.default_rng(0).uniform(0.1, 0.9, (40, 2))
     places = (clumps[centre] + rng.normal(0, 0.03, (n, 2))).T
-    around = np.random.default_rng(1).normal(0, 1, (40, 64)).astype(np.float32)
-    unit = directions(around[centre] + rng.normal(0, 0.7, (n, 64)).astype(np.float32))
+    around = np.random.default_rng(1).normal(0, 1, (40, 64))
+    unit = directions((around[centre] + rng.normal(0, 0.7, (n, 64))) * DEVIATIONS)
     columns: dict[str, tuple[pa.DataType, Any]] = {
         "object_id": (pa.string(), [f"{number:04d}_{row:04d}" for row in range(n)]),
         "ra": (pa.float64(), ra),

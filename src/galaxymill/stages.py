@@ -61,10 +61,10 @@ _ALL = (
     ),
     Stage("labels", 6, ("labels.collect", "labels.images"), "<labels>/votes.parquet", "*.tsv"),
     Stage("train", 6, ("training.train", "models.alone"), "<model>/model.yaml", "{model}.tsv"),
-    Stage("evaluate", 4, ("evaluation.evaluate",), "<evaluation>/metrics.json", "{evaluation}.tsv"),
+    Stage("evaluate", 5, ("evaluation.evaluate",), "<evaluation>/metrics.json", "{evaluation}.tsv"),
     Stage(
         "predict",
-        4,
+        5,
         ("inference.predict",),
         "<predictions>/{part}.parquet",
         "{prediction}/*.tsv",
@@ -73,7 +73,7 @@ _ALL = (
     Stage("space", 1, ("spaces.fit",), "<space>/space.yaml", "{space}.tsv"),
     Stage(
         "project",
-        1,
+        2,
         ("spaces.project",),
         "<features>/{part}.parquet",
         "{space}/*.tsv",

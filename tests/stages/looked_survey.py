@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from made_survey import DOMAIN, TREE, Survey, draw_objects
+from made_survey import DOMAIN, SAMPLES, Survey, draw_objects, predicted
 from PIL import Image
 
 from galaxymill import flags, products
@@ -34,7 +34,7 @@ HOSTILE = (
     "..\\..\\up",
 )
 WIDTH, MAPS = 24, ("all", "disks")
-COUNT = SAMPLES = 3
+
 SELECTIONS = {
     "barred": {
         "description": "barred",
@@ -160,22 +160,11 @@ def image(object_id, unfit):
 def prediction(object_id, unfit):
     if unfit:
         return {"object_id": object_id, "flags": flags.BITS["no_coverage"]}
-    draw = seed(object_id).uniform(1, 100, (SAMPLES, len(TREE.columns))).astype(np.float32)
-    row = {"object_id": object_id, "flags": 0, "concentrations": draw.ravel().tolist()}
-    means = {}
-    for question in TREE.questions:
-        own = draw[:, question.slice]
-        shares = (own / own.sum(axis=1, keepdims=True)).mean(axis=0)
+
+    def rounded(shares):
         # Some are exactly a threshold: both ends of a range belong to it.
         shares = shares if zlib.crc32(object_id.encode()) % 3 else np.round(shares, 2)
         shares[-1] = 1 - shares[:-1].sum()
-        means |= dict(zip(question.columns, shares, strict=True))
-        for column, mean in zip(question.columns, shares, strict=True):
-            row[f"{column}_fraction"] = float(mean)
-            row[f"{column}_90pc-lower"] = float(mean) / 2
-            row[f"{column}_90pc-upper"] = (1 + float(mean)) / 2
-        parents = [means[column] for column in question.asked_after]
-        row[f"{question.name}_proportion-asked"] = float(sum(parents)) if parents else 1.0
-        row[f"{question.name}_entropy"] = 0.5
-        row[f"{question.name}_mutual-information"] = 0.1
-    return row
+        return shares
+
+    return predicted(object_id, 0, seed(object_id), rounded)

@@ -201,13 +201,17 @@ def prediction(object_id, shifted):
     bits = flags.BITS["domain_shift"] if shifted else 0
     if is_unfit(object_id):
         return {"object_id": object_id, "flags": flags.BITS["no_coverage"] | bits}
-    generator = np.random.default_rng(number(object_id))
+    return predicted(object_id, bits, np.random.default_rng(number(object_id)))
+
+
+def predicted(object_id, bits, generator, change=lambda means: means):
+    """Row of a galaxy whose fractions are drawn; ``change`` may round those of a question."""
     alpha = generator.uniform(1, 100, (SAMPLES, len(TREE.columns))).astype(np.float32)
     row = {"object_id": object_id, "flags": bits, "concentrations": alpha.ravel().tolist()}
     asked = {}
     for question in TREE.questions:
         own = alpha[:, question.slice]
-        means = (own / own.sum(axis=1, keepdims=True)).mean(axis=0)
+        means = change((own / own.sum(axis=1, keepdims=True)).mean(axis=0))
         asked |= dict(zip(question.columns, means, strict=True))
         for column, mean in zip(question.columns, means, strict=True):
             row[f"{column}_fraction"] = float(mean)

@@ -36,6 +36,7 @@ from galaxymill.explorer.slices import slice_parameters
 from galaxymill.flags import FLAGS
 from galaxymill.progress import progress
 from galaxymill.release.provenance import RELEASE
+from galaxymill.spaces.space import as_matrix
 from galaxymill.storage.atomic import atomic_tree, exclusive
 from galaxymill.storage.digest import sha256_json
 from galaxymill.storage.origin import Record, read_record
@@ -46,7 +47,6 @@ logger = logging.getLogger("galaxymill")
 _POSITIONS = ("ra", "dec")
 _NOT_ON_CARDS = ("place", "alike")
 _ROWS = 1 << 16
-_SAMPLE = 1_000_000
 _MANY = 2_000_000
 """Above so many galaxies, half as many components say who is alike: a browser's memory ends."""
 
@@ -182,7 +182,7 @@ class Join:
         del ids
         described = [self._column(number, name) for number, name in enumerate(self._raw)]
         on_card = [one["name"] for one in described if one["kind"] not in _NOT_ON_CARDS]
-        write_cards(self._folder, [self._raw.read(name) for name in on_card])
+        write_cards(self._folder, [self._raw.pieces(name, CARD) for name in on_card])
         return {
             "galaxies": galaxies,
             "block": BLOCK,
@@ -212,7 +212,7 @@ class Join:
                 for axis in _POSITIONS:
                     self._positions.add(axis, rows[axis].to_numpy())
                 for name in self._raw:
-                    self._raw.add(name, _raw_values(rows[name].combine_chunks()))
+                    self._raw.add(name, _raw_values(rows[name]))
                 advance(rows.num_rows)
         self._raw.close()
         blocks.finish()
@@ -238,8 +238,9 @@ class Join:
         """Code directions, which are larger than all else, piece by piece."""
         rows = self._raw.rows("directions")
         size = min(self._raw.width("directions"), coding.ALIKE // (1 if rows <= _MANY else 2))
-        step = max(rows // _SAMPLE, 1)
-        some = [one[::step, :size] for one in self._raw.pieces("directions", _ROWS)]
+        step = max(rows // coding.SAMPLE, 1)
+        # Copied: a view would keep the whole piece.
+        some = [one[::step, :size].copy() for one in self._raw.pieces("directions", _ROWS)]
         worth = coding.worth_of(np.concatenate([np.empty((0, size), np.float16), *some]))
         codes = np.empty((rows, size), np.int8)
         for number, one in enumerate(self._raw.pieces("directions", _ROWS)):
@@ -274,15 +275,12 @@ def _raw_kind(kind: pa.DataType) -> np.dtype[Any]:
     return np.dtype(kind.to_pandas_dtype() if is_kept else "f8")
 
 
-def _raw_values(column: pa.Array) -> npt.NDArray[Any]:
+def _raw_values(column: pa.ChunkedArray) -> npt.NDArray[Any]:
     if pa.types.is_fixed_size_binary(column.type):
-        width = column.type.byte_width // 2
-        start = column.offset * width * 2
-        whole = np.frombuffer(column.buffers()[1] or b"", "<f2", len(column) * width, start)
-        return whole.reshape(-1, width)
+        return as_matrix(column)
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.uint8()).fill_null(coding.UNKNOWN[1])
-    values: npt.NDArray[Any] = column.to_numpy(zero_copy_only=False)
+    values: npt.NDArray[Any] = column.to_numpy()
     return values
 
 

@@ -26,7 +26,8 @@ BINS = 64
 _FEWEST_STEPS = 400
 _OUTLIERS = 0.1
 """Percent of the values beyond the lowest and the highest threshold of numbers."""
-_SAMPLE = 1_000_000
+SAMPLE = 1_000_000
+"""Galaxies by which a column's range is judged, at most."""
 ALIKE = 32
 """Components that likeness is judged by in the page."""
 _FULL = 4.0
@@ -74,7 +75,7 @@ def steps_of(values: Values) -> Steps:
 
     ``values`` has shape (n,), NaN where unknown; one value in a thousand may lie beyond each end.
     """
-    some = values[:: max(len(values) // _SAMPLE, 1)].astype(np.float64)
+    some = values[:: max(len(values) // SAMPLE, 1)].astype(np.float64)
     some = some[np.isfinite(some)]
     if not len(some):
         return SHARES
@@ -115,8 +116,8 @@ def density(across: Codes, up: Codes, edges: tuple[int, int, int, int]) -> tuple
     """
     left, right, low, high = edges
     counts = np.zeros(GRID * GRID, np.int64)
-    for start in range(0, len(across), _SAMPLE):
-        some = slice(start, start + _SAMPLE)
+    for start in range(0, len(across), SAMPLE):
+        some = slice(start, start + SAMPLE)
         known = across[some] <= PLACES
         cells = [
             (axis[some][known].astype(np.int64) - first) * GRID // (last - first + 1)
@@ -160,9 +161,8 @@ def direction_codes(unit: Values, worth: npt.NDArray[np.float32]) -> npt.NDArray
 
 
 def worth_of(unit: Values) -> npt.NDArray[np.float32]:
-    """Choose what one step of each component's byte is worth, shape (c,)."""
-    some = unit[:: max(len(unit) // _SAMPLE, 1)].astype(np.float32)
-    some = some[np.isfinite(some).all(axis=1)]
+    """Choose what one step of each component's byte is worth, shape (c,), by some directions."""
+    some = unit[np.isfinite(unit).all(axis=1)].astype(np.float32)
     spread = np.sqrt((some**2).sum(axis=0) / max(len(some), 1))
     return np.asarray(np.maximum(_FULL * spread, 1e-6) / 127, np.float32)
 

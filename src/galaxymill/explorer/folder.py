@@ -48,10 +48,10 @@ def piece_rows(values: npt.NDArray[Any]) -> int:
     return PIECE // (values.dtype.itemsize * int(np.prod(values.shape[1:])))
 
 
-def write_cards(folder: Path, columns: Sequence[npt.NDArray[Any]]) -> None:
-    """Write the codes, of shape (n,) each, that the card of a galaxy shows."""
-    for number, start in enumerate(range(0, len(columns[0]) if columns else 0, CARD)):
-        raw = b"".join(codes[start : start + CARD].tobytes() for codes in columns)
+def write_cards(folder: Path, columns: Sequence[Iterator[npt.NDArray[Any]]]) -> None:
+    """Write the codes that the card of a galaxy shows, columns given ``CARD`` rows at a time."""
+    for number, some in enumerate(zip(*columns, strict=True)):
+        raw = b"".join(codes.tobytes() for codes in some)
         write_script(folder, f"cards/{number}", b64encode(raw).decode())
 
 

@@ -24,6 +24,7 @@ from galaxymill.release.settings import ReleaseSettings
 from galaxymill.release.sources import Part, read_part, role_of
 from galaxymill.release.tables.parts import PartReader
 from galaxymill.release.tables.rows import read_rows
+from galaxymill.spaces.space import as_matrix
 from galaxymill.storage.atomic import exclusive
 from galaxymill.storage.columns import field
 from galaxymill.storage.origin import Origin, is_made, read_record
@@ -267,7 +268,7 @@ def _places(rows: pa.Table, spaces: Mapping[str, Path], positions: bool) -> Iter
         if not features["object_id"].equals(rows["object_id"]):
             raise UserError(f"{path}: not the galaxies of the tile; run project again")
         if number == 0:
-            yield _directions(features["features"].combine_chunks())
+            yield _directions(features["features"])
         maps = [one.removeprefix("map_").removesuffix("_x") for one in features.column_names]
         for one in maps:
             axes = products.map_columns(one)
@@ -281,11 +282,9 @@ def _view(name: str, across: Any, up: Any) -> Iterator[Described]:
         yield described, pa.array(place_codes(values))
 
 
-def _directions(features: pa.Array) -> Described:
-    width = features.type.byte_width // 2
-    whole = np.frombuffer(features.buffers()[1] or b"", "<f2", len(features) * width)
-    values = whole.reshape(-1, width).astype(np.float32)
-    values[features.is_null().to_numpy(zero_copy_only=False)] = np.nan
+def _directions(features: pa.ChunkedArray) -> Described:
+    values = as_matrix(features).astype(np.float32)
+    values[features.is_null().to_numpy()] = np.nan
     unit = directions(values)
     kind = pa.binary(2 * unit.shape[1])
     array = pa.Array.from_buffers(kind, len(unit), [None, pa.py_buffer(unit.tobytes())])

@@ -110,7 +110,7 @@ function alike(
     rounding += (worth[j] * worth[j]) / 4;
     if (j >= first) squares += (codes[row * size + j] * worth[j]) ** 2;
   }
-  const atMost = Math.sqrt(squares) * (1.001 + Math.sqrt(rounding));
+  const restAtMost = Math.sqrt(squares) * (1.001 + Math.sqrt(rounding));
   /** @type {Hit[]} */
   let hits = [];
   let least = -Infinity;
@@ -118,7 +118,7 @@ function alike(
     if (fails[i] !== 0 || codes[place] === -128) continue;
     let value = 0;
     for (let j = 0; j < first; j++) value += codes[place + j] * weights[j];
-    if (value + atMost < least) continue;
+    if (value + restAtMost < least) continue;
     for (let j = first; j < size; j++) value += codes[place + j] * weights[j];
     if (value < least || i === row) continue;
     hits.push({ row: i, value });
