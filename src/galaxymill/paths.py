@@ -29,6 +29,8 @@ PATHVARS = {
     "features": "<results>/features/{space}",
     "maps": "<results>/maps/{space}",
     "search": "<results>/searches/{search}",
+    "interest": "<results>/interests/{interest}",
+    "rated": "<results>/rated/{interest}",
     "run": "<results>/runs/{release}",
     "release": "<results>/releases/{release}",
     "slices": "<results>/slices/{explorer}",

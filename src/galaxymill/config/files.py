@@ -82,6 +82,10 @@ def input_files(config: Config) -> Iterator[tuple[str, Path]]:
     for name, search in config.searches.items():
         for path in search.input_files():
             yield f"searches.{name}.{'table' if search.table else 'image'}", path
+    for name, interest in config.interests.items():
+        # Nobody may have rated yet: galaxies are looked at when their features are made.
+        given = (p for p in interest.ratings if interest.is_rated or is_made(config, p))
+        yield from ((f"interests.{name}.ratings", path) for path in given)
 
 
 def model_file(name: str) -> Path:
