@@ -83,7 +83,10 @@ _ALL = (
     Stage("similar", 1, ("search.search",), "<search>/nearest.csv", "{search}.tsv"),
     Stage("probe", 1, ("probes.fit",), "<model>/model.yaml", "{model}.tsv"),
     Stage("apply", 1, ("probes.predict",), "<predictions>/{part}.parquet", "{prediction}/*.tsv"),
-    Stage("release", 6, ("release.merge",), "<release>/SHA256SUMS", "{release}.tsv"),
+    Stage("interest", 1, ("interest.fit",), "<interest>/interest.yaml", "{interest}.tsv"),
+    Stage("rate", 1, ("interest.rate",), "<rated>/{part}.parquet", "{interest}/*.tsv", "rated"),
+    Stage("interesting", 1, ("interest.report",), "<interesting>/report.html", "{interest}.tsv"),
+    Stage("release", 7, ("release.merge",), "<release>/SHA256SUMS", "{release}.tsv"),
     Stage("explore", 2, ("explorer.slices",), "<slices>/{part}.parquet", "{explorer}/*.tsv"),
     Stage("explorer", 2, ("explorer.build",), "<explorer>/index.html", "{explorer}.tsv"),
 )
