@@ -35,9 +35,10 @@ lint: setup
 	mypy
 	lint-imports --no-cache
 	snakefmt --check Snakefile workflow
-	@# The explorer's page is plain JavaScript; its types are checked where npm is at hand.
-	@if $(TSC) --version > /dev/null 2>&1; then $(TSC) src/galaxymill/explorer/page/*.js; \
-		else echo "the types of the explorer's page are not checked: npm is not at hand"; fi
+	@# Pages are plain JavaScript; its types are checked where npm is at hand.
+	@if $(TSC) --version > /dev/null 2>&1; \
+		then $(TSC) src/galaxymill/explorer/page/*.js && $(TSC) src/galaxymill/interest/page/*.js; \
+		else echo "the types of the pages are not checked: npm is not at hand"; fi
 	@# One finding is waived: the environment is one for the whole workflow, see envs/.
 	snakemake --lint 2>&1 | grep '^    \*' | sort | uniq -c | (! grep -v 'Specify a conda environment')
 

@@ -57,6 +57,10 @@ class LookedSurvey(Survey):
 
     unfit = staticmethod(is_unfit)
 
+    @property
+    def features(self):
+        return self.root / "features" / "toy"
+
     def add_galaxies(self, count, per_partition=300):
         objects = draw_objects(0, count, 180.0, 10.0).to_pydict()
         objects["object_id"][: len(HOSTILE)] = HOSTILE[:count]
@@ -101,8 +105,9 @@ class LookedSurvey(Survey):
                 places = [seed(one).uniform(0, 1, 4)[2 * number + axis] for one in ids]
                 columns[column] = [None if b else p for p, b in zip(places, bad, strict=True)]
         origin = Origin("project", {}, inputs, DOMAIN)
-        folder = self.root / "features" / "toy"
-        write_product(folder / f"{part}.parquet", pa.table(columns, schema=schema), origin, schema)
+        write_product(
+            self.features / f"{part}.parquet", pa.table(columns, schema=schema), origin, schema
+        )
 
     def slice_all(self, maps=True, **settings):
         for part in read_partitions(self.partitions):
