@@ -57,6 +57,11 @@ class LookedSurvey(Survey):
 
     unfit = staticmethod(is_unfit)
 
+    @staticmethod
+    def vector(one):
+        """Features of a galaxy."""
+        return seed(one).normal(0, 1, WIDTH).astype("<f2") * KINDS[kind(one)]
+
     @property
     def features(self):
         return self.root / "features" / "toy"
@@ -97,7 +102,7 @@ class LookedSurvey(Survey):
         inputs = {"predictions": read_record(self.path("predictions", part)).digest, "space": space}
         schema = products.features(WIDTH, MAPS)
         columns = {"object_id": ids, "flags": [0] * len(ids)}
-        features = [seed(one).normal(0, 1, WIDTH).astype("<f2") * KINDS[kind(one)] for one in ids]
+        features = [self.vector(one) for one in ids]
         pairs = list(zip(features, bad, strict=True))
         columns["features"] = [None if gone else one.tobytes() for one, gone in pairs]
         for number, name in enumerate(MAPS):

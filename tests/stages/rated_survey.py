@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pyarrow.parquet as pq
 import yaml
-from looked_survey import WIDTH, LookedSurvey, kind
+from looked_survey import KINDS, WIDTH, LookedSurvey, kind, seed
 
 from galaxymill.interest.page.rate import RateRequest, open_server
 from galaxymill.models.settings import PACKAGE, PACKAGE_ENCODER
@@ -53,6 +53,11 @@ class RatedSurvey(LookedSurvey):
             "interests": {"odd": {"space": "toy", "ratings": str(self.ratings)}},
         }
         (folder / "config.yaml").write_text(yaml.safe_dump(config))
+
+    @staticmethod
+    def vector(one):
+        """Features of a galaxy: those of a kind lie together."""
+        return seed(one).normal(KINDS[kind(one)], 0.5).astype("<f2")
 
     @property
     def features(self):

@@ -224,7 +224,7 @@ class Desk:
         names = set[str]().union(*self._ratings.artifacts.values())
         artifacts = list(self._pool.find(names).values())
         left = left[~same_as(galaxies, left, artifacts, self._scale)]
-        if lesson is not None:
+        if lesson is not None and len(left):
             left = left[choose_batch(lesson.process, galaxies.features[left], count, self._rng)]
         some: list[int] = left[:count].tolist()
         return some

@@ -149,11 +149,12 @@ def _best(files: Sequence[Path], rated: Path, column: str) -> dict[int, npt.NDAr
             if len(values) == pq.read_metadata(path).num_rows:
                 scores[number] = np.nan_to_num(values, nan=-np.inf)
     every = np.concatenate([np.empty(0, np.float32), *scores.values()])
-    least = np.partition(every, len(every) - BEST)[len(every) - BEST] if len(every) > BEST else None
-    return {
-        number: np.flatnonzero(np.isfinite(own) if least is None else own >= least)
-        for number, own in scores.items()
-    }
+    best = np.zeros(len(every), np.bool_)
+    # So many and no more, though all may be alike.
+    best[np.argpartition(-every, BEST)[:BEST] if len(every) > BEST else slice(None)] = True
+    best &= np.isfinite(every)
+    ends = np.cumsum([len(own) for own in scores.values()])
+    return dict(zip(scores, map(np.flatnonzero, np.split(best, ends)), strict=False))
 
 
 def _read(path: Path) -> pa.Table:

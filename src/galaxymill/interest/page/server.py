@@ -5,6 +5,7 @@ import json
 import logging
 import re
 import secrets
+import sys
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -82,7 +83,9 @@ class RateServer(ThreadingHTTPServer):
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Browsers that go away are no fault."""
+        """Log what went wrong; browsers that go away are no fault."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            logger.exception("rate: a request failed")
 
 
 class _Handler(BaseHTTPRequestHandler):
