@@ -1,8 +1,8 @@
 """Interesting galaxies found among 110 that are rated, by all methods in one run.
 
-The 698 images of Galaxy Zoo 2, features of ImageNet (the packaged weights, 128 pixels, 8 views), and
-which of them volunteers called mergers, irregular, rings or lenses. Ten random galaxies are rated
-first, then ten batches of ten. A rating is 5 for one of the kind and 0 for others.
+The 698 images of Galaxy Zoo 2, features of ImageNet (the packaged weights, 128 pixels, 8 views),
+and which of them volunteers called mergers, irregular, rings or lenses. Ten random galaxies are
+rated first, then ten batches of ten. A rating is 5 for one of the kind and 0 for others.
 
 Beside the product: random choice, an isolation forest, Astronomaly's NeighbourScore (Lochner &
 Bassett 2021: a random forest learns the ratings, and the forest's anomalies are preferred where no
@@ -63,6 +63,7 @@ def methods(features: Array, deviations: Array) -> dict[str, Next]:
     """All methods by name."""
     scale = feature_scale(deviations)
     scaled = features * scale
+    scaled /= np.sqrt(np.square(scaled).sum(axis=1).mean())
     everyone = np.arange(len(features))
     odd = -IsolationForest(random_state=0).fit(scaled).score_samples(scaled)
     strange = np.argsort(-odd)

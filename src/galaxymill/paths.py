@@ -31,6 +31,7 @@ PATHVARS = {
     "search": "<results>/searches/{search}",
     "interest": "<results>/interests/{interest}",
     "rated": "<results>/rated/{interest}",
+    "interesting": "<results>/interesting/{interest}",
     "run": "<results>/runs/{release}",
     "release": "<results>/releases/{release}",
     "slices": "<results>/slices/{explorer}",

@@ -179,4 +179,4 @@ def interests(name: str) -> pa.Schema:
         field(column, pa.float32(), meaning)
         for column, meaning in zip(interest_columns(name), meanings, strict=True)
     ]
-    return pa.schema([OBJECT_ID, *numbers])
+    return pa.schema([OBJECT_ID, FLAGS, *numbers])

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from galaxymill.config.files import load_config
+from galaxymill.config.files import load_config, rated_interests
 from galaxymill.errors import UserError
 
 PLAIN = """
@@ -46,7 +46,7 @@ def load(tmp_path, monkeypatch, trees):
 
     def load(interest, more="{}"):
         plain = yaml.safe_load(PLAIN) | {"interests": {"odd": yaml.safe_load(interest)}}
-        return load_config(plain | yaml.safe_load(more), "mine.yaml", trees).interests["odd"]
+        return load_config(plain | yaml.safe_load(more), "mine.yaml", trees)
 
     return load
 
@@ -79,9 +79,9 @@ def test_what_cannot_be_rated_is_refused_before_a_run(load, interest, more, mess
 
 
 def test_nobody_need_have_rated_before_galaxies_can_be_looked_at(load, tmp_path):
-    assert not load("{space: dr1, ratings: later.csv}").is_rated
+    assert rated_interests(load("{space: dr1, ratings: later.csv}")) == []
     (tmp_path / "later.csv").touch()
-    assert load("{space: dr1, ratings: later.csv}").is_rated
+    assert rated_interests(load("{space: dr1, ratings: later.csv}")) == ["odd"]
 
 
 def test_columns_of_an_interest_have_names_of_their_own(load):

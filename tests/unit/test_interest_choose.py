@@ -3,7 +3,7 @@
 import numpy as np
 
 from galaxymill.interest.choose import CURIOSITY, choose_batch
-from galaxymill.interest.process import feature_scale, fit_process
+from galaxymill.interest.process import directions, feature_scale, fit_process
 
 RNG = np.random.default_rng(8)
 DEVIATIONS = 3 * np.arange(1, 13) ** -0.5
@@ -20,8 +20,9 @@ def test_it_is_what_fitting_again_after_each_would_choose():
     ratings = np.where(rated[:, 0] > 1, 4.0, 1.0) + RNG.uniform(0, 1, 40)
     process = fit_process(rated, ratings, SCALE)
     chosen = choose_batch(process, others, 6, RNG)
-    points, values = (rated * SCALE).astype(float), (ratings - ratings.mean()) / ratings.std()
-    goal = (others * SCALE).astype(float)
+    points = directions(rated, SCALE).astype(float)
+    values = (ratings - ratings.mean()) / ratings.std()
+    goal = directions(others, SCALE).astype(float)
 
     def kernel(one, other):
         away = np.sqrt(3) / process.length * np.linalg.norm(one[:, None] - other, axis=2)

@@ -6,7 +6,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 from galaxymill.interest import process
-from galaxymill.interest.process import cover, feature_scale, fit_process
+from galaxymill.interest.process import cover, directions, feature_scale, fit_process
 
 RNG = np.random.default_rng(4)
 DEVIATIONS = 4 * np.arange(1, 25) ** -0.5
@@ -15,6 +15,11 @@ SCALE = feature_scale(DEVIATIONS)
 
 def galaxies(count):
     return (RNG.normal(size=(count, 24)) * DEVIATIONS).astype(np.float16)
+
+
+def ways(features):
+    """Directions, in double precision."""
+    return directions(features, SCALE).astype(float)
 
 
 def rated(features):
@@ -27,8 +32,8 @@ def test_it_predicts_as_scikit_learn_does():
     ours = fit_process(features, ratings, SCALE)
     kernel = ConstantKernel(ours.variance) * Matern(ours.length, nu=1.5) + WhiteKernel(ours.noise)
     theirs = GaussianProcessRegressor(kernel, optimizer=None)
-    theirs.fit(features * SCALE, (ratings - ratings.mean()) / ratings.std())
-    mean, deviation = theirs.predict(others * SCALE, return_std=True)
+    theirs.fit(ways(features), (ratings - ratings.mean()) / ratings.std())
+    mean, deviation = theirs.predict(ways(others), return_std=True)
     found = ours.predict(others)
     np.testing.assert_allclose(found[0], ratings.mean() + ratings.std() * mean, atol=2e-3)
     without_noise = np.sqrt(deviation**2 - ours.noise) * ratings.std()
@@ -44,7 +49,7 @@ def test_the_kernel_is_the_most_likely_one(monkeypatch):
     kernel = ConstantKernel(1, (0.05, 20)) * Matern(0.8, (0.05, 20), nu=1.5)
     kernel += WhiteKernel(0.3, (1e-3, 2))
     theirs = GaussianProcessRegressor(kernel, n_restarts_optimizer=3, random_state=1)
-    theirs.fit((features * SCALE).astype(float), (ratings - ratings.mean()) / ratings.std())
+    theirs.fit(ways(features), (ratings - ratings.mean()) / ratings.std())
     wanted = theirs.log_marginal_likelihood_value_
     logs = np.log([ours.variance, ours.length, ours.noise])
     assert theirs.log_marginal_likelihood(logs) == pytest.approx(wanted, abs=1e-3)
@@ -66,7 +71,7 @@ def test_where_all_ratings_are_alike_it_gives_the_distance(count):
     features, others = galaxies(count), galaxies(50)
     mean, deviation = fit_process(features, np.full(count, 3.0), SCALE).predict(others)
     assert (mean == 3).all()
-    scaled = (features * SCALE)[None] - (others * SCALE)[:, None]
+    scaled = ways(features)[None] - ways(others)[:, None]
     np.testing.assert_allclose(deviation, np.sqrt((scaled**2).sum(2)).min(1), atol=1e-3)
 
 
@@ -75,11 +80,12 @@ def test_of_many_ratings_those_that_cover_the_others_are_learned_from(monkeypatc
     features = galaxies(400)
     ours = fit_process(features, rated(features), SCALE)
     assert len(ours.points) == 30
-    chosen = cover(features * SCALE, 30)
+    chosen = cover(directions(features, SCALE), 30)
     assert len(set(chosen.tolist())) == 30
-    far = process.distances(features * SCALE, (features * SCALE)[chosen]).min(axis=1)
-    random = features[RNG.choice(400, 30, replace=False)] * SCALE
-    assert far.max() < process.distances(features * SCALE, random).min(axis=1).max()
+    points = ways(features)
+    far = process.distances(points, points[chosen]).min(axis=1)
+    random = points[RNG.choice(400, 30, replace=False)]
+    assert far.max() < process.distances(points, random).min(axis=1).max()
 
 
 def test_it_learns_what_is_liked():
@@ -87,3 +93,25 @@ def test_it_learns_what_is_liked():
     mean, _ = fit_process(features, rated(features), SCALE).predict(others)
     best = others[np.argsort(-mean)[:50], 0]
     assert (best > 2).mean() > 2 * (others[:, 0] > 2).mean()
+
+
+def test_what_the_others_let_expect_is_what_is_fitted_without_one():
+    features = galaxies(30)
+    ratings = rated(features)
+    ours = fit_process(features, ratings, SCALE)
+    given, expected = ours.left_out()
+    np.testing.assert_allclose(given, ratings, atol=1e-3)
+    kernel = ConstantKernel(ours.variance) * Matern(ours.length, nu=1.5) + WhiteKernel(ours.noise)
+    for one in (0, 13, 29):
+        theirs = GaussianProcessRegressor(kernel, optimizer=None)
+        others = np.delete(np.arange(30), one)
+        theirs.fit(ways(features)[others], ratings[others] - ratings.mean())
+        found = theirs.predict(ways(features)[[one]])[0] + ratings.mean()
+        assert expected[one] == pytest.approx(found, abs=2e-3)
+
+
+def test_how_far_from_the_middle_a_galaxy_is_changes_nothing():
+    features, others = galaxies(60).astype(np.float32), galaxies(50).astype(np.float32)
+    ours = fit_process(features, rated(features), SCALE)
+    near, far = (ours.predict(factor * others)[0] for factor in (1, 3))
+    np.testing.assert_allclose(near, far, atol=1e-4)

@@ -64,11 +64,6 @@ class Interest(Strict):
         description="table or list of tables of ratings; `galaxymill rate` writes the first",
     )
 
-    @property
-    def is_rated(self) -> bool:
-        """Whether anybody has rated anything yet."""
-        return any(path.is_file() for path in self.ratings)
-
 
 class Release(ReleaseSettings):
     """A catalogue to publish: one or several predictions of one survey."""

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from galaxymill.interest.process import Floats, Process, distances, matern
+from galaxymill.interest.process import Floats, Process, directions, distances, matern
 
 CURIOSITY = 0.5
 """Deviations that are added to the mean. On real galaxies it found as many of the interesting as
@@ -48,7 +48,7 @@ def choose_batch(
     count = min(count, len(features))
     if not process.deviation:
         return rng.choice(len(features), count, replace=False)
-    points = features.astype(np.float32) * process.scale
+    points = directions(features, process.scale)
     near = np.float32(process.variance) * matern(distances(points, process.points), process.length)
     mean = process.mean + process.deviation * (near @ process.weights)
     known = near @ process.root.T

@@ -34,7 +34,7 @@ class Process:
     Attributes
     ----------
     points : ndarray, shape (n, f), float32
-        Scaled features of the galaxies that it learned from.
+        Directions of the galaxies that it learned from.
     scale : ndarray, shape (f,), float32
         What features are multiplied by.
     weights : ndarray, shape (n,), float32
@@ -78,14 +78,25 @@ class Process:
             rows = features[start : start + ROWS]
             batch[: len(rows)] = rows
             some = slice(start, start + len(rows))
-            both = self._predict(batch * self.scale)
+            both = self._predict(directions(batch, self.scale))
             mean[some], deviation[some] = (one[: len(rows)] for one in both)
         return mean, deviation
 
-    def _predict(self, scaled: Floats) -> tuple[Floats, Floats]:
-        away = distances(scaled, self.points)
+    def left_out(self) -> tuple[Doubles, Doubles]:
+        """Give each rating that it learned from, and what the others let expect of it.
+
+        Rasmussen & Williams (2006), equation 5.12; in units of ratings.
+        """
+        away = distances(self.points, self.points)
+        near = self.variance * matern(away, self.length) + self.noise * np.eye(len(away))
+        given = near @ self.weights
+        expected = given - self.weights / np.square(self.root).sum(axis=0)
+        return self.mean + self.deviation * given, self.mean + self.deviation * expected
+
+    def _predict(self, ways: Floats) -> tuple[Floats, Floats]:
+        away = distances(ways, self.points)
         if not self.deviation:
-            return np.full(len(scaled), self.mean, np.float32), away.min(axis=1)
+            return np.full(len(ways), self.mean, np.float32), away.min(axis=1)
         near = np.float32(self.variance) * matern(away, self.length)
         known = np.square(near @ self.root.T).sum(axis=1)
         spread = np.sqrt(np.maximum(np.float32(self.variance) - known, 0))
@@ -106,34 +117,40 @@ def matern(away: npt.NDArray[Any], length: float) -> npt.NDArray[Any]:
 
 
 def feature_scale(deviations: Doubles) -> Floats:
-    """Factor on each feature, by their standard deviations (f,); the mean squared length is then 1.
+    """Factor on each feature, by their standard deviations (f,): one over their square root.
 
-    Each is divided by the square root of its deviation: between components as they are, whose large
-    ones would decide alone, and all alike, whose small ones are noise.
+    That is between components as they are, whose large ones would decide alone, and all alike,
+    whose small ones are noise.
     """
-    wide = np.maximum(deviations, 1e-12)
-    return np.asarray(1 / np.sqrt(wide * wide.sum()), np.float32)
+    return np.asarray(1 / np.sqrt(np.maximum(deviations, 1e-12)), np.float32)
+
+
+def directions(features: npt.NDArray[Any], scale: Floats) -> Floats:
+    """Scaled features (n, f), of length 1: which way a galaxy is unlike others, not how far."""
+    scaled = features.astype(np.float32) * scale
+    lengths = np.sqrt(np.square(scaled).sum(axis=1, keepdims=True))
+    return np.asarray(scaled / np.maximum(lengths, np.float32(1e-12)))
 
 
 def fit_process(features: npt.NDArray[Any], ratings: Doubles, scale: Floats) -> Process:
     """Fit a process to ratings, shape (n,), of galaxies with features, shape (n, f)."""
-    scaled = features.astype(np.float32) * scale
-    if len(scaled) > MOST:
-        chosen = cover(scaled, MOST)
-        scaled, ratings = scaled[chosen], ratings[chosen]
+    points = directions(features, scale)
+    if len(points) > MOST:
+        chosen = cover(points, MOST)
+        points, ratings = points[chosen], ratings[chosen]
     mean, deviation = float(ratings.mean()), float(ratings.std())
     if not deviation:
         length, variance, noise = np.exp(_USUAL).tolist()
         nothing, empty = np.empty(0, np.float32), np.empty((0, 0), np.float32)
-        return Process(scaled, scale, nothing, empty, length, variance, noise, mean, 0.0)
+        return Process(points, scale, nothing, empty, length, variance, noise, mean, 0.0)
     wanted = (ratings - mean) / deviation
-    away = distances(scaled.astype(np.float64), scaled.astype(np.float64))
+    away = distances(points.astype(np.float64), points.astype(np.float64))
     np.fill_diagonal(away, 0)
     length, variance, noise = np.exp(_most_likely(away, wanted)).tolist()
     root = np.linalg.inv(_cholesky(away, length, variance, noise))
     weights = root.T @ (root @ wanted)
     return Process(
-        *(scaled, scale, weights.astype(np.float32), root.astype(np.float32)),
+        *(points, scale, weights.astype(np.float32), root.astype(np.float32)),
         *(length, variance, noise, mean, deviation),
     )
 
