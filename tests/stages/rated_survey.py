@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import yaml
 from looked_survey import KINDS, WIDTH, LookedSurvey, kind, seed
 
-from galaxymill.interest.page.rate import RateRequest, open_server
+from galaxymill.interest.page.opened import RateRequest, open_server
 from galaxymill.models.settings import PACKAGE, PACKAGE_ENCODER
 from galaxymill.search.folders import folders_of
 from galaxymill.spaces.settings import SpaceSettings

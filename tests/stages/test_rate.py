@@ -22,7 +22,7 @@ from galaxymill import products
 from galaxymill.catalog.partition import part_files
 from galaxymill.errors import UserError
 from galaxymill.interest.page import pool
-from galaxymill.interest.page.rate import open_server
+from galaxymill.interest.page.opened import open_server
 from galaxymill.interest.ratings import read_ratings
 from galaxymill.storage.origin import Origin
 from galaxymill.storage.parquet import write_product

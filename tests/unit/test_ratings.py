@@ -53,7 +53,7 @@ def test_an_artifact_is_one_until_its_rater_says_otherwise(tmp_path):
     rows = "a,0,ann,,artifact\na,0,bob,,artifact\nb,0,ann,,artifact\nb,4,ann,,\na,,bob,,\n"
     ratings = read_ratings([write(tmp_path, head + rows)])
     assert ratings.artifacts == {"ann": {"a"}, "bob": set()}
-    assert ratings.by_rater == {"ann": {"a": 0, "b": 4}, "bob": {}}
+    assert ratings.by_rater == {"ann": {"a": 0, "b": 4}}
 
 
 def test_raters_and_notes_that_look_like_numbers_stay_as_they_are(tmp_path):

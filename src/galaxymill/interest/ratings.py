@@ -36,15 +36,15 @@ class Ratings:
 
     def add(self, name: str, rating: float | None, rater: str, note: str = "") -> None:
         """Add a row; None withdraws what the same rater said of the galaxy before."""
-        own = self.by_rater.setdefault(rater, {})
-        artifacts = self.artifacts.setdefault(rater, set())
-        artifacts.discard(name)
-        if rating is None:
+        self.artifacts.get(rater, set()).discard(name)
+        if rating is not None:
+            self.by_rater.setdefault(rater, {})[name] = rating
+            if note == ARTIFACT:
+                self.artifacts.setdefault(rater, set()).add(name)
+        elif own := self.by_rater.get(rater):
             own.pop(name, None)
-            return
-        own[name] = rating
-        if note == ARTIFACT:
-            artifacts.add(name)
+            if not own:
+                del self.by_rater[rater]
 
     def mean(self) -> tuple[list[str], npt.NDArray[np.float64]]:
         """All rated galaxies in the order of their names, and the mean of their raters."""
