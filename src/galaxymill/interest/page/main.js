@@ -137,11 +137,13 @@ function onKey(/** @type {KeyboardEvent} */ event) {
   event.preventDefault();
 }
 
-for (let rating = 0; rating <= 5; rating++) {
-  const button = make("button", { type: "button" }, String(rating));
-  button.setAttribute("aria-label", `Rate ${rating}`);
-  button.addEventListener("click", () => rate(rating));
-  at("ratings").append(button);
+for (const place of document.querySelectorAll(".ratings")) {
+  for (let rating = 0; rating <= 5; rating++) {
+    const button = make("button", { type: "button" }, String(rating));
+    button.setAttribute("aria-label", `Rate ${rating}`);
+    button.addEventListener("click", () => rate(rating));
+    place.append(button);
+  }
 }
 at("never").addEventListener("click", KEYS.x);
 at("undo").addEventListener("click", undo);
