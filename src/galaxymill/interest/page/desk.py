@@ -27,10 +27,11 @@ _SHARED = 3
 """Galaxies of a batch that others alone have rated: they tell how far people agree."""
 _SHOWN, _LEAST = 60, 3
 """Galaxies in the gallery of the best; the rating that they have at least."""
-_CHOICE = 2000
+_CHOICE = 1000
 """The best galaxies, of which a batch is chosen so that they differ."""
-_PATIENCE_S = 1.2
-"""How long a batch waits until the last ratings are learned from."""
+_PATIENCE_S, _FIRST_S = 1.0, 60.0
+"""How long a batch waits until the last ratings are learned from; how long the page, until those of
+earlier days are."""
 _LONGEST_ID, _LONGEST_NAME, _LONGEST_NOTE = 1000, 60, 200
 
 logger = logging.getLogger("galaxymill")
@@ -82,6 +83,7 @@ class Desk:
         self._rated: dict[str, int] = {}
         self._guide = Guide(pool, scale, self._given)
         self._read()
+        self._guide.lesson(_FIRST_S)
 
     def batch(self, rater: str, is_next: bool) -> dict[str, Any]:
         """Galaxies to be rated now: new ones, or those that this rater has before him."""
