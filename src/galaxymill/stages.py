@@ -86,9 +86,9 @@ _ALL = (
     Stage("interest", 1, ("interest.fit",), "<interest>/interest.yaml", "{interest}.tsv"),
     Stage("rate", 1, ("interest.rate",), "<rated>/{part}.parquet", "{interest}/*.tsv", "rated"),
     Stage("interesting", 1, ("interest.report",), "<interesting>/report.html", "{interest}.tsv"),
-    Stage("release", 6, ("release.merge",), "<release>/SHA256SUMS", "{release}.tsv"),
-    Stage("explore", 1, ("explorer.slices",), "<slices>/{part}.parquet", "{explorer}/*.tsv"),
-    Stage("explorer", 1, ("explorer.build",), "<explorer>/index.html", "{explorer}.tsv"),
+    Stage("release", 7, ("release.merge",), "<release>/SHA256SUMS", "{release}.tsv"),
+    Stage("explore", 2, ("explorer.slices",), "<slices>/{part}.parquet", "{explorer}/*.tsv"),
+    Stage("explorer", 2, ("explorer.build",), "<explorer>/index.html", "{explorer}.tsv"),
 )
 
 STAGES = {stage.name: stage for stage in _ALL}

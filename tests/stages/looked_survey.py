@@ -99,7 +99,9 @@ class LookedSurvey(Survey):
         self.project(part, ids, bad)
 
     def project(self, part, ids, bad, space="s" * 64):
-        inputs = {"predictions": read_record(self.path("predictions", part)).digest, "space": space}
+        made_from = ("predictions", "images")
+        inputs = {role: read_record(self.path(role, part)).digest for role in made_from}
+        inputs["space"] = space
         schema = products.features(WIDTH, MAPS)
         columns = {"object_id": ids, "flags": [0] * len(ids)}
         features = [self.vector(one) for one in ids]
@@ -125,6 +127,7 @@ class LookedSurvey(Survey):
                 predictions=(self.folders["predictions"],),
                 models=(self.model,),
                 features=(),
+                rated=(),
                 shown=(self.root / "features" / "toy",) if maps else (),
                 release=ReleaseSettings(selections=SELECTIONS),
                 settings=ExplorerSettings(**settings),

@@ -304,6 +304,47 @@ def test_a_click_shows_the_nearest_and_gives_their_table(survey, visit):
     np.testing.assert_allclose(listed, far[order], atol=step)
 
 
+def test_fingers_choose_move_and_zoom(survey, browser):
+    visit = Visit(browser, address_of(survey), has_touch=True)
+    page, touch = visit.page, visit.page.context.new_cdp_session(visit.page)
+    box = page.locator("#overlay").bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    def fingers(kind, *places):
+        points = [{"x": middle[0] + x, "y": middle[1] + y, "id": n} for n, (x, y) in places]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    def view():
+        return page.evaluate("[sky.centre.x, sky.centre.y, sky.zoom]")
+
+    first = view()
+    fingers("touchStart", (1, (0, 0)))
+    fingers("touchMove", (1, (50, 0)))
+    fingers("touchEnd")
+    moved = view()
+    assert moved == pytest.approx([first[0] - 50 / first[2], first[1], first[2]])
+    fingers("touchStart", (1, (-40, 0)))
+    fingers("touchStart", (1, (-40, 0)), (2, (40, 0)))
+    fingers("touchMove", (1, (-40, 0)), (2, (120, 0)))
+    fingers("touchEnd", (1, (-40, 0)))
+    fingers("touchEnd")
+    # What lay under each finger still does, with a pixel for borders and rounding.
+    assert view()[2] == pytest.approx(2 * moved[2])
+    under = moved[0] - 40 / moved[2]
+    assert view()[0] - 40 / view()[2] == pytest.approx(under, abs=1 / moved[2])
+    page.touchscreen.tap(*middle)
+    visit.wait_for_title("nearest")
+    page.touchscreen.tap(*middle_of(page, "#gallery button"))
+    visit.until("document.querySelector('#card').open")
+    assert visit.wrong == []
+    page.context.close()
+
+
+def middle_of(page, selector):
+    box = page.locator(selector).first.bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
 def test_a_lasso_holds_those_within_it(survey, visit):
     page = visit.page
     page.click("#lasso")

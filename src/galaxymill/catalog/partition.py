@@ -22,7 +22,7 @@ from galaxymill.sky.healpix import Integers, Pixel, count_pixels, cut_sky
 from galaxymill.storage.atomic import atomic_file, exclusive
 from galaxymill.storage.digest import TableDigest
 from galaxymill.storage.origin import Origin, read_record
-from galaxymill.storage.parquet import write_product
+from galaxymill.storage.parquet import read_columns, write_product
 
 _WRITERS = 8
 """A small file that must be on disk takes longer to wait for than to write."""
@@ -161,7 +161,7 @@ def _existing_members(
     rows = []
     for tile in old:
         path = folder / f"{tile.part}.parquet"
-        members = pq.read_table(path, columns=["object_id"])["object_id"]
+        members = read_columns(path, ["object_id"])["object_id"]
         low, high = np.searchsorted(index, tile.range)
         found = low + _matching(ids.slice(low, high - low), members)
         if len(found) < len(members):

@@ -28,7 +28,12 @@ from galaxymill.spaces.space import as_matrix
 from galaxymill.storage.atomic import exclusive
 from galaxymill.storage.columns import field
 from galaxymill.storage.origin import Origin, is_made, read_record
-from galaxymill.storage.parquet import open_parquet, read_batches, write_product
+from galaxymill.storage.parquet import (
+    open_parquet,
+    read_batches,
+    read_columns,
+    write_product,
+)
 
 _QUALITY = 80
 """Of JPEG thumbnails."""
@@ -204,7 +209,7 @@ def _release_rows(
 ) -> pa.Table:
     """Rows of the release's advanced table, in the order of the partition's tile."""
     tile = pq.read_schema(part.files["tile"])
-    ids = pq.read_table(part.files["tile"], columns=["object_id"])["object_id"]
+    ids = read_columns(part.files["tile"], ["object_id"])["object_id"]
     return read_rows(
         _catalogue_rows(request.objects, ids, part.partition),
         [part],
@@ -302,9 +307,8 @@ def _directions(features: pa.ChunkedArray) -> Described:
 def _thumbnails(images: Path, side: int) -> pa.Array:
     thumbnails: list[bytes | None] = []
     for batch in read_batches(images, ["image"]):
-        thumbnails += [
-            one and make_thumbnail(one["bytes"], side) for one in batch["image"].to_pylist()
-        ]
+        pictures = pc.struct_field(batch["image"], "bytes").to_pylist()
+        thumbnails += [one and make_thumbnail(one, side) for one in pictures]
     return pa.array(thumbnails, pa.binary())
 
 
@@ -316,7 +320,8 @@ def make_thumbnail(picture: bytes, side: int) -> bytes | None:
         with Image.open(io.BytesIO(picture), formats=("JPEG", "PNG", "WEBP")) as opened:
             # A JPEG of large images is decoded no finer than is needed.
             opened.draft("RGB", (side, side))
-            small = opened.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
+            colours = opened if opened.mode == "RGB" else opened.convert("RGB")
+            small = colours.resize((side, side), Image.Resampling.BOX)
     except (OSError, Image.DecompressionBombError):
         return None
     file = io.BytesIO()

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 
 from galaxymill import flags
 from galaxymill.errors import UserError
 from galaxymill.search.folders import Folders
 from galaxymill.search.scan import find_galaxies, read_features
 from galaxymill.sky.angles import separation_arcsec, unit_vectors
-from galaxymill.storage.parquet import open_parquet
+from galaxymill.storage.parquet import open_parquet, read_columns
 from galaxymill.tables import read_table
 
 REACH_ARCSEC = 5.0
@@ -47,7 +46,7 @@ def galaxy_features(folders: Folders, names: Sequence[str]) -> npt.NDArray[np.fl
         rows, features = read_features(path)
         place = int(np.searchsorted(rows, row))
         if place == len(rows) or rows[place] != row:
-            bits = pq.read_table(path, columns=["flags"])["flags"][row].as_py()
+            bits = read_columns(path, ["flags"])["flags"][row].as_py()
             why = ", ".join(flags.names(bits)) or "its embedding was not kept"
             raise UserError(f"{name}: has no features ({why})")
         vectors.append(features[place])
@@ -75,7 +74,7 @@ def name_at(folders: Folders, ra: float, dec: float) -> str:
     if best is None:
         raise UserError(f"--position: the galaxies of {folders.tiles} have no positions")
     _, path, row = best
-    found = pq.read_table(path, columns=["object_id", "ra", "dec"]).slice(row, 1).to_pylist()[0]
+    found = read_columns(path, ["object_id", "ra", "dec"]).slice(row, 1).to_pylist()[0]
     apart = separation_arcsec(ra, dec, found["ra"], found["dec"])
     if apart > REACH_ARCSEC:
         raise UserError(

@@ -222,12 +222,21 @@ class SkyMap {
     const target = this.overlay;
     /** @type {{x: number, y: number, far: boolean} | null} */
     let held = null;
+    /** Where each finger is. @type {Map<number, {x: number, y: number}>} */
+    const fingers = new Map();
     target.addEventListener("pointerdown", (event) => {
       target.setPointerCapture(event.pointerId);
+      fingers.set(event.pointerId, { x: event.offsetX, y: event.offsetY });
+      if (fingers.size > 1) {
+        held = null;
+        this.line = [];
+        return;
+      }
       held = { x: event.offsetX, y: event.offsetY, far: false };
       if (this.isLasso || event.shiftKey) this.line = [this.placeOf(held.x, held.y)];
     });
     target.addEventListener("pointermove", (event) => {
+      if (fingers.has(event.pointerId)) this.pinch(fingers, event);
       if (!held) return;
       const [dx, dy] = [event.offsetX - held.x, event.offsetY - held.y];
       if (!held.far && Math.hypot(dx, dy) < 4) return;
@@ -241,18 +250,34 @@ class SkyMap {
       [held.x, held.y] = [event.offsetX, event.offsetY];
     });
     target.addEventListener("pointerup", (event) => {
+      fingers.delete(event.pointerId);
       const was = held;
       held = null;
       if (!was) return;
       if (!was.far) this.onClick(this.placeOf(event.offsetX, event.offsetY));
       else if (this.line.length > 2 && (this.isLasso || event.shiftKey)) this.onLasso(this.line);
     });
-    target.addEventListener("pointercancel", () => (held = null));
+    target.addEventListener("pointercancel", (event) => {
+      fingers.delete(event.pointerId);
+      held = null;
+    });
     target.addEventListener("wheel", (event) => {
       event.preventDefault();
       this.zoomBy(Math.exp(-event.deltaY / 400), event.offsetX, event.offsetY);
     }, { passive: false });
     target.addEventListener("keydown", (event) => this.key(event));
+  }
+
+  /** Follow a finger; two of them zoom, and move what is between them. */
+  pinch(/** @type {Map<number, {x: number, y: number}>} */ fingers, /** @type {PointerEvent} */ event) {
+    const before = [...fingers.values()];
+    fingers.set(event.pointerId, { x: event.offsetX, y: event.offsetY });
+    if (fingers.size !== 2) return;
+    const [was, is] = [before, [...fingers.values()]].map(([one, other]) => ({
+      x: (one.x + other.x) / 2, y: (one.y + other.y) / 2, wide: Math.hypot(one.x - other.x, one.y - other.y),
+    }));
+    this.moveBy(is.x - was.x, is.y - was.y);
+    this.zoomBy(is.wide / Math.max(was.wide, 1), is.x, is.y);
   }
 
   key(/** @type {KeyboardEvent} */ event) {

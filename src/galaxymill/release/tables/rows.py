@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from galaxymill import flags
 from galaxymill.errors import UserError
@@ -16,6 +15,7 @@ from galaxymill.release.settings import Selection
 from galaxymill.release.sources import Part
 from galaxymill.release.tables.parts import PartReader
 from galaxymill.release.tables.selections import select
+from galaxymill.storage.parquet import read_columns
 
 SUM_TOLERANCE = 1e-4
 
@@ -122,7 +122,5 @@ def _holder(parts: Sequence[Part], role: str, galaxy: str) -> Path:
     """Find the predictions of one galaxy."""
     files = [part.files[role] for part in parts]
     return next(
-        f
-        for f in files
-        if galaxy in pq.read_table(f, columns=["object_id"])["object_id"].to_pylist()
+        f for f in files if galaxy in read_columns(f, ["object_id"])["object_id"].to_pylist()
     )
