@@ -57,7 +57,7 @@ class RatedSurvey(LookedSurvey):
     @staticmethod
     def vector(one):
         """Features of a galaxy: those of a kind lie together."""
-        return seed(one).normal(KINDS[kind(one)], 0.5).astype("<f2")
+        return seed(one).normal(KINDS[kind(one)], 0.8).astype("<f2")
 
     @property
     def features(self):

@@ -75,11 +75,10 @@ def rate(
 ) -> None:
     """Rate galaxies in the browser; it learns what you find interesting, and shows more of it.
 
-    Prints the address of the page, which is open to this machine alone, and to whoever has the
-    whole address. Ctrl-C ends it; every rating is in the table by then.
+    Prints the address of the page: open it in a browser. It is served to this machine alone, and
+    only to who has the whole address. Ctrl-C ends it; every rating is in the table by then.
     """
     import os
-    import webbrowser
     from contextlib import suppress
 
     from galaxymill.config.files import load_config
@@ -99,12 +98,11 @@ def rate(
         name, space, folders_of(space), rated, interest.ratings, start, start_from
     )
     with open_server(request, port) as server, suppress(KeyboardInterrupt):
+        # Not opened from here: others can see which addresses programs are started with.
         typer.echo(server.address)
         if "SSH_CONNECTION" in os.environ:
             typer.echo(
                 f"from your own machine: ssh -N -L {server.server_port}:localhost:"
                 f"{server.server_port} {os.uname().nodename}, then open the same address there"
             )
-        else:
-            webbrowser.open(server.address)
         server.serve_forever()

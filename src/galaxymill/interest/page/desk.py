@@ -94,13 +94,11 @@ class Desk:
                 if self._notebook.was_changed:
                     self._read()
             lesson = self._guide.lesson(_PATIENCE_S)
-        begun = time.monotonic()
         with self._lock:
             if is_next or not self._current.get(rater):
                 self._current[rater] = self._choose(rater, lesson)
             numbers = self._current[rater]
             self._pictures.begin(numbers)
-            logger.debug("rate: a batch in %.3f s", time.monotonic() - begun)
             return {"galaxies": [self._describe(n, rater) for n in numbers], **self._told(rater)}
 
     def rate(self, rater: str, clicks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

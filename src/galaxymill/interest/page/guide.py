@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -88,7 +87,6 @@ class Guide:
                 self._changed.notify_all()
 
     def _learn(self, names: Sequence[str], ratings: npt.NDArray[np.float64]) -> Lesson | None:
-        begun = time.monotonic()
         numbers = self._pool.find(names)
         galaxies = self._pool.galaxies
         known = [place for place, name in enumerate(names) if name in numbers]
@@ -100,8 +98,6 @@ class Guide:
         count = min(_PROMISING + len(known), len(worth))
         some = np.argpartition(-worth, count - 1)[:count]
         best = some[np.argsort(-worth[some], kind="stable")]
-        took = time.monotonic() - begun
-        logger.debug("rate: learned from %d galaxies in %.2f s", len(known), took)
         return Lesson(process, best, galaxies, len(known))
 
 
