@@ -29,7 +29,7 @@ _SHOWN, _LEAST = 60, 3
 """Galaxies in the gallery of the best; the rating that they have at least."""
 _CHOICE = 1000
 """The best galaxies, of which a batch is chosen so that they differ."""
-_PATIENCE_S, _FIRST_S = 1.0, 60.0
+_PATIENCE_S, _FIRST_S = 0.8, 60.0
 """How long a batch waits until the last ratings are learned from; how long the page, until those of
 earlier days are."""
 _LONGEST_ID, _LONGEST_NAME, _LONGEST_NOTE = 1000, 60, 200

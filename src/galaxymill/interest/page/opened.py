@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from galaxymill.errors import UserError
 from galaxymill.interest.page.desk import Desk
 from galaxymill.interest.page.guide import nearest_to, strangest
@@ -61,6 +63,8 @@ def open_server(request: RateRequest, port: int = 0) -> RateServer:
         When features are of another space, a table of ratings is damaged, or a galaxy to begin
         with is not there.
     """
+    # Threads that learn, choose and answer would wait for one another's algebra.
+    threadpool_limits(1)
     space, digest = read_space(request.space)
     names = list(request.start) or (names_in(request.start_from) if request.start_from else [])
     # What a kill has left of a row is taken away before all ratings are read.
