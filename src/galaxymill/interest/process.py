@@ -16,9 +16,10 @@ MOST = 1000
 """Rated galaxies that a process learns from, at most; above, those that cover the others best."""
 ROWS = 256
 """Galaxies that are predicted at once: always so many, as sums may round by the size of a batch."""
-_USUAL = np.log([0.8, 1.0, 0.3])
+_USUAL = np.log([2.0, 2.0, 0.3])
 _SPREAD = np.array([0.7, 1.0, 1.0])
-"""Of length, variance and noise, whose logarithms are thought of as normal."""
+"""Of length, variance and noise, whose logarithms are thought of as normal. Directions that have
+nothing in common are 1.4 apart."""
 _BOUNDS = [(math.log(0.05), math.log(20)), (math.log(0.05), math.log(20)), (math.log(1e-3), 0.7)]
 _STEPS = 50
 _SQRT3 = math.sqrt(3)
