@@ -1,5 +1,7 @@
 """Ratings as people write them, and what is wrong with some."""
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from galaxymill.errors import UserError
@@ -34,13 +36,38 @@ def test_several_files_are_added_to_one_another(tmp_path):
     assert (names, means.tolist()) == (["0012", "0013"], [1, 4.5])
 
 
+def test_an_empty_rating_withdraws_what_the_same_rater_said(tmp_path):
+    path = write(
+        tmp_path,
+        "object_id,rating,rater\na,5,ann\na,3,bob\nb,1,ann\na,,ann\nc,,ann\nb,,bob\nb,,ann\nb,2,ann\n",
+    )
+    ratings = read_ratings([path])
+    assert ratings.by_rater == {"ann": {"b": 2}, "bob": {"a": 3}}
+    table = pa.table({"object_id": ["a", "b", "a"], "rating": [4.5, 2.0, None]})
+    pq.write_table(table, tmp_path / "ratings.parquet")
+    assert read_ratings([tmp_path / "ratings.parquet"]).by_rater == {"": {"b": 2}}
+
+
+def test_an_artifact_is_one_until_its_rater_says_otherwise(tmp_path):
+    head = "object_id,rating,rater,rated_at,note\n"
+    rows = "a,0,ann,,artifact\na,0,bob,,artifact\nb,0,ann,,artifact\nb,4,ann,,\na,,bob,,\n"
+    ratings = read_ratings([write(tmp_path, head + rows)])
+    assert ratings.artifacts == {"ann": {"a"}, "bob": set()}
+    assert ratings.by_rater == {"ann": {"a": 0, "b": 4}}
+
+
+def test_raters_and_notes_that_look_like_numbers_stay_as_they_are(tmp_path):
+    head = "object_id,rating,rater,rated_at,note\n"
+    ratings = read_ratings([write(tmp_path, head + "a,3,007,,1\nb,2,,,\n")])
+    assert ratings.by_rater == {"007": {"a": 3}, "": {"b": 2}}
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("a,6\n", "row 1: rating 6.0; it is a number from 0 to 5"),
-        ("a,1\nb,-1\n", "row 2: rating -1.0"),
-        ("a,1\nb,\n", "row 2: rating None"),
-        ("a,nan\n", "row 1: rating None"),
+        ("a,6\n", "row 1: rating 6; it is a number from 0 to 5"),
+        ("a,1\nb,-1\n", "row 2: rating -1"),
+        ("a,nan\n", "row 1: rating nan"),
         ("a,good\n", "column rating is not numeric: 'good' in row 1"),
         ("a,inf\n", "row 1: rating inf"),
         (",3\n", "object_id"),
