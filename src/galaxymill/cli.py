@@ -28,8 +28,8 @@ app = typer.Typer(
         "Each command is one stage: it reads files, writes one product atomically, and knows "
         "nothing of the workflow. Snakemake decides when to call which; see ARCHITECTURE.md. "
         "Stages in order: download, ingest, partition, fetch, render, labels, train, evaluate, "
-        "predict, space, project, map, similar, probe, apply, rate, fit-interest, "
-        "rate-partition, report-interest, release, explore-partition, build-explorer."
+        "predict, space, project, map, similar, probe, apply, fit-interest, rate-partition, "
+        "report-interest, release, explore-partition, build-explorer."
     ),
     no_args_is_help=True,
     invoke_without_command=True,

@@ -1,4 +1,4 @@
-"""What people find interesting: learned from ratings, told of every galaxy, and reported."""
+"""What people find interesting: learned from ratings, predicted for every galaxy, and reported."""
 
 
 rule interests:

@@ -76,7 +76,7 @@ def rate(
     """Rate galaxies in the browser; it learns what you find interesting, and shows more of it.
 
     Prints the address of the page: open it in a browser. It is served to this machine alone, and
-    only to who has the whole address. Ctrl-C ends it; every rating is in the table by then.
+    only to whoever has the whole address. Ctrl-C ends it; every rating is in the table by then.
     """
     import os
     from contextlib import suppress

@@ -56,7 +56,7 @@ class Search(SearchSettings):
 
 
 class Interest(Strict):
-    """What people find interesting: learned from their ratings, and told of every galaxy."""
+    """What people find interesting: learned from their ratings, and predicted for every galaxy."""
 
     space: Name = Field(description="a space of this config, whose features it learns from")
     ratings: Files = Field(
@@ -74,7 +74,6 @@ class Release(ReleaseSettings):
     maps: Annotated[tuple[Name, ...], BeforeValidator(several)] = Field(
         (), description="spaces of the same survey, whose maps are columns of the release"
     )
-
     interests: Annotated[tuple[Name, ...], BeforeValidator(several)] = Field(
         (), description="interests of this config, of the same survey, that are columns of it"
     )

@@ -33,19 +33,8 @@ from galaxymill.web.network import Network
 
 _MODELS: tuple[type[BaseModel], ...] = (
     *(Catalog, CheckSettings, DownloadSettings, EncoderAlone, Explorer, Interest, LabelImages),
-    *(
-        Labels,
-        MapSettings,
-        Model,
-        Network,
-        Partitions,
-        Prediction,
-        ProbeSettings,
-        Rates,
-        Release,
-        Search,
-    ),
-    *(SimulationSettings, Space, SplitSettings, TrainSettings),
+    *(Labels, MapSettings, Model, Network, Partitions, Prediction, ProbeSettings, Rates, Release),
+    *(Search, SimulationSettings, Space, SplitSettings, TrainSettings),
 )
 
 

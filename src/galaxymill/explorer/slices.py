@@ -28,12 +28,7 @@ from galaxymill.spaces.space import as_matrix
 from galaxymill.storage.atomic import exclusive
 from galaxymill.storage.columns import field
 from galaxymill.storage.origin import Origin, is_made, read_record
-from galaxymill.storage.parquet import (
-    open_parquet,
-    read_batches,
-    read_columns,
-    write_product,
-)
+from galaxymill.storage.parquet import open_parquet, read_batches, read_columns, write_product
 
 _QUALITY = 80
 """Of JPEG thumbnails."""

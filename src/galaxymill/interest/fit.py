@@ -47,8 +47,8 @@ def fit_interest(ratings: Sequence[Path], features: Path, space: Path, out: Path
         names, values = given.mean()
         found = find_features(features, digest, names)
         there = np.array([one in found.rows for one in names], np.bool_)
-        _tell_absent([one for one, known in zip(names, there, strict=True) if not known], there)
         known = [one for one in names if one in found.rows]
+        _tell_absent([one for one in names if one not in found.rows], len(names))
         if not known:
             raise UserError(
                 f"{some(map(str, ratings))}: none of the {len(names)} rated galaxies has features "
@@ -79,12 +79,12 @@ def read_given(paths: Sequence[Path], name: str) -> Ratings:
     return given
 
 
-def _tell_absent(absent: Collection[str], there: "np.ndarray[Any, np.dtype[np.bool_]]") -> None:
+def _tell_absent(absent: Collection[str], rated: int) -> None:
     if absent:
         logger.warning(
             "interest: %d of %d rated galaxies are not of this survey or have no features, and "
             "are left out: %s",
-            *(len(absent), len(there), some(map(repr, absent))),
+            *(len(absent), rated, some(map(repr, absent))),
         )
 
 

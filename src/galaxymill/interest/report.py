@@ -29,7 +29,7 @@ from galaxymill.spaces.space import as_matrix
 from galaxymill.storage.atomic import atomic_tree, exclusive
 from galaxymill.storage.digest import sha256_json
 from galaxymill.storage.origin import Origin, content_digest, read_record
-from galaxymill.storage.parquet import read_batches
+from galaxymill.storage.parquet import read_columns
 
 PAGE = "report.html"
 LIKED = 4
@@ -39,7 +39,6 @@ BEST, ACROSS = 100, 10
 _LIKES, _RATERS = 8, 6
 """Galaxies that are shown of what a rater likes, and raters whose likes are looked for."""
 _NAMELESS = "(no name)"
-_ROWS = 16384
 
 Values = npt.NDArray[Any]
 
@@ -128,9 +127,7 @@ def _scan(name: str, folders: Folders, rated: Path, processes: Mapping[str, Proc
     mean, deviation, _ = products.interest_columns(name)
     with progress("interest", len(folders.files)) as advance:
         for path in folders.files:
-            rows = pa.concat_tables(
-                read_batches(rated / path.name, ["object_id", mean, deviation], _ROWS)
-            )
+            rows = read_columns(rated / path.name, ["object_id", mean, deviation])
             values = rows[mean].to_numpy()
             found.galaxies += len(values)
             found.without += int(np.isnan(values).sum())
@@ -150,7 +147,7 @@ def _likes(
 ) -> Iterator[tuple[str, tuple[pa.ChunkedArray, Values]]]:
     if not processes:
         return
-    rows = pa.concat_tables(read_batches(path, ["object_id", "features"], _ROWS))
+    rows = read_columns(path, ["object_id", "features"])
     features, absent = as_matrix(rows["features"]), rows["features"].is_null().to_numpy()
     for rater, process in processes.items():
         values = process.predict(features)[0]

@@ -19,6 +19,7 @@ import numpy as np
 
 from galaxymill.errors import UserError
 from galaxymill.interest.ratings import COLUMNS
+from galaxymill.storage.atomic import sync
 
 _HEADER = ",".join(COLUMNS).encode()
 _BOM = b"\xef\xbb\xbf"
@@ -87,7 +88,7 @@ class Notebook:
                     os.ftruncate(file, end)
                 raise
             if not end:
-                _sync_folder(self.path.parent)
+                sync(self.path.parent)
             if known:
                 self._end = end + len(data)
 
@@ -155,11 +156,3 @@ def _write(file: int, data: bytes) -> None:
 
 def _existing(folder: Path) -> Path:
     return next(one for one in (folder, *folder.resolve().parents) if one.exists())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

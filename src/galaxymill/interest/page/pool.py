@@ -18,7 +18,7 @@ from galaxymill.progress import progress
 from galaxymill.search.scan import find_galaxies
 from galaxymill.spaces.space import as_matrix, require_space
 from galaxymill.splits import uniform
-from galaxymill.storage.parquet import open_parquet
+from galaxymill.storage.parquet import read_columns
 
 BEST, DRAWN = 50_000, 50_000
 """Galaxies that are the best of the last full pass; drawn from all."""
@@ -144,8 +144,7 @@ def _best(files: Sequence[Path], rated: Path, column: str) -> dict[int, npt.NDAr
     scores = {}
     for number, path in enumerate(files):
         if (rated / path.name).is_file():
-            with open_parquet(rated / path.name, [column]) as file:
-                values = file.read([column])[column].to_numpy()
+            values = read_columns(rated / path.name, [column])[column].to_numpy()
             if len(values) == pq.read_metadata(path).num_rows:
                 scores[number] = np.nan_to_num(values, nan=-np.inf)
     every = np.concatenate([np.empty(0, np.float32), *scores.values()])
@@ -158,9 +157,7 @@ def _best(files: Sequence[Path], rated: Path, column: str) -> dict[int, npt.NDAr
 
 
 def _read(path: Path) -> pa.Table:
-    columns = ["object_id", "flags", "features"]
-    with open_parquet(path, columns) as file:
-        return file.read(columns, use_threads=False)
+    return read_columns(path, ["object_id", "flags", "features"])
 
 
 def _take(table: pa.Table, number: int, rows: npt.NDArray[Any]) -> Galaxies:
