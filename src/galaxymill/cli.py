@@ -18,6 +18,7 @@ from galaxymill.commands import (
     probing,
     running,
     survey,
+    volunteers,
 )
 from galaxymill.errors import UserError
 
@@ -27,9 +28,9 @@ app = typer.Typer(
         "From a sky survey to a catalogue of galaxy morphology.\n\n"
         "Each command is one stage: it reads files, writes one product atomically, and knows "
         "nothing of the workflow. Snakemake decides when to call which; see ARCHITECTURE.md. "
-        "Stages in order: download, ingest, partition, fetch, render, labels, train, evaluate, "
-        "predict, space, project, map, similar, probe, apply, fit-interest, rate-partition, "
-        "report-interest, release, explore-partition, build-explorer."
+        "Stages in order: download, ingest, partition, fetch, render, labels, volunteers, train, "
+        "evaluate, predict, space, project, map, similar, probe, apply, fit-interest, "
+        "rate-partition, report-interest, release, explore-partition, build-explorer."
     ),
     no_args_is_help=True,
     invoke_without_command=True,
@@ -40,6 +41,7 @@ app = typer.Typer(
 for part in (survey, learning, finding, probing, interests, catalogue, looking, running):
     app.add_typer(part.app)
 app.add_typer(images.app, name="images")
+app.add_typer(volunteers.app, name="volunteers")
 app.add_typer(running.cluster, name="cluster")
 
 

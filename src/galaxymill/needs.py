@@ -67,6 +67,7 @@ NEEDS = {
     "plan": Need(Linear(600), Linear(10)),
     "render": Need(Linear(700, per_mb=0.1), Linear(15, per_thousand=5)),
     "labels": Need(Linear(1600, per_mb=6), Linear(30, per_mb=0.1)),
+    "volunteers": Need(Linear(1500, per_mb=100), Linear(30, per_mb=2)),
     "evaluate": Need(Linear(3600), Linear(60, per_thousand=1)),
     "predict": Need(Linear(3600, per_mb=0.1), Linear(15, per_thousand=15)),
     "space": Need(Linear(3000, per_thousand=0.3), Linear(120, per_thousand=0.02)),

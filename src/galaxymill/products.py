@@ -8,6 +8,7 @@ import pyarrow as pa
 from galaxymill.splits import SPLITS
 from galaxymill.storage.columns import field
 from galaxymill.tasks.task import Task
+from galaxymill.trees.tree import Tree
 
 CUTOUT_STATUSES = ("ok", "partial", "no_coverage", "invalid", "failed")
 
@@ -119,6 +120,54 @@ def label_sources(task: Task) -> pa.Schema:
     """Schema of the labels in each file, before any check."""
     file = field("file", pa.string(), "the file, as named in the config")
     return pa.schema([OBJECT_ID, file, *task.label_fields()])
+
+
+ANSWERS = pa.schema(
+    [
+        OBJECT_ID,
+        field("volunteer", pa.string(), "pseudonym of who answered: a keyed hash"),
+        field("question", pa.string(), "question of the tree"),
+        field("answer", pa.string(), "what was answered"),
+        field("when", pa.timestamp("s", tz="UTC"), "when the answer was given, null: unknown"),
+    ]
+)
+
+
+def individual(tree: Tree, with_positions: bool) -> pa.Schema:
+    """Schema of labels by individuals: effective votes in the columns of votes, and fractions."""
+    fields = []
+    for question in tree.questions:
+        for column, answer in question.column_answers:
+            what = f"of careful volunteers who would answer {answer!r} to {question.name}"
+            fields += [
+                field(column, pa.float32(), f"effective number {what}; of a class: probability"),
+                field(f"{column}_fraction", pa.float32(), f"fraction {what}; null: not asked"),
+                field(f"{column}_std", pa.float32(), "standard deviation of that fraction"),
+            ]
+        votes = f"effective votes on {question.name}; null: not asked"
+        fields.append(field(f"{question.name}_effective-votes", pa.float32(), votes))
+    positions = [RA, DEC] if with_positions else []
+    split = field("split", pa.string(), f"one of {', '.join(SPLITS)}")
+    return pa.schema([OBJECT_ID, *positions, *fields, split])
+
+
+_LOG_ODDS = "log odds with which the volunteer prefers the answer, beyond a typical volunteer's"
+VOLUNTEERS = pa.schema(
+    [
+        field("volunteer", pa.string(), "pseudonym: a keyed hash"),
+        field("question", pa.string(), "question of the tree"),
+        field("answer", pa.string(), "one of its answers"),
+        field("n", pa.int32(), "answers of the volunteer to the question"),
+        field("given", pa.int32(), "how many of them were this one"),
+        field("bias", pa.float32(), _LOG_ODDS),
+        field("bias_error", pa.float32(), "standard deviation of the bias"),
+        field("skill", pa.float32(), "1: a typical volunteer's; of classes: share that is right"),
+        field("skill_error", pa.float32(), "standard deviation of the skill"),
+        field("careless", pa.float32(), "probability that answers do not depend on the galaxy"),
+        field("careless_error", pa.float32(), "standard deviation of being careless or not"),
+        field("component", pa.int32(), "group of volunteers with common galaxies; 0: the largest"),
+    ]
+)
 
 
 def predictions(task: Task, draws: int) -> pa.Schema:

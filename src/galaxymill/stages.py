@@ -60,6 +60,7 @@ _ALL = (
         "images",
     ),
     Stage("labels", 6, ("labels.collect", "labels.images"), "<labels>/votes.parquet", "*.tsv"),
+    Stage("volunteers", 1, ("volunteers.fit",), "<labels>/individual.parquet", "{labels}.tsv"),
     Stage("train", 6, ("training.train", "models.alone"), "<model>/model.yaml", "{model}.tsv"),
     Stage("evaluate", 5, ("evaluation.evaluate",), "<evaluation>/metrics.json", "{evaluation}.tsv"),
     Stage(

@@ -93,7 +93,7 @@ MISSPELT = [
     ("labels/votes/images/dir", "x", "depth, folder, format, origin, quality, shape, size, survey"),
     ("labels/votes/splits", {"training": 0.7}, "salt, test, train, val"),
     ("models/net/label", "x", "labels, train"),
-    ("models/net/train/epoch", 3, "batch_size, cache_gb, calibrate, concentrations, device"),
+    ("models/net/train/epoch", 3, "batch_size, cache_gb, calibrate, concentrations, counts, dev"),
     (
         "releases/dr1/modle",
         "x",
@@ -129,7 +129,11 @@ WRONG = [
     ("labels/votes/votes", ["votes.csv", "no.csv"], "labels.votes.votes: no such file: no.csv"),
     ("labels/votes/votes", ["votes.csv", "votes.csv"], "votes: given twice: votes.csv"),
     ("labels/votes/votes", [], "labels.votes.votes: Tuple should have at least 1 item"),
-    ("labels/votes/format", "gz3", "unknown format 'gz3'; allowed: classes, counts, fractions,"),
+    (
+        "labels/votes/format",
+        "gz3",
+        "unknown format 'gz3'; allowed: answers, class_answers,",
+    ),
     ("labels/votes/format", "classes", "column: this key is required"),
     ("labels/votes/column", "ring", "column: unknown key; allowed: checks, columns, dec, format"),
     ("labels/votes/tree", None, "tree: is required by format counts"),

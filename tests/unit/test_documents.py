@@ -15,6 +15,7 @@ from galaxymill.images.recipes import RECIPES
 from galaxymill.stages import STAGE_VERSIONS, STAGES
 
 COMMANDS = {"explore": "explore_partition", "explorer": "build_explorer"}
+COMMANDS["volunteers"] = "fit"
 COMMANDS |= {"interest": "fit_interest", "rate": "rate_partition", "interesting": "report_interest"}
 """Of stages whose command has another name."""
 

@@ -15,7 +15,7 @@ import pytest
 from galaxymill.stages import STAGE_VERSIONS
 
 TARGETS = {"all", "release", "evaluate", "predictions", "features", "searches", "explorers"}
-TARGETS |= {"interests", "images", "plan"}
+TARGETS |= {"interests", "images", "plan", "volunteers"}
 STAGE_OF = {
     "download_file": "download",
     "simulate_sky": "simulate",
@@ -25,6 +25,8 @@ STAGE_OF = {
     "fetch_cutouts": "fetch",
     "render_images": "render",
     "collect_labels": "labels",
+    "collect_answers": "labels",
+    "fit_volunteers": "volunteers",
     "collect_label_images": "labels",
     "train_model": "train",
     "take_encoder": "train",
@@ -50,6 +52,7 @@ SMALL = {
     "list_features",
     "describe_images",
     "record_run",
+    "report_volunteers",
 }
 BEFORE_CHECKPOINT = {
     "simulate_sky": 1,

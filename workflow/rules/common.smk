@@ -76,6 +76,9 @@ SEARCHES = paths("<search>/nearest.csv", search=CFG.searches)
 RATED = rated_interests(CFG)
 INTERESTS = paths("<interesting>/report.html", interest=RATED)
 VOTES = paths("<labels>/votes.parquet", labels=CFG.labels)
+# Labelled sets whose files say who gave which answer.
+INDIVIDUALS = [name for name, one in CFG.labels.items() if one.has_individuals]
+COUNTED = [name for name in CFG.labels if name not in INDIVIDUALS]
 
 # The same files are made in another way by an encoder alone, and by a probe, which takes features.
 ENCODERS = [name for name, model in CFG.models.items() if not model.labels]

@@ -98,15 +98,21 @@ def votes_of(wildcards):
     return paths("<labels>/votes.parquet", labels=CFG.models[learning_model(wildcards)].labels)
 
 
+def learned_votes(wildcards):
+    """Paths of what a network learns: votes, or by individuals, effective ones."""
+    model = CFG.models[wildcards.model]
+    return paths(f"<labels>/{model.train.labels_file}", labels=model.labels)
+
+
 def initial_model(wildcards):
     """The model that a model's encoder starts from, if it is one."""
     file = CFG.models[wildcards.model].network.weights_file
     return [] if file is None else str(file)
 
 
-def training_flags(wildcards):
+def training_flags(wildcards, input):
     """Spell the votes and images of a model for the command line."""
-    words = [word for votes in votes_of(wildcards) for word in ("--votes", votes)]
+    words = [word for votes in input.votes for word in ("--votes", votes)]
     return shlex.join(
         words + [word for name in image_sets(wildcards) for word in ("--images", name)]
     )

@@ -9,9 +9,9 @@ rule collect_labels:
         files=label_settings_files,
         catalog=labelled_catalog,
     output:
-        votes="<labels>/votes.parquet",
-        sources="<labels>/sources.parquet",
-        dropped="<labels>/dropped.csv",
+        votes=one_of("<labels>/votes.parquet", labels=COUNTED),
+        sources=one_of("<labels>/sources.parquet", labels=COUNTED),
+        dropped=one_of("<labels>/dropped.csv", labels=COUNTED),
     log:
         "<logs>/labels/{labels}.log",
     benchmark:
@@ -27,6 +27,61 @@ rule collect_labels:
     shell:
         "galaxymill labels {output.votes:q} {input.votes:q} {resources.operational} "
         "{params.settings} > {log:q} 2>&1"
+
+
+use rule collect_labels as collect_answers with:
+    output:
+        votes=one_of("<labels>/votes.parquet", labels=INDIVIDUALS),
+        sources=one_of("<labels>/sources.parquet", labels=INDIVIDUALS),
+        dropped=one_of("<labels>/dropped.csv", labels=INDIVIDUALS),
+        answers=one_of("<labels>/answers.parquet", labels=INDIVIDUALS),
+
+
+rule volunteers:
+    """Learn the volunteers of every labelled set that says who they are, and report on them."""
+    input:
+        paths("<labels>/volunteers/report.html", labels=INDIVIDUALS),
+    localrule: True
+
+
+rule fit_volunteers:
+    """Learn what each volunteer is like, and what careful ones would say of each galaxy."""
+    input:
+        answers="<labels>/answers.parquet",
+        votes="<labels>/votes.parquet",
+    output:
+        volunteers="<labels>/volunteers.parquet",
+        individual="<labels>/individual.parquet",
+    log:
+        "<logs>/volunteers/{labels}.log",
+    benchmark:
+        "<benchmarks>/volunteers/{labels}.tsv"
+    threads: 2
+    resources:
+        **needs(NEEDS["volunteers"]),
+    params:
+        stage_version=STAGE_VERSIONS["volunteers"],
+    shell:
+        "galaxymill volunteers fit {output.individual:q} --answers {input.answers:q} "
+        "--votes {input.votes:q} > {log:q} 2>&1"
+
+
+rule report_volunteers:
+    """Show how many volunteers there are, what they are like, and what that changes."""
+    input:
+        individual="<labels>/individual.parquet",
+        volunteers="<labels>/volunteers.parquet",
+        answers="<labels>/answers.parquet",
+        votes="<labels>/votes.parquet",
+    output:
+        page="<labels>/volunteers/report.html",
+    log:
+        "<logs>/volunteers/{labels}_report.log",
+    params:
+        stage_version=STAGE_VERSIONS["volunteers"],
+    shell:
+        "galaxymill volunteers report {output.page:q} --individual {input.individual:q} "
+        "> {log:q} 2>&1"
 
 
 rule collect_label_images:

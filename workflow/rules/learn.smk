@@ -4,7 +4,7 @@
 rule train_model:
     """Train a model on the votes and images of its labels."""
     input:
-        votes=votes_of,
+        votes=learned_votes,
         images=labelled_images,
         descriptions=image_descriptions,
         weights=initial_model,

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from galaxymill.errors import unknown_name
 from galaxymill.images.recipes import WAYS_OUT, differences
+from galaxymill.labels.formats import FORMATS
+from galaxymill.models.settings import TrainSettings
 from galaxymill.surveys.registry import SERVICES
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ def refusals(config: "Config") -> Refusals:
         if name not in among:
             kind = "service" if among is SERVICES else place.rsplit(".", 1)[-1]
             yield "", str(unknown_name(place, name, among, kind))
+    yield from _of_counts(config)
     yield from _of_predictions(config)
     yield from _of_probes(config)
     yield from _of_spaces(config)
@@ -62,6 +65,21 @@ def _references(config: "Config") -> Iterator[tuple[str, str, Mapping[str, Any]]
             yield f"explorers.{name}.maps", one, config.spaces
     for service in config.network:
         yield f"network.{service}", service, SERVICES
+
+
+def _of_counts(config: "Config") -> Refusals:
+    """Models of individuals whose labels do not say who answered."""
+    for name, model in config.models.items():
+        network = model.network
+        if isinstance(network, TrainSettings) and network.counts == "individuals":
+            for one in model.labels:
+                if not config.labels[one].has_individuals:
+                    kinds = ", ".join(kind for kind, entry in FORMATS.items() if entry.individuals)
+                    yield (
+                        f"models.{name}.train.counts",
+                        f"labels {one} of format {config.labels[one].format} do not say who gave "
+                        f"which answer; allowed: labels of format {kinds}, or counts: votes",
+                    )
 
 
 def _of_predictions(config: "Config") -> Refusals:

@@ -12,12 +12,13 @@ import pyarrow.compute as pc
 from galaxymill import products
 from galaxymill.errors import UserError
 from galaxymill.labels.formats import FORMATS
+from galaxymill.labels.individual import IndividualAnswers
 from galaxymill.labels.rows import Floats, FormatSettings, Rows, add_up
 from galaxymill.splits import SPLITS, SplitSettings, assign_splits
 from galaxymill.storage.atomic import atomic_tree, exclusive
 from galaxymill.storage.digest import sha256_file
 from galaxymill.storage.origin import Origin, is_made, read_record
-from galaxymill.storage.parquet import open_parquet, write_product
+from galaxymill.storage.parquet import open_parquet, open_product, write_product
 from galaxymill.tables import require_file
 from galaxymill.tasks import VoteTask
 from galaxymill.tasks.checks import CheckSettings, Dropped, check_loss, reasons, write_dropped
@@ -54,7 +55,8 @@ def collect_labels(
         The decision tree that was asked; None for classes and numbers.
     out : Path
         ``votes.parquet``, sorted by ``object_id``. Beside it, ``sources.parquet`` holds the labels
-        of each file, and ``dropped.csv`` the votes that were left out.
+        of each file, ``dropped.csv`` the votes that were left out, and ``answers.parquet``, where
+        the files say who gave which answer, each of those on a galaxy that counts.
     catalog : Path or None
         ``objects.parquet`` of the survey that the images are of: it changes no labels, but must
         have some of their galaxies.
@@ -66,7 +68,8 @@ def collect_labels(
         cannot be used, or when they are of other galaxies than the catalogue.
     """
     inputs = _digests(sources, settings.settings)
-    task, files = _read(sources, tree_path, settings)
+    individual = IndividualAnswers(out) if FORMATS[settings.format].individuals else None
+    task, files = _read(sources, tree_path, settings, individual)
     parameters = {
         "format": settings.format,
         "settings": settings.settings.product_settings(),
@@ -85,6 +88,10 @@ def collect_labels(
         with atomic_tree(out.parent, out.name) as folder:
             write_dropped(folder / "dropped.csv", dropped)
             write_product(folder / "sources.parquet", labels, origin, labels.schema)
+            if individual is not None:
+                with open_product(folder / "answers.parquet", products.ANSWERS, origin) as writer:
+                    for table in individual.tables(votes["object_id"].to_pylist()):
+                        writer.write(table)
             write_product(folder / out.name, votes, origin, votes.schema)
     counts = {split: pc.sum(pc.equal(votes["split"], split)).as_py() for split in SPLITS}
     logger.info("labels: %d galaxies of %d files: %s", votes.num_rows, len(files), counts)
@@ -111,15 +118,19 @@ def _digests(sources: Sequence[Path], settings: FormatSettings) -> dict[str, str
 
 
 def _read(
-    sources: Sequence[Path], tree_path: Path | None, settings: LabelSettings
+    sources: Sequence[Path],
+    tree_path: Path | None,
+    settings: LabelSettings,
+    individual: IndividualAnswers | None,
 ) -> tuple[Task, list[Rows]]:
     entry = FORMATS[settings.format]
+    more = () if individual is None else (individual,)
     if entry.labels is not None:
-        return entry.labels(sources, settings.settings)
+        return entry.labels(sources, settings.settings, *more)
     if entry.votes is None or tree_path is None:
         raise UserError(f"--tree is required by format {settings.format}: which tree was asked?")
     tree = load_tree(tree_path)
-    return VoteTask(tree), entry.votes(sources, settings.settings, tree)
+    return VoteTask(tree), entry.votes(sources, settings.settings, tree, *more)
 
 
 def _combine(

@@ -15,8 +15,6 @@ question is answered once in a classification; where several answers may be chos
 A galaxy counts when a subject of it is retired by the latest that any of the files says.
 """
 
-import hashlib
-import json
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +29,7 @@ from pydantic import Field
 
 from galaxymill.errors import UserError
 from galaxymill.labels import panoptes_cells as cells
+from galaxymill.labels.individual import IndividualAnswers, SeenKeys
 from galaxymill.labels.panoptes_cells import UnfitError
 from galaxymill.labels.panoptes_tasks import Task, Workflow, load_tasks, parse_version
 from galaxymill.labels.rows import FormatSettings, Rows, whole_number, without_blanks
@@ -54,7 +53,7 @@ _NEEDED = (
     "subject_data",
     "subject_ids",
 )
-_OPTIONAL = ("user_ip",)
+_OPTIONAL = ("user_ip", "created_at")
 _NUMBERS = ("classification_id", "user_id", "workflow_id")
 
 ELSEWHERE = "of another workflow or version"
@@ -99,13 +98,15 @@ class _Subject:
     votes: dict[int, npt.NDArray[np.int64]] = field(default_factory=dict)
 
 
-def read_panoptes(paths: Sequence[Path], settings: PanoptesSettings, tree: Tree) -> list[Rows]:
-    """Count the votes of classification exports (CSV).
+def read_panoptes(
+    paths: Sequence[Path], settings: PanoptesSettings, tree: Tree, individual: IndividualAnswers
+) -> list[Rows]:
+    """Count the votes of classification exports (CSV), and keep each ``individual`` answer.
 
     They may overlap, as a later export holds the earlier one's classifications. A UserError says
     when a file is no such export, or no classification counts.
     """
-    reducer = _Reducer(settings, tree)
+    reducer = _Reducer(settings, tree, individual)
     for number, path in enumerate(paths):
         for row in _classifications(path):
             reducer.add(number, row)
@@ -138,12 +139,16 @@ def _classifications(path: Path) -> Iterator[Mapping[str, str]]:
 class _Reducer:
     """Votes so far, and who has voted on what."""
 
-    def __init__(self, settings: PanoptesSettings, tree: Tree) -> None:
+    def __init__(
+        self, settings: PanoptesSettings, tree: Tree, individual: IndividualAnswers
+    ) -> None:
         self._settings = settings
         self._tree = tree
+        self._individual = individual
+        self._names_of = [(q.name, answer) for q in tree.questions for answer in q.answers]
         self._workflows = load_tasks(settings.tasks, tree)
         self._subjects: dict[str, _Subject] = {}
-        self._seen: set[bytes] = set()
+        self._seen = SeenKeys()
         self._volunteers: dict[str, str] = {}
         self._names: dict[str, str] = {}
         self._left_out: dict[int, Counter[str]] = defaultdict(Counter)
@@ -158,20 +163,24 @@ class _Reducer:
         plain = {**row, **{name: whole_number(row[name]) for name in _NUMBERS}}
         if number not in self._rewritten and plain != row:
             name = next(name for name in _NUMBERS if plain[name] != row[name])
-            self._rewritten[number] = f"{name} is {row[name][:40]!r}"
+            # No name may stand in a log, were it in the wrong column.
+            shown = "…" if any(map(str.isalpha, row[name])) else row[name][:40]
+            self._rewritten[number] = f"{name} is {shown!r}"
         try:
             workflow = self._workflow(plain)
             subject = self._subject(plain)
             if not self._settings.already_seen and cells.already_seen(row["metadata"]):
                 raise UnfitError(SEEN)
             columns = self._answers(row["annotations"], workflow)
-            self._once(subject.object_id, plain)
+            volunteer = self._once(subject.object_id, plain)
         except UnfitError as reason:
             self._left_out[number][str(reason)] += 1
             return
         if number not in subject.votes:
             subject.votes[number] = np.zeros(len(self._tree.columns), dtype=np.int64)
         subject.votes[number][columns] += 1
+        given = [self._names_of[column] for column in columns]
+        self._individual.add(subject.object_id, volunteer, given, row.get("created_at", ""))
         self._counted += 1
 
     def rows(self, number: int, path: Path) -> Rows:
@@ -315,14 +324,16 @@ class _Reducer:
             self._note("tasks that the file of tasks does not have", name)
         raise UnfitError(UNANSWERED)
 
-    def _once(self, object_id: str, row: Mapping[str, str]) -> None:
+    def _once(self, object_id: str, row: Mapping[str, str]) -> str:
+        """Tell who classified; a second time on a galaxy does not count."""
         number = row["classification_id"]
-        if number and not self._is_new("", number):
+        if number and not self._seen.add("", number):
             raise UnfitError(TWICE)
         # Somebody who left no trace is a new volunteer with every classification.
         volunteer = self._volunteer(row) or f"row {self._rows.total()}"
-        if not self._is_new(object_id, volunteer):
+        if not self._seen.add(object_id, volunteer):
             raise UnfitError(REPEATED)
+        return volunteer
 
     def _volunteer(self, row: Mapping[str, str]) -> str:
         """Who classified: one and the same also where a spreadsheet has lost the user_id."""
@@ -338,14 +349,6 @@ class _Reducer:
             if name:
                 self._names.setdefault(name, volunteer)
         return self._volunteers[number]
-
-    def _is_new(self, *parts: str) -> bool:
-        # Eight bytes: with ten million classifications, three runs in a million lose a vote.
-        key = hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).digest()
-        if key in self._seen:
-            return False
-        self._seen.add(key)
-        return True
 
 
 def _hint(answer: object, task: Task) -> str:

@@ -62,6 +62,11 @@ class Labels(Choice):
     splits: SplitSettings = SplitSettings()
     checks: CheckSettings = CheckSettings()
 
+    @property
+    def has_individuals(self) -> bool:
+        """Whether the files say who gave which answer."""
+        return FORMATS[self.format].individuals
+
     def to_flags(self) -> str:
         """Spell what changes the labels for the command line."""
         words = (self.splits.to_flags("--split"), self.checks.to_flags("--check"))
@@ -88,10 +93,10 @@ class Labels(Choice):
         if needs_tree != (self.tree is not None):
             what = "is required by" if needs_tree else "does not go with"
             raise ValueError(f"tree: {what} format {self.format}")
-        if self.format == "panoptes" and self.images.folder is not None:
+        if self.has_individuals and self.images.folder is not None:
             raise ValueError(
-                "images.folder: format panoptes has no column file_loc; make the folder a survey "
-                "(service: files) and name it in images.survey"
+                f"images.folder: format {self.format} has no column file_loc; make the folder a "
+                "survey (service: files) and name it in images.survey"
             )
         twice = sorted({str(path) for path in self.votes if self.votes.count(path) > 1})
         if twice:

@@ -54,14 +54,16 @@ class Votes:
 
 
 def read_votes(path: Path) -> Votes:
-    """Read ``votes.parquet``; its task stands in its origin.
+    """Read ``votes.parquet``, or ``individual.parquet``; the task stands in the origin.
 
     Raises
     ------
     UserError
         When the file is no labels product, or one of an older version.
     """
-    record = read_record(path, "labels")
+    record = read_record(path)
+    if record.origin["stage"] != "volunteers":
+        record = read_record(path, "labels")
     plain = record.origin["parameters"].get("task")
     if plain is None:
         raise UserError(f"{path}: has no task: run galaxymill labels again, or it is no votes file")

@@ -142,6 +142,11 @@ class TrainSettings(EncoderSettings):
 
     operational: ClassVar[frozenset[str]] = frozenset({"device", "devices", "nodes"})
 
+    counts: Literal["votes", "individuals"] = Field(
+        "votes",
+        description="what is learned: votes as counted, or effective votes by what each volunteer "
+        "is like, for labels that say who answered (docs/volunteers.md)",
+    )
     trainable: Literal["all", "head"] | int = Field(
         "all", description="what learns: all, head, or the head and so many last stages"
     )
@@ -206,6 +211,11 @@ class TrainSettings(EncoderSettings):
     def networks(self) -> int:
         """Number of networks of the model."""
         return self.folds or self.members
+
+    @property
+    def labels_file(self) -> str:
+        """Name of the file of a labelled set that is learned."""
+        return "individual.parquet" if self.counts == "individuals" else "votes.parquet"
 
     @property
     def processes(self) -> int:

@@ -19,7 +19,17 @@ from galaxymill.storage.origin import Origin, read_record
 
 RELEASE = "provenance/release.json"
 _NOT_OF_A_RELEASE = (
-    *("plan", "space", "project", "map", "similar", "interest", "rate", "interesting"),
+    *(
+        "plan",
+        "volunteers",
+        "space",
+        "project",
+        "map",
+        "similar",
+        "interest",
+        "rate",
+        "interesting",
+    ),
     *("release", "explore", "explorer"),
 )
 _OF_A_PARTITION = {"tile", "cutouts", "images", "predictions", "embeddings", "features"}

@@ -72,11 +72,10 @@ def train(
     if not processes.leads:
         logger.setLevel(logging.ERROR)
     with processes.named():
+        inputs = _digests(votes_paths, settings)
         votes, source = read_joint_votes(votes_paths), ImageSource.open(images)
         if refused := refused_views(settings.views, votes.task):
             raise UserError(f"train: {refused}")
-        # Each set by itself, so that an evaluation knows any of them again.
-        inputs = {f"votes_{n}": read_record(path).digest for n, path in enumerate(votes_paths, 1)}
         inputs["images"] = source.digest
         if settings.weights_file:
             inputs["weights"] = read_card(settings.weights_file).digest
@@ -86,6 +85,27 @@ def train(
             _make(work)
         elif processes.agree(needed=True):
             _learn(work)
+
+
+def _digests(paths: Sequence[Path], settings: TrainSettings) -> dict[str, str]:
+    """Digests of the labels; of individuals also those of the votes, by which they are judged.
+
+    Each set by itself, so that an evaluation knows any of them again.
+    """
+    digests: dict[str, str] = {}
+    for number, path in enumerate(paths, 1):
+        record = read_record(path)
+        by_individuals = record.origin["stage"] == "volunteers"
+        if by_individuals != (settings.counts == "individuals"):
+            raise UserError(
+                f"{path}: made by {record.origin['stage']}, but counts is {settings.counts}: give "
+                f"{settings.labels_file}, or set counts to "
+                f"{'individuals' if by_individuals else 'votes'}"
+            )
+        digests[f"votes_{number}"] = record.digest
+        if by_individuals:
+            digests[f"counted_{number}"] = record.origin["inputs"]["votes"]
+    return digests
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Volunteers as individuals: bias, skill and care of each, and what a careful crowd would say."""

@@ -1,0 +1,269 @@
+"""The model of individuals: what a galaxy is like and what each volunteer is like, from answers.
+
+Each question is asked answer by answer: was it this one, or another? A galaxy has an opinion z, the
+log odds that a typical careful volunteer gives this answer. A volunteer of skill a and bias b does
+so with probability σ(a z + b), but for a few slips; a careless one with a probability of their own,
+whatever the galaxy. This is item response theory of two parameters (Birnbaum 1968) with a class of
+careless people.
+
+Nothing is a point estimate: a galaxy is a distribution over a grid of z, a
+volunteer one over a grid of kinds of people, (a, b) or careless, and both in turn are improved
+(mean-field variational Bayes; Bishop 2006, ch. 10). That is two products of matrices a round,
+whatever the numbers of answers. The priors are learned from all of them: of z any smooth shape; of
+b a normal distribution about 0 and a wider one, of the people with a taste of their own, about
+any mean; of log a a normal one about 0, but about any mean for people with few answers, who may be
+beginners; the share of the careless, likewise. The main group of those who come often has mean 0,
+which says what a fraction is: that of volunteers like most of them.
+"""
+
+import warnings
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+ROUNDS = 100
+TOLERANCE = 1e-4
+"""Of the largest change of a galaxy's fraction in a round, when the fit ends."""
+
+SLIP = 0.02
+"""Share of answers in which even the careful do not click as they mean."""
+
+OPINIONS = torch.linspace(-6, 6, 41)
+BIASES = torch.linspace(-4, 4, 17)
+LOG_SKILLS = torch.linspace(-1.6, 1.2, 8)
+HABITS = torch.linspace(0.03, 0.97, 9)
+"""How often the careless give an answer."""
+
+FEW = 5
+"""Fewer answers than this make nobody a regular."""
+
+_MEAN_WEIGHT = 20.0
+"""Volunteers' worth of belief that those with a taste have it in no common direction."""
+
+_WIDER = 1.5
+"""Least ratio of the spreads of both groups' biases."""
+
+_SMOOTH = torch.tensor([[[0.25, 0.5, 0.25]]])
+
+
+@dataclass(frozen=True)
+class Votes:
+    """Answers to one yes/no question: arrays (n_answers,) of indices and of whether it was yes.
+
+    Volunteers are learned from those of galaxies that ``learn`` (n_galaxies,) says.
+    """
+
+    galaxy: Tensor
+    volunteer: Tensor
+    yes: Tensor
+    learn: Tensor
+    volunteers: int
+
+    def matrix(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        """How often each galaxy (row) has each volunteer's no and yes; and the transpose."""
+        places = torch.stack([self.galaxy, 2 * self.volunteer + self.yes.long()])[:, chosen]
+        return counted(places, (len(self.learn), 2 * self.volunteers))
+
+
+@dataclass
+class Priors:
+    """What is learned of all: see the head of this module."""
+
+    spread: float = 0.4
+    wide_spread: float = 1.5
+    wide_mean: float = 0.0
+    wide_share: float = 0.15
+    skill_spread: float = 0.35
+    skill_means: tuple[float, float] = (0.0, 0.0)
+    careless: tuple[float, float] = (0.05, 0.05)
+    habits: Tensor = field(default_factory=lambda: torch.full_like(HABITS, 1 / len(HABITS)))
+    opinions: Tensor = field(default_factory=lambda: _normal(OPINIONS, 0, 2).exp())
+
+    def log_groups(self) -> Tensor:
+        """Log of share times density of both groups' biases: (2, n_biases)."""
+        main = _normal(BIASES, 0, self.spread) + _log(1 - self.wide_share)
+        wide = _normal(BIASES, self.wide_mean, self.wide_spread) + _log(self.wide_share)
+        return torch.stack([main, wide])
+
+    def log_kinds(self, few: Tensor) -> Tensor:
+        """Log probability of kinds, for volunteers with ``few`` answers or not (n,): (n, n_kinds).
+
+        Kinds are pairs of bias and skill, then habits.
+        """
+        bias = torch.logsumexp(self.log_groups(), 0)
+        both = []
+        for mean, share in zip(self.skill_means, self.careless, strict=True):
+            skill = _normal(LOG_SKILLS, mean, self.skill_spread)
+            careful = _log(1 - share) + (bias[:, None] + skill).flatten()
+            both.append(torch.cat([careful, _log(share) + self.habits.log()]))
+        return torch.stack(both)[few.long()]
+
+    def update(self, kinds: Tensor, few: Tensor, opinions: Tensor) -> None:
+        """Learn from the kinds (n_volunteers, n_kinds) and opinions (n, n_opinions) believed."""
+        sums = torch.stack([kinds[~few].sum(0), kinds[few].sum(0)])
+        careful, habits = sums[:, : -len(HABITS)], sums[:, -len(HABITS) :]
+        shares = (habits.sum(1) + 0.5) / (sums.sum(1) + 10)
+        self.careless = (_within(shares[0], 1e-3, 0.5), _within(shares[1], 1e-3, 0.5))
+        self.habits = (habits.sum(0) + 1) / (habits.sum() + len(HABITS))
+        grids = careful.reshape(2, len(BIASES), len(LOG_SKILLS))
+        skills = grids[1].sum(0)
+        self.skill_means = (0, _within(skills @ LOG_SKILLS / (skills.sum() + _MEAN_WEIGHT), -1, 1))
+        grid = grids.sum(0)
+        main, wide = torch.softmax(self.log_groups(), 0) * grid.sum(1)
+        self.wide_share = _within(wide.sum() / grid.sum(), 0.01, 0.5)
+        # Groups that are hardly of different width are one, and have one mean.
+        apart = max(self.wide_spread / (_WIDER * self.spread) - 1, 0)
+        weight = _MEAN_WEIGHT / (apart + 1e-3)
+        self.wide_mean = float((wide @ BIASES) / (wide.sum() + weight))
+        self.spread = _within(_spread(main, BIASES), 0.1, 4)
+        away = _spread(wide, BIASES - self.wide_mean)
+        self.wide_spread = _within(away, _WIDER * self.spread, 8)
+        about = torch.cat([LOG_SKILLS, LOG_SKILLS - self.skill_means[1]])
+        self.skill_spread = _within(_spread(grids.sum(1).flatten(), about), 0.1, 2)
+        total = opinions.sum(0)[None, None] + 1e-3 * len(opinions) / len(OPINIONS)
+        padded = torch.nn.functional.pad(total, (1, 1), mode="replicate")
+        smooth = torch.nn.functional.conv1d(padded, _SMOOTH)[0, 0]
+        self.opinions = smooth / smooth.sum()
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What is believed after a fit.
+
+    Attributes
+    ----------
+    opinions : Tensor, shape (n_galaxies, n_opinions)
+        Probability of each value of ``OPINIONS``.
+    evidence : Tensor, shape (n_galaxies, n_opinions)
+        The same by its answers alone, whatever others are like.
+    worth : Tensor, shape (n_galaxies,)
+        Votes of typical careful volunteers that would say as much (by Fisher's information on z).
+    kinds : Tensor, shape (n_volunteers, n_kinds)
+        Probability of each kind; those without an answer that was learned from have the prior's.
+    priors : Priors
+    """
+
+    opinions: Tensor
+    evidence: Tensor
+    worth: Tensor
+    kinds: Tensor
+    priors: Priors
+
+    def fractions(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of each galaxy's fraction (n_galaxies,)."""
+        return _moments(self.opinions, torch.sigmoid(OPINIONS))
+
+    def observed(self) -> Tensor:
+        """Fraction by each galaxy's answers alone: of typical volunteers' votes, their share."""
+        # Even in z is Haldane's prior, of which the mean fraction is the share.
+        return self.evidence @ torch.sigmoid(OPINIONS)
+
+    def careful(self) -> Tensor:
+        """Probability of each volunteer's bias and skill if careful: (n, n_biases, n_skills)."""
+        grid = self.kinds[:, : -len(HABITS)].reshape(-1, len(BIASES), len(LOG_SKILLS))
+        return grid / grid.sum((1, 2), keepdim=True).clamp_min(1e-30)
+
+    def bias(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of each volunteer's bias, log odds."""
+        return _moments(self.careful().sum(2), BIASES)
+
+    def skill(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of each volunteer's skill; 1 is a typical one's."""
+        return _moments(self.careful().sum(1), LOG_SKILLS.exp())
+
+    def careless(self) -> Tensor:
+        """Probability that each volunteer is careless."""
+        return self.kinds[:, -len(HABITS) :].sum(1)
+
+    def probability(self, galaxy: Tensor, volunteer: Tensor) -> Tensor:
+        """Probability of yes for pairs of galaxies and volunteers."""
+        table = self.kinds @ _answer_table()[:, len(OPINIONS) :].exp()
+        return (self.opinions[galaxy] * table[volunteer]).sum(1)
+
+
+def fit(votes: Votes) -> Belief:
+    """Learn galaxies and volunteers from answers; see the head of this module."""
+    table, priors = _answer_table(), Priors()
+    known = votes.learn[votes.galaxy]
+    there, turned = votes.matrix(known)
+    times = torch.bincount(votes.volunteer[known], minlength=votes.volunteers)
+    met, few = times > 0, times < FEW
+    seen = torch.zeros(len(votes.learn), dtype=torch.bool)
+    seen[votes.galaxy[known]] = True
+    kinds = priors.log_kinds(few).exp()
+    before = torch.zeros(len(votes.learn))
+    for _ in range(ROUNDS):
+        evidence = _evidence(there, kinds, table)
+        opinions = torch.softmax(evidence + priors.opinions.log(), 1)
+        counts = (turned @ opinions).reshape(votes.volunteers, -1)
+        kinds = torch.softmax(counts @ table.T + priors.log_kinds(few), 1)
+        if met.any():
+            priors.update(kinds[met], few[met], opinions[seen])
+        fractions = opinions @ torch.sigmoid(OPINIONS)
+        if (fractions - before).abs().max() < TOLERANCE:
+            break
+        before = fractions
+    kinds = torch.where(met[:, None], kinds, priors.log_kinds(few).exp())
+    everything, _ = votes.matrix(torch.ones_like(known))
+    evidence = _evidence(everything, kinds, table)
+    opinions = torch.softmax(evidence + priors.opinions.log(), 1)
+    worth = everything @ (kinds @ _information()).repeat_interleave(2, 0)
+    return Belief(opinions, torch.softmax(evidence, 1), (opinions * worth).sum(1), kinds, priors)
+
+
+def counted(places: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Count how often each place (row, column) is named: a sparse matrix, and its transpose."""
+    with warnings.catch_warnings(action="ignore"):
+        # Torch calls the layout new.
+        whole = torch.sparse_coo_tensor(
+            places, torch.ones(places.shape[1]), size, check_invariants=False
+        ).coalesce()
+        return whole.to_sparse_csr(), whole.t().coalesce().to_sparse_csr()
+
+
+def _evidence(there: Tensor, kinds: Tensor, table: Tensor) -> Tensor:
+    """Log likelihood of each galaxy's answers at each opinion, given who gave them."""
+    return there @ (kinds @ table).reshape(2 * len(kinds), len(OPINIONS))
+
+
+def _information() -> Tensor:
+    """Information on z of an answer of each kind, beside a typical one: (n_kinds, n_opinions)."""
+    bias, skill = torch.meshgrid(BIASES, LOG_SKILLS.exp(), indexing="ij")
+    meant = torch.sigmoid(skill.flatten()[:, None] * OPINIONS + bias.flatten()[:, None])
+    slope = (1 - SLIP) * skill.flatten()[:, None] * meant * (1 - meant)
+    yes = SLIP / 2 + (1 - SLIP) * meant
+    typical = torch.sigmoid(OPINIONS) * torch.sigmoid(-OPINIONS)
+    careful = slope**2 / (yes * (1 - yes)) / typical
+    return torch.cat([careful, torch.zeros(len(HABITS), len(OPINIONS))])
+
+
+def _answer_table() -> Tensor:
+    """Log probability that each kind of volunteer says no, then yes: (n_kinds, 2 n_opinions)."""
+    bias, skill = torch.meshgrid(BIASES, LOG_SKILLS.exp(), indexing="ij")
+    careful = torch.sigmoid(skill.flatten()[:, None] * OPINIONS + bias.flatten()[:, None])
+    careful = SLIP / 2 + (1 - SLIP) * careful
+    yes = torch.cat([careful, HABITS[:, None].expand(-1, len(OPINIONS))])
+    return torch.cat([torch.log1p(-yes), yes.log()], 1)
+
+
+def _moments(weights: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    mean = weights @ values
+    return mean, (weights @ values**2 - mean**2).clamp_min(0).sqrt()
+
+
+def _normal(values: Tensor, mean: float, deviation: float) -> Tensor:
+    """Log of a normal distribution over a grid."""
+    return torch.log_softmax(-0.5 * ((values - mean) / deviation) ** 2, 0)
+
+
+def _spread(weights: Tensor, values: Tensor) -> Tensor:
+    return ((weights @ values**2) / weights.sum().clamp_min(1e-30)).sqrt()
+
+
+def _within(value: Tensor, low: float, high: float) -> float:
+    return min(max(float(value), low), high)
+
+
+def _log(value: float) -> Tensor:
+    return torch.tensor(value).log()
