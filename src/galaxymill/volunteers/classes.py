@@ -5,12 +5,12 @@ few answers is taken for a typical one: everybody's confusions, learned too, cou
 answers of each true class.
 """
 
+import warnings
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from galaxymill.volunteers.model import counted
 from galaxymill.volunteers.question import Answered
 
 ROUNDS = 200
@@ -82,3 +82,13 @@ def dawid_skene(answered: Answered) -> Confusions:
     everything, _ = matrix(torch.ones_like(known))
     belief = torch.softmax(everything @ table + shares.log(), 1)
     return Confusions(belief, called, weight, shares)
+
+
+def counted(places: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Count how often each place (row, column) is named: a sparse matrix, and its transpose."""
+    with warnings.catch_warnings(action="ignore"):
+        # Torch calls the layout new.
+        whole = torch.sparse_coo_tensor(
+            places, torch.ones(places.shape[1]), size, check_invariants=False
+        ).coalesce()
+        return whole.to_sparse_csr(), whole.t().coalesce().to_sparse_csr()

@@ -6,32 +6,35 @@ so with probability σ(a z + b), but for a few slips; a careless one with a prob
 whatever the galaxy. This is item response theory of two parameters (Birnbaum 1968) with a class of
 careless people.
 
-Nothing is a point estimate: a galaxy is a distribution over a grid of z, a
-volunteer one over a grid of kinds of people, (a, b) or careless, and both in turn are improved
-(mean-field variational Bayes; Bishop 2006, ch. 10). That is two products of matrices a round,
-whatever the numbers of answers. The priors are learned from all of them: of z any smooth shape; of
-b a normal distribution about 0 and a wider one, of the people with a taste of their own, about
-any mean; of log a a normal one about 0, but about any mean for people with few answers, who may be
-beginners; the share of the careless, likewise. The main group of those who come often has mean 0,
-which says what a fraction is: that of volunteers like most of them.
+Nothing is a point estimate: a galaxy is a distribution over a grid of z, a volunteer one over a
+grid of kinds of people, (a, b) or careless. Both are improved in turn by belief propagation
+(Pearl 1988; for crowds Liu, Peng & Ihler 2012): what an answer says of a galaxy depends on the
+volunteer as all their other answers show them, and the other way round, so that no answer counts
+twice and standard deviations hold.
+
+The priors are learned from all of them: of z an exponential family about the beta distribution (as
+in Efron 2016); of b a normal distribution about 0 and a wider one, of the people with a taste of
+their own, about any mean; of log a a normal one about 0, but about any mean for people with few
+answers, who may be beginners; the share of the careless, likewise. The main group of those who come
+often has mean 0, which says what a fraction is: that of volunteers like most of them.
 """
 
-import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-ROUNDS = 100
-TOLERANCE = 1e-4
+ROUNDS = 30
+TOLERANCE = 1e-3
 """Of the largest change of a galaxy's fraction in a round, when the fit ends."""
 
 SLIP = 0.02
 """Share of answers in which even the careful do not click as they mean."""
 
 OPINIONS = torch.linspace(-6, 6, 41)
-BIASES = torch.linspace(-4, 4, 17)
-LOG_SKILLS = torch.linspace(-1.6, 1.2, 8)
+BIASES = torch.linspace(-5, 5, 31)
+LOG_SKILLS = torch.linspace(-1.6, 1.4, 13)
 HABITS = torch.linspace(0.03, 0.97, 9)
 """How often the careless give an answer."""
 
@@ -44,7 +47,21 @@ _MEAN_WEIGHT = 20.0
 _WIDER = 1.5
 """Least ratio of the spreads of both groups' biases."""
 
-_SMOOTH = torch.tensor([[[0.25, 0.5, 0.25]]])
+_BLOCK = 8_000
+"""Answers at a time."""
+
+
+def _shapes() -> Tensor:
+    """What the log prior of z is made of (n_opinions, 4): a beta distribution's, and two bends."""
+    f = torch.sigmoid(OPINIONS)
+    bends = [torch.special.chebyshev_polynomial_t(2 * f - 1, order) for order in (2, 3)]
+    return torch.stack([f.log(), (1 - f).log(), *bends], 1).double()
+
+
+_SHAPES = _shapes()
+_EVEN = torch.tensor([1, 1, 0, 0]).double()
+_STIFF = torch.tensor([1, 1, 10, 10]).double()
+"""Precision of the belief that fractions are even, in number of galaxies by order of size."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +77,6 @@ class Votes:
     learn: Tensor
     volunteers: int
 
-    def matrix(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        """How often each galaxy (row) has each volunteer's no and yes; and the transpose."""
-        places = torch.stack([self.galaxy, 2 * self.volunteer + self.yes.long()])[:, chosen]
-        return counted(places, (len(self.learn), 2 * self.volunteers))
-
 
 @dataclass
 class Priors:
@@ -78,7 +90,11 @@ class Priors:
     skill_means: tuple[float, float] = (0.0, 0.0)
     careless: tuple[float, float] = (0.05, 0.05)
     habits: Tensor = field(default_factory=lambda: torch.full_like(HABITS, 1 / len(HABITS)))
-    opinions: Tensor = field(default_factory=lambda: _normal(OPINIONS, 0, 2).exp())
+    shape: Tensor = field(default_factory=lambda: _EVEN)
+
+    def log_opinions(self) -> Tensor:
+        """Log prior of a galaxy's opinion, (n_opinions,)."""
+        return torch.log_softmax(_SHAPES @ self.shape, 0).float()
 
     def log_groups(self) -> Tensor:
         """Log of share times density of both groups' biases: (2, n_biases)."""
@@ -121,10 +137,18 @@ class Priors:
         self.wide_spread = _within(away, _WIDER * self.spread, 8)
         about = torch.cat([LOG_SKILLS, LOG_SKILLS - self.skill_means[1]])
         self.skill_spread = _within(_spread(grids.sum(1).flatten(), about), 0.1, 2)
-        total = opinions.sum(0)[None, None] + 1e-3 * len(opinions) / len(OPINIONS)
-        padded = torch.nn.functional.pad(total, (1, 1), mode="replicate")
-        smooth = torch.nn.functional.conv1d(padded, _SMOOTH)[0, 0]
-        self.opinions = smooth / smooth.sum()
+        self._bend(opinions.sum(0).double())
+
+    def _bend(self, count: Tensor) -> None:
+        """Fit the prior of z to how many galaxies have each, by Newton's method."""
+        for _ in range(5):
+            share = torch.softmax(_SHAPES @ self.shape, 0)
+            mean = share @ _SHAPES
+            slope = count @ _SHAPES - count.sum() * mean - _STIFF * (self.shape - _EVEN)
+            spread = (_SHAPES.T * share) @ _SHAPES - torch.outer(mean, mean)
+            curve = count.sum() * spread + torch.diag(_STIFF)
+            step = torch.linalg.solve(curve, slope)
+            self.shape = self.shape + step * min(1, 0.5 / float(step.abs().max()))
 
 
 @dataclass(frozen=True)
@@ -178,53 +202,65 @@ class Belief:
 
     def probability(self, galaxy: Tensor, volunteer: Tensor) -> Tensor:
         """Probability of yes for pairs of galaxies and volunteers."""
-        table = self.kinds @ _answer_table()[:, len(OPINIONS) :].exp()
-        return (self.opinions[galaxy] * table[volunteer]).sum(1)
+        return (self.opinions[galaxy] * (self.kinds @ _chances())[volunteer]).sum(1)
 
 
 def fit(votes: Votes) -> Belief:
     """Learn galaxies and volunteers from answers; see the head of this module."""
-    table, priors = _answer_table(), Priors()
-    known = votes.learn[votes.galaxy]
-    there, turned = votes.matrix(known)
-    times = torch.bincount(votes.volunteer[known], minlength=votes.volunteers)
+    order = torch.argsort(votes.volunteer, stable=True)
+    galaxy, volunteer, yes = votes.galaxy[order], votes.volunteer[order], votes.yes[order, None]
+    known = votes.learn[galaxy]
+    times = torch.bincount(volunteer[known], minlength=votes.volunteers)
     met, few = times > 0, times < FEW
-    seen = torch.zeros(len(votes.learn), dtype=torch.bool)
-    seen[votes.galaxy[known]] = True
+    seen = torch.bincount(galaxy[known], minlength=len(votes.learn)) > 0
+    priors, chances = Priors(), _chances()
     kinds = priors.log_kinds(few).exp()
-    before = torch.zeros(len(votes.learn))
+    said = _of(yes, (kinds @ chances)[volunteer]).log()
+    before = torch.zeros(len(seen))
     for _ in range(ROUNDS):
-        evidence = _evidence(there, kinds, table)
-        opinions = torch.softmax(evidence + priors.opinions.log(), 1)
-        counts = (turned @ opinions).reshape(votes.volunteers, -1)
-        kinds = torch.softmax(counts @ table.T + priors.log_kinds(few), 1)
+        beliefs = _evidence(galaxy, said, seen) + priors.log_opinions()
+        opinions = torch.softmax(beliefs, 1)
+        prior = priors.log_kinds(few)
+        for people, rows in _blocks(torch.bincount(volunteer, minlength=votes.volunteers)):
+            others = torch.softmax(beliefs[galaxy[rows]] - said[rows], 1)
+            chance = _of(yes[rows], others @ chances.T)
+            # Volunteers are not learned from galaxies by which a network is judged.
+            chance[~known[rows]] = 1
+            place = volunteer[rows] - people.start
+            kinds[people] = torch.softmax(prior[people].index_add(0, place, chance.log()), 1)
+            without = kinds[people][place] / chance
+            said[rows] = _of(yes[rows], without @ chances / without.sum(1, keepdim=True)).log()
         if met.any():
             priors.update(kinds[met], few[met], opinions[seen])
         fractions = opinions @ torch.sigmoid(OPINIONS)
         if (fractions - before).abs().max() < TOLERANCE:
             break
         before = fractions
-    kinds = torch.where(met[:, None], kinds, priors.log_kinds(few).exp())
-    everything, _ = votes.matrix(torch.ones_like(known))
-    evidence = _evidence(everything, kinds, table)
-    opinions = torch.softmax(evidence + priors.opinions.log(), 1)
-    worth = everything @ (kinds @ _information()).repeat_interleave(2, 0)
+    evidence = _evidence(galaxy, said, seen)
+    opinions = torch.softmax(evidence + priors.log_opinions(), 1)
+    worth = _evidence(galaxy, (kinds @ _information())[volunteer], seen)
     return Belief(opinions, torch.softmax(evidence, 1), (opinions * worth).sum(1), kinds, priors)
 
 
-def counted(places: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Count how often each place (row, column) is named: a sparse matrix, and its transpose."""
-    with warnings.catch_warnings(action="ignore"):
-        # Torch calls the layout new.
-        whole = torch.sparse_coo_tensor(
-            places, torch.ones(places.shape[1]), size, check_invariants=False
-        ).coalesce()
-        return whole.to_sparse_csr(), whole.t().coalesce().to_sparse_csr()
+def _of(yes: Tensor, chance: Tensor) -> Tensor:
+    """Probability of the answer that was given, from that of yes."""
+    return torch.where(yes, chance, 1 - chance)
 
 
-def _evidence(there: Tensor, kinds: Tensor, table: Tensor) -> Tensor:
-    """Log likelihood of each galaxy's answers at each opinion, given who gave them."""
-    return there @ (kinds @ table).reshape(2 * len(kinds), len(OPINIONS))
+def _evidence(galaxy: Tensor, said: Tensor, galaxies: Tensor) -> Tensor:
+    """Sum what is said of each galaxy: (n_galaxies, n_opinions)."""
+    return torch.zeros(len(galaxies), len(OPINIONS)).index_add_(0, galaxy, said)
+
+
+def _blocks(times: Tensor) -> Iterator[tuple[slice, slice]]:
+    """Give some volunteers at a time, and the rows of their answers."""
+    ends = torch.cumsum(times, 0)
+    first, start = 0, 0
+    while first < len(times):
+        last = max(int(torch.searchsorted(ends, start + _BLOCK, right=True)), first + 1)
+        end = int(ends[last - 1])
+        yield slice(first, last), slice(start, end)
+        first, start = last, end
 
 
 def _information() -> Tensor:
@@ -238,13 +274,12 @@ def _information() -> Tensor:
     return torch.cat([careful, torch.zeros(len(HABITS), len(OPINIONS))])
 
 
-def _answer_table() -> Tensor:
-    """Log probability that each kind of volunteer says no, then yes: (n_kinds, 2 n_opinions)."""
+def _chances() -> Tensor:
+    """Probability that each kind of volunteer says yes at each opinion (n_kinds, n_opinions)."""
     bias, skill = torch.meshgrid(BIASES, LOG_SKILLS.exp(), indexing="ij")
     careful = torch.sigmoid(skill.flatten()[:, None] * OPINIONS + bias.flatten()[:, None])
     careful = SLIP / 2 + (1 - SLIP) * careful
-    yes = torch.cat([careful, HABITS[:, None].expand(-1, len(OPINIONS))])
-    return torch.cat([torch.log1p(-yes), yes.log()], 1)
+    return torch.cat([careful, HABITS[:, None].expand(-1, len(OPINIONS))])
 
 
 def _moments(weights: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
