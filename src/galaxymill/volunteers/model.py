@@ -27,7 +27,7 @@ from torch import Tensor
 
 ROUNDS = 30
 TOLERANCE = 1e-3
-"""Of the largest change of a galaxy's fraction in a round, when the fit ends."""
+"""Root mean square change of galaxies' fractions in a round at which the fit ends."""
 
 SLIP = 0.02
 """Share of answers in which even the careful do not click as they mean."""
@@ -233,7 +233,7 @@ def fit(votes: Votes) -> Belief:
         if met.any():
             priors.update(kinds[met], few[met], opinions[seen])
         fractions = opinions @ torch.sigmoid(OPINIONS)
-        if (fractions - before).abs().max() < TOLERANCE:
+        if (fractions - before).square().mean().sqrt() < TOLERANCE:
             break
         before = fractions
     evidence = _evidence(galaxy, said, seen)
