@@ -102,8 +102,8 @@ class Priors:
         wide = _normal(BIASES, self.wide_mean, self.wide_spread) + _log(self.wide_share)
         return torch.stack([main, wide])
 
-    def log_kinds(self, few: Tensor) -> Tensor:
-        """Log probability of kinds, for volunteers with ``few`` answers or not (n,): (n, n_kinds).
+    def log_kinds(self) -> Tensor:
+        """Log probability of kinds, of volunteers with many answers, and with few: (2, n_kinds).
 
         Kinds are pairs of bias and skill, then habits.
         """
@@ -113,11 +113,10 @@ class Priors:
             skill = _normal(LOG_SKILLS, mean, self.skill_spread)
             careful = _log(1 - share) + (bias[:, None] + skill).flatten()
             both.append(torch.cat([careful, _log(share) + self.habits.log()]))
-        return torch.stack(both)[few.long()]
+        return torch.stack(both)
 
-    def update(self, kinds: Tensor, few: Tensor, opinions: Tensor) -> None:
-        """Learn from the kinds (n_volunteers, n_kinds) and opinions (n, n_opinions) believed."""
-        sums = torch.stack([kinds[~few].sum(0), kinds[few].sum(0)])
+    def update(self, sums: Tensor, opinions: Tensor) -> None:
+        """Learn from how many are of each kind, as in `log_kinds`, and of each opinion."""
         careful, habits = sums[:, : -len(HABITS)], sums[:, -len(HABITS) :]
         shares = (habits.sum(1) + 0.5) / (sums.sum(1) + 10)
         self.careless = (_within(shares[0], 1e-3, 0.5), _within(shares[1], 1e-3, 0.5))
@@ -137,7 +136,7 @@ class Priors:
         self.wide_spread = _within(away, _WIDER * self.spread, 8)
         about = torch.cat([LOG_SKILLS, LOG_SKILLS - self.skill_means[1]])
         self.skill_spread = _within(_spread(grids.sum(1).flatten(), about), 0.1, 2)
-        self._bend(opinions.sum(0).double())
+        self._bend(opinions.double())
 
     def _bend(self, count: Tensor) -> None:
         """Fit the prior of z to how many galaxies have each, by Newton's method."""
@@ -148,7 +147,7 @@ class Priors:
             spread = (_SHAPES.T * share) @ _SHAPES - torch.outer(mean, mean)
             curve = count.sum() * spread + torch.diag(_STIFF)
             step = torch.linalg.solve(curve, slope)
-            self.shape = self.shape + step * min(1, 0.5 / float(step.abs().max()))
+            self.shape = self.shape + step * (0.5 / max(float(step.abs().max()), 0.5))
 
 
 @dataclass(frozen=True)
@@ -211,28 +210,32 @@ def fit(votes: Votes) -> Belief:
     galaxy, volunteer, yes = votes.galaxy[order], votes.volunteer[order], votes.yes[order, None]
     known = votes.learn[galaxy]
     times = torch.bincount(volunteer[known], minlength=votes.volunteers)
-    met, few = times > 0, times < FEW
+    met, few = times > 0, (times < FEW).long()
     seen = torch.bincount(galaxy[known], minlength=len(votes.learn)) > 0
     priors, chances = Priors(), _chances()
-    kinds = priors.log_kinds(few).exp()
+    kinds = priors.log_kinds().exp()[few]
     said = _of(yes, (kinds @ chances)[volunteer]).log()
-    before = torch.zeros(len(seen))
+    blocks = list(_blocks(torch.bincount(volunteer, minlength=votes.volunteers)))
+    before = torch.zeros(int(seen.sum()))
     for _ in range(ROUNDS):
         beliefs = _evidence(galaxy, said, seen) + priors.log_opinions()
         opinions = torch.softmax(beliefs, 1)
-        prior = priors.log_kinds(few)
-        for people, rows in _blocks(torch.bincount(volunteer, minlength=votes.volunteers)):
+        prior = priors.log_kinds()
+        sums = torch.zeros_like(prior)
+        for people, rows in blocks:
             others = torch.softmax(beliefs[galaxy[rows]] - said[rows], 1)
             chance = _of(yes[rows], others @ chances.T)
             # Volunteers are not learned from galaxies by which a network is judged.
             chance[~known[rows]] = 1
             place = volunteer[rows] - people.start
-            kinds[people] = torch.softmax(prior[people].index_add(0, place, chance.log()), 1)
+            logs = prior[few[people]].index_add_(0, place, chance.log())
+            kinds[people] = torch.softmax(logs, 1)
+            sums.index_add_(0, few[people], kinds[people] * met[people, None])
             without = kinds[people][place] / chance
             said[rows] = _of(yes[rows], without @ chances / without.sum(1, keepdim=True)).log()
         if met.any():
-            priors.update(kinds[met], few[met], opinions[seen])
-        fractions = opinions @ torch.sigmoid(OPINIONS)
+            priors.update(sums, opinions[seen].sum(0))
+        fractions = opinions[seen] @ torch.sigmoid(OPINIONS)
         if (fractions - before).square().mean().sqrt() < TOLERANCE:
             break
         before = fractions
