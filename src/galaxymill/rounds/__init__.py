@@ -1,0 +1,1 @@
+"""Rounds: which galaxies volunteers are asked about, and whether what they said made it better."""
