@@ -86,6 +86,7 @@ _ALL = (
     Stage("release", 6, ("release.merge",), "<release>/SHA256SUMS", "{release}.tsv"),
     Stage("explore", 2, ("explorer.slices",), "<slices>/{part}.parquet", "{explorer}/*.tsv"),
     Stage("explorer", 2, ("explorer.build",), "<explorer>/index.html", "{explorer}.tsv"),
+    Stage("choose", 1, ("rounds.choose",), "<round>/{number}/subjects.parquet", "{round}/*.tsv"),
 )
 
 STAGES = {stage.name: stage for stage in _ALL}

@@ -1,0 +1,217 @@
+"""Who is asked about next: strata, probabilities, and what they are for."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from scipy.stats import beta
+
+from galaxymill import flags, products
+from galaxymill.catalog.partition import partition, read_partitions
+from galaxymill.errors import UserError
+from galaxymill.rounds.choose import ChooseRequest, choose_subjects
+from galaxymill.rounds.settings import ChooseSettings
+from galaxymill.splits import SplitSettings, assign_splits
+from galaxymill.storage.origin import Origin
+from galaxymill.storage.parquet import write_product
+
+sys.path.append(str(Path(__file__).parent))  # helpers beside the tests
+from made_survey import TASK, TREE, Survey, draw_objects, is_unfit
+
+GALAXIES, SAMPLES = 6000, 2
+FEATURED = TREE.columns.index("smooth-or-featured_featured")
+KNOWN = 300
+"""The first galaxies, which have votes."""
+
+
+def say(ids, rng):
+    """Predict a sky that is mostly smooth."""
+    n = len(ids)
+    shares = np.empty((n, len(TREE.columns)))
+    featured = rng.beta(0.35, 1.4, n)
+    shares[:, :3] = np.column_stack([0.95 * (1 - featured), featured, 0.05 * (1 - featured)])
+    shares[:, 3] = rng.uniform(0, 1, n)
+    shares[:, 4] = 1 - shares[:, 3]
+    drawn = np.stack([40 * shares, 60 * shares], axis=1).astype(np.float32) + 0.01
+    values = TASK.summarise(drawn)
+    # What members disagree on has nothing to do with the rest here.
+    values |= {f"{q.name}_mutual-information": rng.uniform(0, 0.2, n) for q in TREE.questions}
+    unfit = np.array([is_unfit(one) for one in ids])
+    columns = {"object_id": ids, "flags": np.where(unfit, flags.BITS["no_coverage"], 0)}
+    columns["concentrations"] = drawn.reshape(n, -1).tolist()
+    columns |= values
+    schema = products.predictions(TASK, SAMPLES)
+    arrays = [
+        pa.array(columns[name], kind, mask=None if name in ("object_id", "flags") else unfit)
+        for name, kind in zip(schema.names, schema.types, strict=True)
+    ]
+    return pa.table(arrays, schema=schema)
+
+
+class Sky(Survey):
+    """A survey with the predictions of a champion, and some labels."""
+
+    def __init__(self, root):
+        super().__init__(root)
+        objects = draw_objects(0, GALAXIES, 40, 10)
+        path = self.catalog / "objects.parquet"
+        write_product(path, objects, Origin("ingest"), objects.schema)
+        partition(path, self.partitions, 700)
+        rng = np.random.default_rng(5)
+        for part in read_partitions(self.partitions):
+            ids = pq.read_table(self.path("tiles", part.part))["object_id"].to_pylist()
+            for folder, schema in (("cutouts", products.CUTOUTS), ("images", products.IMAGES)):
+                rows = [{"object_id": one} for one in ids]
+                self.write(folder, part.part, pa.Table.from_pylist(rows, schema))
+            self.write("predictions", part.part, say(ids, rng))
+        self.votes = root / "votes.parquet"
+        names = [f"g{row:05d}" for row in range(KNOWN)]
+        zero = {field.name: np.ones(KNOWN, np.int32) for field in TASK.label_fields()}
+        schema = products.votes(TASK, with_positions=False)
+        table = pa.table({"object_id": names, **zero, "split": ["train"] * KNOWN}).cast(schema)
+        write_product(self.votes, table, Origin("labels", {"task": TASK.to_dict()}), schema)
+
+    def choose(self, number=1, before=(), **settings):
+        settings = {"budget": 600, "featured": "smooth-or-featured_featured", **settings}
+        out = self.root / "rounds" / str(number) / f"{len(before)}{settings}".replace("/", "")[:90]
+        out = out / "subjects.parquet"
+        request = ChooseRequest(
+            number,
+            self.partitions,
+            self.folders["predictions"],
+            self.model,
+            self.votes,
+            tuple(before),
+            ChooseSettings(**settings),
+            SplitSettings(),
+        )
+        choose_subjects(request, out)
+        return out
+
+    def read(self):
+        """All predictions, with positions."""
+        names = [part.part for part in read_partitions(self.partitions)]
+        tables = [pq.read_table(self.path("predictions", name)) for name in names]
+        tiles = [pq.read_table(self.path("tiles", name)) for name in names]
+        return pa.concat_tables(tables).to_pandas(), pa.concat_tables(tiles).to_pandas()
+
+
+@pytest.fixture(scope="module")
+def sky(tmp_path_factory):
+    return Sky(tmp_path_factory.mktemp("sky"))
+
+
+def test_each_stratum_has_its_share_and_nobody_twice(sky):
+    rows = pq.read_table(sky.choose()).to_pandas()
+    counts = rows["stratum"].value_counts().to_dict()
+    assert counts == {"random": 120, "not_confidently_smooth": 240, "mutual_information": 240}
+    assert rows["object_id"].is_unique
+    assert (rows["round"] == 1).all()
+    assert rows["score"].isna().sum() == 120
+
+
+def test_the_rule_of_features_is_that_of_the_whole_posterior(sky):
+    rows = pq.read_table(sky.choose()).to_pandas().set_index("object_id")
+    told = sky.read()[0].set_index("object_id")
+    chosen = rows[rows["stratum"] == "not_confidently_smooth"]
+    alpha = np.stack(told.loc[chosen.index, "concentrations"]).reshape(len(chosen), SAMPLES, -1)
+    first, total = alpha[..., FEATURED], alpha[..., :3].sum(axis=-1)
+    chance = beta(first.astype(float), (total - first).astype(float)).sf(0.2).mean(axis=1)
+    np.testing.assert_allclose(chosen["score"], chance, atol=1e-5)
+    assert (chance >= 0.8).all()
+
+
+def test_nobody_is_asked_about_who_has_votes_is_unfit_or_was_chosen_before(sky):
+    first = sky.choose()
+    second = sky.choose(2, [first])
+    one, other = (set(pq.read_table(path)["object_id"].to_pylist()) for path in (first, second))
+    assert not one & other
+    for name in one | other:
+        assert not is_unfit(name)
+        assert int(name[1:]) >= KNOWN
+
+
+def test_only_the_random_ones_may_be_in_the_test_split(sky):
+    rows = pq.read_table(sky.choose()).to_pandas().set_index("object_id")
+    tiles = sky.read()[1].set_index("object_id").loc[rows.index]
+    splits = assign_splits(list(rows.index), tiles[["ra", "dec"]].to_numpy(), SplitSettings())
+    tested = np.array(splits) == "test"
+    assert tested[rows["stratum"] == "random"].any()
+    assert not tested[rows["stratum"] != "random"].any()
+
+
+def test_weights_estimate_the_featured_share_and_without_them_it_is_far_off(sky):
+    told, _ = sky.read()
+    pool = told[told["concentrations"].notna() & (told["object_id"] >= f"g{KNOWN:05d}")]
+    is_featured = pool.set_index("object_id")["smooth-or-featured_featured_fraction"] > 0.5
+    truth = is_featured.mean()
+    weighted, plain, errors = [], [], []
+    for seed in range(12):
+        rows = pq.read_table(sky.choose(seed=seed)).to_pandas()
+        found = is_featured.loc[rows["object_id"]].to_numpy()
+        weight = 1 / rows["selection_probability"].to_numpy()
+        weighted.append((weight * found).sum() / len(pool))
+        plain.append(found.mean())
+        # Variance of Horvitz and Thompson's estimate, as if drawn one by one (Poisson).
+        chance = rows["selection_probability"].to_numpy()
+        errors.append(np.sqrt(((1 - chance) * (weight * found) ** 2).sum()) / len(pool))
+        naive = np.sqrt(plain[-1] * (1 - plain[-1]) / len(rows))
+        assert abs(plain[-1] - truth) > 5 * naive
+    off = (np.array(weighted) - truth) / errors
+    assert (np.abs(off) < 2).mean() >= 0.8
+    assert abs(np.mean(off)) < 2 / np.sqrt(len(off))
+
+
+def test_probabilities_are_how_often_galaxies_are_chosen(sky):
+    told, tiles = sky.read()
+    pool = told[told["concentrations"].notna() & (told["object_id"] >= f"g{KNOWN:05d}")]
+    at = tiles.set_index("object_id").loc[pool["object_id"], ["ra", "dec"]].to_numpy()
+    tested = np.array(assign_splits(list(pool["object_id"]), at, SplitSettings())) == "test"
+    alpha = np.stack(pool["concentrations"]).reshape(len(pool), SAMPLES, -1).astype(float)
+    chance = beta(alpha[..., FEATURED], alpha[..., 0] + alpha[..., 2]).sf(0.2).mean(axis=1)
+    hopeful = dict(zip(pool["object_id"], (chance >= 0.8) & ~tested, strict=True))
+    seeds, found, expected = 30, np.zeros(2), np.zeros(2)
+    sizes = np.bincount([*hopeful.values()], minlength=2)
+    for seed in range(seeds):
+        rows = pq.read_table(sky.choose(seed=seed, choose=["not_confidently_smooth"])).to_pandas()
+        kind = rows["object_id"].map(hopeful).to_numpy(dtype=int)
+        for one in (0, 1):
+            (said,) = rows["selection_probability"][kind == one].round(9).unique()
+            found[one] += (kind == one).sum()
+            expected[one] += said * sizes[one]
+    np.testing.assert_allclose(found, expected, rtol=0.03)
+
+
+def test_the_order_and_number_of_partitions_change_nothing(sky, tmp_path):
+    again = Sky(tmp_path)
+    assert pq.read_table(again.choose()).equals(pq.read_table(sky.choose()))
+
+
+def test_predictions_of_another_model_are_refused(sky, tmp_path):
+    other = Sky(tmp_path)
+    other.write_model(weights="x" * 64)
+    with pytest.raises(UserError, match="of another model"):
+        other.choose()
+
+
+def test_an_answer_that_is_not_there_is_refused_by_name(sky):
+    with pytest.raises(UserError, match="smooth-or-featured_featured"):
+        sky.choose(featured="smooth-or-featured_features")
+
+
+def test_a_budget_larger_than_the_pool_asks_about_all_that_are_worth_it(sky):
+    path = sky.choose(budget=5000, random=0.1, choose=["not_confidently_smooth"])
+    rows = pq.read_table(path).to_pandas()
+    ruled = rows[rows["stratum"] != "random"]
+    assert 0 < len(ruled) < 4500
+    np.testing.assert_allclose(ruled["selection_probability"], 1)
+
+
+def test_when_all_are_smooth_only_the_random_ones_are_left(sky):
+    path = sky.choose(fraction=0.99, probability=0.99, choose=["not_confidently_smooth"])
+    rows = pq.read_table(path).to_pandas()
+    assert set(rows["stratum"]) == {"random"}
+    assert len(rows) == 120
