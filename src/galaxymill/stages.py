@@ -87,6 +87,7 @@ _ALL = (
     Stage("explore", 2, ("explorer.slices",), "<slices>/{part}.parquet", "{explorer}/*.tsv"),
     Stage("explorer", 2, ("explorer.build",), "<explorer>/index.html", "{explorer}.tsv"),
     Stage("choose", 1, ("rounds.choose",), "<round>/{number}/subjects.parquet", "{round}/*.tsv"),
+    Stage("judge", 1, ("rounds.judge",), "<round>/{number}/model.yaml", "{round}/*.tsv"),
 )
 
 STAGES = {stage.name: stage for stage in _ALL}
