@@ -26,6 +26,7 @@ include: "workflow/rules/search.smk"
 include: "workflow/rules/probes.smk"
 include: "workflow/rules/release.smk"
 include: "workflow/rules/explore.smk"
+include: "workflow/rules/rounds.smk"
 
 
 localrules:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from galaxymill.commands import (
+    asking,
     catalogue,
     finding,
     images,
@@ -28,7 +29,7 @@ app = typer.Typer(
         "nothing of the workflow. Snakemake decides when to call which; see ARCHITECTURE.md. "
         "Stages in order: download, ingest, partition, fetch, render, labels, train, evaluate, "
         "predict, space, project, map, similar, probe, apply, release, "
-        "explore-partition, build-explorer."
+        "explore-partition, build-explorer, choose-subjects, judge-round."
     ),
     no_args_is_help=True,
     invoke_without_command=True,
@@ -36,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (survey, learning, finding, probing, catalogue, looking, running):
+for part in (survey, learning, finding, probing, catalogue, looking, asking, running):
     app.add_typer(part.app)
 app.add_typer(images.app, name="images")
 app.add_typer(running.cluster, name="cluster")

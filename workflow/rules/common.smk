@@ -37,6 +37,8 @@ wildcard_constraints:
     search=r"[\w-]+",
     release=r"[\w-]+",
     explorer=r"[\w-]+",
+    round=r"[\w-]+",
+    number=r"\d{4}",
     part=r"g\d+-k\d+-p\d+",
 
 
@@ -72,13 +74,20 @@ IMAGES = paths("<survey>/images.csv", survey=CFG.surveys)
 PLANS = paths("<catalog>/plan.txt", survey=CFG.surveys)
 MAPS = paths("<maps>/report.html", space=[n for n, one in CFG.spaces.items() if one.maps])
 SEARCHES = paths("<search>/nearest.csv", search=CFG.searches)
+VERDICTS = [
+    path("<round>/{number}/model.yaml", round=name, number=f"{number:04d}")
+    for name, one in CFG.rounds.items()
+    for number in range(1, one.asking)
+]
+# The round that is being asked; those before are on record, and nobody is chosen anew for them.
+ASKING = {name: f"{one.asking:04d}" for name, one in CFG.rounds.items()}
 VOTES = paths("<labels>/votes.parquet", labels=CFG.labels)
 
 # The same files are made in another way by an encoder alone, and by a probe, which takes features.
 ENCODERS = [name for name, model in CFG.models.items() if not model.labels]
-PROBES = [name for name, model in CFG.models.items() if model.probe]
-TRAINED = [name for name in CFG.models if name not in (*ENCODERS, *PROBES)]
-BY_PROBES = [name for name, one in CFG.predictions.items() if one.model in PROBES]
+PROBES = [name for name, model in CFG.models.items() if model.probe and name not in CFG.rounds]
+TRAINED = [name for name in CFG.models if name not in (*ENCODERS, *PROBES, *CFG.rounds)]
+BY_PROBES = [name for name, one in CFG.predictions.items() if CFG.models[one.model].probe]
 BY_NETWORKS = [name for name in CFG.predictions if name not in BY_PROBES]
 
 

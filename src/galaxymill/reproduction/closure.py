@@ -55,6 +55,9 @@ def closure(plain: Mapping[str, Any], config: Config, release: str) -> Plain:
         more = {config.spaces[name].predictions for name in stood_on} - predictions
         predictions |= more
         waiting += more
+    # Rounds add their own models; they start from another.
+    rounds = models & set(config.rounds)
+    models |= {config.rounds[name].model for name in rounds}
     labels = {name for model in models for name in config.models[model].labels}
     labelled = {config.labels[name].images.survey for name in labels}
     surveys = {config.release_survey(release), *filter(None, labelled)}
@@ -64,6 +67,7 @@ def closure(plain: Mapping[str, Any], config: Config, release: str) -> Plain:
         "labels": labels,
         "models": models,
         "predictions": predictions,
+        "rounds": rounds,
         "spaces": spaces,
         "releases": {release},
         "network": services,

@@ -100,6 +100,14 @@ def judge_round(request: JudgeRequest, out: Path) -> None:
     logger.info("judge: %s", report.headline)
 
 
+def take_champion(model: Path, out: Path) -> None:
+    """Put a model where predictions find the champion; ``out`` is its ``model.yaml``."""
+    if not model.is_file():
+        raise UserError(f"{model}: no such file; judge the round first")
+    with exclusive(out), atomic_tree(out.parent, MODEL_FILE) as folder:
+        take_model(model, folder)
+
+
 def take_model(model: Path, folder: Path) -> None:
     """Put a model into another folder: its weights are the same file where that can be."""
     shutil.copyfile(model, folder / MODEL_FILE)

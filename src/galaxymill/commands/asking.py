@@ -1,0 +1,88 @@
+"""Rounds: whom volunteers are asked about, the verdict on what was learned, the champion."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from galaxymill.commands.options import ImagesFiles, Sets, taking
+
+app = typer.Typer()
+
+Number = Annotated[int, typer.Option(min=1, help="number of the round")]
+Subjects = Annotated[list[Path], typer.Option(help="subjects.parquet of each round, in order")]
+
+
+@app.command(cls=taking("rounds.settings:ChooseSettings"))
+def choose_subjects(
+    partitions: Path,
+    predictions: Annotated[Path, typer.Argument(help="folder, one file a partition")],
+    out: Path,
+    model: Annotated[Path, typer.Option(help="model.yaml of the champion")],
+    votes: Annotated[Path, typer.Option(help="votes.parquet so far")],
+    number: Number,
+    before: Subjects = [],
+    settings: Sets = [],
+    split: Annotated[list[str], typer.Option(help="KEY=VALUE of the labels' splits")] = [],
+) -> None:
+    """Choose the galaxies that volunteers are asked about next; OUT is subjects.parquet."""
+    from galaxymill.rounds.choose import ChooseRequest
+    from galaxymill.rounds.choose import choose_subjects as run
+    from galaxymill.rounds.settings import ChooseSettings
+    from galaxymill.splits import SplitSettings
+
+    chosen = ChooseSettings.from_flags(settings, "choose-subjects")
+    splits = SplitSettings.from_flags(split, "--split")
+    request = ChooseRequest(
+        number, partitions, predictions, model, votes, tuple(before), chosen, splits
+    )
+    run(request, out)
+
+
+@app.command(cls=taking("inference.settings:PredictSettings"))
+def judge_round(
+    out: Path,
+    votes: Annotated[Path, typer.Option(help="votes.parquet with the answers of the round")],
+    images: ImagesFiles,
+    champion: Annotated[Path, typer.Option(help="model.yaml so far")],
+    challenger: Annotated[Path, typer.Option(help="model.yaml that learned from this round too")],
+    subjects: Subjects,
+    number: Number,
+    margin: Annotated[float, typer.Option(help="part of the gain that may be lost")],
+    features: Annotated[Path | None, typer.Option(help="of probes: features.csv")] = None,
+    promote: Annotated[str, typer.Option(help="a person's reason to promote in any case")] = "",
+    keep: Annotated[str, typer.Option(help="a person's reason to keep the champion")] = "",
+    settings: Sets = [],
+) -> None:
+    """Judge a challenger; OUT is model.yaml of the champion from now on, beside it the verdict."""
+    from galaxymill.errors import UserError
+    from galaxymill.inference.settings import PredictSettings
+    from galaxymill.rounds.judge import JudgeRequest, Overruled
+    from galaxymill.rounds.judge import judge_round as run
+    from galaxymill.rounds.settings import JudgeSettings
+
+    if promote and keep:
+        raise UserError("--promote and --keep: give one of them")
+    request = JudgeRequest(
+        number=number,
+        subjects=tuple(subjects),
+        votes=votes,
+        images=tuple(images),
+        champion=champion,
+        challenger=challenger,
+        settings=JudgeSettings(margin=margin),
+        predict=PredictSettings.from_flags(settings, "judge-round"),
+        features=features,
+        overruled=Overruled(bool(promote), promote or keep) if promote or keep else None,
+    )
+    run(request, out)
+
+
+@app.command()
+def take_champion(
+    model: Annotated[Path, typer.Argument(help="model.yaml of the champion")], out: Path
+) -> None:
+    """Put the champion where predictions find it; OUT is model.yaml."""
+    from galaxymill.rounds.judge import take_champion as run
+
+    run(model, out)
