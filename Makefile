@@ -5,7 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= 2
-BENCHMARKS := compare dag explorer fetch map merge posterior predict probe render similar train
+BENCHMARKS := anomalies compare dag explorer fetch map merge posterior predict probe rate render \
+	similar train
 TSC := npx --yes --package typescript@5 tsc --allowJs --checkJs --noEmit --strict --target es2022 \
 	--lib es2023,dom,dom.iterable
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -35,9 +36,10 @@ lint: setup
 	mypy
 	lint-imports --no-cache
 	snakefmt --check Snakefile workflow
-	@# The explorer's page is plain JavaScript; its types are checked where npm is at hand.
-	@if $(TSC) --version > /dev/null 2>&1; then $(TSC) src/galaxymill/explorer/page/*.js; \
-		else echo "the types of the explorer's page are not checked: npm is not at hand"; fi
+	@# Pages are plain JavaScript; its types are checked where npm is at hand.
+	@if $(TSC) --version > /dev/null 2>&1; \
+		then $(TSC) src/galaxymill/explorer/page/*.js && $(TSC) src/galaxymill/interest/page/*.js; \
+		else echo "the types of the pages are not checked: npm is not at hand"; fi
 	@# One finding is waived: the environment is one for the whole workflow, see envs/.
 	snakemake --lint 2>&1 | grep '^    \*' | sort | uniq -c | (! grep -v 'Specify a conda environment')
 

@@ -1,7 +1,7 @@
 """Galaxymill: from a sky survey to a catalogue of galaxy morphology.
 
-Targets: all (the default: every release, evaluation, space, search and explorer), release,
-evaluate, predictions, features, searches, explorers, images, plan.
+Targets: all (the default: every release, evaluation, space, search, interest and explorer),
+release, evaluate, predictions, features, searches, interests, explorers, images, plan.
 """
 
 from snakemake.utils import min_version
@@ -24,6 +24,7 @@ include: "workflow/rules/learn.smk"
 include: "workflow/rules/find.smk"
 include: "workflow/rules/search.smk"
 include: "workflow/rules/probes.smk"
+include: "workflow/rules/interest.smk"
 include: "workflow/rules/release.smk"
 include: "workflow/rules/explore.smk"
 include: "workflow/rules/rounds.smk"
@@ -45,8 +46,6 @@ rule all:
         everything,
         # Apart, as these are not known before the partitions are.
         every_feature,
-        MAPS,
-        SEARCHES,
 
 
 rule release:

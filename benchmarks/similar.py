@@ -65,8 +65,9 @@ def names_of(number: int, count: int) -> list[str]:
     return [f"{one}" for one in fixed + np.arange(count) % 65536]
 
 
-def write(folder: Path, galaxies: int, partitions: int) -> None:
+def write(folder: Path, galaxies: int, partitions: int, space: str = "") -> None:
     """Write features of a survey."""
+    origin = Origin("project", {}, {"space": space})
     schema = products.features(COMPONENTS, [])
     each = galaxies // partitions
     for number in range(partitions):
@@ -76,7 +77,7 @@ def write(folder: Path, galaxies: int, partitions: int) -> None:
         )
         flags = np.zeros(each, np.int32)
         table = pa.table([names_of(number, each), flags, column], schema=schema)
-        with open_product(folder / f"g0-k5-p{number}.parquet", schema, Origin("project")) as writer:
+        with open_product(folder / f"g0-k5-p{number}.parquet", schema, origin) as writer:
             writer.write(table)
 
 

@@ -13,6 +13,7 @@ from galaxymill.commands import (
     catalogue,
     finding,
     images,
+    interests,
     learning,
     looking,
     probing,
@@ -28,8 +29,9 @@ app = typer.Typer(
         "Each command is one stage: it reads files, writes one product atomically, and knows "
         "nothing of the workflow. Snakemake decides when to call which; see ARCHITECTURE.md. "
         "Stages in order: download, ingest, partition, fetch, render, labels, train, evaluate, "
-        "predict, space, project, map, similar, probe, apply, release, "
-        "explore-partition, build-explorer, choose-subjects, judge-round."
+        "predict, space, project, map, similar, probe, apply, fit-interest, rate-partition, "
+        "report-interest, release, explore-partition, build-explorer, choose-subjects, "
+        "write-subjects, judge-round."
     ),
     no_args_is_help=True,
     invoke_without_command=True,
@@ -37,7 +39,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (survey, learning, finding, probing, catalogue, looking, asking, running):
+for part in (
+    survey,
+    learning,
+    finding,
+    probing,
+    interests,
+    catalogue,
+    looking,
+    asking,
+    running,
+):
     app.add_typer(part.app)
 app.add_typer(images.app, name="images")
 app.add_typer(running.cluster, name="cluster")

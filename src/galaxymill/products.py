@@ -173,3 +173,24 @@ def features(components: int, maps: Iterable[str]) -> pa.Schema:
     return pa.schema(
         [OBJECT_ID, FLAGS, field("features", pa.binary(2 * components), numbers), *places]
     )
+
+
+def interest_columns(name: str) -> tuple[str, str, str]:
+    """Columns of how interesting galaxies are: the rating that is expected, its standard deviation,
+    and how much a galaxy is worth being rated next.
+    """
+    return f"interest_{name}", f"interest_{name}_std", f"interest_{name}_score"
+
+
+def interests(name: str) -> pa.Schema:
+    """Schema of how interesting galaxies are; nulls where there are no features."""
+    meanings = (
+        "rating from 0 to 5 that people would give, expected from those they gave",
+        "standard deviation of that expectation",
+        "worth of being rated next: high where the rating may be",
+    )
+    numbers = [
+        field(column, pa.float32(), meaning)
+        for column, meaning in zip(interest_columns(name), meanings, strict=True)
+    ]
+    return pa.schema([OBJECT_ID, FLAGS, *numbers])

@@ -1,6 +1,7 @@
 """Fixtures of the stages' tests: small tables and cutouts."""
 
 import io
+import shutil
 import subprocess
 import sys
 
@@ -21,6 +22,7 @@ from galaxymill.web import http
 settings.register_profile("galaxymill", deadline=None)
 settings.load_profile("galaxymill")
 
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DATA = np.random.default_rng(1).normal(0.01, 0.01, (3, 32, 32)).astype(np.float32)
 
 
@@ -62,6 +64,18 @@ def server(running_server):
     """The module's server, of which the test before has left nothing."""
     yield running_server
     running_server.clear()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A browser without a window; it is Debian's own."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium; apt-get install chromium")
+    driver = pytest.importorskip("playwright.sync_api")
+    with driver.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

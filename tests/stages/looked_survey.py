@@ -57,6 +57,15 @@ class LookedSurvey(Survey):
 
     unfit = staticmethod(is_unfit)
 
+    @staticmethod
+    def vector(one):
+        """Features of a galaxy."""
+        return seed(one).normal(0, 1, WIDTH).astype("<f2") * KINDS[kind(one)]
+
+    @property
+    def features(self):
+        return self.root / "features" / "toy"
+
     def add_galaxies(self, count, per_partition=300):
         objects = draw_objects(0, count, 180.0, 10.0).to_pydict()
         objects["object_id"][: len(HOSTILE)] = HOSTILE[:count]
@@ -90,10 +99,12 @@ class LookedSurvey(Survey):
         self.project(part, ids, bad)
 
     def project(self, part, ids, bad, space="s" * 64):
-        inputs = {"predictions": read_record(self.path("predictions", part)).digest, "space": space}
+        made_from = ("predictions", "images")
+        inputs = {role: read_record(self.path(role, part)).digest for role in made_from}
+        inputs["space"] = space
         schema = products.features(WIDTH, MAPS)
         columns = {"object_id": ids, "flags": [0] * len(ids)}
-        features = [seed(one).normal(0, 1, WIDTH).astype("<f2") * KINDS[kind(one)] for one in ids]
+        features = [self.vector(one) for one in ids]
         pairs = list(zip(features, bad, strict=True))
         columns["features"] = [None if gone else one.tobytes() for one, gone in pairs]
         for number, name in enumerate(MAPS):
@@ -101,8 +112,9 @@ class LookedSurvey(Survey):
                 places = [seed(one).uniform(0, 1, 4)[2 * number + axis] for one in ids]
                 columns[column] = [None if b else p for p, b in zip(places, bad, strict=True)]
         origin = Origin("project", {}, inputs, DOMAIN)
-        folder = self.root / "features" / "toy"
-        write_product(folder / f"{part}.parquet", pa.table(columns, schema=schema), origin, schema)
+        write_product(
+            self.features / f"{part}.parquet", pa.table(columns, schema=schema), origin, schema
+        )
 
     def slice_all(self, maps=True, **settings):
         for part in read_partitions(self.partitions):
@@ -115,6 +127,7 @@ class LookedSurvey(Survey):
                 predictions=(self.folders["predictions"],),
                 models=(self.model,),
                 features=(),
+                rated=(),
                 shown=(self.root / "features" / "toy",) if maps else (),
                 release=ReleaseSettings(selections=SELECTIONS),
                 settings=ExplorerSettings(**settings),

@@ -28,7 +28,6 @@ sys.path.append(str(Path(__file__).parent))  # helpers beside the tests
 from looked_survey import HOSTILE, SELECTIONS, WIDTH, LookedSurvey
 
 GALAXIES = 700
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 SMOOTH = "smooth-or-featured_smooth_fraction"
 MEAN = {"rmse": 0.123, "baselines": {"constant": {"rmse": 0.345}}}
 QUALITY = {"mean_of_questions": MEAN, "n_test": 456}
@@ -43,17 +42,6 @@ def survey(tmp_path_factory):
     survey.slice_all()
     survey.build(metrics=[metrics])
     return survey
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no chromium; apt-get install chromium")
-    driver = pytest.importorskip("playwright.sync_api")
-    with driver.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 class Visit:

@@ -1,4 +1,4 @@
-"""The maps of a space in a release: the same numbers in every table, null where there are none."""
+"""Maps and interests in a release: the same numbers in every table, null where there are none."""
 
 import csv
 import json
@@ -24,18 +24,42 @@ from galaxymill.storage.origin import Origin, read_record
 from galaxymill.storage.parquet import write_product
 
 COMPONENTS = 4
-NAMES = ["map_all_x", "map_all_y"]
+PLACES, INTERESTS = ["map_all_x", "map_all_y"], list(products.interest_columns("odd"))
 
 
 def place(galaxy):
     return np.float32((number(galaxy) % 97) / 128), np.float32((number(galaxy) % 89) / 128)
 
 
-def write_features(survey, part, space="s" * 64, maps=("all",)):
+def interest(galaxy):
+    return tuple(np.float32((number(galaxy) % prime) / 16) for prime in (83, 79, 73))
+
+
+def galaxies(survey, part):
+    """Names of galaxies, who of them has no features, and their flags."""
     ids = pq.read_table(survey.path("tiles", part))["object_id"].to_pylist()
     gone = [is_unfit(galaxy) or number(galaxy) == 3 for galaxy in ids]
     # Galaxy 3 has an image, but its embedding is no good.
-    bits = [flags.BITS["no_features"] * (number(galaxy) == 3) for galaxy in ids]
+    return ids, gone, [flags.BITS["no_features"] * (number(galaxy) == 3) for galaxy in ids]
+
+
+def origin(survey, part, stage, **inputs):
+    images = read_record(survey.path("images", part)).digest
+    return Origin(stage, {}, {"images": images, **inputs}, DOMAIN)
+
+
+def write_rated(survey, part, learned="i" * 64, **inputs):
+    ids, gone, bits = galaxies(survey, part)
+    numbers = np.array([interest(galaxy) for galaxy in ids])
+    columns = [pa.array(numbers[:, one], mask=np.array(gone)) for one in range(3)]
+    schema = products.interests("odd")
+    table = pa.table([ids, pa.array(bits, pa.int32()), *columns], schema=schema)
+    made = origin(survey, part, "rate", features=part, interest=learned, **inputs)
+    write_product(survey.root / "rated" / "odd" / f"{part}.parquet", table, made, schema)
+
+
+def write_features(survey, part, space="s" * 64, maps=("all",)):
+    ids, gone, bits = galaxies(survey, part)
     values = [None if none else b"f" * 2 * COMPONENTS for none in gone]
     columns = [ids, bits, values]
     for _ in maps:
@@ -43,9 +67,9 @@ def write_features(survey, part, space="s" * 64, maps=("all",)):
         columns += [pa.array(places[:, axis], mask=np.array(gone)) for axis in (0, 1)]
     schema = products.features(COMPONENTS, maps)
     table = pa.table([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema)
-    inputs = {"predictions": read_record(survey.path("predictions", part)).digest}
-    origin = Origin("project", {}, {**inputs, "embeddings": part, "space": space}, DOMAIN)
-    write_product(survey.root / "features" / "looks" / f"{part}.parquet", table, origin, schema)
+    predictions = read_record(survey.path("predictions", part)).digest
+    made = origin(survey, part, "project", predictions=predictions, embeddings=part, space=space)
+    write_product(survey.root / "features" / "looks" / f"{part}.parquet", table, made, schema)
 
 
 def release(survey):
@@ -56,6 +80,7 @@ def release(survey):
         **{**survey.folders, "predictions": (survey.folders["predictions"],)},
         models=(survey.model,),
         spaces=(survey.root / "features" / "looks",),
+        interests=(survey.root / "rated" / "odd",),
         out=survey.root / "releases" / "dr1" / "SHA256SUMS",
         settings=ReleaseSettings(galaxies_per_tile=150, date="2026-01-01"),
     )
@@ -70,6 +95,7 @@ def survey(tmp_path_factory):
     made.parts = [one.part for one in read_partitions(made.partitions)]
     for part in made.parts:
         write_features(made, part)
+        write_rated(made, part)
     return made
 
 
@@ -78,7 +104,8 @@ def folder(survey):
     return release(survey)
 
 
-def test_every_table_has_the_places(folder):
+@pytest.mark.parametrize(("names", "known"), [(PLACES, place), (INTERESTS, interest)])
+def test_every_table_has_the_places_and_interests(folder, names, known):
     tables = [pq.read_table(folder / f"{one}.parquet") for one in ("friendly", "advanced")]
     tables.append(lsdb.open_catalog(folder / "hats").compute().reset_index())
     with fits.open(folder / "catalog.fits") as opened:
@@ -86,12 +113,12 @@ def test_every_table_has_the_places(folder):
     for table in tables:
         ids = [str(one) for one in np.asarray(table["object_id"])]
         assert len(ids) == 200
-        found = np.stack([np.asarray(table[name], np.float64) for name in NAMES], axis=1)
-        for galaxy, (x, y) in zip(ids, found, strict=True):
+        found = np.stack([np.asarray(table[name], np.float64) for name in names], axis=1)
+        for galaxy, values in zip(ids, found, strict=True):
             if is_unfit(galaxy) or number(galaxy) == 3:
-                assert np.isnan([x, y]).all()
+                assert np.isnan(values).all()
             else:
-                assert (x, y) == place(galaxy)
+                assert tuple(values) == known(galaxy)
 
 
 def test_the_flag_of_a_galaxy_without_features_is_in_the_release(folder):
@@ -102,7 +129,7 @@ def test_the_flag_of_a_galaxy_without_features_is_in_the_release(folder):
     assert {number(one) for one in flagged} == {3}
 
 
-def test_documents_and_provenance_know_the_maps(folder):
+def test_documents_and_provenance_know_the_maps_and_interests(folder):
     with (folder / "columns.csv").open() as file:
         rows = {row["name"]: row for row in csv.DictReader(file)}
     assert rows["map_all_x"]["description"] == "across on map all, in 0 to 1"
@@ -112,14 +139,32 @@ def test_documents_and_provenance_know_the_maps(folder):
     (request,) = provenance["stages"]["project/looks"]
     assert request["inputs"] == {"space": "s" * 64}
     assert "features/looks" in provenance["partitions"][0]
+    assert "rating from 0 to 5" in rows["interest_odd"]["description"]
+    assert rows["interest_odd_std"]["group"] == "interests"
+    assert "| interests | how interesting" in (folder / "README.md").read_text()
+    (request,) = provenance["stages"]["rate/odd"]
+    assert request["inputs"] == {"interest": "i" * 64}
+    assert request["partitions"] == len(provenance["partitions"])
+    assert "rated/odd" in provenance["partitions"][0]
+
+
+def test_two_interests_or_stale_ones_are_refused(survey):
+    part = survey.parts[-1]
+    write_rated(survey, part, learned="j" * 64)
+    with pytest.raises(UserError, match=r"are of different interests: j{64} and i{64}; run rate "):
+        release(survey)
+    write_rated(survey, part, images="others")
+    with pytest.raises(UserError, match=r"stale: made from images others, but .* run rate again"):
+        release(survey)
+    write_rated(survey, part)
 
 
 def test_two_spaces_or_no_map_are_refused(survey):
     part = survey.parts[-1]
     write_features(survey, part, space="t" * 64)
-    with pytest.raises(UserError, match=r"are of different spaces: t{64} and s{64}; project the"):
+    with pytest.raises(UserError, match=r"are of different spaces: t{64} and s{64}; run proj"):
         release(survey)
     for each in survey.parts:
         write_features(survey, each, maps=())
-    with pytest.raises(UserError, match="the space has no maps"):
+    with pytest.raises(UserError, match="a space needs maps"):
         release(survey)

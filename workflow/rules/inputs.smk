@@ -31,7 +31,7 @@ def everything(wildcards):
             "all makes nothing; target images fetches and renders the surveys",
             file=sys.stderr,
         )
-    return [*RELEASES, *EVALUATIONS, *EXPLORERS]
+    return [*RELEASES, *EVALUATIONS, *EXPLORERS, *MAPS, *SEARCHES, *every_interest(wildcards)]
 
 
 def label_files(wildcards):

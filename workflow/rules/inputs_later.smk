@@ -78,6 +78,46 @@ def probe_space(wildcards):
     return path("<space>/space.yaml", space=CFG.models[wildcards.model].train.features)
 
 
+def interest_space(wildcards):
+    """The space that an interest is in."""
+    return path("<space>/space.yaml", space=CFG.interests[wildcards.interest].space)
+
+
+def ratings_of(wildcards):
+    """Files of ratings; where there are none yet, say how to give some."""
+    tell_unrated({wildcards.interest} - set(RATED))
+    return list(map(str, CFG.interests[wildcards.interest].ratings))
+
+
+def rating_flags(wildcards):
+    """Spell the files of ratings for the command line."""
+    files = map(str, CFG.interests[wildcards.interest].ratings)
+    return shlex.join(w for file in files for w in ("--ratings", file))
+
+
+def every_interest(wildcards):
+    """Give the pages of the interests that somebody has rated for."""
+    tell_unrated(name for name in CFG.interests if name not in RATED)
+    return INTERESTS
+
+
+def tell_unrated(names):
+    """Say how to give ratings to interests that have none."""
+    for name in names:
+        print(
+            f"galaxymill: interests.{name} has no ratings yet, and so nothing is made of it; rate "
+            f"some galaxies: galaxymill rate {name}",
+            file=sys.stderr,
+        )
+
+
+def every_rated_of(names):
+    """Give what is told of every galaxy by some interests."""
+    surveys = [(name, CFG.interest_survey(name)) for name in names]
+    template = "<rated>/{part}.parquet"
+    return [f for name, survey in surveys for f in every_part(template, survey, interest=name)]
+
+
 def released(wildcards):
     """Name of the release that is made, or that an explorer shows."""
     shown = getattr(wildcards, "explorer", None)
@@ -110,6 +150,7 @@ def release_products(wildcards):
         *((kind, path(f"<{kind}>", survey=survey)) for kind in kinds),
         *(("predictions", path("<predictions>", prediction=n)) for n in release.predictions),
         *(("features", path("<features>", space=name)) for name in release.maps),
+        *(("rated", path("<rated>", interest=name)) for name in release.interests),
     ]
 
 

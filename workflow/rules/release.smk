@@ -62,6 +62,7 @@ rule merge_release:
         images=release_parts("<images>/{part}.parquet"),
         predictions=lambda wc: every_prediction(CFG.releases[wc.release].predictions),
         features=lambda wc: every_feature_of(CFG.releases[wc.release].maps),
+        rated=lambda wc: every_rated_of(CFG.releases[wc.release].interests),
         models=release_models,
         metrics=release_metrics,
         run="<run>/config.yaml",

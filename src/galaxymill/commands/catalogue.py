@@ -50,6 +50,9 @@ def release(
     features: Annotated[
         list[Path], typer.Option(help="folder, one file a partition, of a space with maps")
     ] = [],
+    rated: Annotated[
+        list[Path], typer.Option(help="folder, one file a partition; its name is the interest's")
+    ] = [],
     run: Annotated[Path | None, typer.Option(help="config.yaml of record-run")] = None,
     benchmarks: Annotated[Path | None, typer.Option(help="folder of Snakemake's")] = None,
     settings: Sets = [],
@@ -77,6 +80,7 @@ def release(
         settings=ReleaseSettings.from_flags(settings, "release"),
         metrics=tuple(metrics),
         spaces=tuple(features),
+        interests=tuple(rated),
         run=run,
         benchmarks=benchmarks,
         threads=threads,

@@ -30,6 +30,9 @@ def explore_partition(
     ],
     models: ModelFiles,
     features: Spaces = [],
+    rated: Annotated[
+        list[Path], typer.Option(help="folder, one file a partition; its name is the interest's")
+    ] = [],
     shown: Spaces = [],
     settings: Sets = [],
     release: Annotated[
@@ -51,6 +54,7 @@ def explore_partition(
         predictions=tuple(predictions),
         models=tuple(models),
         features=tuple(features),
+        rated=tuple(rated),
         shown=tuple(shown),
         release=ReleaseSettings.from_flags(release, "explore-partition --release"),
         settings=ExplorerSettings.from_flags(settings, "explore-partition"),

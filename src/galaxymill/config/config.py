@@ -14,7 +14,7 @@ from galaxymill.downloads.settings import DownloadSettings, FileName
 from galaxymill.explorer.settings import ExplorerSettings
 from galaxymill.images.recipes import domain
 from galaxymill.inference.settings import PredictSettings
-from galaxymill.labels.settings import Labels
+from galaxymill.labels.settings import Files, Labels
 from galaxymill.rates import Rates
 from galaxymill.release.settings import ReleaseSettings
 from galaxymill.search.settings import SearchSettings
@@ -56,6 +56,16 @@ class Search(SearchSettings):
         return SearchSettings(**self.model_dump(exclude={"space"}))
 
 
+class Interest(Strict):
+    """What people find interesting: learned from their ratings, and predicted for every galaxy."""
+
+    space: Name = Field(description="a space of this config, whose features it learns from")
+    ratings: Files = Field(
+        min_length=1,
+        description="table or list of tables of ratings; `galaxymill rate` writes the first",
+    )
+
+
 class Release(ReleaseSettings):
     """A catalogue to publish: one or several predictions of one survey."""
 
@@ -65,10 +75,13 @@ class Release(ReleaseSettings):
     maps: Annotated[tuple[Name, ...], BeforeValidator(several)] = Field(
         (), description="spaces of the same survey, whose maps are columns of the release"
     )
+    interests: Annotated[tuple[Name, ...], BeforeValidator(several)] = Field(
+        (), description="interests of this config, of the same survey, that are columns of it"
+    )
 
     def settings(self) -> ReleaseSettings:
         """All that is the release's own."""
-        return ReleaseSettings(**self.model_dump(exclude={"predictions", "maps"}))
+        return ReleaseSettings(**self.model_dump(exclude={"predictions", "maps", "interests"}))
 
 
 class Explorer(ExplorerSettings):
@@ -105,6 +118,7 @@ class Config(Strict):
     predictions: dict[Name, Prediction] = Field({}, description="predictions by name")
     spaces: dict[Name, Space] = Field({}, description="spaces of features by name")
     searches: dict[Name, Search] = Field({}, description="searches by name")
+    interests: dict[Name, Interest] = Field({}, description="what people find interesting, by name")
     releases: dict[Name, Release] = Field({}, description="releases by name")
     explorers: dict[Name, Explorer] = Field({}, description="explorers by name")
     rounds: dict[Name, Round] = Field({}, description="rounds of asking volunteers, by name")
@@ -129,6 +143,10 @@ class Config(Strict):
     def space_survey(self, space: str) -> str:
         """Survey that a space is of."""
         return self.predictions[self.spaces[space].predictions].survey
+
+    def interest_survey(self, interest: str) -> str:
+        """Survey whose galaxies are rated."""
+        return self.space_survey(self.interests[interest].space)
 
     def release_survey(self, release: str) -> str:
         """Survey that a release is of."""

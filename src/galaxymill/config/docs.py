@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from galaxymill.config.config import Config, Explorer, Prediction, Release, Search, Space
+from galaxymill.config.config import Config, Explorer, Interest, Prediction, Release, Search, Space
 from galaxymill.config.models import EncoderAlone, Model
 from galaxymill.config.survey import Catalog, Partitions
 from galaxymill.downloads.settings import DownloadSettings
@@ -32,9 +32,9 @@ from galaxymill.tasks.checks import CheckSettings
 from galaxymill.web.network import Network
 
 _MODELS: tuple[type[BaseModel], ...] = (
-    *(Catalog, CheckSettings, DownloadSettings, EncoderAlone, Explorer, LabelImages, Labels),
-    *(MapSettings, Model, Network, Partitions, Prediction, ProbeSettings, Rates, Release, Search),
-    *(SimulationSettings, Space, SplitSettings, TrainSettings),
+    *(Catalog, CheckSettings, DownloadSettings, EncoderAlone, Explorer, Interest, LabelImages),
+    *(Labels, MapSettings, Model, Network, Partitions, Prediction, ProbeSettings, Rates, Release),
+    *(Search, SimulationSettings, Space, SplitSettings, TrainSettings),
 )
 
 

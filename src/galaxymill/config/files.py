@@ -89,6 +89,20 @@ def input_files(config: Config) -> Iterator[tuple[str, Path]]:
     for name, search in config.searches.items():
         for path in search.input_files():
             yield f"searches.{name}.{'table' if search.table else 'image'}", path
+    for name in rated_interests(config):
+        for path in config.interests[name].ratings:
+            yield f"interests.{name}.ratings", path
+
+
+def rated_interests(config: Config) -> list[str]:
+    """List the interests that somebody has rated for; a new one has no ratings yet, as galaxies are
+    looked at once they have features.
+    """
+    return [
+        name
+        for name, one in config.interests.items()
+        if any(path.is_file() or is_made(config, path) for path in one.ratings)
+    ]
 
 
 def model_file(name: str) -> Path:

@@ -47,7 +47,11 @@ def _references(config: "Config") -> Iterator[tuple[str, str, Mapping[str, Any]]
         yield f"spaces.{name}.predictions", space.predictions, config.predictions
     for name, search in config.searches.items():
         yield f"searches.{name}.space", search.space, config.spaces
+    for name, interest in config.interests.items():
+        yield f"interests.{name}.space", interest.space, config.spaces
     for name, release in config.releases.items():
+        for one in release.interests:
+            yield f"releases.{name}.interests", one, config.interests
         for one in release.predictions:
             yield f"releases.{name}.predictions", one, config.predictions
         for one in release.maps:
@@ -142,7 +146,7 @@ def _of_spaces(config: "Config") -> Refusals:
 
 
 def _of_releases(config: "Config") -> Refusals:
-    """Releases of several surveys, or with maps of another."""
+    """Releases of several surveys, or with maps or interests of another."""
     for name, release in config.releases.items():
         surveys = {one: config.predictions[one].survey for one in release.predictions}
         if len(set(surveys.values())) > 1:
@@ -151,7 +155,7 @@ def _of_releases(config: "Config") -> Refusals:
                 f"releases.{name}.predictions",
                 f"{listed}; a release is of one survey: make one release a survey",
             )
-        for key in ("predictions", "maps"):
+        for key in ("predictions", "maps", "interests"):
             names = getattr(release, key)
             if len(set(names)) < len(names):
                 yield f"releases.{name}.{key}", "one is named twice"
@@ -163,6 +167,13 @@ def _of_releases(config: "Config") -> Refusals:
                 yield (
                     f"releases.{name}.maps",
                     f"space {one} {why}; name spaces with maps of {ours}, the release's survey",
+                )
+        for one in release.interests:
+            other = config.interest_survey(one)
+            if other != ours:
+                yield (
+                    f"releases.{name}.interests",
+                    f"{one} is of survey {other}; name interests of {ours}, the release's survey",
                 )
 
 

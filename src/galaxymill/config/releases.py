@@ -64,6 +64,9 @@ def _columns(config: Config, release: str, trees: Path) -> Iterator[tuple[str, s
     for space in config.releases[release].maps:
         for name in config.spaces[space].maps:
             yield from ((column, f"maps of {space}") for column in products.map_columns(name))
+    for interest in config.releases[release].interests:
+        for column in products.interest_columns(interest):
+            yield column, f"interest {interest}"
     for prediction in config.releases[release].predictions:
         for labels in config.models[config.predictions[prediction].model].labels:
             for column in _predicted(config, labels, trees):

@@ -18,7 +18,7 @@ from galaxymill.errors import UserError, unknown_name
 from galaxymill.explorer.coding import SHARES, directions, mollweide, place_codes
 from galaxymill.explorer.settings import ExplorerSettings
 from galaxymill.release.columns import MAPS, SELECTIONS, Column, release_columns, schema_of
-from galaxymill.release.maps import Maps, features_role, read_maps
+from galaxymill.release.found import Found, found_folders, read_found
 from galaxymill.release.predictions import Prediction, mask_unasked, read_predictions
 from galaxymill.release.settings import ReleaseSettings
 from galaxymill.release.sources import Part, read_part, role_of
@@ -28,12 +28,7 @@ from galaxymill.spaces.space import as_matrix
 from galaxymill.storage.atomic import exclusive
 from galaxymill.storage.columns import field
 from galaxymill.storage.origin import Origin, is_made, read_record
-from galaxymill.storage.parquet import (
-    open_parquet,
-    read_batches,
-    read_columns,
-    write_product,
-)
+from galaxymill.storage.parquet import open_parquet, read_batches, read_columns, write_product
 
 _QUALITY = 80
 """Of JPEG thumbnails."""
@@ -62,8 +57,10 @@ class SliceRequest:
         Their names are the predictions'.
     features : tuple of Path
         Of the spaces whose maps the release has; their names are the spaces'.
+    rated : tuple of Path
+        Of the release's interests; their names are the interests'.
     shown : tuple of Path
-        Of those whose maps the explorer shows, likewise; the first says who is alike.
+        Of the spaces whose maps the explorer shows, likewise; the first says who is alike.
     release : ReleaseSettings
         Selections and the cut of the friendly table.
     """
@@ -76,9 +73,15 @@ class SliceRequest:
     predictions: tuple[Path, ...]
     models: tuple[Path, ...]
     features: tuple[Path, ...]
+    rated: tuple[Path, ...]
     shown: tuple[Path, ...]
     release: ReleaseSettings
     settings: ExplorerSettings
+
+    @property
+    def found(self) -> dict[str, Path]:
+        """Folder of each role of the release's spaces and interests."""
+        return found_folders(self.features, self.rated)
 
     @property
     def folders(self) -> dict[str, Path]:
@@ -88,7 +91,7 @@ class SliceRequest:
             "cutouts": self.cutouts,
             "images": self.images,
             **{role_of(folder.name): folder for folder in self.predictions},
-            **{features_role(folder.name): folder for folder in self.features},
+            **self.found,
         }
 
 
@@ -104,12 +107,12 @@ def explore_partition(request: SliceRequest, out: Path) -> None:
     names = [folder.name for folder in request.predictions]
     predictions = read_predictions(names, [part], request.models, [])
     spaces = {folder.name: folder / f"{request.part}.parquet" for folder in request.shown}
-    maps = read_maps(request.features, [part])
+    found = read_found(request.found, [part])
     origin = _origin(request, part, spaces)
     with exclusive(out) as waited:
         if waited and is_made(out, origin):
             return
-        table = _slice(request, part, predictions, maps, spaces)
+        table = _slice(request, part, predictions, found, spaces)
         write_product(out, table, origin, table.schema)
 
 
@@ -142,14 +145,14 @@ def _slice(
     request: SliceRequest,
     part: Part,
     predictions: Sequence[Prediction],
-    maps: Sequence[Maps],
+    found: Sequence[Found],
     spaces: Mapping[str, Path],
 ) -> pa.Table:
     catalog, positions = pq.read_schema(request.objects), has_positions(request.objects)
     selections = request.release.selections
-    columns = release_columns(catalog, predictions, selections, positions, maps)
+    columns = release_columns(catalog, predictions, selections, positions, found)
     shown = shown_columns(columns, request.settings)
-    rows = _release_rows(request, part, predictions, maps, columns)
+    rows = _release_rows(request, part, predictions, found, columns)
     fields, values = list(_OWN), [rows[name] for name in ("object_id", "ra", "dec")]
     values.append(_thumbnails(part.files["images"], request.settings.thumbnails))
     more = [
@@ -196,7 +199,7 @@ def _release_rows(
     request: SliceRequest,
     part: Part,
     predictions: Sequence[Prediction],
-    maps: Sequence[Maps],
+    found: Sequence[Found],
     columns: Sequence[Column],
 ) -> pa.Table:
     """Rows of the release's advanced table, in the order of the partition's tile."""
@@ -206,10 +209,10 @@ def _release_rows(
         _catalogue_rows(request.objects, ids, part.partition),
         [part],
         schema_of(columns),
-        PartReader(tile, predictions, maps),
+        PartReader(tile, predictions, found),
         predictions,
         request.release.selections,
-        maps,
+        found,
     )
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 from galaxymill import products
 from galaxymill.catalog.kept import same_names
 from galaxymill.errors import UserError
-from galaxymill.release.maps import Maps
+from galaxymill.release.found import FEATURES, RATED, Found
 from galaxymill.release.predictions import Prediction
 from galaxymill.release.settings import Selection
 from galaxymill.reporting.tables import write_csv
@@ -33,6 +33,12 @@ MAPS = ColumnGroup(
     "pos.cartesian",
     (0, 1),
 )
+INTERESTS = ColumnGroup(
+    "interests",
+    "how interesting people may find a galaxy, learned from their ratings",
+    "meta.code.qual",
+)
+_FOUND = {FEATURES: MAPS, RATED: INTERESTS}
 SELECTIONS = ColumnGroup(
     "selections", "galaxies that meet some cuts; false where a value is null", "meta.code"
 )
@@ -108,7 +114,7 @@ def release_columns(
     predictions: Sequence[Prediction],
     selections: Mapping[str, Selection],
     has_positions: bool = True,
-    maps: Sequence[Maps] = (),
+    found: Sequence[Found] = (),
 ) -> list[Column]:
     """List the columns of a release, in the tables' order; ``catalog`` is of ``objects.parquet``.
 
@@ -121,7 +127,7 @@ def release_columns(
     columns += [_catalogue_column(one) for one in catalog if _is_released(one)]
     for prediction in predictions:
         columns += _predicted_columns(prediction)
-    columns += [Column(place, MAPS, TABLES) for one in maps for place in one.fields]
+    columns += [Column(each, _FOUND[one.kind], TABLES) for one in found for each in one.fields]
     columns += [
         *(Column(each, QUALITY, _FULL) for each in products.IMAGE_QUALITY),
         Column(products.CUTOUTS.field("status"), QUALITY, TABLES),

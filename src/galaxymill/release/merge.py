@@ -19,8 +19,8 @@ from galaxymill.release.documents.crate import write_crate
 from galaxymill.release.documents.croissant import write_croissant
 from galaxymill.release.documents.pictures import draw_pictures
 from galaxymill.release.documents.readme import Facts, write_readme
+from galaxymill.release.found import Found, found_folders, read_found
 from galaxymill.release.inspection import inspect_catalog
-from galaxymill.release.maps import Maps, features_role, read_maps
 from galaxymill.release.predictions import Prediction, read_predictions
 from galaxymill.release.provenance import is_released, release_origin, write_provenance
 from galaxymill.release.settings import ReleaseSettings
@@ -50,8 +50,9 @@ class Request:
         The same of each prediction; a folder's name is the prediction's.
     models, metrics : tuple of Path
         ``model.yaml`` of the models that predicted, and ``metrics.json`` of their evaluations.
-    spaces : tuple of Path
-        Folders of the features of the spaces whose maps it has; a folder's name is the space's.
+    spaces, interests : tuple of Path
+        Folders of the features of the spaces whose maps it has, and of what is rated by the
+        interests that it has; a folder's name is the space's or the interest's.
     out : Path
         ``SHA256SUMS``, written last; the release is its folder.
     settings : ReleaseSettings
@@ -75,6 +76,7 @@ class Request:
     settings: ReleaseSettings = field(default_factory=ReleaseSettings)
     metrics: tuple[Path, ...] = ()
     spaces: tuple[Path, ...] = ()
+    interests: tuple[Path, ...] = ()
     run: Path | None = None
     benchmarks: Path | None = None
     threads: int = 2
@@ -85,6 +87,11 @@ class Request:
         return has_positions(self.objects)
 
     @property
+    def found(self) -> dict[str, Path]:
+        """Folder of each role of spaces and interests."""
+        return found_folders(self.spaces, self.interests)
+
+    @property
     def folders(self) -> dict[str, Path]:
         """Folder of each role."""
         return {
@@ -92,7 +99,7 @@ class Request:
             "cutouts": self.cutouts,
             "images": self.images,
             **{role_of(folder.name): folder for folder in self.predictions},
-            **{features_role(folder.name): folder for folder in self.spaces},
+            **self.found,
         }
 
 
@@ -108,7 +115,7 @@ def merge_release(request: Request) -> None:
     parts = read_parts(request.partitions, request.folders)
     names = [folder.name for folder in request.predictions]
     predictions = read_predictions(names, parts, request.models, request.metrics)
-    maps = read_maps(request.spaces, parts)
+    found = read_found(request.found, parts)
     parameters = {"name": request.name, **request.settings.product_settings()}
     catalog = read_record(request.objects, "ingest").digest
     origin = release_origin(catalog, parts, predictions, parameters)
@@ -116,9 +123,9 @@ def merge_release(request: Request) -> None:
     with exclusive(out) as waited:
         if waited and is_released(out, origin):
             return
-        columns = _check(parts, predictions, maps, request)
+        columns = _check(parts, predictions, found, request)
         with atomic_tree(out.parent, out.name) as folder:
-            facts, sums = _write_data(folder, request, parts, predictions, maps, columns, origin)
+            facts, sums = _write_data(folder, request, parts, predictions, found, columns, origin)
             _write_documents(folder, request, facts, predictions, columns, origin, sums)
     logger.info("release %s: %d galaxies in %d tiles", request.name, facts.galaxies, facts.tiles)
 
@@ -126,7 +133,7 @@ def merge_release(request: Request) -> None:
 def _check(
     parts: Sequence[Part],
     predictions: Sequence[Prediction],
-    maps: Sequence[Maps],
+    found: Sequence[Found],
     request: Request,
 ) -> list[Column]:
     """List the columns and see that the tiles are the catalogue's, before anything is written.
@@ -137,7 +144,7 @@ def _check(
     """
     selections = request.settings.selections
     catalog = pq.read_schema(request.objects)
-    columns = release_columns(catalog, predictions, selections, request.has_positions, maps)
+    columns = release_columns(catalog, predictions, selections, request.has_positions, found)
     check_selections(selections, columns)
     listed, there = sum(part.partition.n_rows for part in parts), pq.read_metadata(request.objects)
     if listed != there.num_rows:
@@ -150,7 +157,7 @@ def _write_data(
     request: Request,
     parts: Sequence[Part],
     predictions: Sequence[Prediction],
-    maps: Sequence[Maps],
+    found: Sequence[Found],
     columns: Sequence[Column],
     origin: Origin,
 ) -> tuple[Facts, dict[str, str]]:
@@ -163,7 +170,7 @@ def _write_data(
         collection = Collection(folder / "hats", name, tiles, settings.margin_arcsec)
     catalog = Catalog(request.objects)
     threads = request.threads
-    merge = Merge(catalog, parts, tiles, columns, predictions, settings, widths, threads, maps)
+    merge = Merge(catalog, parts, tiles, columns, predictions, settings, widths, threads, found)
     merge.write(folder, collection, origin, name)
     with ThreadPoolExecutor(request.threads) as pool:
         # The tables are read once more for these, while pictures are drawn.
@@ -181,9 +188,9 @@ def _write_data(
             folder, parts, predictions, origin, audits, request.run, request.benchmarks
         )
         unfit = {one.name: one.unfit_bits for one in predictions}
-        found = census(folder / "advanced.parquet", unfit, folder)
+        counted = census(folder / "advanced.parquet", unfit, folder)
         rows, on_sky = audits["advanced"].released_rows, collection is not None
-        facts = Facts(name, rows, len(tiles), found, on_sky)
+        facts = Facts(name, rows, len(tiles), counted, on_sky)
         return facts, sums.result()
 
 

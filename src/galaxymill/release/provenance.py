@@ -12,13 +12,17 @@ from galaxymill.release.audit import Audit
 from galaxymill.release.columns import PARQUET
 from galaxymill.release.machine import environment, write_costs
 from galaxymill.release.predictions import Prediction
-from galaxymill.release.sources import Part, made_from, maker
+from galaxymill.release.sources import Part, maker
 from galaxymill.stages import STAGES
 from galaxymill.storage.digest import sha256_file, sha256_json
 from galaxymill.storage.origin import Origin, read_record
 
 RELEASE = "provenance/release.json"
-_NOT_OF_A_RELEASE = ("plan", "space", "project", "map", "similar", "release", "explore", "explorer")
+_NOT_OF_A_RELEASE = (
+    *("plan", "space", "project", "map", "similar", "interest", "rate", "interesting"),
+    *("release", "explore", "explorer"),
+)
+_OF_A_PARTITION = {"tile", "cutouts", "images", "predictions", "embeddings", "features"}
 
 
 def release_origin(
@@ -119,16 +123,13 @@ def _write_json(path: Path, value: Any) -> None:
 
 
 def _requests(parts: Sequence[Part], role: str) -> list[dict[str, Any]]:
-    """List the distinct origins of a role's files, without the input that each partition has
-    of its own: that is the digest of the role before, in the list of partitions.
+    """List the distinct origins of a role's files, without the inputs that each partition has
+    of its own: their digests stand in the list of partitions, or in those files' own origins.
     """
     requests: dict[str, dict[str, Any]] = {}
     for part in parts:
         origin = part.records[role].origin
-        own = {(made_from(role) or "").partition("/")[0]}
-        if role.startswith("features/"):
-            own = {"embeddings", "predictions"}
-        shared = {key: digest for key, digest in origin["inputs"].items() if key not in own}
+        shared = {k: digest for k, digest in origin["inputs"].items() if k not in _OF_A_PARTITION}
         request = {**origin, "inputs": shared}
         counted = requests.setdefault(sha256_json(request), {**request, "partitions": 0})
         counted["partitions"] += 1

@@ -16,7 +16,8 @@ ROLES = ("tile", "cutouts", "images")
 """Files that a partition has, beside those of each prediction; see `role_of`."""
 
 _MAKERS = {stage.role: stage.name for stage in STAGES.values() if stage.role}
-_MADE_FROM = {"cutouts": "tile", "images": "cutouts", "predictions": "images"}
+_OF_IMAGES = ("predictions", "features", "rated")
+_MADE_FROM = {"cutouts": "tile", "images": "cutouts", **dict.fromkeys(_OF_IMAGES, "images")}
 
 
 def role_of(prediction: str) -> str:

@@ -67,7 +67,7 @@ def draw_galleries(
         Plot(
             name,
             caption,
-            _draw_gallery(
+            draw_gallery(
                 [(key, pictures[key], lines(row)) for row, key in zip(rows, keys, strict=False)],
                 legend,
             ),
@@ -77,24 +77,27 @@ def draw_galleries(
     ]
 
 
-def _draw_gallery(
-    galaxies: Sequence[tuple[str, bytes, Sequence[Line | str]]], legend: str
+def draw_gallery(
+    galaxies: Sequence[tuple[str, bytes | None, Sequence[Line | str]]],
+    legend: str,
+    columns: int = COLUMNS,
 ) -> Figure:
-    """Draw names, pictures, and under each lines with the model's and the volunteers' answers."""
-    rows = max(-(-len(galaxies) // COLUMNS), 1)
-    figure = Figure(figsize=(2.0 * COLUMNS, 2.0 * _CELL * rows + 0.4))
+    """Draw names, pictures (grey where there is none), and under each lines such as answers."""
+    rows, side = max(-(-len(galaxies) // columns), 1), 2.0 * COLUMNS / columns
+    figure = Figure(figsize=(2.0 * COLUMNS, side * _CELL * rows + 0.4))
     figure.suptitle(legend, fontsize=9, color=INK, y=1 - 0.1 / figure.get_figheight(), va="top")
     # All in one plane, a cell 1 wide: axes of their own for each picture take ten times as long.
     axes = figure.add_axes((0, 0, 1, 1 - 0.4 / figure.get_figheight()))
     for index, (key, picture, lines) in enumerate(galaxies):
-        row, column = divmod(index, COLUMNS)
+        row, column = divmod(index, columns)
         left, top = column + _MARGIN, row * _CELL
-        axes.text(left + _SIDE / 2, top + 0.05, clip(key, 34), ha="center", fontsize=6, color=FAINT)
+        title = clip(key, int(17 * side))
+        axes.text(left + _SIDE / 2, top + 0.05, title, ha="center", fontsize=6, color=FAINT)
         box = (left, left + _SIDE, top + _SIDE + 0.07, top + 0.07)
-        axes.imshow(read_raster(picture), extent=box)
+        axes.imshow([[[0.3] * 3]] if picture is None else read_raster(picture), extent=box)
         for place, line in enumerate(lines):
             _draw_line(axes, left, top + _SIDE + 0.15 + place * _LINE, line)
-    axes.set(xlim=(0, COLUMNS), ylim=(rows * _CELL, 0), aspect="auto")
+    axes.set(xlim=(0, columns), ylim=(rows * _CELL, 0), aspect="auto")
     axes.set_axis_off()
     return figure
 

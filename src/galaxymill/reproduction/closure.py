@@ -42,7 +42,8 @@ def closure(plain: Mapping[str, Any], config: Config, release: str) -> Plain:
     """
     plain = migrate(plain, CONFIG, "")
     chosen = config.releases[release]
-    models, spaces = set[str](), set(chosen.maps)
+    rated = {config.interests[one].space for one in chosen.interests}
+    models, spaces = set[str](), {*chosen.maps, *rated}
     # Spaces may be of predictions that are not released themselves.
     predictions = {*chosen.predictions, *(config.spaces[one].predictions for one in spaces)}
     waiting = list(predictions)
@@ -69,11 +70,12 @@ def closure(plain: Mapping[str, Any], config: Config, release: str) -> Plain:
         "predictions": predictions,
         "rounds": rounds,
         "spaces": spaces,
+        "interests": set(chosen.interests),
         "releases": {release},
         "network": services,
     }
     result = {key: _only(plain.get(key), names) for key, names in wanted.items()}
-    made = _made_files(config, surveys, labels, models)
+    made = _made_files(config, surveys, labels, models, set(chosen.interests))
     result["simulations"] = _only(plain.get("simulations"), {path.parent.name for path in made})
     result["downloads"] = _only(plain.get("downloads"), {path.name for path in made})
     for limits in result["network"].values():
@@ -82,7 +84,7 @@ def closure(plain: Mapping[str, Any], config: Config, release: str) -> Plain:
 
 
 def _made_files(config: Config, *names: set[str]) -> list[Path]:
-    """Files that the workflow makes first, of some surveys, labels and models."""
+    """Files that the workflow makes first, of some surveys, labels, models and interests."""
     wanted = set().union(*names)
     return [
         path

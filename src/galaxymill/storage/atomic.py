@@ -125,9 +125,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
     try:
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         temporary.replace(path)
-        _sync(path.parent)
+        sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -147,7 +147,7 @@ def atomic_tree(folder: Path, named_last: str) -> Iterator[Path]:
     try:
         yield temporary
         for path in temporary.rglob("*"):
-            _sync(path)
+            sync(path)
         (folder / named_last).unlink(missing_ok=True)
         entries = sorted(temporary.iterdir(), key=lambda entry: entry.name == named_last)
         for entry in entries:
@@ -155,12 +155,13 @@ def atomic_tree(folder: Path, named_last: str) -> Iterator[Path]:
             if target.is_dir():
                 shutil.rmtree(target)
             entry.replace(target)
-        _sync(folder)
+        sync(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file, or the entries of a folder, are on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

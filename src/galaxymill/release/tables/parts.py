@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from galaxymill import products
 from galaxymill.errors import UserError
-from galaxymill.release.maps import Maps
+from galaxymill.release.found import Found
 from galaxymill.release.predictions import Prediction
 from galaxymill.release.sources import Part, maker, require_digest
 from galaxymill.storage.digest import TableDigest
@@ -28,10 +28,10 @@ class PartReader:
     """Reads partitions, one at a time; ``tile`` is the schema of every tile."""
 
     def __init__(
-        self, tile: pa.Schema, predictions: Sequence[Prediction], maps: Sequence[Maps] = ()
+        self, tile: pa.Schema, predictions: Sequence[Prediction], found: Sequence[Found] = ()
     ) -> None:
         proved = {"tile": tile} | {one.role: one.schema for one in predictions}
-        proved |= {one.role: one.schema for one in maps}
+        proved |= {one.role: one.schema for one in found}
         self._proved = {role: (schema, TableDigest(schema)) for role, schema in proved.items()}
 
     def read(self, part: Part) -> dict[str, pa.Table]:

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from galaxymill import flags
 from galaxymill.errors import UserError
-from galaxymill.release.maps import Maps
+from galaxymill.release.found import Found
 from galaxymill.release.predictions import Prediction
 from galaxymill.release.settings import Selection
 from galaxymill.release.sources import Part
@@ -27,7 +27,7 @@ def read_rows(
     reader: PartReader,
     predictions: Sequence[Prediction],
     selections: Mapping[str, Selection],
-    maps: Sequence[Maps] = (),
+    found: Sequence[Found] = (),
 ) -> pa.Table:
     """Join galaxies of the catalogue with the products of partitions, which may hold others too.
 
@@ -53,11 +53,11 @@ def read_rows(
         if one.draws:
             made[one.sample_column] = predicted.pop(one.task.sample_column)
         made |= predicted
-    for space in maps:
-        placed = _columns(roles[space.role])
+    for other in found:
+        own = _columns(roles[other.role])
         bit = pa.scalar(flags.BITS["no_features"], pa.int32())
-        made["flags"] = pc.bit_wise_or(made["flags"], pc.bit_wise_and(placed["flags"], bit))
-        made |= {place.name: placed[place.name] for place in space.fields}
+        made["flags"] = pc.bit_wise_or(made["flags"], pc.bit_wise_and(own["flags"], bit))
+        made |= {column.name: own[column.name] for column in other.fields}
     values = {**_in_order(pa.table(made), catalog["object_id"], parts), **_columns(catalog)}
     for name, selection in selections.items():
         values[name] = select(values, selection)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from galaxymill.progress import progress
 from galaxymill.release.columns import PARQUET, Column, schema_of
 from galaxymill.release.documents.highlights import Highlights
-from galaxymill.release.maps import Maps
+from galaxymill.release.found import Found
 from galaxymill.release.predictions import Prediction, mask_unasked
 from galaxymill.release.settings import ReleaseSettings
 from galaxymill.release.sources import Part
@@ -44,12 +44,12 @@ class Merge:
     settings: ReleaseSettings
     widths: Mapping[str, int]
     threads: int
-    maps: Sequence[Maps] = ()
+    found: Sequence[Found] = ()
 
     def __post_init__(self) -> None:
         self._schema = schema_of(self.columns)
         tile = pq.read_schema(self.parts[0].files["tile"])
-        self._reader = PartReader(tile, self.predictions, self.maps)
+        self._reader = PartReader(tile, self.predictions, self.found)
         self.highlights = Highlights(self.predictions, self.settings.friendly_cut)
         places = [Pixel(p.partition.order, p.partition.pixel, 0).range for p in self.parts]
         self._first, self._end = np.array(places, np.int64).reshape(-1, 2).T
@@ -99,7 +99,7 @@ class Merge:
         places = np.flatnonzero((self._first < high) & (self._end > low)).tolist()
         parts = [self.parts[place] for place in places]
         catalog = self.catalog.read(tile)
-        chosen = self.predictions, self.settings.selections, self.maps
+        chosen = self.predictions, self.settings.selections, self.found
         return read_rows(catalog, parts, self._schema, self._reader, *chosen)
 
     @contextmanager

@@ -1,0 +1,1 @@
+"""The page on which people rate galaxies, and the server behind it."""
