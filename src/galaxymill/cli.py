@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from galaxymill.commands import (
-    asking,
     catalogue,
     finding,
     images,
@@ -17,6 +16,7 @@ from galaxymill.commands import (
     learning,
     looking,
     probing,
+    rounds,
     running,
     survey,
 )
@@ -47,7 +47,7 @@ for part in (
     interests,
     catalogue,
     looking,
-    asking,
+    rounds,
     running,
 ):
     app.add_typer(part.app)

@@ -91,6 +91,13 @@ _ALL = (
     Stage("explorer", 2, ("explorer.build",), "<explorer>/index.html", "{explorer}.tsv"),
     Stage("choose", 1, ("rounds.choose",), "<round>/{number}/subjects.parquet", "{round}/*.tsv"),
     Stage("judge", 1, ("rounds.judge",), "<round>/{number}/model.yaml", "{round}/*.tsv"),
+    Stage(
+        "write_subjects",
+        1,
+        ("rounds.upload.subjects",),
+        "<round>/{number}/upload/manifest.csv",
+        "{round}/*.tsv",
+    ),
 )
 
 STAGES = {stage.name: stage for stage in _ALL}

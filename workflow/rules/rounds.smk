@@ -56,7 +56,10 @@ rule rounds:
     """Judge what came back, and choose what to ask next."""
     input:
         VERDICTS,
-        [path("<round>/{number}/subjects.parquet", round=n, number=k) for n, k in ASKING.items()],
+        [
+            path("<round>/{number}/upload/manifest.csv", round=n, number=k)
+            for n, k in ASKING.items()
+        ],
     localrule: True
 
 
@@ -104,6 +107,26 @@ rule choose_subjects:
         "galaxymill choose-subjects {input.partitions:q} {params.folder:q} {output.subjects:q} "
         "--model {input.model:q} --votes {input.votes:q} --number {params.number} "
         "{params.before} {params.settings} {params.split} > {log:q} 2>&1"
+
+
+rule write_subjects:
+    """Write the images of a round's subjects, and the manifest that Zooniverse's uploaders read."""
+    input:
+        subjects="<round>/{number}/subjects.parquet",
+        images=lambda wc: path("<survey>/images.csv", survey=CFG.rounds[wc.round].survey),
+    output:
+        manifest="<round>/{number}/upload/manifest.csv",
+    log:
+        "<logs>/write_subjects/{round}/{number}.log",
+    benchmark:
+        "<benchmarks>/write_subjects/{round}/{number}.tsv"
+    resources:
+        **needs(NEEDS["write_subjects"], lambda wc, input: CFG.rounds[wc.round].budget),
+    params:
+        stage_version=STAGE_VERSIONS["write_subjects"],
+    shell:
+        "galaxymill write-subjects {output.manifest:q} {input.subjects:q} "
+        "--images {input.images:q} > {log:q} 2>&1"
 
 
 rule judge_round:

@@ -1,1 +1,1 @@
-"""Rounds: which galaxies volunteers are asked about, and whether what they said made it better."""
+"""Rounds: what volunteers are asked next, what comes back, and which model is shipped."""

@@ -1,4 +1,4 @@
-"""Rounds: whom volunteers are asked about, the verdict on what was learned, the champion."""
+"""Rounds: what volunteers are asked, the verdict on what was learned, the champion."""
 
 from pathlib import Path
 from typing import Annotated
@@ -37,6 +37,42 @@ def choose_subjects(
         number, partitions, predictions, model, votes, tuple(before), chosen, splits
     )
     run(request, out)
+
+
+@app.command()
+def write_subjects(
+    out: Path,
+    subjects: Annotated[Path, typer.Argument(help="subjects.parquet of the round")],
+    images: ImagesFiles,
+) -> None:
+    """Write a round's subjects for Zooniverse: OUT is manifest.csv, written last; images lie beside
+    it.
+
+    The Lab's uploader and panoptes-cli take the folder as it is; so does upload-subjects.
+    """
+    from galaxymill.rounds.upload.subjects import write_subjects as run
+
+    run(subjects, images, out)
+
+
+@app.command()
+def upload_subjects(
+    manifest: Annotated[Path, typer.Argument(help="manifest.csv of write-subjects")],
+    project: Annotated[str, typer.Option(help="number of the project at Zooniverse")],
+    subject_set: Annotated[str, typer.Option(help="its name; made where there is none")],
+    endpoint: Annotated[
+        str, typer.Option(envvar="PANOPTES_ENDPOINT", help="address of the server")
+    ] = "https://www.zooniverse.org",
+) -> None:
+    """Upload a manifest's subjects to Zooniverse; broken off, it goes on where it was.
+
+    Credentials are taken from PANOPTES_USERNAME and PANOPTES_PASSWORD, or PANOPTES_CLIENT_ID and
+    PANOPTES_CLIENT_SECRET. Receipts are kept in receipts.csv beside the manifest.
+    """
+    from galaxymill.rounds.upload.upload import upload_subjects as run
+
+    number = run(manifest, project, subject_set, endpoint)
+    typer.echo(f"all subjects of {manifest} are in subject set {number}, {subject_set!r}")
 
 
 @app.command(cls=taking("inference.settings:PredictSettings"))
