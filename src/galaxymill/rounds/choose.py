@@ -4,10 +4,12 @@ Some are drawn at random, from all. The others are chosen by rules, and never am
 hash keeps for testing: as they are hard ones, they would be no fair test.
 """
 
+import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,22 +17,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from galaxymill import products
-from galaxymill.catalog.names import part_names
-from galaxymill.errors import UserError
 from galaxymill.labels.table import read_votes
-from galaxymill.models.store import read_card
+from galaxymill.probes.features import find_features
 from galaxymill.progress import progress
-from galaxymill.rounds.rules import RULES, check_rules
+from galaxymill.rounds.champion import Champion, read_champion
+from galaxymill.rounds.rules import RULES, SMOOTH
 from galaxymill.rounds.settings import ChooseSettings
+from galaxymill.rounds.spread import EACH, spread
+from galaxymill.spaces.space import read_space
 from galaxymill.splits import SplitSettings, assign_splits, uniform
-from galaxymill.storage.atomic import exclusive
-from galaxymill.storage.digest import sha256_json
+from galaxymill.storage.atomic import atomic_file, exclusive
 from galaxymill.storage.origin import Origin, is_made, read_record
 from galaxymill.storage.parquet import read_columns, write_product
-from galaxymill.tasks.votes.task import VoteTask
 
 logger = logging.getLogger("galaxymill")
 
+CHOICE = "choice.json"
 RANDOM = "random"
 """The stratum that is drawn from all galaxies that may be asked about."""
 
@@ -55,6 +57,8 @@ class ChooseRequest:
         ``subjects.parquet`` of all rounds before.
     splits : SplitSettings
         Of these labels.
+    space : (Path, Path), optional
+        ``space.yaml`` and ``features.csv``: what a rule chooses is spread over this space.
     """
 
     number: int
@@ -65,6 +69,7 @@ class ChooseRequest:
     before: tuple[Path, ...]
     settings: ChooseSettings
     splits: SplitSettings
+    space: tuple[Path, Path] | None = None
 
 
 @dataclass
@@ -83,7 +88,7 @@ class _Stratum:
         keys: npt.NDArray[np.float64],
         scores: npt.NDArray[np.float64],
     ) -> None:
-        """Take more galaxies, with their scores by all rules, shape (n, rules)."""
+        """Take more galaxies, with what is known of them, see `_Chosen`."""
         self.count += len(ids)
         self.ids.append(ids)
         self.keys.append(keys)
@@ -94,7 +99,7 @@ class _Stratum:
     def best(self) -> "_Chosen":
         """Keep the smallest keys, in their order; names decide between equal ones."""
         if not self.ids:
-            return _Chosen([], np.empty((0, 1)))
+            return _Chosen([], np.empty((0, 2)))
         ids, keys = np.concatenate(self.ids), np.concatenate(self.keys)
         order = np.lexsort((ids, keys))[: self.most]
         self.ids, self.keys = [ids[order]], [keys[order]]
@@ -104,19 +109,25 @@ class _Stratum:
 
 @dataclass(frozen=True)
 class _Chosen:
-    """Galaxies in order, with their scores by all rules, shape (n, rules)."""
+    """Galaxies in order, with their scores by all rules and then ra and dec, shape (n, rules + 2).
+
+    A score is NaN where the rule has no use for a galaxy, a position where labels have none.
+    """
 
     ids: list[str]
     scores: npt.NDArray[np.float64]
 
     def first(self, count: int, without: set[str]) -> "_Chosen":
         """Take the first that are not taken yet."""
-        rows = [row for row, name in enumerate(self.ids) if name not in without][:count]
-        return _Chosen([self.ids[row] for row in rows], self.scores[rows])
+        return self.take([row for row, name in enumerate(self.ids) if name not in without][:count])
+
+    def take(self, rows: Sequence[int]) -> "_Chosen":
+        """Take some of them."""
+        return _Chosen([self.ids[row] for row in rows], self.scores[list(rows)])
 
 
 def choose_subjects(request: ChooseRequest, out: Path) -> None:
-    """Choose the galaxies of one round: ``subjects.parquet``.
+    """Choose the galaxies of one round: ``subjects.parquet``, and beside it `CHOICE`.
 
     The probability of each to be chosen is that of the whole design: at random, or by any rule.
     Horvitz and Thompson (1952) estimate the galaxies that might have been asked about by it.
@@ -126,55 +137,83 @@ def choose_subjects(request: ChooseRequest, out: Path) -> None:
     UserError
         When predictions are not the champion's, or rules ask for answers that it does not give.
     """
-    card = read_card(request.model)
-    task = check_rules(card.task, request.settings, str(request.model))
-    origin = _origin(request, card.digest)
+    champion = read_champion(
+        request.model, request.partitions, request.predictions, request.settings.featured
+    )
+    origin = _origin(request, champion)
     with exclusive(out) as waited:
         if waited and is_made(out, origin):
             return
-        pool = _Pool(request, task)
+        pool = _Pool(request, champion)
         table = pool.choose()
+        choice = _describe(pool, table)
+        with atomic_file(out.with_name(CHOICE)) as temporary:
+            temporary.write_text(json.dumps(choice, indent=1) + "\n", encoding="utf-8")
         write_product(out, table, origin, products.SUBJECTS)
-    told = ", ".join(f"{n} {stratum}" for stratum, n in _counts(table).items())
+    told = ", ".join(f"{n} {stratum}" for stratum, n in choice["subjects"].items())
     logger.info("choose: %s of %d galaxies that may be asked about", told or "none", pool.size)
+    if choice["finished"]:
+        logger.warning("choose: finished: no rule finds a galaxy that is worth asking about")
+
+
+def _describe(pool: "_Pool", table: pa.Table) -> dict[str, Any]:
+    """Tell what there was to choose from, for the page of all rounds."""
+    subjects = _counts(table)
+    return {
+        "round": pool.request.number,
+        "pool": pool.size,
+        "confidently_smooth": pool.smooth,
+        "subjects": dict(subjects),
+        "finished": not any(stratum.count for stratum in pool.strata),
+    }
 
 
 def _counts(table: pa.Table) -> Mapping[str, int]:
     return {one["values"]: one["counts"] for one in table["stratum"].value_counts().to_pylist()}
 
 
-def _origin(request: ChooseRequest, model: str) -> Origin:
-    digests = []
-    for path in _files(request):
-        record = read_record(path, "predict")
-        if record.origin["inputs"].get("model") != model:
-            raise UserError(f"{path}: of another model than {request.model}; run predict again")
-        digests.append(record.digest)
+def _origin(request: ChooseRequest, champion: Champion) -> Origin:
     inputs = {
-        "model": model,
-        "predictions": sha256_json(digests),
+        **champion.inputs,
         "votes": read_record(request.votes, "labels").digest,
         **{f"round_{n}": read_record(one).digest for n, one in enumerate(request.before, 1)},
     }
+    if request.space:
+        inputs["space"] = read_space(request.space[0])[1]
     settings = request.settings.product_settings() | {"round": request.number}
     return Origin("choose", settings | {"split": request.splits.product_settings()}, inputs)
 
 
-def _files(request: ChooseRequest) -> list[Path]:
-    return [request.predictions / f"{part}.parquet" for part in part_names(request.partitions)]
+@dataclass(frozen=True)
+class _Chance:
+    """The chance of a galaxy to be chosen by one rule: ``share`` from the score ``end`` on."""
+
+    place: int
+    end: float
+    share: float
+
+    def of(self, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """By scores of all rules, shape (n, rules); NaN where a rule has no use for a galaxy."""
+        return np.asarray(self.share * (scores[:, self.place] >= self.end))
 
 
 class _Pool:
     """The galaxies that may be asked about, read once, partition by partition."""
 
-    def __init__(self, request: ChooseRequest, task: VoteTask) -> None:
-        self.request, self.task, settings = request, task, request.settings
+    def __init__(self, request: ChooseRequest, champion: Champion) -> None:
+        self.request, settings = request, request.settings
+        self.task, self.files = champion.task, champion.files
         self.rules = [RULES[name] for name in settings.choose]
         self.random = _Stratum(max(round(settings.budget * settings.random), 1))
         # What is drawn at random, or by another rule, is no longer there for a rule.
-        self.strata = [_Stratum(2 * settings.budget) for _ in self.rules]
+        most = settings.budget * (1 + (EACH if request.space else 1))
+        self.strata = [_Stratum(most) for _ in self.rules]
+        self.smooth: int | None = 0 if SMOOTH in settings.choose else None
         asked = [name for path in request.before for name in _names(path)]
-        self.known = pa.array({*asked, *read_votes(request.votes).object_ids}, pa.string())
+        votes = read_votes(request.votes)
+        self.known = pa.array({*asked, *votes.object_ids}, pa.string())
+        # As labels are split: by positions, or where these have none by names.
+        self.has_positions = bool(np.isfinite(votes.positions).any())
 
     @property
     def size(self) -> int:
@@ -183,42 +222,66 @@ class _Pool:
 
     def choose(self) -> pa.Table:
         """Read all partitions, draw at random, then by each rule."""
-        files = _files(self.request)
-        with progress("choose", len(files)) as advance:
-            for path in files:
+        with progress("choose", len(self.files)) as advance:
+            for path in self.files:
                 self._read(path)
                 advance(1)
         settings = self.request.settings
         drawn = self.random.best()
         chosen, taken = [(RANDOM, drawn)], set(drawn.ids)
         chances, left = [], settings.budget - len(drawn.ids)
-        for place, (name, rule) in enumerate(zip(settings.choose, self.rules, strict=True)):
-            stratum = self.strata[place]
-            own = stratum.best().first(left // (len(self.rules) - place), taken)
+        for place, name in enumerate(settings.choose):
             # Of those that come into question for this rule, some are taken already.
             gone = sum(np.isfinite(one.scores[:, place]).sum() for _, one in chosen if one.ids)
-            others = stratum.count - gone
-            end = own.scores[-1, place] if len(own.ids) else np.inf
-            share = len(own.ids) / max(others, 1)
-            chances.append((place, rule.best_first, end, share))
+            own, chance = self._choose_by(place, left // (len(self.rules) - place), taken, gone)
+            chances.append(chance)
             chosen.append((name, own))
             taken |= set(own.ids)
             left -= len(own.ids)
         return self._table(chosen, chances)
 
+    def _choose_by(
+        self, place: int, count: int, taken: set[str], gone: int
+    ) -> tuple[_Chosen, _Chance]:
+        """Choose by one rule; ``gone`` are those of its galaxies that are taken."""
+        stratum, space = self.strata[place], self.request.space
+        each = min(EACH, (stratum.count - gone) // max(count, 1)) if space else 1
+        own = stratum.best().first(count * max(each, 1), taken)
+        if not own.ids:
+            return own, _Chance(place, np.inf, 0.0)
+        among, end = stratum.count - gone, -np.inf
+        if self.rules[place].best_first:
+            among, end = len(own.ids), own.scores[:, place].min()
+        if space and each > 1:
+            own = own.take(self._spread(own.ids, count, *space))
+        return own, _Chance(place, end, len(own.ids) / among)
+
+    def _spread(self, ids: Sequence[str], count: int, space: Path, listed: Path) -> list[int]:
+        """Rows of galaxies that are unlike each other."""
+        found = find_features(listed, read_space(space)[1], ids)
+        features = np.zeros((len(ids), found.values.shape[1]), np.float32)
+        there = [row for row, name in enumerate(ids) if name in found.rows]
+        features[there] = found.of([ids[row] for row in there])
+        return spread(features, self._draws("spread", ids), count)
+
+    def _draws(self, what: str, ids: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Draw a number in [0, 1) for each galaxy, by its name."""
+        key = f"{what}:{self.settings.seed}:{self.request.number}"
+        return np.array([uniform(f"{key}:{name}") for name in ids])
+
     def _table(
         self,
         chosen: Sequence[tuple[str, _Chosen]],
-        chances: Sequence[tuple[int, bool, float, float]],
+        chances: Sequence[_Chance],
     ) -> pa.Table:
         at_random = self.random.most / max(self.size, self.random.most)
         columns: dict[str, list[object]] = {name: [] for name in products.SUBJECTS.names}
         for stratum, own in chosen:
+            if not own.ids:
+                continue
             missed = np.full(len(own.ids), 1 - at_random)
-            for place, best_first, end, share in chances:
-                score = own.scores[:, place]
-                by_rule = score >= end if best_first else share * np.isfinite(score)
-                missed = missed * (1 - by_rule)
+            for chance in chances:
+                missed = missed * (1 - chance.of(own.scores))
             scores: list[float | None] = [None] * len(own.ids)
             if stratum != RANDOM:
                 scores = own.scores[:, self.settings.choose.index(stratum)].tolist()
@@ -227,6 +290,8 @@ class _Pool:
             columns["score"] += scores
             columns["selection_probability"] += (1 - missed).tolist()
             columns["round"] += [self.request.number] * len(own.ids)
+            for name, values in zip(("ra", "dec"), own.scores[:, -2:].T, strict=True):
+                columns[name] += [value if np.isfinite(value) else None for value in values]
         return pa.table(columns, schema=products.SUBJECTS).sort_by("object_id")
 
     def _read(self, path: Path) -> None:
@@ -238,12 +303,18 @@ class _Pool:
         )
         rows = rows.filter(fit).combine_chunks()
         ids = rows["object_id"].to_numpy(zero_copy_only=False)
-        key = f"round:{self.settings.seed}:{self.request.number}"
-        draws = np.array([uniform(f"{key}:{name}") for name in ids.tolist()])
+        draws = self._draws("round", ids.tolist())
         scores = [rule.score(rows, self.task, self.settings) for rule in self.rules]
-        # None of these is in a split that is kept for testing: there no rule chooses.
-        tested = self._tested(path, ids)
-        table = np.where(tested[:, None], np.nan, np.column_stack(scores or [draws]))
+        if self.smooth is not None:
+            chances = scores[self.settings.choose.index(SMOOTH)]
+            self.smooth += int((chances <= 1 - self.settings.probability).sum())
+        table = np.array(scores).reshape(len(self.rules), len(ids)).T
+        table[table < np.array([rule.least(self.settings) for rule in self.rules])] = np.nan
+        positions = self._positions(path, ids)
+        splits = assign_splits(ids.tolist(), positions, self.request.splits)
+        # No rule chooses among those that are kept for testing.
+        table[[split == "test" for split in splits]] = np.nan
+        table = np.column_stack([table, positions])
         self.random.add(ids, draws, table)
         for place, rule in enumerate(self.rules):
             good = np.isfinite(table[:, place])
@@ -255,18 +326,16 @@ class _Pool:
         """How they are chosen."""
         return self.request.settings
 
-    def _tested(self, path: Path, ids: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
-        """Tell which galaxies the splits of the labels keep for testing."""
+    def _positions(self, path: Path, ids: npt.NDArray[np.object_]) -> npt.NDArray[np.float64]:
+        """Ra and dec of galaxies of a partition, as the tile has them."""
+        if not self.has_positions:
+            return np.full((len(ids), 2), np.nan)
         tile = read_columns(
             self.request.partitions.parent / "tiles" / path.name, ["object_id", "ra", "dec"]
         )
         places = dict(zip(tile["object_id"].to_pylist(), range(tile.num_rows), strict=True))
         rows = [places[name] for name in ids.tolist()]
-        positions = None
-        if not tile["ra"].null_count:
-            positions = np.column_stack([tile["ra"].to_numpy(), tile["dec"].to_numpy()])[rows]
-        splits = assign_splits(ids.tolist(), positions, self.request.splits)
-        return np.array([split == "test" for split in splits], dtype=np.bool_)
+        return np.column_stack([tile["ra"].to_numpy(), tile["dec"].to_numpy()])[rows]
 
 
 def _names(path: Path) -> Iterator[str]:

@@ -1,8 +1,6 @@
 """Stage ``judge``: champion and challenger by the galaxies that were drawn at random for a test."""
 
 import logging
-import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,8 +16,9 @@ from galaxymill.evaluation.sample import Sample, choose
 from galaxymill.images.pixels import ImageSource
 from galaxymill.inference.predictor import Predictor
 from galaxymill.inference.settings import PredictSettings
-from galaxymill.models.store import MODEL_FILE, WEIGHTS_FILE, is_probe
+from galaxymill.models.store import MODEL_FILE, is_probe
 from galaxymill.reporting.report import Report, Section, Table
+from galaxymill.rounds.champion import take_model
 from galaxymill.rounds.choose import RANDOM
 from galaxymill.rounds.gate import Verdict, compare
 from galaxymill.rounds.settings import JudgeSettings
@@ -98,24 +97,6 @@ def judge_round(request: JudgeRequest, out: Path) -> None:
             report.write(folder, VERDICT)
             take_model(chosen, folder)
     logger.info("judge: %s", report.headline)
-
-
-def take_champion(model: Path, out: Path) -> None:
-    """Put a model where predictions find the champion; ``out`` is its ``model.yaml``."""
-    if not model.is_file():
-        raise UserError(f"{model}: no such file; judge the round first")
-    with exclusive(out), atomic_tree(out.parent, MODEL_FILE) as folder:
-        take_model(model, folder)
-
-
-def take_model(model: Path, folder: Path) -> None:
-    """Put a model into another folder: its weights are the same file where that can be."""
-    shutil.copyfile(model, folder / MODEL_FILE)
-    weights, own = model.parent / WEIGHTS_FILE, folder / WEIGHTS_FILE
-    try:
-        os.link(weights, own)
-    except OSError:
-        shutil.copyfile(weights, own)
 
 
 def _judge(request: JudgeRequest) -> tuple[Verdict, Origin]:

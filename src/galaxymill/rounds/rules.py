@@ -8,8 +8,7 @@ import numpy as np
 import pyarrow as pa
 from scipy.special import betaincc
 
-from galaxymill.errors import UserError, unknown_name
-from galaxymill.tasks.task import Floats, Task
+from galaxymill.tasks.task import Floats
 from galaxymill.tasks.votes.task import VoteTask
 
 if TYPE_CHECKING:
@@ -25,19 +24,21 @@ class Rule:
     columns : callable
         Columns of the predictions that it reads.
     score : callable
-        From these columns of n galaxies, none of them null, the score of each; NaN where it is not
-        worth asking.
+        From these columns of n galaxies, none of them null, the score of each.
+    least : callable
+        Lowest score that is worth asking.
     best_first : bool
-        Whether the highest scores are taken; else all that have one have the same chance.
+        Whether the highest scores are taken; else all that are worth asking have the same chance.
     """
 
     columns: "Callable[[VoteTask, ChooseSettings], list[str]]"
     score: "Callable[[pa.Table, VoteTask, ChooseSettings], Floats]"
+    least: "Callable[[ChooseSettings], float]"
     best_first: bool
 
 
 def _probability(rows: pa.Table, task: VoteTask, settings: "ChooseSettings") -> Floats:
-    """Probability that so many volunteers would see features, where it is high enough.
+    """Probability that so many volunteers, or more, would see features.
 
     The fraction's posterior is the mean of the samples' beta distributions: the marginals of their
     Dirichlet distributions.
@@ -48,8 +49,8 @@ def _probability(rows: pa.Table, task: VoteTask, settings: "ChooseSettings") -> 
     samples = flat.reshape(rows.num_rows, -1, len(task.columns))
     first = samples[..., place].astype(np.float64)
     total = samples[..., question.slice].sum(axis=-1, dtype=np.float64)
-    chance = betaincc(first, total - first, settings.fraction).mean(axis=1)
-    return np.where(chance >= settings.probability, chance, np.nan)
+    chances: Floats = betaincc(first, total - first, settings.fraction).mean(axis=1)
+    return chances
 
 
 def _information(rows: pa.Table, task: VoteTask, settings: "ChooseSettings") -> Floats:
@@ -70,24 +71,15 @@ def _information_columns(task: VoteTask, settings: "ChooseSettings") -> list[str
     return [f"{question.name}_{kind}" for question in task.tree.questions for kind in kinds]
 
 
+SMOOTH = "not_confidently_smooth"
 RULES = {
-    "not_confidently_smooth": Rule(
-        lambda task, settings: [task.sample_column], _probability, best_first=False
+    SMOOTH: Rule(
+        lambda task, settings: [task.sample_column],
+        _probability,
+        lambda settings: settings.probability,
+        best_first=False,
     ),
-    "mutual_information": Rule(_information_columns, _information, best_first=True),
+    "mutual_information": Rule(
+        _information_columns, _information, lambda settings: 0.0, best_first=True
+    ),
 }
-
-
-def check_rules(task: Task, settings: "ChooseSettings", place: str) -> VoteTask:
-    """Refuse rules that a task has no answers for.
-
-    Raises
-    ------
-    UserError
-        Naming ``place``, when the task has no questions, or not the answer of ``featured``.
-    """
-    if not isinstance(task, VoteTask):
-        raise UserError(f"{place}: predicts {task.kind}; rounds ask the questions of a tree")
-    if settings.featured and settings.featured not in task.columns:
-        raise unknown_name(f"{place}: featured", settings.featured, task.columns, "answer")
-    return task
