@@ -14,33 +14,35 @@ from galaxymill.rounds.spread import spread
 def test_one_of_each_cell(count, each, seed):
     rng = np.random.default_rng(seed)
     features = rng.integers(0, 3, (count * each, 3)).astype(np.float32)
-    rows = spread(features, rng.uniform(size=len(features)), count)
-    assert len(set(rows)) == len(rows) == count
-    assert rows == sorted(rows)
+    found = spread(features, features[:2], rng.uniform(size=len(features)), count)
+    assert len(set(found.rows)) == len(found.rows) == count
+    assert found.rows == sorted(found.rows)
+    assert found.chances.sum() == pytest.approx(count)
+    assert (found.others < 1).all()
 
 
-def test_all_have_the_same_chance():
+def test_galaxies_are_drawn_as_often_as_is_said():
     rng = np.random.default_rng(1)
-    features = rng.normal(size=(60, 2)).astype(np.float32)
-    times = np.zeros(60)
+    features = rng.normal(size=(60, 2)) ** 3
+    times, none = np.zeros(60), np.empty((0, 2))
     for _ in range(2000):
-        times[spread(features, rng.uniform(size=60), 15)] += 1
-    # A binomial with p = 1/4 scatters by 19; five of it are 97.
-    np.testing.assert_allclose(times, 500, atol=97)
+        found = spread(features, none, rng.uniform(size=60), 15)
+        times[found.rows] += 1
+    assert len(set(found.chances)) > 3
+    # Of a binomial five deviations, which are at most 112.
+    expected = 2000 * found.chances
+    assert (np.abs(times - expected) <= 5 * np.sqrt(expected * (1 - found.chances)) + 1e-9).all()
 
 
 def test_they_are_further_apart_than_at_random():
-    """Five galaxies of one kind for each of another: drawn at random, most are of the first."""
     rng = np.random.default_rng(2)
-    features = rng.normal(size=(400, 5)).astype(np.float32)
-    nearest = [
-        np.mean(KDTree(features[rows]).query(features[rows], 2)[0][:, 1])
-        for rows in (
-            spread(features, rng.uniform(size=400), 100),
-            rng.choice(400, 100, replace=False),
-        )
-    ]
-    assert nearest[0] > nearest[1]
+    features, draws = rng.normal(size=(400, 5)), rng.uniform(size=400)
+    batches = (
+        spread(features, np.empty((0, 5)), draws, 100).rows,
+        rng.choice(400, 100, replace=False),
+    )
+    apart = [np.mean(KDTree(features[rows]).query(features[rows], 2)[0][:, 1]) for rows in batches]
+    assert apart[0] > apart[1]
 
 
 def test_means_of_a_survey_are_right_however_galaxies_were_chosen():

@@ -73,13 +73,25 @@ def judged(wildcards):
     return SimpleNamespace(model=f"{wildcards.round}-{wildcards.number}")
 
 
-def judge_words(wildcards, input):
-    """Spell for the command line what a verdict is made of."""
+def judge_words(wildcards):
+    """Spell for the command line by what a round is judged, and what a person said to it."""
     own, number = CFG.rounds[wildcards.round], int(wildcards.number)
-    words = [word for name in image_sets(judged(wildcards)) for word in ("--images", name)]
-    words += [word for name in input.subjects for word in ("--subjects", name)]
-    words += ["--number", str(number), "--margin", str(own.margin)]
-    words += ["--features", str(input.features)] if input.features else []
+    words = ["--number", str(number), "--margin", str(own.margin)]
     if said := own.overrule.get(number):
         words += ["--promote" if said.promote else "--keep", said.reason]
+    return shlex.join(words)
+
+
+def judge_files(wildcards, input):
+    """Spell for the command line what a verdict is made of."""
+    words = [word for name in image_sets(judged(wildcards)) for word in ("--images", name)]
+    words += [word for name in input.subjects for word in ("--subjects", name)]
+    words += ["--features", str(input.features)] if input.features else []
+    return shlex.join(words)
+
+
+def history_files(wildcards, input):
+    """Spell for the command line what the page of all rounds is made of."""
+    words = [word for one in (*input.before, input.now) for word in ("--subjects", one)]
+    words += [word for one in input.votes for word in ("--votes", one)]
     return shlex.join(words)

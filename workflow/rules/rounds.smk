@@ -64,14 +64,14 @@ rule write_subjects:
         **needs(NEEDS["write_subjects"], lambda wc, input: CFG.rounds[wc.round].budget),
     params:
         stage_version=STAGE_VERSIONS["write_subjects"],
-        keys=lambda wc: shlex.join(
+        names=lambda wc: shlex.join(
             word
             for name, key in subject_keys(CFG, CFG.rounds[wc.round]).items()
             for word in ("--key", f"{name}={key}")
         ),
     shell:
         "galaxymill write-subjects {output.manifest:q} {input.subjects:q} "
-        "--images {input.images:q} {params.keys} > {log:q} 2>&1"
+        "--images {input.images:q} {params.names} > {log:q} 2>&1"
 
 
 rule judge_round:
@@ -98,11 +98,12 @@ rule judge_round:
     params:
         stage_version=STAGE_VERSIONS["judge"],
         words=judge_words,
+        files=judge_files,
         settings=lambda wc: CFG.predictions[wc.round].settings().to_flags(),
     shell:
         "galaxymill judge-round {output.model:q} --votes {input.votes:q} "
         "--champion {input.champion:q} --challenger {input.challenger:q} {params.words} "
-        "{params.settings} > {log:q} 2>&1"
+        "{params.files} {params.settings} > {log:q} 2>&1"
 
 
 rule take_champion:
@@ -152,12 +153,9 @@ rule report_rounds:
     params:
         stage_version=STAGE_VERSIONS["history"],
         folder=lambda wc: path("<predictions>", prediction=wc.round),
-        words=lambda wc, input: shlex.join(
-            [w for one in (*input.before, input.now) for w in ("--subjects", one)]
-            + [w for one in input.votes for w in ("--votes", one)]
-            + ["--featured", CFG.rounds[wc.round].featured]
-        ),
+        featured=lambda wc: CFG.rounds[wc.round].featured,
+        files=history_files,
     shell:
         "galaxymill report-rounds {output.page:q} --partitions {input.partitions:q} "
         "--predictions {params.folder:q} --model {input.model:q} --images {input.images:q} "
-        "{params.words} > {log:q} 2>&1"
+        "{params.files} --featured {params.featured:q} > {log:q} 2>&1"

@@ -18,12 +18,12 @@ import pyarrow.compute as pc
 
 from galaxymill import products
 from galaxymill.labels.table import read_votes
-from galaxymill.probes.features import find_features
+from galaxymill.probes.features import Features, find_features
 from galaxymill.progress import progress
 from galaxymill.rounds.champion import Champion, read_champion
 from galaxymill.rounds.rules import RULES, SMOOTH
 from galaxymill.rounds.settings import ChooseSettings
-from galaxymill.rounds.spread import EACH, spread
+from galaxymill.rounds.spread import EACH, Spread, spread
 from galaxymill.spaces.space import read_space
 from galaxymill.splits import SplitSettings, assign_splits, uniform
 from galaxymill.storage.atomic import atomic_file, exclusive
@@ -121,9 +121,10 @@ class _Chosen:
         """Take the first that are not taken yet."""
         return self.take([row for row, name in enumerate(self.ids) if name not in without][:count])
 
-    def take(self, rows: Sequence[int]) -> "_Chosen":
+    def take(self, rows: npt.ArrayLike) -> "_Chosen":
         """Take some of them."""
-        return _Chosen([self.ids[row] for row in rows], self.scores[list(rows)])
+        chosen = np.asarray(rows, np.intp)
+        return _Chosen([self.ids[row] for row in chosen], self.scores[chosen])
 
 
 def choose_subjects(request: ChooseRequest, out: Path) -> None:
@@ -186,15 +187,27 @@ def _origin(request: ChooseRequest, champion: Champion) -> Origin:
 
 @dataclass(frozen=True)
 class _Chance:
-    """The chance of a galaxy to be chosen by one rule: ``share`` from the score ``end`` on."""
+    """The chance of a galaxy to be chosen by one rule.
+
+    Attributes
+    ----------
+    place : int
+        Of the rule.
+    end, share : float
+        Galaxies whose score is at least ``end`` are chosen with the probability ``share``.
+    each : dict of str to float
+        Those of single galaxies, where a batch is spread over a space.
+    """
 
     place: int
     end: float
     share: float
+    each: Mapping[str, float] = field(default_factory=dict)
 
-    def of(self, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """By scores of all rules, shape (n, rules); NaN where a rule has no use for a galaxy."""
-        return np.asarray(self.share * (scores[:, self.place] >= self.end))
+    def of(self, galaxies: _Chosen) -> npt.NDArray[np.float64]:
+        """Chances of galaxies, whichever stratum they are of."""
+        shares = np.array([self.each.get(name, self.share) for name in galaxies.ids])
+        return np.asarray(shares * (galaxies.scores[:, self.place] >= self.end))
 
 
 class _Pool:
@@ -231,9 +244,7 @@ class _Pool:
         chosen, taken = [(RANDOM, drawn)], set(drawn.ids)
         chances, left = [], settings.budget - len(drawn.ids)
         for place, name in enumerate(settings.choose):
-            # Of those that come into question for this rule, some are taken already.
-            gone = sum(np.isfinite(one.scores[:, place]).sum() for _, one in chosen if one.ids)
-            own, chance = self._choose_by(place, left // (len(self.rules) - place), taken, gone)
+            own, chance = self._choose_by(place, left // (len(self.rules) - place), chosen)
             chances.append(chance)
             chosen.append((name, own))
             taken |= set(own.ids)
@@ -241,28 +252,36 @@ class _Pool:
         return self._table(chosen, chances)
 
     def _choose_by(
-        self, place: int, count: int, taken: set[str], gone: int
+        self, place: int, count: int, chosen: Sequence[tuple[str, _Chosen]]
     ) -> tuple[_Chosen, _Chance]:
-        """Choose by one rule; ``gone`` are those of its galaxies that are taken."""
-        stratum, space = self.strata[place], self.request.space
-        each = min(EACH, (stratum.count - gone) // max(count, 1)) if space else 1
-        own = stratum.best().first(count * max(each, 1), taken)
+        """Choose by one rule among those that are not chosen yet."""
+        stratum, space, before = self.strata[place], self.request.space, [one for _, one in chosen]
+        # Of those that come into question for this rule, some are taken already.
+        gone = [one.take(np.flatnonzero(np.isfinite(one.scores[:, place]))) for one in before]
+        left = stratum.count - sum(len(one.ids) for one in gone)
+        each = EACH if space and left > count else 1
+        own = stratum.best().first(each * count, {name for one in before for name in one.ids})
         if not own.ids:
             return own, _Chance(place, np.inf, 0.0)
-        among, end = stratum.count - gone, -np.inf
-        if self.rules[place].best_first:
-            among, end = len(own.ids), own.scores[:, place].min()
-        if space and each > 1:
-            own = own.take(self._spread(own.ids, count, *space))
-        return own, _Chance(place, end, len(own.ids) / among)
+        end = own.scores[:, place].min() if self.rules[place].best_first else -np.inf
+        among = len(own.ids) if self.rules[place].best_first else left
+        proposed = len(own.ids) / among
+        if not space or each == 1:
+            return own, _Chance(place, end, proposed)
+        others = [name for one in gone for name in one.ids]
+        found = self._spread(own.ids, others, count, *space)
+        chances = dict(zip(own.ids, proposed * found.chances, strict=True))
+        chances |= zip(others, proposed * found.others, strict=True)
+        share = len(found.rows) / among
+        return own.take(found.rows), _Chance(place, end, share, chances)
 
-    def _spread(self, ids: Sequence[str], count: int, space: Path, listed: Path) -> list[int]:
-        """Rows of galaxies that are unlike each other."""
-        found = find_features(listed, read_space(space)[1], ids)
-        features = np.zeros((len(ids), found.values.shape[1]), np.float32)
-        there = [row for row, name in enumerate(ids) if name in found.rows]
-        features[there] = found.of([ids[row] for row in there])
-        return spread(features, self._draws("spread", ids), count)
+    def _spread(
+        self, ids: Sequence[str], others: Sequence[str], count: int, space: Path, listed: Path
+    ) -> Spread:
+        """Draw galaxies that are unlike each other; those without features are all alike."""
+        found = find_features(listed, read_space(space)[1], [*ids, *others])
+        features, beside = (_features(found, names) for names in (ids, others))
+        return spread(features, beside, self._draws("spread", ids), min(count, len(ids)))
 
     def _draws(self, what: str, ids: Sequence[str]) -> npt.NDArray[np.float64]:
         """Draw a number in [0, 1) for each galaxy, by its name."""
@@ -281,7 +300,7 @@ class _Pool:
                 continue
             missed = np.full(len(own.ids), 1 - at_random)
             for chance in chances:
-                missed = missed * (1 - chance.of(own.scores))
+                missed = missed * (1 - chance.of(own))
             scores: list[float | None] = [None] * len(own.ids)
             if stratum != RANDOM:
                 scores = own.scores[:, self.settings.choose.index(stratum)].tolist()
@@ -336,6 +355,13 @@ class _Pool:
         places = dict(zip(tile["object_id"].to_pylist(), range(tile.num_rows), strict=True))
         rows = [places[name] for name in ids.tolist()]
         return np.column_stack([tile["ra"].to_numpy(), tile["dec"].to_numpy()])[rows]
+
+
+def _features(found: Features, names: Sequence[str]) -> npt.NDArray[np.float64]:
+    width = found.values.shape[1]
+    none = np.zeros(width, found.values.dtype)
+    rows = [found.values[found.rows[name]] if name in found.rows else none for name in names]
+    return np.array(rows, np.float64).reshape(-1, width)
 
 
 def _names(path: Path) -> Iterator[str]:

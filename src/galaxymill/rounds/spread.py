@@ -1,51 +1,80 @@
 """A batch of galaxies that are unlike each other: one drawn from each cell of a space."""
 
-from collections.abc import Iterator
+import heapq
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 EACH = 4
-"""Galaxies of a cell, of which one is drawn."""
+"""Galaxies that a rule proposes for each that is drawn."""
 
-Rows = npt.NDArray[np.intp]
+Floats = npt.NDArray[np.float64]
 
 
-def spread(
-    features: npt.NDArray[np.float32], draws: npt.NDArray[np.float64], count: int
-) -> list[int]:
-    """Draw one galaxy from each of ``count`` cells; all have the same probability, count / n.
+@dataclass(frozen=True)
+class Spread:
+    """The galaxies drawn, and the chances of all that were proposed, and of others.
 
-    The cells are those of a k-d tree (Bentley 1975): the galaxies are halved where they differ
-    most, and the halves again, until each holds as many.
+    Attributes
+    ----------
+    rows : list of int
+        In order.
+    chances : ndarray, shape (n,)
+        One over the number of galaxies in the cell of each.
+    others : ndarray, shape (m,)
+        The same for galaxies that were not proposed, as if they had been.
+    """
+
+    rows: list[int]
+    chances: Floats
+    others: Floats
+
+
+def spread(features: Floats, others: Floats, draws: Floats, count: int) -> Spread:
+    """Draw one galaxy from each of ``count`` cells.
+
+    The cell whose galaxies differ most is cut in two at their mean, along the axis on which they
+    do, until there are enough (the divisive clustering of Boley 1998, with axes instead of
+    principal components). Crowded corners of a space so have few cells, and each galaxy there a
+    small chance.
 
     Parameters
     ----------
     features : ndarray, shape (n, components)
-        n is a multiple of ``count``.
+        n is at least ``count``.
+    others : ndarray, shape (m, components)
+        Of galaxies that are not to be drawn.
     draws : ndarray, shape (n,)
         In [0, 1): the smallest of a cell is drawn.
     count : int
         Galaxies to draw.
-
-    Returns
-    -------
-    list of int
-        Their rows, in order.
     """
-    drawn = (rows[np.argmin(draws[rows])] for rows in _cells(features, count))
-    return sorted(int(row) for row in drawn)
+    cells = [_cell(features, np.arange(len(features)), np.arange(len(others)))]
+    while len(cells) < count:
+        _, _, axis, rows, more = heapq.heappop(cells)
+        values, beside = features[rows, axis], others[more, axis]
+        middle = values.mean()
+        if np.ptp(values) == 0:
+            # All alike: any cut is as good.
+            heapq.heappush(cells, _cell(features, rows[:1], more[:0]))
+            heapq.heappush(cells, _cell(features, rows[1:], more))
+            continue
+        low, near = values <= middle, beside <= middle
+        if low.all():
+            low[np.argmax(values)] = False
+        heapq.heappush(cells, _cell(features, rows[low], more[near]))
+        heapq.heappush(cells, _cell(features, rows[~low], more[~near]))
+    chances, theirs, drawn = np.empty(len(features)), np.empty(len(others)), []
+    for _, _, _, rows, more in cells:
+        chances[rows], theirs[more] = 1 / len(rows), 1 / (len(rows) + 1)
+        drawn.append(int(rows[np.argmin(draws[rows])]))
+    return Spread(sorted(drawn), chances, theirs)
 
 
-def _cells(features: npt.NDArray[np.float32], count: int) -> Iterator[Rows]:
-    waiting: list[tuple[Rows, int]] = [(np.arange(len(features)), count)]
-    while waiting:
-        rows, cells = waiting.pop()
-        if cells == 1:
-            yield rows
-        elif cells > 1:
-            axis = np.argmax(features[rows].var(axis=0))
-            order = rows[np.argsort(features[rows, axis], kind="stable")]
-            half = cells // 2
-            cut = len(rows) * half // cells
-            waiting += [(order[:cut], half), (order[cut:], cells - half)]
+def _cell(features: Floats, rows: Any, more: Any) -> tuple[Any, ...]:
+    """Order of a cell, the most different first; the axis; its galaxies. Equal ones by a row."""
+    squares = features[rows].var(axis=0) * len(rows)
+    axis = int(np.argmax(squares))
+    return (-squares[axis], (-len(rows), int(rows[0])), axis, rows, more)
