@@ -173,6 +173,8 @@ def test_rounds_from_labels_to_labels(working_copy, config, change):
     mill.finish("release", config=config)
     released = (mill.folder / "results/releases/dr/README.md").read_text()
     assert "weekly" in released
+    inputs = json.loads((mill.folder / "results/releases/dr/provenance/inputs.json").read_text())
+    assert {"rounds.weekly.exports", "rounds.weekly.subjects"} < {one["key"] for one in inputs}
 
     # What was asked is on record; without it nothing tells who was drawn at random.
     with suppress(FileNotFoundError):

@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from galaxymill.config.rounds import subject_keys
+from galaxymill.config.rounds import subject_keys, subjects_files
 
 VERDICTS = [
     path("<round>/{number}/model.yaml", round=name, number=f"{number:04d}")
@@ -21,9 +21,9 @@ def round_labels(name, number):
 
 def subjects_before(name, number):
     """What was asked in the rounds before one; on record once the answers have come back."""
-    numbers = [f"{one:04d}" for one in range(1, number)]
-    files = [path("<round>/{number}/subjects.parquet", round=name, number=n) for n in numbers]
-    for file, export in zip(files, CFG.rounds[name].exports):
+    own = CFG.rounds[name]
+    files = list(map(str, subjects_files(name, own)))[: number - 1]
+    for file, export in zip(files, own.exports):
         if not Path(file).is_file():
             raise WorkflowError(
                 f"{export} has come back, but what was asked is lost: {file}; without it nothing "

@@ -1,6 +1,7 @@
 """Rounds in a config: each stands for ordinary labels, models and a prediction, which are added."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -33,6 +34,9 @@ class Round(ChooseSettings):
     exports: Files = Field(
         (), description="what came back, a file a round, in order and of the format of the labels"
     )
+    subjects: Files = Field(
+        (), description="subjects.parquet of each round that came back, if not in the results"
+    )
     margin: float = Field(
         JudgeSettings().margin, gt=0, le=1, description="part of the gain that may be lost"
     )
@@ -52,6 +56,12 @@ class Round(ChooseSettings):
     def judge_settings(self) -> JudgeSettings:
         """Who becomes champion."""
         return JudgeSettings(margin=self.margin)
+
+
+def subjects_files(name: str, own: Round) -> list[Path]:
+    """What was asked in the rounds that came back."""
+    kept = [f"results/rounds/{name}/{n:04d}/subjects.parquet" for n in range(1, own.asking)]
+    return list(own.subjects) or [Path(one) for one in kept]
 
 
 def round_name(name: str, number: int) -> str:
@@ -87,6 +97,8 @@ def round_refusals(config: "Config") -> Iterator[tuple[str, str]]:
             yield f"{key}.overrule", f"{number}: no such round has come back"
         if len(set(own.exports)) < len(own.exports):
             yield f"{key}.exports", "one is named twice"
+        if own.subjects and len(own.subjects) != len(own.exports):
+            yield f"{key}.subjects", f"{len(own.subjects)}, of {len(own.exports)} rounds"
 
 
 def _of_labels(config: "Config", own: Round, name: str, key: str) -> Iterator[tuple[str, str]]:
