@@ -12,23 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from galaxymill import products
 from galaxymill.labels.table import read_votes
 from galaxymill.probes.features import Features, find_features
-from galaxymill.progress import progress
 from galaxymill.rounds.champion import Champion, read_champion
-from galaxymill.rounds.rules import RULES, SMOOTH
+from galaxymill.rounds.pool import Galaxies, Pool
 from galaxymill.rounds.settings import ChooseSettings
 from galaxymill.rounds.spread import EACH, Spread, spread
 from galaxymill.spaces.space import read_space
-from galaxymill.splits import SplitSettings, assign_splits, uniform
+from galaxymill.splits import SplitSettings
 from galaxymill.storage.atomic import atomic_file, exclusive
 from galaxymill.storage.origin import Origin, is_made, read_record
 from galaxymill.storage.parquet import read_columns, write_product
+from galaxymill.tasks.task import Floats
 
 logger = logging.getLogger("galaxymill")
 
@@ -72,61 +70,6 @@ class ChooseRequest:
     space: tuple[Path, Path] | None = None
 
 
-@dataclass
-class _Stratum:
-    """The best so far, by a key of which the smallest are kept; as many as can be needed."""
-
-    most: int
-    ids: list[npt.NDArray[np.object_]] = field(default_factory=list)
-    keys: list[npt.NDArray[np.float64]] = field(default_factory=list)
-    scores: list[npt.NDArray[np.float64]] = field(default_factory=list)
-    count: int = 0
-
-    def add(
-        self,
-        ids: npt.NDArray[np.object_],
-        keys: npt.NDArray[np.float64],
-        scores: npt.NDArray[np.float64],
-    ) -> None:
-        """Take more galaxies, with what is known of them, see `_Chosen`."""
-        self.count += len(ids)
-        self.ids.append(ids)
-        self.keys.append(keys)
-        self.scores.append(scores)
-        if sum(map(len, self.ids)) > 4 * self.most:
-            self.best()
-
-    def best(self) -> "_Chosen":
-        """Keep the smallest keys, in their order; names decide between equal ones."""
-        if not self.ids:
-            return _Chosen([], np.empty((0, 2)))
-        ids, keys = np.concatenate(self.ids), np.concatenate(self.keys)
-        order = np.lexsort((ids, keys))[: self.most]
-        self.ids, self.keys = [ids[order]], [keys[order]]
-        self.scores = [np.concatenate(self.scores)[order]]
-        return _Chosen(ids[order].tolist(), self.scores[0])
-
-
-@dataclass(frozen=True)
-class _Chosen:
-    """Galaxies in order, with their scores by all rules and then ra and dec, shape (n, rules + 2).
-
-    A score is NaN where the rule has no use for a galaxy, a position where labels have none.
-    """
-
-    ids: list[str]
-    scores: npt.NDArray[np.float64]
-
-    def first(self, count: int, without: set[str]) -> "_Chosen":
-        """Take the first that are not taken yet."""
-        return self.take([row for row, name in enumerate(self.ids) if name not in without][:count])
-
-    def take(self, rows: npt.ArrayLike) -> "_Chosen":
-        """Take some of them."""
-        chosen = np.asarray(rows, np.intp)
-        return _Chosen([self.ids[row] for row in chosen], self.scores[chosen])
-
-
 def choose_subjects(request: ChooseRequest, out: Path) -> None:
     """Choose the galaxies of one round: ``subjects.parquet``, and beside it `CHOICE`.
 
@@ -145,32 +88,45 @@ def choose_subjects(request: ChooseRequest, out: Path) -> None:
     with exclusive(out) as waited:
         if waited and is_made(out, origin):
             return
-        pool = _Pool(request, champion)
-        table = pool.choose()
-        choice = _describe(pool, table)
+        pool = _pool(request, champion)
+        pool.read()
+        table = _Design(request, pool).table()
+        choice = _describe(request.number, pool, table)
         with atomic_file(out.with_name(CHOICE)) as temporary:
             temporary.write_text(json.dumps(choice, indent=1) + "\n", encoding="utf-8")
         write_product(out, table, origin, products.SUBJECTS)
     told = ", ".join(f"{n} {stratum}" for stratum, n in choice["subjects"].items())
-    logger.info("choose: %s of %d galaxies that may be asked about", told or "none", pool.size)
+    logger.info("choose: %s of %d galaxies that may be asked about", told or "none", choice["pool"])
     if choice["finished"]:
         logger.warning("choose: finished: no rule finds a galaxy that is worth asking about")
 
 
-def _describe(pool: "_Pool", table: pa.Table) -> dict[str, Any]:
+def _pool(request: ChooseRequest, champion: Champion) -> Pool:
+    votes = read_votes(request.votes)
+    asked = {name for path in request.before for name in _names(path)}
+    # As labels are split: by positions, or where these have none by names.
+    placed = bool(np.isfinite(votes.positions).any())
+    return Pool(
+        champion,
+        request.settings,
+        request.number,
+        asked.union(votes.object_ids),
+        request.splits,
+        request.partitions.parent / "tiles" if placed else None,
+        EACH if request.space else 1,
+    )
+
+
+def _describe(number: int, pool: Pool, table: pa.Table) -> dict[str, Any]:
     """Tell what there was to choose from, for the page of all rounds."""
-    subjects = _counts(table)
+    counts = table["stratum"].value_counts().to_pylist()
     return {
-        "round": pool.request.number,
-        "pool": pool.size,
+        "round": number,
+        "pool": pool.random.count,
         "confidently_smooth": pool.smooth,
-        "subjects": dict(subjects),
+        "subjects": {one["values"]: one["counts"] for one in counts},
         "finished": not any(stratum.count for stratum in pool.strata),
     }
-
-
-def _counts(table: pa.Table) -> Mapping[str, int]:
-    return {one["values"]: one["counts"] for one in table["stratum"].value_counts().to_pylist()}
 
 
 def _origin(request: ChooseRequest, champion: Champion) -> Origin:
@@ -204,69 +160,47 @@ class _Chance:
     share: float
     each: Mapping[str, float] = field(default_factory=dict)
 
-    def of(self, galaxies: _Chosen) -> npt.NDArray[np.float64]:
+    def of(self, galaxies: Galaxies) -> Floats:
         """Chances of galaxies, whichever stratum they are of."""
         shares = np.array([self.each.get(name, self.share) for name in galaxies.ids])
         return np.asarray(shares * (galaxies.scores[:, self.place] >= self.end))
 
 
-class _Pool:
-    """The galaxies that may be asked about, read once, partition by partition."""
+class _Design:
+    """Who is chosen, and with which probability: at random, then by each rule in turn."""
 
-    def __init__(self, request: ChooseRequest, champion: Champion) -> None:
-        self.request, settings = request, request.settings
-        self.task, self.files = champion.task, champion.files
-        self.rules = [RULES[name] for name in settings.choose]
-        self.random = _Stratum(max(round(settings.budget * settings.random), 1))
-        # What is drawn at random, or by another rule, is no longer there for a rule.
-        most = settings.budget * (1 + (EACH if request.space else 1))
-        self.strata = [_Stratum(most) for _ in self.rules]
-        self.smooth: int | None = 0 if SMOOTH in settings.choose else None
-        asked = [name for path in request.before for name in _names(path)]
-        votes = read_votes(request.votes)
-        self.known = pa.array({*asked, *votes.object_ids}, pa.string())
-        # As labels are split: by positions, or where these have none by names.
-        self.has_positions = bool(np.isfinite(votes.positions).any())
+    def __init__(self, request: ChooseRequest, pool: Pool) -> None:
+        self.request, self.pool, self.settings = request, pool, request.settings
 
-    @property
-    def size(self) -> int:
-        """Galaxies that may be asked about."""
-        return self.random.count
-
-    def choose(self) -> pa.Table:
-        """Read all partitions, draw at random, then by each rule."""
-        with progress("choose", len(self.files)) as advance:
-            for path in self.files:
-                self._read(path)
-                advance(1)
-        settings = self.request.settings
-        drawn = self.random.best()
-        chosen, taken = [(RANDOM, drawn)], set(drawn.ids)
-        chances, left = [], settings.budget - len(drawn.ids)
-        for place, name in enumerate(settings.choose):
-            own, chance = self._choose_by(place, left // (len(self.rules) - place), chosen)
+    def table(self) -> pa.Table:
+        """Choose; rows of ``subjects.parquet``."""
+        drawn, rules = self.pool.random.best(), self.settings.choose
+        chosen, left = [(RANDOM, drawn)], self.settings.budget - len(drawn.ids)
+        chances = []
+        for place, name in enumerate(rules):
+            own, chance = self._choose_by(place, left // (len(rules) - place), chosen)
             chances.append(chance)
             chosen.append((name, own))
-            taken |= set(own.ids)
             left -= len(own.ids)
         return self._table(chosen, chances)
 
     def _choose_by(
-        self, place: int, count: int, chosen: Sequence[tuple[str, _Chosen]]
-    ) -> tuple[_Chosen, _Chance]:
+        self, place: int, count: int, chosen: Sequence[tuple[str, Galaxies]]
+    ) -> tuple[Galaxies, _Chance]:
         """Choose by one rule among those that are not chosen yet."""
-        stratum, space, before = self.strata[place], self.request.space, [one for _, one in chosen]
+        stratum, space = self.pool.strata[place], self.request.space
+        before = [one for _, one in chosen]
         # Of those that come into question for this rule, some are taken already.
         gone = [one.take(np.flatnonzero(np.isfinite(one.scores[:, place]))) for one in before]
-        left = stratum.count - sum(len(one.ids) for one in gone)
-        each = EACH if space and left > count else 1
-        own = stratum.best().first(each * count, {name for one in before for name in one.ids})
+        taken = {name for one in before for name in one.ids}
+        own = stratum.best().first(count * (EACH if space else 1), taken)
         if not own.ids:
             return own, _Chance(place, np.inf, 0.0)
-        end = own.scores[:, place].min() if self.rules[place].best_first else -np.inf
-        among = len(own.ids) if self.rules[place].best_first else left
+        end, among = own.scores[:, place].min(), len(own.ids)
+        if not self.pool.rules[place].best_first:
+            end, among = -np.inf, stratum.count - sum(len(one.ids) for one in gone)
         proposed = len(own.ids) / among
-        if not space or each == 1:
+        if not space or len(own.ids) <= count:
             return own, _Chance(place, end, proposed)
         others = [name for one in gone for name in one.ids]
         found = self._spread(own.ids, others, count, *space)
@@ -281,19 +215,15 @@ class _Pool:
         """Draw galaxies that are unlike each other; those without features are all alike."""
         found = find_features(listed, read_space(space)[1], [*ids, *others])
         features, beside = (_features(found, names) for names in (ids, others))
-        return spread(features, beside, self._draws("spread", ids), min(count, len(ids)))
-
-    def _draws(self, what: str, ids: Sequence[str]) -> npt.NDArray[np.float64]:
-        """Draw a number in [0, 1) for each galaxy, by its name."""
-        key = f"{what}:{self.settings.seed}:{self.request.number}"
-        return np.array([uniform(f"{key}:{name}") for name in ids])
+        return spread(features, beside, self.pool.draws("spread", ids), min(count, len(ids)))
 
     def _table(
         self,
-        chosen: Sequence[tuple[str, _Chosen]],
+        chosen: Sequence[tuple[str, Galaxies]],
         chances: Sequence[_Chance],
     ) -> pa.Table:
-        at_random = self.random.most / max(self.size, self.random.most)
+        drawn = self.pool.random
+        at_random = drawn.most / max(drawn.count, drawn.most)
         columns: dict[str, list[object]] = {name: [] for name in products.SUBJECTS.names}
         for stratum, own in chosen:
             if not own.ids:
@@ -313,51 +243,8 @@ class _Pool:
                 columns[name] += [value if np.isfinite(value) else None for value in values]
         return pa.table(columns, schema=products.SUBJECTS).sort_by("object_id")
 
-    def _read(self, path: Path) -> None:
-        wanted = {name for rule in self.rules for name in rule.columns(self.task, self.settings)}
-        rows = read_columns(path, ["object_id", *sorted(wanted | {self.task.sample_column})])
-        fit = pc.and_(
-            rows[self.task.sample_column].is_valid(),
-            pc.invert(pc.is_in(rows["object_id"], value_set=self.known)),
-        )
-        rows = rows.filter(fit).combine_chunks()
-        ids = rows["object_id"].to_numpy(zero_copy_only=False)
-        draws = self._draws("round", ids.tolist())
-        scores = [rule.score(rows, self.task, self.settings) for rule in self.rules]
-        if self.smooth is not None:
-            chances = scores[self.settings.choose.index(SMOOTH)]
-            self.smooth += int((chances <= 1 - self.settings.probability).sum())
-        table = np.array(scores).reshape(len(self.rules), len(ids)).T
-        table[table < np.array([rule.least(self.settings) for rule in self.rules])] = np.nan
-        positions = self._positions(path, ids)
-        splits = assign_splits(ids.tolist(), positions, self.request.splits)
-        # No rule chooses among those that are kept for testing.
-        table[[split == "test" for split in splits]] = np.nan
-        table = np.column_stack([table, positions])
-        self.random.add(ids, draws, table)
-        for place, rule in enumerate(self.rules):
-            good = np.isfinite(table[:, place])
-            keys = -table[good, place] if rule.best_first else draws[good]
-            self.strata[place].add(ids[good], keys, table[good])
 
-    @property
-    def settings(self) -> ChooseSettings:
-        """How they are chosen."""
-        return self.request.settings
-
-    def _positions(self, path: Path, ids: npt.NDArray[np.object_]) -> npt.NDArray[np.float64]:
-        """Ra and dec of galaxies of a partition, as the tile has them."""
-        if not self.has_positions:
-            return np.full((len(ids), 2), np.nan)
-        tile = read_columns(
-            self.request.partitions.parent / "tiles" / path.name, ["object_id", "ra", "dec"]
-        )
-        places = dict(zip(tile["object_id"].to_pylist(), range(tile.num_rows), strict=True))
-        rows = [places[name] for name in ids.tolist()]
-        return np.column_stack([tile["ra"].to_numpy(), tile["dec"].to_numpy()])[rows]
-
-
-def _features(found: Features, names: Sequence[str]) -> npt.NDArray[np.float64]:
+def _features(found: Features, names: Sequence[str]) -> Floats:
     width = found.values.shape[1]
     none = np.zeros(width, found.values.dtype)
     rows = [found.values[found.rows[name]] if name in found.rows else none for name in names]

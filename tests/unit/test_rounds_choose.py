@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import KDTree
+from scipy.stats import beta
 
 from galaxymill.rounds.population import estimate_mean
+from galaxymill.rounds.rules import NEAR, nearly_beyond
 from galaxymill.rounds.spread import spread
 
 
@@ -60,3 +62,13 @@ def test_means_of_a_survey_are_right_however_galaxies_were_chosen():
 
 def test_no_galaxy_no_mean():
     assert np.isnan(estimate_mean(np.empty(0), np.empty(0))).all()
+
+
+@given(st.floats(1, 1e6), st.floats(1, 1e6), st.floats(0.001, 0.999), st.floats(-1, 1))
+def test_the_fast_probability_is_as_near_as_it_says(first, other, fraction, near):
+    """Also where it is neither 0 nor 1: at fractions some deviations from the mean."""
+    mean = first / (first + other)
+    width = np.sqrt(mean * (1 - mean) / (first + other + 1))
+    for value in (fraction, np.clip(mean + 2 * near * width, 0.001, 0.999)):
+        found = nearly_beyond(np.array([first]), np.array([other]), float(value))[0]
+        assert np.isnan(found) or abs(found - beta(first, other).sf(value)) <= NEAR
