@@ -7,7 +7,8 @@ from pathlib import Path
 
 from galaxymill.catalog.names import part_names
 from galaxymill.errors import UserError, unknown_name
-from galaxymill.models.store import MODEL_FILE, WEIGHTS_FILE, read_card
+from galaxymill.models.store import MODEL_FILE, WEIGHTS_FILE
+from galaxymill.probes.store import read_any_card
 from galaxymill.storage.atomic import atomic_tree, exclusive
 from galaxymill.storage.digest import sha256_json
 from galaxymill.storage.origin import read_record
@@ -32,7 +33,7 @@ def read_champion(model: Path, partitions: Path, predictions: Path, featured: st
     Parameters
     ----------
     model, partitions : Path
-        ``model.yaml``, and ``partitions.csv`` of the survey.
+        ``model.yaml`` of a network or a probe, and ``partitions.csv`` of the survey.
     predictions : Path
         Folder with ``{part}.parquet``.
     featured : str
@@ -43,7 +44,7 @@ def read_champion(model: Path, partitions: Path, predictions: Path, featured: st
     UserError
         When predictions are of another model, or the model has no such answer, or none at all.
     """
-    card = read_card(model)
+    card = read_any_card(model)
     if not isinstance(card.task, VoteTask):
         raise UserError(f"{model}: predicts {card.task.kind}; rounds ask the questions of a tree")
     if featured and featured not in card.task.columns:
@@ -51,7 +52,7 @@ def read_champion(model: Path, partitions: Path, predictions: Path, featured: st
     files = [predictions / f"{part}.parquet" for part in part_names(partitions)]
     digests = []
     for path in files:
-        record = read_record(path, "predict")
+        record = read_record(path)
         if record.origin["inputs"].get("model") != card.digest:
             raise UserError(f"{path}: of another model than {model}; run predict again")
         digests.append(record.digest)

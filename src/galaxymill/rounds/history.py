@@ -170,9 +170,11 @@ def _predictions(champion: Champion, wanted: set[str]) -> tuple[dict[str, Floats
             rows = rows.filter(pc.is_in(rows["object_id"], value_set=keys))
             there |= set(rows["object_id"].to_pylist())
             rows = rows.drop_null().combine_chunks()
+            advance(1)
+            if not rows.num_rows:
+                continue
             flat = rows[task.sample_column].combine_chunks().flatten().to_numpy()
             samples = flat.reshape(len(rows), -1, len(task.columns)).astype(np.float64)
             fractions = mean_fractions(samples, task.tree)
             predicted |= zip(rows["object_id"].to_pylist(), fractions, strict=True)
-            advance(1)
     return predicted, wanted - there
