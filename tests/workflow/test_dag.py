@@ -15,7 +15,7 @@ import pytest
 from galaxymill.stages import STAGE_VERSIONS
 
 TARGETS = {"all", "release", "evaluate", "predictions", "features", "searches", "explorers"}
-TARGETS |= {"interests", "images", "plan", "volunteers"}
+TARGETS |= {"interests", "images", "plan", "volunteers", "rounds"}
 STAGE_OF = {
     "download_file": "download",
     "simulate_sky": "simulate",
@@ -42,6 +42,10 @@ STAGE_OF = {
     "rate_partition": "rate",
     "report_interest": "interesting",
     "merge_release": "release",
+    "choose_subjects": "choose",
+    "write_subjects": "write_subjects",
+    "judge_round": "judge",
+    "report_rounds": "history",
     "explore_partition": "explore",
     "build_explorer": "explorer",
 }
@@ -53,6 +57,7 @@ SMALL = {
     "describe_images",
     "record_run",
     "report_volunteers",
+    "take_champion",
 }
 BEFORE_CHECKPOINT = {
     "simulate_sky": 1,

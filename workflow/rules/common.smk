@@ -38,6 +38,8 @@ wildcard_constraints:
     interest=r"[\w-]+",
     release=r"[\w-]+",
     explorer=r"[\w-]+",
+    round=r"[\w-]+",
+    number=r"\d{4}",
     part=r"g\d+-k\d+-p\d+",
 
 
@@ -76,15 +78,13 @@ SEARCHES = paths("<search>/nearest.csv", search=CFG.searches)
 RATED = rated_interests(CFG)
 INTERESTS = paths("<interesting>/report.html", interest=RATED)
 VOTES = paths("<labels>/votes.parquet", labels=CFG.labels)
-# Labelled sets whose files say who gave which answer.
 INDIVIDUALS = [name for name, one in CFG.labels.items() if one.has_individuals]
 COUNTED = [name for name in CFG.labels if name not in INDIVIDUALS]
-
 # The same files are made in another way by an encoder alone, and by a probe, which takes features.
 ENCODERS = [name for name, model in CFG.models.items() if not model.labels]
-PROBES = [name for name, model in CFG.models.items() if model.probe]
-TRAINED = [name for name in CFG.models if name not in (*ENCODERS, *PROBES)]
-BY_PROBES = [name for name, one in CFG.predictions.items() if one.model in PROBES]
+PROBES = [name for name, model in CFG.models.items() if model.probe and name not in CFG.rounds]
+TRAINED = [name for name in CFG.models if name not in (*ENCODERS, *PROBES, *CFG.rounds)]
+BY_PROBES = [name for name, one in CFG.predictions.items() if CFG.models[one.model].probe]
 BY_NETWORKS = [name for name in CFG.predictions if name not in BY_PROBES]
 
 

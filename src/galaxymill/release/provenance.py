@@ -31,6 +31,7 @@ _NOT_OF_A_RELEASE = (
         "interesting",
     ),
     *("release", "explore", "explorer"),
+    *("choose", "write_subjects", "judge", "history"),
 )
 _OF_A_PARTITION = {"tile", "cutouts", "images", "predictions", "embeddings", "features"}
 
