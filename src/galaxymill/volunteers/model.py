@@ -214,8 +214,10 @@ def fit(votes: Votes) -> Belief:
     seen = torch.bincount(galaxy[known], minlength=len(votes.learn)) > 0
     priors, chances = Priors(), _chances()
     kinds = priors.log_kinds().exp()[few]
-    said = _of(yes, (kinds @ chances)[volunteer]).log()
     blocks = list(_blocks(torch.bincount(volunteer, minlength=votes.volunteers)))
+    said, first = torch.empty(len(yes), len(OPINIONS)), kinds @ chances
+    for _, rows in blocks:
+        said[rows] = _of(yes[rows], first[volunteer[rows]]).log()
     before = torch.zeros(int(seen.sum()))
     for _ in range(ROUNDS):
         beliefs = _evidence(galaxy, said, seen) + priors.log_opinions()
@@ -241,7 +243,9 @@ def fit(votes: Votes) -> Belief:
         before = fractions
     evidence = _evidence(galaxy, said, seen)
     opinions = torch.softmax(evidence + priors.log_opinions(), 1)
-    worth = _evidence(galaxy, (kinds @ _information())[volunteer], seen)
+    worth, each = torch.zeros_like(opinions), kinds @ _information()
+    for _, rows in blocks:
+        worth.index_add_(0, galaxy[rows], each[volunteer[rows]])
     return Belief(opinions, torch.softmax(evidence, 1), (opinions * worth).sum(1), kinds, priors)
 
 
