@@ -14,9 +14,8 @@ twice and standard deviations hold.
 
 The priors are learned from all of them: of z an exponential family about the beta distribution (as
 in Efron 2016); of b a normal distribution about 0 and a wider one, of the people with a taste of
-their own, about any mean; of log a a normal one about 0, but about any mean for people with few
-answers, who may be beginners; the share of the careless, likewise. The main group of those who come
-often has mean 0, which says what a fraction is: that of volunteers like most of them.
+their own, about any mean; of log a a normal one about 0; the share of the careless and their
+habits. The main group has mean 0, which says what a fraction is: that of volunteers like most.
 """
 
 from collections.abc import Iterator
@@ -38,9 +37,6 @@ LOG_SKILLS = torch.linspace(-1.6, 1.4, 13)
 HABITS = torch.linspace(0.03, 0.97, 9)
 """How often the careless give an answer."""
 
-FEW = 5
-"""Fewer answers than this make nobody a regular."""
-
 _MEAN_WEIGHT = 20.0
 """Volunteers' worth of belief that those with a taste have it in no common direction."""
 
@@ -60,8 +56,9 @@ def _shapes() -> Tensor:
 
 _SHAPES = _shapes()
 _EVEN = torch.tensor([1, 1, 0, 0]).double()
+"""Weights of the shapes with which all fractions are alike frequent."""
 _STIFF = torch.tensor([1, 1, 10, 10]).double()
-"""Precision of the belief that fractions are even, in number of galaxies by order of size."""
+"""Precision of the belief in them before any galaxy."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +84,7 @@ class Priors:
     wide_mean: float = 0.0
     wide_share: float = 0.15
     skill_spread: float = 0.35
-    skill_means: tuple[float, float] = (0.0, 0.0)
-    careless: tuple[float, float] = (0.05, 0.05)
+    careless: float = 0.05
     habits: Tensor = field(default_factory=lambda: torch.full_like(HABITS, 1 / len(HABITS)))
     shape: Tensor = field(default_factory=lambda: _EVEN)
 
@@ -103,28 +99,17 @@ class Priors:
         return torch.stack([main, wide])
 
     def log_kinds(self) -> Tensor:
-        """Log probability of kinds, of volunteers with many answers, and with few: (2, n_kinds).
-
-        Kinds are pairs of bias and skill, then habits.
-        """
-        bias = torch.logsumexp(self.log_groups(), 0)
-        both = []
-        for mean, share in zip(self.skill_means, self.careless, strict=True):
-            skill = _normal(LOG_SKILLS, mean, self.skill_spread)
-            careful = _log(1 - share) + (bias[:, None] + skill).flatten()
-            both.append(torch.cat([careful, _log(share) + self.habits.log()]))
-        return torch.stack(both)
+        """Log probability of kinds, which are pairs of bias and skill, then habits: (n_kinds,)."""
+        bias = torch.logsumexp(self.log_groups(), 0) + _log(1 - self.careless)
+        skill = _normal(LOG_SKILLS, 0, self.skill_spread)
+        careful = (bias[:, None] + skill).flatten()
+        return torch.cat([careful, _log(self.careless) + self.habits.log()])
 
     def update(self, sums: Tensor, opinions: Tensor) -> None:
         """Learn from how many are of each kind, as in `log_kinds`, and of each opinion."""
-        careful, habits = sums[:, : -len(HABITS)], sums[:, -len(HABITS) :]
-        shares = (habits.sum(1) + 0.5) / (sums.sum(1) + 10)
-        self.careless = (_within(shares[0], 1e-3, 0.5), _within(shares[1], 1e-3, 0.5))
-        self.habits = (habits.sum(0) + 1) / (habits.sum() + len(HABITS))
-        grids = careful.reshape(2, len(BIASES), len(LOG_SKILLS))
-        skills = grids[1].sum(0)
-        self.skill_means = (0, _within(skills @ LOG_SKILLS / (skills.sum() + _MEAN_WEIGHT), -1, 1))
-        grid = grids.sum(0)
+        grid, habits = sums[: -len(HABITS)].reshape(len(BIASES), -1), sums[-len(HABITS) :]
+        self.careless = _within((habits.sum() + 0.5) / (sums.sum() + 10), 1e-3, 0.5)
+        self.habits = (habits + 1) / (habits.sum() + len(HABITS))
         main, wide = torch.softmax(self.log_groups(), 0) * grid.sum(1)
         self.wide_share = _within(wide.sum() / grid.sum(), 0.01, 0.5)
         # Groups that are hardly of different width are one, and have one mean.
@@ -134,8 +119,7 @@ class Priors:
         self.spread = _within(_spread(main, BIASES), 0.1, 4)
         away = _spread(wide, BIASES - self.wide_mean)
         self.wide_spread = _within(away, _WIDER * self.spread, 8)
-        about = torch.cat([LOG_SKILLS, LOG_SKILLS - self.skill_means[1]])
-        self.skill_spread = _within(_spread(grids.sum(1).flatten(), about), 0.1, 2)
+        self.skill_spread = _within(_spread(grid.sum(0), LOG_SKILLS), 0.1, 2)
         self._bend(opinions.double())
 
     def _bend(self, count: Tensor) -> None:
@@ -210,10 +194,10 @@ def fit(votes: Votes) -> Belief:
     galaxy, volunteer, yes = votes.galaxy[order], votes.volunteer[order], votes.yes[order, None]
     known = votes.learn[galaxy]
     times = torch.bincount(volunteer[known], minlength=votes.volunteers)
-    met, few = times > 0, (times < FEW).long()
+    met = times > 0
     seen = torch.bincount(galaxy[known], minlength=len(votes.learn)) > 0
     priors, chances = Priors(), _chances()
-    kinds = priors.log_kinds().exp()[few]
+    kinds = priors.log_kinds().exp().repeat(votes.volunteers, 1)
     blocks = list(_blocks(torch.bincount(volunteer, minlength=votes.volunteers)))
     said, first = torch.empty(len(yes), len(OPINIONS)), kinds @ chances
     for _, rows in blocks:
@@ -230,9 +214,9 @@ def fit(votes: Votes) -> Belief:
             # Volunteers are not learned from galaxies by which a network is judged.
             chance[~known[rows]] = 1
             place = volunteer[rows] - people.start
-            logs = prior[few[people]].index_add_(0, place, chance.log())
+            logs = prior.repeat(people.stop - people.start, 1).index_add_(0, place, chance.log())
             kinds[people] = torch.softmax(logs, 1)
-            sums.index_add_(0, few[people], kinds[people] * met[people, None])
+            sums += kinds[people][met[people]].sum(0)
             without = kinds[people][place] / chance
             said[rows] = _of(yes[rows], without @ chances / without.sum(1, keepdim=True)).log()
         if met.any():
