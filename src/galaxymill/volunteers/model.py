@@ -166,18 +166,16 @@ class Belief:
         # Even in z is Haldane's prior, of which the mean fraction is the share.
         return self.evidence @ torch.sigmoid(OPINIONS)
 
-    def careful(self) -> Tensor:
-        """Probability of each volunteer's bias and skill if careful: (n, n_biases, n_skills)."""
-        grid = self.kinds[:, : -len(HABITS)].reshape(-1, len(BIASES), len(LOG_SKILLS))
-        return grid / grid.sum((1, 2), keepdim=True).clamp_min(1e-30)
-
     def bias(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of each volunteer's bias, log odds."""
-        return _moments(self.careful().sum(2), BIASES)
+        """Mean and standard deviation of each volunteer's bias if careful, log odds."""
+        return _moments(self._careful().sum(2), BIASES)
 
     def skill(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of each volunteer's skill; 1 is a typical one's."""
-        return _moments(self.careful().sum(1), LOG_SKILLS.exp())
+        """Mean and standard deviation of each volunteer's skill if careful; 1 is typical."""
+        return _moments(self._careful().sum(1), LOG_SKILLS.exp())
+
+    def _careful(self) -> Tensor:
+        return self.kinds[:, : -len(HABITS)].view(-1, len(BIASES), len(LOG_SKILLS))
 
     def careless(self) -> Tensor:
         """Probability that each volunteer is careless."""
@@ -274,6 +272,8 @@ def _chances() -> Tensor:
 
 
 def _moments(weights: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation by weights (n, n_values)."""
+    weights = weights / weights.sum(1, keepdim=True).clamp_min(1e-30)
     mean = weights @ values
     return mean, (weights @ values**2 - mean**2).clamp_min(0).sqrt()
 
