@@ -62,19 +62,19 @@ def test_a_new_export_runs_volunteers_labels_and_what_follows(new_mill, config):
     assert "collect_answers" not in raised
 
 
-def test_a_network_learns_individuals_and_nobody_is_named(working_copy, mini_config, change):
+def test_a_network_learns_individuals_and_nobody_is_named(working_copy, mini_config, change, trees):
     """From an export to a release: who answered is in no file below results, logs included."""
     mill, rng = working_copy, np.random.default_rng(1)
     tiles = mill.files("surveys/mini/catalog/tiles/*.parquet")
     names = [name for tile in tiles for name in pq.read_table(tile)["object_id"].to_pylist()]
-    (mill.folder / "toy.yaml").write_text(TREE)
-    tree = load_tree(mill.folder / "toy.yaml")
-    share = rng.uniform(0.05, 0.95, len(names))
+    tree = load_tree(trees / "decals_dr5.yaml")
+    shares = [rng.dirichlet(np.ones(len(q.answers)), len(names)) for q in tree.questions]
+    fractions = np.clip(np.concatenate(shares, axis=1), 0.01, 1)
     people = recruit(CrowdSettings(volunteers=60), tree, rng)
-    answers = classify(people, np.column_stack([share, 1 - share]), tree, 15, rng)
+    answers = classify(people, fractions, tree, 15, rng)
     write_export(mill.folder, names, answers, tree)
     labels = {"votes": "export.csv", "format": "panoptes", "tasks": "tasks.yaml"}
-    labels |= {"object_id": "name", "tree": "toy.yaml", "images": {"survey": "mini"}}
+    labels |= {"object_id": "name", "tree": "decals_dr5", "images": {"survey": "mini"}}
     config = change(mini_config, "labels.crowd", labels)
     train = {**config["models"]["mini"]["train"], "counts": "individuals"}
     config = change(config, "models.crowd", {"labels": "crowd", "train": train})

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -113,12 +112,12 @@ class SeenKeys:
         return True
 
     def _open(self, size: int) -> None:
-        self._array: npt.NDArray[np.uint64] = np.zeros(size, dtype=np.uint64)
-        self._slots, self._mask = memoryview(self._array.data), size - 1
+        self._slots, self._mask = memoryview(np.zeros(size, dtype=np.uint64).data), size - 1
 
     def _grow(self) -> None:
-        before = self._array
+        before = self._slots
         self._open(2 * len(before))
         self._count = 0
-        for key in before[before > 0]:
-            self._add(int(key))
+        for key in before:
+            if key:
+                self._add(key)
