@@ -79,7 +79,7 @@ def test_a_network_learns_individuals_and_nobody_is_named(working_copy, mini_con
     train = {**config["models"]["mini"]["train"], "counts": "individuals"}
     config = change(config, "models.crowd", {"labels": "crowd", "train": train})
     config = change(config, "predictions.crowd", {"survey": "mini", "model": "crowd"})
-    config = change(config, "releases.mini.predictions", ["said", "crowd"])
+    config = change(config, "releases.crowd", {"predictions": "crowd"})
     mill.finish("all", "volunteers", config=config)
     assert mill.dry("all", "volunteers", config=config) == {}
     results = mill.folder / "results"

@@ -20,6 +20,8 @@ from galaxymill.volunteers.read import Fitted, read_fitted
 SIGMAS = 2.0
 LEAST = 0.5
 """Bias, in log odds, below which nobody is told: it would hardly be seen."""
+CARELESS = 0.2
+"""Probability of carelessness above which nothing is said: it may be a habit, not a taste."""
 EXAMPLES = 6
 _COLUMNS = ("volunteer", "question", "answer", "n", "given", "bias", "bias_error")
 
@@ -27,10 +29,10 @@ _COLUMNS = ("volunteer", "question", "answer", "n", "given", "bias", "bias_error
 def differing(people: pd.DataFrame) -> pd.DataFrame:
     """Choose the volunteers and answers whose bias is beyond ``SIGMAS`` and ``LEAST``.
 
-    Of those who answer whatever they see, nothing is said. The surest come first.
+    Of those who may answer whatever they see, nothing is said. The surest come first.
     """
     sigmas = people.bias / people.bias_error
-    sure = (people.bias > LEAST) & (sigmas > SIGMAS) & ~(people.careless > 0.5)
+    sure = (people.bias > LEAST) & (sigmas > SIGMAS) & ~(people.careless > CARELESS)
     return people[sure].assign(sigmas=sigmas[sure]).sort_values("sigmas", ascending=False)
 
 
