@@ -22,6 +22,9 @@ pathvars:
     **PATHVARS,
 
 
+# In a module, workflow.pathvars are the module's only while its files are read.
+PATHS = workflow.pathvars
+
 # A large DAG is millions of objects that stay: looking for garbage among them takes time.
 gc.set_threshold(100_000, 50, 100)
 
@@ -44,7 +47,7 @@ wildcard_constraints:
 # Rules call the galaxymill of this environment, also when nobody has activated it.
 os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
 
-TREES = Path(workflow.basedir, "config", "trees")
+TREES = Path(BASE, "config", "trees")
 
 try:
     CFG = load_config(config, ", ".join(map(str, workflow.configfiles)) or "config", TREES)
@@ -55,7 +58,7 @@ except UserError as error:
 
 def path(template, **wildcards):
     """Fill a path template of galaxymill.paths."""
-    return workflow.pathvars.apply(template).format(**wildcards)
+    return PATHS.apply(template).format(**wildcards)
 
 
 def paths(template, **wildcards):
@@ -92,7 +95,7 @@ def one_of(template, **names):
     """
     ((wildcard, allowed),) = names.items()
     pattern = "|".join(map(re.escape, allowed)) or "(?!)"
-    return workflow.pathvars.apply(template).replace(f"{{{wildcard}}}", f"{{{wildcard},{pattern}}}")
+    return PATHS.apply(template).replace(f"{{{wildcard}}}", f"{{{wildcard},{pattern}}}")
 
 
 # Slots a host, so that several jobs together never ask it faster than one may.
