@@ -35,6 +35,7 @@ lint: setup
 	ruff format --check .
 	mypy
 	lint-imports --no-cache
+	codespell src tests benchmarks docs workflow config *.md
 	snakefmt --check Snakefile workflow
 	@# Pages are plain JavaScript; its types are checked where npm is at hand.
 	@if $(TSC) --version > /dev/null 2>&1; \
