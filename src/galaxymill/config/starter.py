@@ -1,7 +1,7 @@
 """A config to start from, for one service and one tree, with comments."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from galaxymill.trees.tree import find_tree
 CONFIG = "galaxymill.yaml"
 """Name of the config that ``galaxymill run`` takes when none is named."""
 
-_RECIPES = {"euclid": "euclid", "hsc": "hsc", "files": "decals"}
-"""Of services whose images have recipes of their own; others take `_DEFAULT`."""
-_DEFAULT = "decals"
+_RECIPES = {"euclid": "euclid", "hsc": "hsc", "sdss": "passthrough", "files": "passthrough"}
+"""Of services whose images are not drawn as those of Galaxy Zoo DECaLS."""
+_FIRST = ("pixel_scale", "size", "bands")
+"""Settings of cutouts that are shown with their defaults; others are behind a hash."""
 _PAGE = "config/README.md"
 
 
@@ -44,9 +45,9 @@ def write_starter(out: Path, service: str, tree: str, trees: Path) -> None:
         raise unknown_name("--service", service, SERVICES, "service")
     if tree:
         find_tree(tree, trees, "--tree")
-    recipe = _RECIPES.get(service, _DEFAULT)
+    recipe = _RECIPES.get(service, "decals")
     cutouts = SERVICES[service].settings
-    available = list(cutouts.model_fields["bands"].default)
+    bands = cutouts.model_fields["bands"].default if recipe == "decals" else ()
     template = read_templates("galaxymill.config", autoescape=False).get_template("starter.yaml.j2")
     text = template.render(
         page=_PAGE,
@@ -55,8 +56,7 @@ def write_starter(out: Path, service: str, tree: str, trees: Path) -> None:
         recipe=recipe,
         recipes=", ".join(RECIPES),
         cutouts=cutouts,
-        images=RECIPES[recipe].settings,
-        bands=dict(zip(("blue", "green", "red"), available, strict=False)),
+        bands=dict(zip(("blue", "green", "red"), bands, strict=False)),
         keys=_keys,
     )
     try:
@@ -66,13 +66,14 @@ def write_starter(out: Path, service: str, tree: str, trees: Path) -> None:
         raise UserError(f"{out}: is there already; name another file with --out") from None
 
 
-def _keys(
-    model: type[BaseModel], only: Sequence[str], without: Sequence[str] = ()
-) -> Iterator[tuple[str, str, str]]:
-    """Name, default and description of some keys, in the order of the model."""
+def _keys(model: type[BaseModel]) -> Iterator[tuple[str, str, str, str]]:
+    """What hides it, name, default and description of each key; one without a default is empty."""
     for name, info in model.model_fields.items():
-        if name not in without and (not only or name in only):
-            yield name, _spell(info.default), (info.description or "").split("\n")[0]
+        text = (info.description or "").splitlines()[0]
+        if info.is_required():
+            yield "", name, "", f"needed: {text}"
+        else:
+            yield "" if name in _FIRST else "# ", name, _spell(info.default), text
 
 
 def _spell(value: Any) -> str:
