@@ -104,7 +104,10 @@ def list_products() -> str:
             products.predictions(task, 5),
             "what a model says; here of the tree of rings",
         ),
-        "embeddings/{part}.parquet": (products.embeddings(512), "what an encoder makes of an image"),
+        "embeddings/{part}.parquet": (
+            products.embeddings(512),
+            "what an encoder makes of an image",
+        ),
         "features/{part}.parquet": (products.features(64, ["all"]), "the same in a space"),
     }
     lines = ["# Products and their columns", ""]
@@ -114,7 +117,13 @@ def list_products() -> str:
         lines += ["", f"## {name}", "", f"{text[0].upper()}{text[1:]}.", ""]
         lines += [markdown_table(("column", "type", "unit", ""), _columns(schema))]
     stages = [(f"`{one.name}`", str(one.version), f"`{one.product}`") for one in STAGES.values()]
-    lines += ["", "## Stages", "", "Each stage, its version, and the file that says it is done.", ""]
+    lines += [
+        "",
+        "## Stages",
+        "",
+        "Each stage, its version, and the file that says it is done.",
+        "",
+    ]
     lines += [markdown_table(("stage", "version", "product"), stages)]
     return "\n".join(lines) + "\n"
 
@@ -128,10 +137,10 @@ def _columns(schema: pa.Schema) -> Iterator[tuple[str, str, str, str]]:
 
 def list_flags() -> str:
     """Every flag, its bit, and what it means."""
-    rows = [
-        (f"`{flag.name}`", str(flag.bit), _cell(flag.description)) for flag in flags.FLAGS
-    ]
-    text = "The column `flags` of cutouts, images, predictions and releases is the sum of these bits."
+    rows = [(f"`{flag.name}`", str(flag.bit), _cell(flag.description)) for flag in flags.FLAGS]
+    text = (
+        "The column `flags` of cutouts, images, predictions and releases is the sum of these bits."
+    )
     return f"# Flags\n\n{text}\n\n{markdown_table(('flag', 'bit', ''), rows)}\n"
 
 

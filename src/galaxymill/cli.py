@@ -16,6 +16,7 @@ from galaxymill.commands import (
     learning,
     looking,
     probing,
+    rounds,
     running,
     starting,
     survey,
@@ -30,7 +31,8 @@ app = typer.Typer(
         "nothing of the workflow. Snakemake decides when to call which; see ARCHITECTURE.md. "
         "Stages in order: download, ingest, partition, fetch, render, labels, train, evaluate, "
         "predict, space, project, map, similar, probe, apply, fit-interest, rate-partition, "
-        "report-interest, release, explore-partition, build-explorer."
+        "report-interest, release, explore-partition, build-explorer, choose-subjects, "
+        "write-subjects, judge-round."
     ),
     no_args_is_help=True,
     invoke_without_command=True,
@@ -38,7 +40,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (survey, learning, finding, probing, interests, catalogue, looking, running, starting):
+for part in (
+    survey,
+    learning,
+    finding,
+    probing,
+    interests,
+    catalogue,
+    looking,
+    rounds,
+    running,
+    starting,
+):
     app.add_typer(part.app)
 app.add_typer(images.app, name="images")
 app.add_typer(running.cluster, name="cluster")
@@ -47,6 +60,7 @@ app.add_typer(running.cluster, name="cluster")
 EXTRAS = {
     **dict.fromkeys(("torch", "torchvision", "timm", "lightning", "huggingface_hub"), "train"),
     "galsim": "demo",
+    "panoptes_client": "volunteers",
 }
 """Packages that are no part of the base, and with what they are installed."""
 

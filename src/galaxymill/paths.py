@@ -37,6 +37,7 @@ PATHVARS = {
     "release": "<results>/releases/{release}",
     "slices": "<results>/slices/{explorer}",
     "explorer": "<results>/explorers/{explorer}",
+    "round": "<results>/rounds/{round}",
     "logs": "<results>/logs",
     "benchmarks": "<results>/benchmarks",
 }

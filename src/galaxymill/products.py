@@ -127,6 +127,22 @@ def predictions(task: Task, draws: int) -> pa.Schema:
     return pa.schema([OBJECT_ID, FLAGS, *samples, *task.summary_fields()])
 
 
+SUBJECTS = pa.schema(
+    [
+        OBJECT_ID,
+        field("stratum", pa.string(), "the rule that chose the galaxy, or random"),
+        field("score", pa.float64(), "what the rule thinks of it, null at random"),
+        field(
+            "selection_probability",
+            pa.float64(),
+            "probability to be chosen, at random or by any rule: its inverse is a weight",
+        ),
+        field("round", pa.int32(), "number of the round, from 1"),
+        field("ra", pa.float64(), "right ascension where labels have positions", "deg"),
+        field("dec", pa.float64(), "declination where labels have positions", "deg"),
+    ]
+)
+
 POOLING = {"member": 1, "views": "model", "pool": "mean"}
 """Settings of a prediction that its embeddings depend on, beside the model, with their defaults."""
 

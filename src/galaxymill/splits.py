@@ -74,13 +74,17 @@ def _draws(
     object_ids: Sequence[str], positions: npt.NDArray[np.float64] | None, salt: str
 ) -> npt.NDArray[np.float64]:
     """Draw a number in [0, 1) for each galaxy, by its place on the sky or else by its name."""
-    keys: list[object] = list(object_ids)
+    draws = np.empty(len(object_ids))
+    placed = np.zeros(len(object_ids), np.bool_)
     if positions is not None:
-        placed = np.flatnonzero(np.isfinite(positions).all(axis=1))
+        placed[:] = np.isfinite(positions).all(axis=1)
         pixels = healpix_pixels(positions[placed, 0], positions[placed, 1], SPLIT_ORDER)
-        for row, pixel in zip(placed, pixels.tolist(), strict=True):
-            keys[row] = pixel
-    return np.array([uniform(f"{salt}:{key}") for key in keys])
+        # Many galaxies lie in one pixel.
+        own, rows = np.unique(pixels, return_inverse=True)
+        draws[placed] = np.array([uniform(f"{salt}:{pixel}") for pixel in own.tolist()])[rows]
+    for row in np.flatnonzero(~placed).tolist():
+        draws[row] = uniform(f"{salt}:{object_ids[row]}")
+    return draws
 
 
 def near_training(

@@ -41,6 +41,8 @@ wildcard_constraints:
     interest=r"[\w-]+",
     release=r"[\w-]+",
     explorer=r"[\w-]+",
+    round=r"[\w-]+",
+    number=r"\d{4}",
     part=r"g\d+-k\d+-p\d+",
 
 
@@ -82,9 +84,9 @@ VOTES = paths("<labels>/votes.parquet", labels=CFG.labels)
 
 # The same files are made in another way by an encoder alone, and by a probe, which takes features.
 ENCODERS = [name for name, model in CFG.models.items() if not model.labels]
-PROBES = [name for name, model in CFG.models.items() if model.probe]
-TRAINED = [name for name in CFG.models if name not in (*ENCODERS, *PROBES)]
-BY_PROBES = [name for name, one in CFG.predictions.items() if one.model in PROBES]
+PROBES = [name for name, model in CFG.models.items() if model.probe and name not in CFG.rounds]
+TRAINED = [name for name in CFG.models if name not in (*ENCODERS, *PROBES, *CFG.rounds)]
+BY_PROBES = [name for name, one in CFG.predictions.items() if CFG.models[one.model].probe]
 BY_NETWORKS = [name for name in CFG.predictions if name not in BY_PROBES]
 
 

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from galaxymill.config.models import AnyModel, several
 from galaxymill.config.refusals import refusals
+from galaxymill.config.rounds import Round, add_rounds, round_refusals
 from galaxymill.config.survey import Survey
 from galaxymill.downloads.settings import DownloadSettings, FileName
 from galaxymill.explorer.settings import ExplorerSettings
@@ -120,6 +121,7 @@ class Config(Strict):
     interests: dict[Name, Interest] = Field({}, description="what people find interesting, by name")
     releases: dict[Name, Release] = Field({}, description="releases by name")
     explorers: dict[Name, Explorer] = Field({}, description="explorers by name")
+    rounds: dict[Name, Round] = Field({}, description="rounds of asking volunteers, by name")
     network: dict[str, Network] = Field(
         {}, description="limits by service; changing them runs nothing again"
     )
@@ -127,6 +129,9 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def _can_be_done(self) -> Self:
+        for key, why in round_refusals(self):
+            raise ValueError(f"{key}: {why}" if key else why)
+        add_rounds(self)
         for key, why in refusals(self):
             raise ValueError(f"{key}: {why}" if key else why)
         return self

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from galaxymill.config.config import Config
 from galaxymill.config.known_tasks import check_models
 from galaxymill.config.releases import check_explorers, check_releases
+from galaxymill.config.rounds import added_names
 from galaxymill.errors import UserError
 from galaxymill.migrations import CONFIG, migrate
 from galaxymill.settings import explain
@@ -66,17 +67,25 @@ def input_folders(config: Config) -> Iterator[tuple[str, Path]]:
 
 def input_files(config: Config) -> Iterator[tuple[str, Path]]:
     """List the files that a config names, each with its key; see `is_made`."""
+    added = added_names(config.rounds)
     for name, survey in config.surveys.items():
         yield f"surveys.{name}.catalog.path", survey.catalog.path
         for key, path in survey.cutouts.settings.input_files().items():
             yield f"surveys.{name}.cutouts.{key}", path
+    for name, rounds in config.rounds.items():
+        for path in rounds.exports:
+            yield f"rounds.{name}.exports", path
+        for path in rounds.subjects:
+            yield f"rounds.{name}.subjects", path
     for name, labels in config.labels.items():
+        if name in added:
+            continue
         for path in labels.votes:
             yield f"labels.{name}.votes", path
         for key, path in labels.settings.input_files().items():
             yield f"labels.{name}.{key}", path
     for name, model in config.models.items():
-        if model.network.weights_file:
+        if model.network.weights_file and name not in added:
             key = f"models.{name}{'.train' if model.labels else ''}.weights"
             yield key, model.network.weights_file
     for name, search in config.searches.items():

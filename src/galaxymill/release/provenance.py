@@ -21,6 +21,7 @@ RELEASE = "provenance/release.json"
 _NOT_OF_A_RELEASE = (
     *("plan", "space", "project", "map", "similar", "interest", "rate", "interesting"),
     *("release", "explore", "explorer"),
+    *("choose", "write_subjects", "judge", "history"),
 )
 _OF_A_PARTITION = {"tile", "cutouts", "images", "predictions", "embeddings", "features"}
 

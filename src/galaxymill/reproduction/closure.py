@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from galaxymill.config.config import Config
 from galaxymill.config.files import input_files, input_folders, is_made, model_file
+from galaxymill.config.rounds import subjects_files
 from galaxymill.migrations import CONFIG, migrate
 from galaxymill.settings import Settings
 
@@ -56,6 +57,9 @@ def closure(plain: Mapping[str, Any], config: Config, release: str) -> Plain:
         more = {config.spaces[name].predictions for name in stood_on} - predictions
         predictions |= more
         waiting += more
+    # Rounds add their own models; they start from another.
+    rounds = models & set(config.rounds)
+    models |= {config.rounds[name].model for name in rounds}
     labels = {name for model in models for name in config.models[model].labels}
     labelled = {config.labels[name].images.survey for name in labels}
     surveys = {config.release_survey(release), *filter(None, labelled)}
@@ -65,6 +69,7 @@ def closure(plain: Mapping[str, Any], config: Config, release: str) -> Plain:
         "labels": labels,
         "models": models,
         "predictions": predictions,
+        "rounds": rounds,
         "spaces": spaces,
         "interests": set(chosen.interests),
         "releases": {release},
@@ -73,6 +78,10 @@ def closure(plain: Mapping[str, Any], config: Config, release: str) -> Plain:
     result = {key: _only(plain.get(key), names) for key, names in wanted.items()}
     made = _made_files(config, surveys, labels, models, set(chosen.interests))
     result["simulations"] = _only(plain.get("simulations"), {path.parent.name for path in made})
+    for name, own in (result["rounds"] or {}).items():
+        # What was asked is on record, and is not chosen again.
+        own["subjects"] = [str(path) for path in subjects_files(name, config.rounds[name])]
+        own.pop("diverse", None)
     result["downloads"] = _only(plain.get("downloads"), {path.name for path in made})
     for limits in result["network"].values():
         limits.pop("contact", None)

@@ -1,0 +1,1 @@
+"""Rounds: what volunteers are asked next, what comes back, and which model is shipped."""
