@@ -11,7 +11,7 @@ TSC := npx --yes --package typescript@5 tsc --allowJs --checkJs --noEmit --stric
 	--lib es2023,dom,dom.iterable
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test test-slurm lint format dag report clean setup bench bench-find schema stages
+.PHONY: demo test test-slurm lint format dag report clean setup bench bench-find schema stages docs package
 
 demo: setup
 	snakemake --cores $(CORES)
@@ -35,6 +35,7 @@ lint: setup
 	ruff format --check .
 	mypy
 	lint-imports --no-cache
+	codespell src tests benchmarks docs workflow config *.md
 	snakefmt --check Snakefile workflow
 	@# Pages are plain JavaScript; its types are checked where npm is at hand.
 	@if $(TSC) --version > /dev/null 2>&1; \
@@ -47,6 +48,21 @@ format: setup
 	ruff check --fix .
 	ruff format .
 	snakefmt Snakefile workflow
+
+# The documentation as a site; its tutorials are run, which takes some minutes the first time.
+docs: setup
+	sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	@echo "site: docs/_build/html/index.html"
+
+# Wheel and sdist, installed into an empty environment, where the demo is planned.
+package: setup
+	rm -rf dist build
+	$(BIN)/pip install --quiet --disable-pip-version-check build
+	$(BIN)/python -m build --outdir dist .
+	$(PYTHON) -m venv --clear dist/empty
+	dist/empty/bin/pip install --quiet --disable-pip-version-check -c envs/requirements.lock \
+		"$$(ls $(CURDIR)/dist/*.whl)[demo]"
+	cd dist/empty && PATH=$$PWD/bin:$$PATH bin/galaxymill run -- -n --quiet rules
 
 dag: setup
 	@mkdir -p results

@@ -7,11 +7,12 @@ release, evaluate, predictions, features, searches, interests, explorers, images
 from snakemake.utils import min_version
 
 min_version("9.19")
+BASE = str(workflow.current_basedir)
 
 # The demo runs when no config is given. Snakemake would otherwise merge the two.
 if not config and not workflow.config_settings.configfiles:
 
-    configfile: f"{workflow.basedir}/config/config.yaml"
+    configfile: f"{BASE}/config/config.yaml"
 
 
 include: "workflow/rules/common.smk"

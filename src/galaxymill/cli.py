@@ -18,6 +18,7 @@ from galaxymill.commands import (
     probing,
     rounds,
     running,
+    starting,
     survey,
     volunteers,
 )
@@ -50,12 +51,20 @@ for part in (
     looking,
     rounds,
     running,
+    starting,
 ):
     app.add_typer(part.app)
 app.add_typer(images.app, name="images")
 app.add_typer(volunteers.app, name="volunteers")
 app.add_typer(running.cluster, name="cluster")
 
+
+EXTRAS = {
+    **dict.fromkeys(("torch", "torchvision", "timm", "lightning", "huggingface_hub"), "train"),
+    "galsim": "demo",
+    "panoptes_client": "volunteers",
+}
+"""Packages that are no part of the base, and with what they are installed."""
 
 _OF_A_PATH = {ENAMETOOLONG, EACCES, EISDIR, ENOTDIR}
 """Mistakes in a user's path; a file that is gone may be the program's own fault."""
@@ -83,6 +92,16 @@ def main() -> None:
         app()
     except UserError as error:
         typer.echo(f"galaxymill: {error}", err=True)
+        raise SystemExit(2) from None
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        if not extra:
+            raise
+        typer.echo(
+            f"galaxymill: this needs {error.name}, which is not installed: "
+            f"pip install 'galaxymill[{extra}]'",
+            err=True,
+        )
         raise SystemExit(2) from None
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -6,10 +6,11 @@ Snakemake knows these templates as pathvars: a rule writes ``<cutouts>/{part}.pa
 import re
 from pathlib import Path
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-"""Where the workflow lies beside the package; elsewhere when the package was installed alone."""
+_PACKAGED = Path(__file__).resolve().with_name("_workflow")
+WORKFLOW = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).resolve().parents[2]
+"""Folder of the Snakefile: in the package where it was installed, else the checkout."""
 
-TREES = CHECKOUT / "config" / "trees"
+TREES = WORKFLOW / "config" / "trees"
 """The trees known by name."""
 
 PATHVARS = {

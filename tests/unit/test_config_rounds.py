@@ -104,7 +104,7 @@ def set_labels(**changes):
         (
             {"featured": "smooth_or_featured"},
             None,
-            "weekly.featured: 'smooth_or_featured' is no ans",
+            "weekly.featured: 'smooth_or_featured' is no",
         ),
         ({"diverse": "looks"}, None, "rounds.weekly.diverse: unknown"),
         ({"budget": 0}, None, "rounds.weekly.budget"),

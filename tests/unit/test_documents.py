@@ -83,9 +83,23 @@ def test_benchmarks_are_looked_for_where_the_rules_write_them(root: Path) -> Non
 
 def test_the_lock_file_pins_what_the_project_needs(root: Path) -> None:
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
-    wanted = project["dependencies"] + project["optional-dependencies"]["dev"]
+    extras = project["optional-dependencies"].values()
+    wanted = [*project["dependencies"], *(one for some in extras for one in some)]
+    wanted = [one for one in wanted if not one.startswith("galaxymill[")]
     lines = (root / "envs/requirements.lock").read_text().lower().replace("_", "-").splitlines()
     pinned = {line.split("==")[0] for line in lines if "==" in line}
     for requirement in wanted:
         name = re.split(r"[><=\[ ]", requirement)[0].lower().replace("_", "-")
         assert name in pinned, f"{name} is not in envs/requirements.lock"
+
+
+def test_messages_on_the_page_of_troubles_are_those_of_the_code(root: Path) -> None:
+    code = "".join(path.read_text() for path in (root / "src").rglob("*.py"))
+    # Long messages are written in pieces.
+    code = re.sub(r'"\s*\n\s*f?"', "", code)
+    page = (root / "docs/howto/trouble.md").read_text()
+    quoted = re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE)
+    assert len(quoted) > 12
+    for message in quoted:
+        for piece in message.split("…"):
+            assert piece.strip(" ;,()") in code, message

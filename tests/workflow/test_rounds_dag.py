@@ -176,6 +176,19 @@ def test_rounds_from_labels_to_labels(working_copy, config, change):
     inputs = json.loads((mill.folder / "results/releases/dr/provenance/inputs.json").read_text())
     assert {"rounds.weekly.exports", "rounds.weekly.subjects"} < {one["key"] for one in inputs}
 
+    # What was uploaded is not chosen anew.
+    second = mill.folder / "results/rounds/weekly/0002"
+    kept = (second / "subjects.parquet").read_bytes()
+    (second / "upload/receipts.csv").write_text("step\n")
+    other = change(config, "rounds.weekly.budget", 13)
+    refused = mill.snakemake("rounds", config=other)
+    assert refused.returncode
+    assert "these subjects were uploaded" in refused.stdout + refused.stderr
+    assert (second / "subjects.parquet").read_bytes() == kept
+    mill.finish("rounds", config=config)
+    assert (second / "subjects.parquet").read_bytes() == kept
+    assert "Nothing to be done" in mill.finish("-n", "rounds", config=config)
+
     # What was asked is on record; without it nothing tells who was drawn at random.
     with suppress(FileNotFoundError):
         (mill.folder / "results/rounds/weekly/0001/subjects.parquet").unlink()

@@ -22,6 +22,9 @@ pathvars:
     **PATHVARS,
 
 
+# In a module, workflow.pathvars are the module's only while its files are read.
+PATHS = workflow.pathvars
+
 # A large DAG is millions of objects that stay: looking for garbage among them takes time.
 gc.set_threshold(100_000, 50, 100)
 
@@ -46,7 +49,7 @@ wildcard_constraints:
 # Rules call the galaxymill of this environment, also when nobody has activated it.
 os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
 
-TREES = Path(workflow.basedir, "config", "trees")
+TREES = Path(BASE, "config", "trees")
 
 try:
     CFG = load_config(config, ", ".join(map(str, workflow.configfiles)) or "config", TREES)
@@ -57,7 +60,7 @@ except UserError as error:
 
 def path(template, **wildcards):
     """Fill a path template of galaxymill.paths."""
-    return workflow.pathvars.apply(template).format(**wildcards)
+    return PATHS.apply(template).format(**wildcards)
 
 
 def paths(template, **wildcards):
@@ -78,8 +81,7 @@ SEARCHES = paths("<search>/nearest.csv", search=CFG.searches)
 RATED = rated_interests(CFG)
 INTERESTS = paths("<interesting>/report.html", interest=RATED)
 VOTES = paths("<labels>/votes.parquet", labels=CFG.labels)
-INDIVIDUALS = [name for name, one in CFG.labels.items() if one.has_individuals]
-COUNTED = [name for name in CFG.labels if name not in INDIVIDUALS]
+
 # The same files are made in another way by an encoder alone, and by a probe, which takes features.
 ENCODERS = [name for name, model in CFG.models.items() if not model.labels]
 PROBES = [name for name, model in CFG.models.items() if model.probe and name not in CFG.rounds]
@@ -95,7 +97,7 @@ def one_of(template, **names):
     """
     ((wildcard, allowed),) = names.items()
     pattern = "|".join(map(re.escape, allowed)) or "(?!)"
-    return workflow.pathvars.apply(template).replace(f"{{{wildcard}}}", f"{{{wildcard},{pattern}}}")
+    return PATHS.apply(template).replace(f"{{{wildcard}}}", f"{{{wildcard},{pattern}}}")
 
 
 # Slots a host, so that several jobs together never ask it faster than one may.

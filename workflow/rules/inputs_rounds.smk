@@ -13,6 +13,12 @@ VERDICTS = [
 ASKING = {name: f"{one.asking:04d}" for name, one in CFG.rounds.items()}
 
 
+# Rounds and numbers go together: those before are never chosen anew.
+ASKED = "<results>/rounds/{asked,%s}/subjects.parquet" % (
+    "|".join(f"{name}/{number}" for name, number in ASKING.items()) or "(?!)"
+)
+
+
 def round_labels(name, number):
     """Labels with the answers of so many rounds."""
     first = CFG.models[CFG.rounds[name].model].labels[0]

@@ -1,5 +1,9 @@
 """From volunteers' votes to labels."""
 
+# Labelled sets whose files say who gave which answer, and the others.
+INDIVIDUALS = [name for name, one in CFG.labels.items() if one.has_individuals]
+COUNTED = [name for name in CFG.labels if name not in INDIVIDUALS]
+
 
 rule collect_labels:
     """Check the votes of a labelled set, add them up and split its galaxies."""

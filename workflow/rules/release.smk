@@ -45,7 +45,7 @@ rule record_run:
         config=lambda wc: RUNS[wc.release].config,
     params:
         settings=lambda wc: RUNS[wc.release].settings,
-        workflow=workflow.basedir,
+        workflow=BASE,
     shell:
         "galaxymill record-run {output.config:q} --release {wildcards.release} "
         "--config {resources.config:q} --workflow {params.workflow:q} > {log:q} 2>&1"

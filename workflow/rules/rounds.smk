@@ -25,8 +25,8 @@ rule choose_subjects:
         before=lambda wc: ancient(subjects_before(*choice(wc))),
         space=lambda wc: ancient(diverse_space(wc)),
     output:
-        subjects="<results>/rounds/{asked,%s}/subjects.parquet"
-        % ("|".join(f"{name}/{number}" for name, number in ASKING.items()) or "(?!)"),
+        # Kept while it is made anew: who was uploaded is not to be lost.
+        subjects=update(ASKED),
     log:
         "<logs>/choose/{asked}.log",
     benchmark:

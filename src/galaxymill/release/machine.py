@@ -8,7 +8,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-from galaxymill.paths import CHECKOUT
+from galaxymill.paths import WORKFLOW
 
 
 def environment() -> dict[str, Any]:
@@ -24,9 +24,9 @@ def environment() -> dict[str, Any]:
 
 def _commit() -> str | None:
     """Commit of the checkout that this code stands in; None for an installed package."""
-    if not (CHECKOUT / ".git").exists():
+    if not (WORKFLOW / ".git").exists():
         return None
-    git = ["git", "-C", str(CHECKOUT)]
+    git = ["git", "-C", str(WORKFLOW)]
     try:
         commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
         changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True)

@@ -13,7 +13,7 @@ import typer
 import yaml
 
 from galaxymill.errors import UserError
-from galaxymill.paths import CHECKOUT
+from galaxymill.paths import WORKFLOW
 from galaxymill.release.machine import environment
 from galaxymill.release.provenance import RELEASE
 from galaxymill.reporting.tables import text_table
@@ -71,7 +71,7 @@ def reproduce(release: Path, work: Path, inputs: Path | None, cores: int, tolera
     _place_inputs(release, work, inputs)
     (work / CONFIG).write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     target = release_target(name)
-    _run_workflow(release / "provenance" / "workflow", work, target, cores)
+    _run_workflow(work, target, cores)
     differences = compare_releases(release, (work / target).parent, tolerance)
     typer.echo(_table(differences))
     return not any(difference.beyond for difference in differences)
@@ -147,16 +147,10 @@ def _place_inputs(release: Path, work: Path, inputs: Path | None) -> None:
         link.symlink_to(found.resolve())
 
 
-def _run_workflow(workflow: Path, work: Path, target: str, cores: int) -> None:
+def _run_workflow(work: Path, target: str, cores: int) -> None:
     """Run this installation's workflow; a release's own copy of it is for reading."""
-    snakefile = CHECKOUT / "Snakefile"
-    if not snakefile.is_file():
-        raise UserError(
-            f"{snakefile}: no such file: galaxymill is installed without its workflow; install "
-            f"the checkout with pip install -e (the rules were those of {workflow})"
-        )
     count = cores or len(os.sched_getaffinity(0))
-    program = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile)]
+    program = [sys.executable, "-m", "snakemake", "--snakefile", str(WORKFLOW / "Snakefile")]
     options = ["--directory", str(work.resolve()), "--cores", str(count), "--rerun-incomplete"]
     options += ["--configfile", str(work.resolve() / CONFIG)]
     if subprocess.run([*program, target, *options], stdout=sys.stderr).returncode:

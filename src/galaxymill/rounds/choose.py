@@ -15,12 +15,14 @@ import numpy as np
 import pyarrow as pa
 
 from galaxymill import products
+from galaxymill.errors import UserError
 from galaxymill.labels.table import read_votes
 from galaxymill.probes.features import Features, find_features
 from galaxymill.rounds.champion import Champion, read_champion
 from galaxymill.rounds.pool import Galaxies, Pool
 from galaxymill.rounds.settings import ChooseSettings
 from galaxymill.rounds.spread import EACH, Spread, spread
+from galaxymill.rounds.upload import RECEIPTS
 from galaxymill.spaces.space import read_space
 from galaxymill.splits import SplitSettings
 from galaxymill.storage.atomic import atomic_file, exclusive
@@ -79,12 +81,21 @@ def choose_subjects(request: ChooseRequest, out: Path) -> None:
     Raises
     ------
     UserError
-        When predictions are not the champion's, or rules ask for answers that it does not give.
+        When predictions are not the champion's, or rules ask for answers that it does not give, or
+        the subjects of this round were uploaded.
     """
     champion = read_champion(
         request.model, request.partitions, request.predictions, request.settings.featured
     )
     origin = _origin(request, champion)
+    receipts = out.parent / "upload" / RECEIPTS
+    if out.is_file() and receipts.is_file():
+        if is_made(out, origin):
+            return
+        raise UserError(
+            f"{out}: these subjects were uploaded ({receipts}), and others are asked for now; set "
+            "the config back, or wait for their answers. To forget the upload, delete the receipts"
+        )
     with exclusive(out) as waited:
         if waited and is_made(out, origin):
             return

@@ -25,7 +25,7 @@ from galaxymill.rounds.choose import CHOICE
 from galaxymill.rounds.judge import VERDICT
 from galaxymill.rounds.sections import (
     PastRound,
-    describe_round,
+    describe_rounds,
     section_of_asked,
     section_of_disagreement,
     section_of_errors,
@@ -136,7 +136,7 @@ def _report(
     task = champion.task
     every = {name for one in rounds for name in (*one.answered, *one.asked)}
     predicted, absent = _predictions(champion, every)
-    rows = [describe_round(number, one, absent) for number, one in enumerate(rounds, 1)]
+    rows = describe_rounds(rounds, absent)
     now = rounds[-1].choice
     if now["finished"]:
         headline = "Finished: no rule finds a galaxy that is worth asking about."

@@ -50,22 +50,29 @@ class PastRound:
         return {row["object_id"] for row in self.subjects}
 
 
-def describe_round(number: int, one: PastRound, absent: set[str]) -> dict[str, Any]:
-    """Give the numbers of one round; ``absent`` are galaxies that the survey has no longer."""
-    verdict = one.verdict
-    return {
-        "round": number,
-        "pool": one.choice["pool"],
-        "asked": len(one.asked),
-        **{f"asked_{stratum}": n for stratum, n in one.choice["subjects"].items()},
-        "came_back": len(one.asked & one.answered.keys()),
-        "answers": float(sum(votes.sum() for votes in one.answered.values())),
-        "not_asked": len(one.answered.keys() - one.asked),
-        "left_the_survey": len(absent & (one.asked | one.answered.keys())),
-        "confidently_smooth": one.choice["confidently_smooth"],
-        "promoted": None if verdict is None else verdict["promoted"],
-        "verdict": "being asked" if verdict is None else _verdict(verdict),
-    }
+def describe_rounds(rounds: Sequence[PastRound], absent: set[str]) -> list[dict[str, Any]]:
+    """Give the numbers of each round; ``absent`` are galaxies that the survey has no longer."""
+    rows, known, latest = [], set[str](), set(rounds[-1].after.object_ids)
+    for number, one in enumerate(rounds, 1):
+        known |= one.asked
+        verdict = one.verdict
+        rows.append(
+            {
+                "round": number,
+                "pool": one.choice["pool"],
+                "asked": len(one.asked),
+                **{f"asked_{stratum}": n for stratum, n in one.choice["subjects"].items()},
+                # Some are retired later, and come back with the answers of another round.
+                "came_back": len(one.asked & latest),
+                "answers": float(sum(votes.sum() for votes in one.answered.values())),
+                "not_asked": len(one.answered.keys() - known),
+                "left_the_survey": len(absent & (one.asked | one.answered.keys())),
+                "confidently_smooth": one.choice["confidently_smooth"],
+                "promoted": None if verdict is None else verdict["promoted"],
+                "verdict": "being asked" if verdict is None else _verdict(verdict),
+            }
+        )
+    return rows
 
 
 def _verdict(verdict: Mapping[str, Any]) -> str:

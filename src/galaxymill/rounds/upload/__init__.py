@@ -2,3 +2,6 @@
 
 OBJECT_ID = "#object_id"
 """Key of a subject's metadata that holds the galaxy's name; ``#`` hides it from volunteers."""
+
+RECEIPTS = "receipts.csv"
+"""What was uploaded, beside the manifest."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from galaxymill.errors import UserError
 from galaxymill.progress import Advance, progress
-from galaxymill.rounds.upload import OBJECT_ID
+from galaxymill.rounds.upload import OBJECT_ID, RECEIPTS
 from galaxymill.rounds.upload.manifest import Subject, read_manifest
 from galaxymill.rounds.upload.patience import RefusedError, UnsureError, again, retries
 from galaxymill.rounds.upload.receipts import Receipts, open_receipts
@@ -52,7 +52,7 @@ def upload_subjects(manifest: Path, project: str, name: str, endpoint: str) -> s
             "in the Lab, and a name are needed"
         )
     subjects = read_manifest(manifest)
-    place = manifest.with_name("receipts.csv")
+    place = manifest.with_name(RECEIPTS)
     endpoint = endpoint.rstrip("/")
     with exclusive(place), open_receipts(place) as receipts:
         with without_secrets():
