@@ -18,7 +18,7 @@ from galaxymill import products
 from galaxymill.catalog.names import part_names
 from galaxymill.errors import UserError
 from galaxymill.labels.table import read_votes
-from galaxymill.models.store import read_card
+from galaxymill.probes.store import read_any_card
 from galaxymill.progress import progress
 from galaxymill.rounds.rules import RULES, check_rules
 from galaxymill.rounds.settings import ChooseSettings
@@ -48,7 +48,7 @@ class ChooseRequest:
     predictions : Path
         Folder with ``{part}.parquet`` of the champion's predictions.
     model : Path
-        ``model.yaml`` of the champion.
+        ``model.yaml`` of the champion, a network or a probe.
     votes : Path
         Labels so far: who has votes is not asked about again.
     before : tuple of Path
@@ -126,7 +126,7 @@ def choose_subjects(request: ChooseRequest, out: Path) -> None:
     UserError
         When predictions are not the champion's, or rules ask for answers that it does not give.
     """
-    card = read_card(request.model)
+    card = read_any_card(request.model)
     task = check_rules(card.task, request.settings, str(request.model))
     origin = _origin(request, card.digest)
     with exclusive(out) as waited:
@@ -146,7 +146,7 @@ def _counts(table: pa.Table) -> Mapping[str, int]:
 def _origin(request: ChooseRequest, model: str) -> Origin:
     digests = []
     for path in _files(request):
-        record = read_record(path, "predict")
+        record = read_record(path)
         if record.origin["inputs"].get("model") != model:
             raise UserError(f"{path}: of another model than {request.model}; run predict again")
         digests.append(record.digest)
