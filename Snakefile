@@ -27,6 +27,7 @@ include: "workflow/rules/probes.smk"
 include: "workflow/rules/interest.smk"
 include: "workflow/rules/release.smk"
 include: "workflow/rules/explore.smk"
+include: "workflow/rules/inputs_rounds.smk"
 include: "workflow/rules/rounds.smk"
 
 

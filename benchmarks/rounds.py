@@ -71,8 +71,10 @@ def tell(curves: Curves) -> dict[str, float]:
                 for n in range(ROUNDS + 1)
             )
             print(f"# {rule} {which} by galaxies learned from: {told}")
-        smooth = " ".join(f"{np.mean([r[n].smooth for r in runs]):.3f}" for n in range(ROUNDS + 1))
-        print(f"# {rule} share confidently smooth: {smooth}")
+        smooth = " ".join(
+            f"{np.mean([r[n].smooth for r in runs]):.3f}" for n in range(1, ROUNDS + 1)
+        )
+        print(f"# {rule} share of the pool that is confidently smooth, by round: {smooth}")
     for rule, runs in curves.items():
         if rule == "random":
             continue

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from figures import SHORT
 from rounds_sky import FEATURED, TREE, Floats, Sky
@@ -20,21 +19,27 @@ from galaxymill.probes.fit import fit
 from galaxymill.probes.network import predict_all
 from galaxymill.probes.predict import apply
 from galaxymill.probes.store import load_probes
-from galaxymill.rounds.choose import ChooseRequest, choose_subjects
+from galaxymill.rounds.choose import CHOICE, ChooseRequest, choose_subjects
 from galaxymill.rounds.judge import VERDICT, JudgeRequest, judge_round
-from galaxymill.rounds.rules import RULES
 from galaxymill.rounds.settings import ChooseSettings, JudgeSettings
 from galaxymill.splits import SplitSettings, assign_splits, uniform
 from galaxymill.tasks.votes.posterior import mean_fractions
-from galaxymill.tasks.votes.task import VoteTask
 
 START, BUDGET = (100, 100) if SHORT else (300, 600)
 """Galaxies that are known at first, and of each round."""
 ROUNDS = 3
 PROBE = ProbeSettings(features="hand", folds=2 if SHORT else 3, hidden=8 if SHORT else 32)
 BOTH = ("not_confidently_smooth", "mutual_information")
-RULES_OF = {"random": (), BOTH[0]: BOTH[:1], BOTH[1]: BOTH[1:], "both": BOTH, "oracle": None}
-"""What is compared: rules that share the budget; none is random, None knows the truth."""
+RULES_OF = {
+    "random": (),
+    BOTH[0]: BOTH[:1],
+    BOTH[1]: BOTH[1:],
+    "both": BOTH,
+    "spread": BOTH,
+    "oracle": None,
+}
+"""What is compared: rules that share the budget; none is random, None knows the truth. Spread is
+both, of which a batch is spread over the space of features."""
 SPLITS = SplitSettings()
 ENOUGH, RARE = 1 / 8, 0.1
 """A galaxy counts for a question to which so many of its volunteers come, five of 40; a question is
@@ -55,7 +60,8 @@ class Point:
     rmse, rare : float
         Of the challenger: mean over all questions, and over the rare ones.
     smooth : float
-        Share of all galaxies that the champion is sure are smooth.
+        Share of the galaxies that might be asked about of which the champion is sure that they
+        are smooth, when the round is asked; NaN before.
     verdict : dict
         Of the gate.
     shares : tuple of float
@@ -86,7 +92,7 @@ class Run:
         self.verdict: dict[str, Any] = {}
         self.asked: set[str] = set()
         self.known = set(known_first(sky, seed))
-        self.task = VoteTask(sky.tree)
+        self.smooth = float("nan")
 
     @property
     def choosing(self) -> ChooseSettings:
@@ -124,10 +130,13 @@ class Run:
             tuple(self.subjects),
             self.choosing,
             SPLITS,
+            self.sky.lists if self.rule == "spread" else None,
         )
         out = folder / "subjects.parquet"
         choose_subjects(request, out)
         self.subjects.append(out)
+        choice = json.loads((folder / CHOICE).read_text())
+        self.smooth = choice["confidently_smooth"] / choice["pool"]
         names: list[str] = pq.read_table(out)["object_id"].to_pylist()
         return names
 
@@ -160,7 +169,7 @@ class Run:
             challenger=challenger,
             settings=JudgeSettings(),
             predict=PredictSettings(),
-            features=self.sky.path("features", "features.csv"),
+            features=self.sky.lists[1],
         )
         judge_round(request, out)
         self.verdict = json.loads((out.parent / VERDICT).read_text())
@@ -203,7 +212,7 @@ class Run:
             int(asked[:, raised].sum()),
             rmse,
             rare,
-            smooth_share(sky, self.task, self.predictions),
+            self.smooth,
             self.verdict,
             shares,
         )
@@ -238,9 +247,8 @@ def learn(sky: Sky, exports: Sequence[Path], folder: Path) -> Path:
     """Collect what came back, and fit a challenger."""
     votes, model = folder / "votes.parquet", folder / "model" / "model.yaml"
     collect_labels(exports, TREE, votes, LabelSettings("counts", CountSettings(), SPLITS))
-    lists = sky.path("features", "features.csv"), sky.path("space", "space.yaml")
     model.parent.mkdir()
-    fit([votes], *lists, model, PROBE)
+    fit([votes], *reversed(sky.lists), model, PROBE)
     return model
 
 
@@ -269,18 +277,6 @@ def errors(sky: Sky, predicted: Floats) -> tuple[float, float]:
         if asked[question.name].mean() < RARE:
             rare.append(each[-1])
     return float(np.mean(each)), float(np.mean(rare))
-
-
-def smooth_share(sky: Sky, task: VoteTask, predictions: Path) -> float:
-    """Share of galaxies that would confidently be called smooth, by the rule's own numbers."""
-    every = ChooseSettings(budget=1, featured=FEATURED, probability=1e-12)
-    usual = ChooseSettings(budget=1, featured=FEATURED)
-    tables = [
-        pq.read_table(predictions / f"{part}.parquet", columns=[task.sample_column])
-        for part in sky.parts
-    ]
-    chance = RULES[BOTH[0]].score(pa.concat_tables(tables), task, every)
-    return float((np.nan_to_num(chance) <= 1 - usual.probability).mean())
 
 
 def run_one(sky: Sky, start: Mapping[int, Path], job: tuple[str, int]) -> list[Point]:

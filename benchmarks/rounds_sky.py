@@ -89,6 +89,11 @@ class Sky:
         return part_names(self.partitions)
 
     @property
+    def lists(self) -> tuple[Path, Path]:
+        """The space, and the list of features."""
+        return self.path("space", "space.yaml"), self.path("features", "features.csv")
+
+    @property
     def ids(self) -> list[str]:
         """Galaxies of the pool."""
         names: list[str] = self.truth["object_id"].to_pylist()

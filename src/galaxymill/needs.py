@@ -82,6 +82,7 @@ NEEDS = {
     "explore": Need(Linear(1000, per_mb=0.1), Linear(15, per_thousand=1)),
     "explorer": Need(Linear(1000, per_thousand=0.1), Linear(30, per_thousand=0.05)),
     "choose": Need(Linear(1500, per_thousand=0.05), Linear(10, per_thousand=0.01)),
+    "history": Need(Linear(1500, per_thousand=0.05), Linear(10, per_thousand=0.01)),
     "judge": Need(Linear(3600), Linear(60, per_thousand=1)),
     "write_subjects": Need(Linear(1000, per_thousand=0.3), Linear(30, per_thousand=0.01)),
 }

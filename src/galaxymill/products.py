@@ -138,6 +138,8 @@ SUBJECTS = pa.schema(
             "probability to be chosen, at random or by any rule: its inverse is a weight",
         ),
         field("round", pa.int32(), "number of the round, from 1"),
+        field("ra", pa.float64(), "right ascension where labels have positions", "deg"),
+        field("dec", pa.float64(), "declination where labels have positions", "deg"),
     ]
 )
 

@@ -1,5 +1,6 @@
 """Who is asked about next: strata, probabilities, and what they are for."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -13,7 +14,10 @@ from galaxymill import flags, products
 from galaxymill.catalog.partition import partition, read_partitions
 from galaxymill.errors import UserError
 from galaxymill.rounds.choose import ChooseRequest, choose_subjects
+from galaxymill.rounds.population import estimate_mean
 from galaxymill.rounds.settings import ChooseSettings
+from galaxymill.spaces.settings import SpaceSettings
+from galaxymill.spaces.space import Space, read_space, write_space
 from galaxymill.splits import SplitSettings, assign_splits
 from galaxymill.storage.origin import Origin
 from galaxymill.storage.parquet import write_product
@@ -54,29 +58,64 @@ def say(ids, rng):
 class Sky(Survey):
     """A survey with the predictions of a champion, and some labels."""
 
-    def __init__(self, root):
+    def __init__(self, root, per_partition=700, with_positions=True):
         super().__init__(root)
         objects = draw_objects(0, GALAXIES, 40, 10)
         path = self.catalog / "objects.parquet"
         write_product(path, objects, Origin("ingest"), objects.schema)
-        partition(path, self.partitions, 700)
-        rng = np.random.default_rng(5)
+        partition(path, self.partitions, per_partition)
+        told = say([f"g{row:05d}" for row in range(GALAXIES)], np.random.default_rng(5))
         for part in read_partitions(self.partitions):
             ids = pq.read_table(self.path("tiles", part.part))["object_id"].to_pylist()
             for folder, schema in (("cutouts", products.CUTOUTS), ("images", products.IMAGES)):
                 rows = [{"object_id": one} for one in ids]
                 self.write(folder, part.part, pa.Table.from_pylist(rows, schema))
-            self.write("predictions", part.part, say(ids, rng))
+            rows = [int(one[1:]) for one in ids]
+            self.write("predictions", part.part, told.take(rows))
         self.votes = root / "votes.parquet"
         names = [f"g{row:05d}" for row in range(KNOWN)]
         zero = {field.name: np.ones(KNOWN, np.int32) for field in TASK.label_fields()}
-        schema = products.votes(TASK, with_positions=False)
-        table = pa.table({"object_id": names, **zero, "split": ["train"] * KNOWN}).cast(schema)
+        schema = products.votes(TASK, with_positions=with_positions)
+        columns = {"object_id": names, **zero, "split": ["train"] * KNOWN}
+        if with_positions:
+            known = objects.sort_by("object_id").slice(0, KNOWN)
+            columns |= {"ra": known["ra"], "dec": known["dec"]}
+        table = pa.table(columns).select(schema.names).cast(schema)
         write_product(self.votes, table, Origin("labels", {"task": TASK.to_dict()}), schema)
 
-    def choose(self, number=1, before=(), **settings):
+    def write_features(self, values):
+        """Make a space of the survey, and its features of all galaxies."""
+        space = self.root / "spaces" / "looks" / "space.yaml"
+        space.parent.mkdir(parents=True)
+        width = values.shape[1]
+        facts = {"survey": "toy_survey", "prediction": "toy"}
+        fitted = Space(
+            {}, SpaceSettings(), np.zeros(width), np.eye(width), np.ones(width), {}, facts
+        )
+        write_space(space.parent, fitted, {})
+        listed = self.root / "features" / "features.csv"
+        listed.parent.mkdir()
+        names = [part.part for part in read_partitions(self.partitions)]
+        listed.write_text("".join(f"{name}\n" for name in ["part", *names]))
+        schema = products.features(width, [])
+        for name in names:
+            ids = pq.read_table(self.path("tiles", name))["object_id"].to_pylist()
+            rows = [values[int(one[1:])].astype("<f2").tobytes() for one in ids]
+            columns = {"object_id": ids, "features": rows, "flags": [0] * len(ids)}
+            table = pa.table([columns[one] for one in schema.names], schema=schema)
+            inputs = {"space": read_space(space)[1]}
+            origin = Origin("project", {}, inputs, {"survey": "toy_survey"})
+            write_product(listed.parent / f"{name}.parquet", table, origin, schema)
+        return space, listed
+
+    def choose(self, number=1, before=(), space=None, **settings):
         settings = {"budget": 600, "featured": "smooth-or-featured_featured", **settings}
-        out = self.root / "rounds" / str(number) / f"{len(before)}{settings}".replace("/", "")[:90]
+        out = (
+            self.root
+            / "rounds"
+            / str(number)
+            / f"{len(before)}{bool(space)}{settings}".replace("/", "")[:90]
+        )
         out = out / "subjects.parquet"
         request = ChooseRequest(
             number,
@@ -87,6 +126,7 @@ class Sky(Survey):
             tuple(before),
             ChooseSettings(**settings),
             SplitSettings(),
+            space,
         )
         choose_subjects(request, out)
         return out
@@ -134,11 +174,17 @@ def test_nobody_is_asked_about_who_has_votes_is_unfit_or_was_chosen_before(sky):
         assert int(name[1:]) >= KNOWN
 
 
-def test_only_the_random_ones_may_be_in_the_test_split(sky):
+@pytest.mark.parametrize("with_positions", [True, False])
+def test_only_the_random_ones_may_be_in_the_test_split(sky, tmp_path, with_positions):
+    """Galaxies are split as the labels will be: by their places, or where these are not known."""
+    if not with_positions:
+        sky = Sky(tmp_path, with_positions=False)
     rows = pq.read_table(sky.choose()).to_pandas().set_index("object_id")
     tiles = sky.read()[1].set_index("object_id").loc[rows.index]
-    splits = assign_splits(list(rows.index), tiles[["ra", "dec"]].to_numpy(), SplitSettings())
+    places = tiles[["ra", "dec"]].to_numpy() if with_positions else None
+    splits = assign_splits(list(rows.index), places, SplitSettings())
     tested = np.array(splits) == "test"
+    assert rows["ra"].notna().all() == rows["ra"].notna().any() == with_positions
     assert tested[rows["stratum"] == "random"].any()
     assert not tested[rows["stratum"] != "random"].any()
 
@@ -148,19 +194,15 @@ def test_weights_estimate_the_featured_share_and_without_them_it_is_far_off(sky)
     pool = told[told["concentrations"].notna() & (told["object_id"] >= f"g{KNOWN:05d}")]
     is_featured = pool.set_index("object_id")["smooth-or-featured_featured_fraction"] > 0.5
     truth = is_featured.mean()
-    weighted, plain, errors = [], [], []
+    off, plain = [], []
     for seed in range(12):
         rows = pq.read_table(sky.choose(seed=seed)).to_pandas()
         found = is_featured.loc[rows["object_id"]].to_numpy()
-        weight = 1 / rows["selection_probability"].to_numpy()
-        weighted.append((weight * found).sum() / len(pool))
+        mean, error = estimate_mean(found.astype(float), rows["selection_probability"].to_numpy())
+        off.append((mean - truth) / error)
         plain.append(found.mean())
-        # Variance of Horvitz and Thompson's estimate, as if drawn one by one (Poisson).
-        chance = rows["selection_probability"].to_numpy()
-        errors.append(np.sqrt(((1 - chance) * (weight * found) ** 2).sum()) / len(pool))
         naive = np.sqrt(plain[-1] * (1 - plain[-1]) / len(rows))
         assert abs(plain[-1] - truth) > 5 * naive
-    off = (np.array(weighted) - truth) / errors
     assert (np.abs(off) < 2).mean() >= 0.8
     assert abs(np.mean(off)) < 2 / np.sqrt(len(off))
 
@@ -186,7 +228,7 @@ def test_probabilities_are_how_often_galaxies_are_chosen(sky):
 
 
 def test_the_order_and_number_of_partitions_change_nothing(sky, tmp_path):
-    again = Sky(tmp_path)
+    again = Sky(tmp_path, per_partition=300)
     assert pq.read_table(again.choose()).equals(pq.read_table(sky.choose()))
 
 
@@ -212,6 +254,32 @@ def test_a_budget_larger_than_the_pool_asks_about_all_that_are_worth_it(sky):
 
 def test_when_all_are_smooth_only_the_random_ones_are_left(sky):
     path = sky.choose(fraction=0.99, probability=0.99, choose=["not_confidently_smooth"])
+    choice = json.loads((path.parent / "choice.json").read_text())
+    assert choice["finished"]
+    assert choice["subjects"] == {"random": 120}
     rows = pq.read_table(path).to_pandas()
     assert set(rows["stratum"]) == {"random"}
     assert len(rows) == 120
+
+
+def test_what_a_rule_chooses_is_spread_over_a_space(tmp_path):
+    """Galaxies of a crowded corner of the space make room for others; chances say so."""
+    sky = Sky(tmp_path)
+    rng = np.random.default_rng(8)
+    crowded = rng.uniform(size=GALAXIES) < 0.8
+    values = np.where(crowded[:, None], 0.05, 1) * rng.normal(size=(GALAXIES, 3))
+    space = sky.write_features(values)
+    for rule in ("not_confidently_smooth", "mutual_information"):
+        settings = {"budget": 100, "choose": [rule], "random": 0.01}
+        rows, plain = (
+            pq.read_table(sky.choose(space=one, **settings)).to_pandas() for one in (space, None)
+        )
+        assert len(rows) == len(plain) == 100
+        rows, plain = (one[one["stratum"] == rule] for one in (rows, plain))
+        share, before = (
+            np.mean([crowded[int(name[1:])] for name in one["object_id"]]) for one in (rows, plain)
+        )
+        assert share < before
+        chances = rows["selection_probability"]
+        assert chances.between(0, 1).all()
+        assert chances.nunique() > 3

@@ -18,6 +18,7 @@ from PIL import Image
 
 from galaxymill import products
 from galaxymill.errors import UserError
+from galaxymill.rounds.upload.manifest import read_manifest
 from galaxymill.rounds.upload.subjects import MAX_BYTES, small_jpeg, write_subjects
 from galaxymill.storage.origin import Origin
 from galaxymill.storage.parquet import write_product
@@ -82,6 +83,8 @@ def write_round(folder, ids, images=None):
         "score": np.linspace(0, 1, len(ids)),
         "selection_probability": np.linspace(0.125, 1, len(ids)),
         "round": [3] * len(ids),
+        "ra": np.linspace(150, 151, len(ids)),
+        "dec": [None, *np.linspace(2, 3, len(ids) - 1)],
     }
     subjects = folder / "subjects.parquet"
     pq.write_table(pa.table(chosen), subjects)
@@ -184,7 +187,8 @@ def test_a_manifest_is_what_uploaders_take(tmp_path, manifest):
     # As panoptes-cli and the Lab do: the first is a file, by its path; no other value is.
     with path.open(newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file, skipinitialspace=True)
-    assert header == ["#image", "#object_id", "#round", "#stratum", "#selection_probability"]
+    assert header[:5] == ["#image", "#object_id", "#round", "#stratum", "#selection_probability"]
+    assert header[5:] == ["#ra", "#dec"]
     assert [row[1] for row in rows] == list(reversed(HOSTILE))
     shown = pq.read_table(tmp_path / "subjects.parquet").to_pylist()
     for row, chosen in zip(rows, shown, strict=True):
@@ -228,8 +232,9 @@ def test_subjects_that_cannot_be_shown_are_refused(tmp_path):
     with pytest.raises(UserError, match="names a galaxy twice"):
         write_subjects(subjects, [product], out)
     pq.write_table(table.slice(0, 0), subjects)
-    with pytest.raises(UserError, match="has no subjects"):
-        write_subjects(subjects, [product], out)
+    assert write_subjects(subjects, [product], out) == 0
+    with pytest.raises(UserError, match="has no rows"):
+        read_manifest(out)
     nothing = pa.nulls(3, pa.string())
     pq.write_table(table.set_column(1, "stratum", nothing), subjects)
     with pytest.raises(UserError, match="column stratum has an empty value"):

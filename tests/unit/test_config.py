@@ -79,7 +79,11 @@ def test_a_good_config_loads(files, trees):
 
 
 MISSPELT = [
-    ("survey", {}, "downloads, explorers, interests, labels, models, network, predictions, rates"),
+    (
+        "survey",
+        {},
+        "downloads, explorers, interests, labels, models, network, predictions, rates, ",
+    ),
     ("surveys/field/catalogue", {}, "catalog, cutouts, images, partitions"),
     ("surveys/field/catalog/radec", "x", "dec, file_loc, hdu, keep, object_id, path"),
     ("surveys/field/partitions", {"galaxies": 5}, "galaxies_per_partition"),

@@ -16,6 +16,7 @@ from galaxymill.stages import STAGE_VERSIONS, STAGES
 
 COMMANDS = {"explore": "explore_partition", "explorer": "build_explorer"}
 COMMANDS |= {"interest": "fit_interest", "rate": "rate_partition", "interesting": "report_interest"}
+COMMANDS |= {"choose": "choose_subjects", "judge": "judge_round", "history": "report_rounds"}
 """Of stages whose command has another name."""
 
 

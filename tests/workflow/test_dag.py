@@ -15,7 +15,7 @@ import pytest
 from galaxymill.stages import STAGE_VERSIONS
 
 TARGETS = {"all", "release", "evaluate", "predictions", "features", "searches", "explorers"}
-TARGETS |= {"interests", "images", "plan"}
+TARGETS |= {"interests", "images", "plan", "rounds"}
 STAGE_OF = {
     "download_file": "download",
     "simulate_sky": "simulate",
@@ -40,6 +40,10 @@ STAGE_OF = {
     "rate_partition": "rate",
     "report_interest": "interesting",
     "merge_release": "release",
+    "choose_subjects": "choose",
+    "write_subjects": "write_subjects",
+    "judge_round": "judge",
+    "report_rounds": "history",
     "explore_partition": "explore",
     "build_explorer": "explorer",
 }
@@ -50,6 +54,7 @@ SMALL = {
     "list_features",
     "describe_images",
     "record_run",
+    "take_champion",
 }
 BEFORE_CHECKPOINT = {
     "simulate_sky": 1,

@@ -75,13 +75,6 @@ IMAGES = paths("<survey>/images.csv", survey=CFG.surveys)
 PLANS = paths("<catalog>/plan.txt", survey=CFG.surveys)
 MAPS = paths("<maps>/report.html", space=[n for n, one in CFG.spaces.items() if one.maps])
 SEARCHES = paths("<search>/nearest.csv", search=CFG.searches)
-VERDICTS = [
-    path("<round>/{number}/model.yaml", round=name, number=f"{number:04d}")
-    for name, one in CFG.rounds.items()
-    for number in range(1, one.asking)
-]
-# The round that is being asked; those before are on record, and nobody is chosen anew for them.
-ASKING = {name: f"{one.asking:04d}" for name, one in CFG.rounds.items()}
 RATED = rated_interests(CFG)
 INTERESTS = paths("<interesting>/report.html", interest=RATED)
 VOTES = paths("<labels>/votes.parquet", labels=CFG.labels)

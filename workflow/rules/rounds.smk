@@ -1,65 +1,12 @@
 """Rounds: ask volunteers what matters, learn, and keep what is better."""
 
-from types import SimpleNamespace
-
-
-def round_labels(name, number):
-    """Labels with the answers of so many rounds."""
-    first = CFG.models[CFG.rounds[name].model].labels[0]
-    return f"{name}-{number:04d}" if number else first
-
-
-def subjects_before(name, number):
-    """What was asked in the rounds before one; on record once the answers have come back."""
-    numbers = [f"{one:04d}" for one in range(1, number)]
-    files = [path("<round>/{number}/subjects.parquet", round=name, number=n) for n in numbers]
-    for file, export in zip(files, CFG.rounds[name].exports):
-        if not Path(file).is_file():
-            raise WorkflowError(
-                f"{export} has come back, but what was asked is lost: {file}; without it nothing "
-                "tells which galaxies were drawn at random. Restore it from a copy"
-            )
-    return files
-
-
-def champion_of(name, number):
-    """Who is champion after so many rounds."""
-    if not number:
-        return path("<model>/model.yaml", model=CFG.rounds[name].model)
-    return path("<round>/{number}/model.yaml", round=name, number=f"{number:04d}")
-
-
-def choice(wildcards):
-    """Name and number of the round that is asked."""
-    name = wildcards.asked.split("/")[0]
-    return name, CFG.rounds[name].asking
-
-
-def judged(wildcards):
-    """The challenger of a round, as rules of models name one."""
-    return SimpleNamespace(model=f"{wildcards.round}-{wildcards.number}")
-
-
-def judge_words(wildcards, input):
-    """Spell for the command line what a verdict is made of."""
-    own, number = CFG.rounds[wildcards.round], int(wildcards.number)
-    words = [word for name in image_sets(judged(wildcards)) for word in ("--images", name)]
-    words += [word for name in input.subjects for word in ("--subjects", name)]
-    words += ["--number", str(number), "--margin", str(own.margin)]
-    words += ["--features", str(input.features)] if input.features else []
-    if said := own.overrule.get(number):
-        words += ["--promote" if said.promote else "--keep", said.reason]
-    return shlex.join(words)
-
 
 rule rounds:
     """Judge what came back, and choose what to ask next."""
     input:
         VERDICTS,
-        [
-            path("<round>/{number}/upload/manifest.csv", round=n, number=k)
-            for n, k in ASKING.items()
-        ],
+        [path("<round>/{number}/upload/manifest.csv", round=n, number=k) for n, k in ASKING.items()],
+        paths("<round>/history/report.html", round=CFG.rounds),
     localrule: True
 
 
@@ -67,14 +14,7 @@ rule choose_subjects:
     """Choose the galaxies that volunteers are asked about next, by the champion's predictions.
     These are ancient: once asked, nobody is chosen anew by predictions of a later champion."""
     input:
-        predictions=lambda wc: [
-            ancient(file)
-            for file in every_part(
-                "<predictions>/{part}.parquet",
-                CFG.rounds[choice(wc)[0]].survey,
-                prediction=choice(wc)[0],
-            )
-        ],
+        predictions=lambda wc: ancient(round_predictions(choice(wc)[0])),
         partitions=lambda wc: ancient(
             path("<catalog>/partitions.csv", survey=CFG.rounds[choice(wc)[0]].survey)
         ),
@@ -83,6 +23,7 @@ rule choose_subjects:
             path("<labels>/votes.parquet", labels=round_labels(choice(wc)[0], choice(wc)[1] - 1))
         ),
         before=lambda wc: ancient(subjects_before(*choice(wc))),
+        space=lambda wc: ancient(diverse_space(wc)),
     output:
         subjects="<results>/rounds/{asked,%s}/subjects.parquet"
         % ("|".join(f"{name}/{number}" for name, number in ASKING.items()) or "(?!)"),
@@ -99,14 +40,13 @@ rule choose_subjects:
     params:
         stage_version=STAGE_VERSIONS["choose"],
         folder=lambda wc: path("<predictions>", prediction=choice(wc)[0]),
-        number=lambda wc: choice(wc)[1],
-        before=lambda wc, input: shlex.join(w for one in input.before for w in ("--before", one)),
+        words=choice_words,
         settings=lambda wc: CFG.rounds[choice(wc)[0]].choose_settings().to_flags(),
         split=lambda wc: CFG.labels[round_labels(choice(wc)[0], 0)].splits.to_flags("--split"),
     shell:
         "galaxymill choose-subjects {input.partitions:q} {params.folder:q} {output.subjects:q} "
-        "--model {input.model:q} --votes {input.votes:q} --number {params.number} "
-        "{params.before} {params.settings} {params.split} > {log:q} 2>&1"
+        "--model {input.model:q} --votes {input.votes:q} {params.words} "
+        "{params.settings} {params.split} > {log:q} 2>&1"
 
 
 rule write_subjects:
@@ -124,9 +64,14 @@ rule write_subjects:
         **needs(NEEDS["write_subjects"], lambda wc, input: CFG.rounds[wc.round].budget),
     params:
         stage_version=STAGE_VERSIONS["write_subjects"],
+        names=lambda wc: shlex.join(
+            word
+            for name, key in subject_keys(CFG, CFG.rounds[wc.round]).items()
+            for word in ("--key", f"{name}={key}")
+        ),
     shell:
         "galaxymill write-subjects {output.manifest:q} {input.subjects:q} "
-        "--images {input.images:q} > {log:q} 2>&1"
+        "--images {input.images:q} {params.names} > {log:q} 2>&1"
 
 
 rule judge_round:
@@ -153,11 +98,12 @@ rule judge_round:
     params:
         stage_version=STAGE_VERSIONS["judge"],
         words=judge_words,
+        files=judge_files,
         settings=lambda wc: CFG.predictions[wc.round].settings().to_flags(),
     shell:
         "galaxymill judge-round {output.model:q} --votes {input.votes:q} "
         "--champion {input.champion:q} --challenger {input.challenger:q} {params.words} "
-        "{params.settings} > {log:q} 2>&1"
+        "{params.files} {params.settings} > {log:q} 2>&1"
 
 
 rule take_champion:
@@ -171,3 +117,45 @@ rule take_champion:
     localrule: True
     shell:
         "galaxymill take-champion {input.model:q} {output.model:q} > {log:q} 2>&1"
+
+
+rule report_rounds:
+    """Show what was asked and why, what came back, what it gained, and what is left to ask."""
+    input:
+        predictions=lambda wc: round_predictions(wc.round),
+        partitions=lambda wc: path("<catalog>/partitions.csv", survey=CFG.rounds[wc.round].survey),
+        model=lambda wc: path("<model>/model.yaml", model=wc.round),
+        images=lambda wc: path("<survey>/images.csv", survey=CFG.rounds[wc.round].survey),
+        votes=lambda wc: [
+            path("<labels>/votes.parquet", labels=round_labels(wc.round, number))
+            for number in range(CFG.rounds[wc.round].asking)
+        ],
+        verdicts=lambda wc: [
+            champion_of(wc.round, number) for number in range(1, CFG.rounds[wc.round].asking)
+        ],
+        before=lambda wc: subjects_before(wc.round, CFG.rounds[wc.round].asking),
+        now=lambda wc: path(
+            "<round>/{number}/subjects.parquet", round=wc.round, number=ASKING[wc.round]
+        ),
+    output:
+        page="<round>/history/report.html",
+        metrics="<round>/history/metrics.json",
+    log:
+        "<logs>/history/{round}.log",
+    benchmark:
+        "<benchmarks>/history/{round}.tsv"
+    resources:
+        **needs(
+            NEEDS["history"],
+            lambda wc, input: len(input.predictions)
+            * CFG.surveys[CFG.rounds[wc.round].survey].partitions.galaxies_per_partition,
+        ),
+    params:
+        stage_version=STAGE_VERSIONS["history"],
+        folder=lambda wc: path("<predictions>", prediction=wc.round),
+        featured=lambda wc: CFG.rounds[wc.round].featured,
+        files=history_files,
+    shell:
+        "galaxymill report-rounds {output.page:q} --partitions {input.partitions:q} "
+        "--predictions {params.folder:q} --model {input.model:q} --images {input.images:q} "
+        "{params.files} --featured {params.featured:q} > {log:q} 2>&1"

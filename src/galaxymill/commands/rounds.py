@@ -24,8 +24,11 @@ def choose_subjects(
     before: Subjects = [],
     settings: Sets = [],
     split: Annotated[list[str], typer.Option(help="KEY=VALUE of the labels' splits")] = [],
+    space: Annotated[Path | None, typer.Option(help="space.yaml: spread over it")] = None,
+    features: Annotated[Path | None, typer.Option(help="with --space: its features.csv")] = None,
 ) -> None:
     """Choose the galaxies that volunteers are asked about next; OUT is subjects.parquet."""
+    from galaxymill.errors import UserError
     from galaxymill.rounds.choose import ChooseRequest
     from galaxymill.rounds.choose import choose_subjects as run
     from galaxymill.rounds.settings import ChooseSettings
@@ -33,8 +36,18 @@ def choose_subjects(
 
     chosen = ChooseSettings.from_flags(settings, "choose-subjects")
     splits = SplitSettings.from_flags(split, "--split")
+    if (space is None) != (features is None):
+        raise UserError("--space and --features: give both of them, or none")
     request = ChooseRequest(
-        number, partitions, predictions, model, votes, tuple(before), chosen, splits
+        number=number,
+        partitions=partitions,
+        predictions=predictions,
+        model=model,
+        votes=votes,
+        before=tuple(before),
+        settings=chosen,
+        splits=splits,
+        space=(space, features) if space and features else None,
     )
     run(request, out)
 
@@ -44,15 +57,21 @@ def write_subjects(
     out: Path,
     subjects: Annotated[Path, typer.Argument(help="subjects.parquet of the round")],
     images: ImagesFiles,
+    key: Annotated[list[str], typer.Option(help="object_id=KEY: one more column of it")] = [],
 ) -> None:
     """Write a round's subjects for Zooniverse: OUT is manifest.csv, written last; images lie beside
     it.
 
     The Lab's uploader and panoptes-cli take the folder as it is; so does upload-subjects.
     """
+    from galaxymill.errors import UserError
     from galaxymill.rounds.upload.subjects import write_subjects as run
 
-    run(subjects, images, out)
+    pairs = [one.partition("=")[::2] for one in key]
+    for name, value in pairs:
+        if name not in ("object_id", "ra", "dec") or not value:
+            raise UserError(f"--key {name}={value}: give object_id=KEY, ra=KEY or dec=KEY")
+    run(subjects, images, out, dict(pairs))
 
 
 @app.command()
@@ -119,6 +138,29 @@ def take_champion(
     model: Annotated[Path, typer.Argument(help="model.yaml of the champion")], out: Path
 ) -> None:
     """Put the champion where predictions find it; OUT is model.yaml."""
-    from galaxymill.rounds.judge import take_champion as run
+    from galaxymill.rounds.champion import take_champion as run
 
     run(model, out)
+
+
+@app.command()
+def report_rounds(
+    out: Path,
+    partitions: Annotated[Path, typer.Option(help="partitions.csv of the survey")],
+    predictions: Annotated[Path, typer.Option(help="folder, one file a partition")],
+    model: Annotated[Path, typer.Option(help="model.yaml of the champion")],
+    images: Annotated[Path, typer.Option(help="images.csv of the survey")],
+    subjects: Subjects,
+    votes: Annotated[
+        list[Path], typer.Option(help="votes.parquet before the first round, and after each")
+    ],
+    featured: Annotated[str, typer.Option(help="answer whose share is estimated")] = "",
+) -> None:
+    """Write the page of all rounds; OUT is report.html."""
+    from galaxymill.rounds.history import HistoryRequest
+    from galaxymill.rounds.history import report_rounds as run
+
+    request = HistoryRequest(
+        tuple(subjects), tuple(votes), partitions, predictions, model, images, featured
+    )
+    run(request, out)

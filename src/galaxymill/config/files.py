@@ -75,6 +75,8 @@ def input_files(config: Config) -> Iterator[tuple[str, Path]]:
     for name, rounds in config.rounds.items():
         for path in rounds.exports:
             yield f"rounds.{name}.exports", path
+        for path in rounds.subjects:
+            yield f"rounds.{name}.subjects", path
     for name, labels in config.labels.items():
         if name in added:
             continue

@@ -44,6 +44,17 @@ def _refusals(config: Config, trees: Path) -> Iterator[tuple[str, str]]:
             yield key, prediction.refused(model.network, task)
         if not model.labels and "embeddings" not in prediction.keep:
             yield key, f"model {prediction.model} gives embeddings only; add them to keep"
+    for name, own in config.rounds.items():
+        for task in tasks[own.model]:
+            if not isinstance(task, VoteTask):
+                what = task.kind if task else "classes"
+                yield f"rounds.{name}.model", f"{own.model} predicts {what}; rounds ask a tree"
+            elif own.featured and own.featured not in task.columns:
+                allowed = ", ".join(task.columns)
+                yield (
+                    f"rounds.{name}.featured",
+                    f"{own.featured!r} is no answer of the tree of {own.model}; allowed: {allowed}",
+                )
     for release, chosen in config.releases.items():
         for name in chosen.predictions:
             model_name = config.predictions[name].model

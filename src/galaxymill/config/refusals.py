@@ -60,6 +60,9 @@ def _references(config: "Config") -> Iterator[tuple[str, str, Mapping[str, Any]]
         yield f"explorers.{name}.release", explorer.release, config.releases
         for one in explorer.maps:
             yield f"explorers.{name}.maps", one, config.spaces
+    for name, own in config.rounds.items():
+        if own.diverse:
+            yield f"rounds.{name}.diverse", own.diverse, config.spaces
     for service in config.network:
         yield f"network.{service}", service, SERVICES
 

@@ -1,11 +1,13 @@
 """Rounds in a config: each stands for ordinary labels, models and a prediction, which are added."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from galaxymill.errors import unknown_name
+from galaxymill.labels.panoptes import SUBJECT_ID, PanoptesSettings
 from galaxymill.labels.settings import Files
 from galaxymill.rounds.settings import ChooseSettings, JudgeSettings
 from galaxymill.settings import Name, Strict
@@ -26,8 +28,14 @@ class Round(ChooseSettings):
 
     model: Name = Field(description="a model of this config: the first champion, before any round")
     survey: Name = Field(description="the survey whose galaxies are asked about")
+    diverse: Name | None = Field(
+        None, description="a space of this config: what rules choose is spread over it"
+    )
     exports: Files = Field(
         (), description="what came back, a file a round, in order and of the format of the labels"
+    )
+    subjects: Files = Field(
+        (), description="subjects.parquet of each round that came back, if not in the results"
     )
     margin: float = Field(
         JudgeSettings().margin, gt=0, le=1, description="part of the gain that may be lost"
@@ -48,6 +56,12 @@ class Round(ChooseSettings):
     def judge_settings(self) -> JudgeSettings:
         """Who becomes champion."""
         return JudgeSettings(margin=self.margin)
+
+
+def subjects_files(name: str, own: Round) -> list[Path]:
+    """What was asked in the rounds that came back."""
+    kept = [f"results/rounds/{name}/{n:04d}/subjects.parquet" for n in range(1, own.asking)]
+    return list(own.subjects) or [Path(one) for one in kept]
 
 
 def round_name(name: str, number: int) -> str:
@@ -73,6 +87,8 @@ def round_refusals(config: "Config") -> Iterator[tuple[str, str]]:
         labels = config.models[own.model].labels
         if len(labels) != 1:
             yield f"{key}.model", f"{own.model} has {len(labels)} labels; rounds add to one"
+        for known in labels:
+            yield from _of_labels(config, own, known, key)
         names = [name, *(round_name(name, number) for number in range(1, own.asking))]
         for kind in ("models", "labels", "predictions"):
             for taken in sorted(set(names) & set(getattr(config, kind))):
@@ -81,6 +97,36 @@ def round_refusals(config: "Config") -> Iterator[tuple[str, str]]:
             yield f"{key}.overrule", f"{number}: no such round has come back"
         if len(set(own.exports)) < len(own.exports):
             yield f"{key}.exports", "one is named twice"
+        if own.subjects and len(own.subjects) != len(own.exports):
+            yield f"{key}.subjects", f"{len(own.subjects)}, of {len(own.exports)} rounds"
+
+
+def _of_labels(config: "Config", own: Round, name: str, key: str) -> Iterator[tuple[str, str]]:
+    """Why the answers of rounds could not be added to some labels."""
+    if name not in config.labels:
+        return
+    images = config.labels[name].images.survey
+    if images != own.survey:
+        which = f"of survey {images}" if images else "in a folder"
+        yield (
+            f"{key}.survey",
+            f"{own.survey}, but the images of labels {name}, which the answers are added to, are "
+            f"{which}; give labels of galaxies of {own.survey}",
+        )
+    if subject_keys(config, own).get("object_id") == SUBJECT_ID:
+        yield (
+            f"labels.{name}.object_id",
+            f"{SUBJECT_ID} is Zooniverse's own number, by which answers do not find their way "
+            "back to galaxies; name the key of the metadata, such as '#object_id'",
+        )
+
+
+def subject_keys(config: "Config", own: Round) -> dict[str, str]:
+    """Keys of the subjects' metadata by which labels find a galaxy; none for other formats."""
+    settings = config.labels[config.models[own.model].labels[0]].settings
+    if not isinstance(settings, PanoptesSettings):
+        return {}
+    return {"object_id": settings.object_id, "ra": settings.ra, "dec": settings.dec}
 
 
 def add_rounds(config: "Config") -> None:

@@ -20,7 +20,8 @@ from galaxymill.storage.origin import Origin, read_record
 RELEASE = "provenance/release.json"
 _NOT_OF_A_RELEASE = (
     *("plan", "space", "project", "map", "similar", "interest", "rate", "interesting"),
-    *("release", "explore", "explorer", "write_subjects"),
+    *("release", "explore", "explorer"),
+    *("choose", "write_subjects", "judge", "history"),
 )
 _OF_A_PARTITION = {"tile", "cutouts", "images", "predictions", "embeddings", "features"}
 

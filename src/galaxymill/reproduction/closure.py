@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from galaxymill.config.config import Config
 from galaxymill.config.files import input_files, input_folders, is_made, model_file
+from galaxymill.config.rounds import subjects_files
 from galaxymill.migrations import CONFIG, migrate
 from galaxymill.settings import Settings
 
@@ -77,6 +78,10 @@ def closure(plain: Mapping[str, Any], config: Config, release: str) -> Plain:
     result = {key: _only(plain.get(key), names) for key, names in wanted.items()}
     made = _made_files(config, surveys, labels, models, set(chosen.interests))
     result["simulations"] = _only(plain.get("simulations"), {path.parent.name for path in made})
+    for name, own in (result["rounds"] or {}).items():
+        # What was asked is on record, and is not chosen again.
+        own["subjects"] = [str(path) for path in subjects_files(name, config.rounds[name])]
+        own.pop("diverse", None)
     result["downloads"] = _only(plain.get("downloads"), {path.name for path in made})
     for limits in result["network"].values():
         limits.pop("contact", None)

@@ -14,6 +14,10 @@ LEVEL = 0.05
 TOLERANCE = 0.05
 """By how much the coverage of 90 % intervals may differ from 0.9, or a little more than the
 champion's own does."""
+FEWEST = 20
+"""Galaxies below which resampling tells nothing."""
+LEVELS = (0.5, 0.68, 0.9, 0.95)
+"""Intervals whose coverage is told; that of 90 % decides."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,10 @@ def compare(champion: Comparison, challenger: Comparison, margin: float) -> Verd
     upper = _quantile(pooled_draws(resampled, worse), 1 - LEVEL)
     allowed = margin * max(gain, 0.0)
     reasons = []
+    if len(worse) < FEWEST:
+        reasons.append(
+            f"only {len(worse)} galaxies to judge by, {FEWEST} are needed: draw more at random"
+        )
     if not upper < allowed:
         reasons.append(
             f"over all questions it may be worse by {upper:.4f} nat a question (95 % bound), "
@@ -70,6 +78,9 @@ def compare(champion: Comparison, challenger: Comparison, margin: float) -> Verd
             "n": int(np.isfinite(own).sum()),
             "nll_difference": number(mean_of(own)),
             "nll_difference_lower": number(lower),
+            "nll_difference_upper": number(
+                _quantile(pooled_draws(resampled, own), 1 - LEVEL / len(questions))
+            ),
             "rmse_challenger": number(mean_of(errors[0]) ** 0.5),
             "rmse_champion": number(mean_of(errors[1]) ** 0.5),
         }
@@ -77,6 +88,11 @@ def compare(champion: Comparison, challenger: Comparison, margin: float) -> Verd
             reasons.append(
                 f"{question.name} is worse by {mean_of(own):.4f} nat, at least {lower:.4f}"
             )
+    both = {"champion": champion, "challenger": challenger}
+    coverage = {
+        name: {f"{level:g}": number(mean_of(inside(one.pit, level))) for level in LEVELS}
+        for name, one in both.items()
+    }
     covered = [mean_of(inside(one.pit, 0.9)) for one in (challenger, champion)]
     tolerated = max(TOLERANCE, abs(covered[1] - 0.9))
     if abs(covered[0] - 0.9) > tolerated:
@@ -89,8 +105,7 @@ def compare(champion: Comparison, challenger: Comparison, margin: float) -> Verd
         "nll_difference": number(mean_of(worse)),
         "nll_difference_upper": number(upper),
         "nll_difference_allowed": number(allowed),
-        "coverage_challenger": number(covered[0]),
-        "coverage_champion": number(covered[1]),
+        "coverage": coverage,
         "questions": each,
     }
     return Verdict(not reasons, tuple(reasons), evidence)

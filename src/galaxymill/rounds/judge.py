@@ -1,14 +1,13 @@
 """Stage ``judge``: champion and challenger by the galaxies that were drawn at random for a test."""
 
 import logging
-import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from galaxymill import flags
 from galaxymill.errors import UserError
@@ -18,8 +17,10 @@ from galaxymill.evaluation.sample import Sample, choose
 from galaxymill.images.pixels import ImageSource
 from galaxymill.inference.predictor import Predictor
 from galaxymill.inference.settings import PredictSettings
-from galaxymill.models.store import MODEL_FILE, WEIGHTS_FILE, is_probe
-from galaxymill.reporting.report import Report, Section, Table
+from galaxymill.models.store import MODEL_FILE, is_probe
+from galaxymill.reporting.plots import COLOURS, FAINT, INK, clip, own_style, plain_axes
+from galaxymill.reporting.report import Plot, Report, Section, Table
+from galaxymill.rounds.champion import take_model
 from galaxymill.rounds.choose import RANDOM
 from galaxymill.rounds.gate import Verdict, compare
 from galaxymill.rounds.settings import JudgeSettings
@@ -92,30 +93,12 @@ def judge_round(request: JudgeRequest, out: Path) -> None:
     with exclusive(out):
         verdict, origin = _judge(request)
         promoted = request.overruled.promote if request.overruled else verdict.promoted
-        report = _report(request, verdict, promoted, origin)
         chosen = request.challenger if promoted else request.champion
-        with atomic_tree(out.parent, MODEL_FILE) as folder:
+        with own_style(), atomic_tree(out.parent, MODEL_FILE) as folder:
+            report = _report(request, verdict, promoted, origin)
             report.write(folder, VERDICT)
             take_model(chosen, folder)
     logger.info("judge: %s", report.headline)
-
-
-def take_champion(model: Path, out: Path) -> None:
-    """Put a model where predictions find the champion; ``out`` is its ``model.yaml``."""
-    if not model.is_file():
-        raise UserError(f"{model}: no such file; judge the round first")
-    with exclusive(out), atomic_tree(out.parent, MODEL_FILE) as folder:
-        take_model(model, folder)
-
-
-def take_model(model: Path, folder: Path) -> None:
-    """Put a model into another folder: its weights are the same file where that can be."""
-    shutil.copyfile(model, folder / MODEL_FILE)
-    weights, own = model.parent / WEIGHTS_FILE, folder / WEIGHTS_FILE
-    try:
-        os.link(weights, own)
-    except OSError:
-        shutil.copyfile(weights, own)
 
 
 def _judge(request: JudgeRequest) -> tuple[Verdict, Origin]:
@@ -217,6 +200,11 @@ def _report(request: JudgeRequest, verdict: Verdict, promoted: bool, origin: Ori
         "of the champion": "{rmse_champion:.3f}",
     }
     table = Table("questions", "By question; at least: lower bound.", rows, columns)
+    caption = (
+        "Left: the difference on each question with its bounds; right of the line the challenger "
+        "is worse. Right: how many votes the intervals hold, and how many they should."
+    )
+    plot = Plot("verdict", caption, _draw(evidence))
     metrics: dict[str, Any] = {
         "round": request.number,
         "promoted": promoted,
@@ -228,8 +216,36 @@ def _report(request: JudgeRequest, verdict: Verdict, promoted: bool, origin: Ori
     return Report(
         f"Round {request.number}: the verdict",
         f"{who}: {why}" if not request.overruled else f"{who}: {request.overruled.reason}",
-        [Section("Verdict", text, [table])],
+        [Section("Verdict", text, [table], [plot])],
         metrics,
         f"Digests: champion {origin.inputs['champion'][:16]}, challenger "
         f"{origin.inputs['challenger'][:16]}.",
     )
+
+
+def _draw(evidence: Mapping[str, Any]) -> Figure:
+    known = {
+        name: [one[f"nll_difference{end}"] for end in ("_lower", "", "_upper")]
+        for name, one in evidence["questions"].items()
+        if one["nll_difference"] is not None
+    }
+    figure = Figure(figsize=(9, 0.25 * len(known) + 2.2), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[1.6, 1])
+    for place, (low, middle, high) in enumerate(known.values()):
+        left.plot([low, high], [place, place], color=COLOURS["model"])
+        left.plot(middle, place, "o", color=COLOURS["model"], ms=4)
+    left.axvline(0, color=INK, lw=1)
+    left.set_yticks(range(len(known)), [clip(name) for name in known])
+    left.invert_yaxis()
+    left.set_xlabel("challenger less champion, nats")
+    right.plot([0, 1], [0, 1], color=INK, lw=1, ls="--")
+    for name, colour in (("champion", FAINT), ("challenger", COLOURS["model"])):
+        held = evidence["coverage"][name]
+        values = [np.nan if value is None else value for value in held.values()]
+        right.plot([float(at) for at in held], values, "o-", ms=4, color=colour, label=name)
+    right.set(xlabel="probability of the interval", ylabel="votes inside", xlim=(0.4, 1))
+    right.set_ylim(0.4, 1)
+    right.legend(frameon=False, fontsize=8)
+    for axes in (left, right):
+        plain_axes(axes)
+    return figure

@@ -116,7 +116,8 @@ def open_parquet(path: Path, columns: Sequence[str] = ()) -> Iterator[pq.Parquet
     try:
         # With pre_buffer, all columns of all row groups would be read at once.
         with pq.ParquetFile(path, memory_map=False, pre_buffer=False) as file:
-            absent = [name for name in columns if name not in file.schema_arrow.names]
+            there = set(file.schema_arrow.names)
+            absent = [name for name in columns if name not in there]
             if absent:
                 raise UserError(f"{path}: has no column {absent[0]}: another product is meant")
             yield file

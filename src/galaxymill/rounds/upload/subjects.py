@@ -8,8 +8,9 @@ with ``#``.
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from galaxymill.decoding.decode import read_raster
 from galaxymill.errors import UserError
@@ -23,38 +24,45 @@ MAX_BYTES = 1_000_000
 """What Zooniverse recommends; its uploaders refuse more than 1024 × 1024."""
 FILE = "#image"
 HIDDEN = ("object_id", "round", "stratum", "selection_probability")
+POSITION = ("ra", "dec")
+UNKNOWN = "unknown"
+"""In place of an empty value, which panoptes-cli takes for the manifest's own folder."""
 _QUALITIES = (95, 90, 80, 70, 50)
 _NAME_LENGTH = 80
 
 
-def write_subjects(subjects: Path, images: Sequence[Path], out: Path) -> int:
+def write_subjects(
+    subjects: Path, images: Sequence[Path], out: Path, keys: Mapping[str, str] = {}
+) -> int:
     """Write ``images/*.jpg`` and, last, ``out``, the manifest; give the number of subjects.
 
     Parameters
     ----------
     subjects : Path
-        ``subjects.parquet``; its columns object_id, round, stratum and selection_probability go
-        to the manifest, in its order, under names that volunteers do not see.
+        ``subjects.parquet``; its columns object_id, round, stratum and selection_probability, and
+        ra and dec where labels have positions, go to the manifest, in its order, under names that
+        volunteers do not see.
     images : sequence of Path
         ``images.csv`` of surveys, or products of folders; see `image_files`.
     out : Path
         ``manifest.csv``; its folder is this product's own, but for receipts of an upload.
+    keys : mapping of str to str
+        Names under which labels look for object_id, ra and dec, where these are others: each is
+        one more column.
 
     Raises
     ------
     UserError
-        When a subject has no image or lacks a value, is named twice, or there is none at all.
+        When a subject has no image or lacks a value, or is named twice.
     """
-    rows = read_columns(subjects, list(HIDDEN)).to_pylist()
+    rows = read_columns(subjects, [*HIDDEN, *POSITION]).to_pylist()
     ids = [str(row["object_id"]) for row in rows]
-    if len(set(ids)) < len(ids) or not ids:
-        what = "names a galaxy twice" if ids else "has no subjects"
-        raise UserError(f"{subjects}: {what}; choose the subjects of this round again")
+    if len(set(ids)) < len(ids):
+        raise UserError(f"{subjects}: names a galaxy twice; choose the subjects again")
     empty = next((name for row in rows for name in HIDDEN if row[name] is None), None)
     if empty:
-        # panoptes-cli takes an empty value for the manifest's own folder.
         raise UserError(f"{subjects}: column {empty} has an empty value; choose the subjects again")
-    names = {key: f"images/{_image_name(number, key)}" for number, key in enumerate(ids)}
+    names = {name: f"images/{_image_name(number, name)}" for number, name in enumerate(ids)}
     source = ImageSource.open(images)
     groups = source.find(ids, unfit=0)
     with exclusive(out), atomic_tree(out.parent, out.name) as folder:
@@ -62,11 +70,11 @@ def write_subjects(subjects: Path, images: Sequence[Path], out: Path) -> int:
         written: set[str] = set()
         with progress("write subjects", len(ids)) as advance:
             for group in groups:
-                for key, image in group.read():
-                    (folder / names[key]).write_bytes(small_jpeg(image))
-                    written.add(key)
+                for name, image in group.read():
+                    (folder / names[name]).write_bytes(small_jpeg(image))
+                    written.add(name)
                     advance()
-        absent = [key for key in ids if key not in written]
+        absent = [name for name in ids if name not in written]
         if absent:
             raise UserError(
                 f"{subjects}: {len(absent)} of {len(ids)} subjects have no image, such as "
@@ -75,10 +83,25 @@ def write_subjects(subjects: Path, images: Sequence[Path], out: Path) -> int:
         with (folder / out.name).open("w", newline="", encoding="utf-8") as file:
             # All in quotes: readers drop spaces at the beginning of what is not.
             writer = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n")
-            writer.writerow([FILE, *(f"#{name}" for name in HIDDEN)])
-            for key, row in zip(ids, rows, strict=True):
-                writer.writerow([names[key], *(row[name] for name in HIDDEN)])
+            columns = _columns(rows, keys)
+            writer.writerow([FILE, *columns])
+            for name, row in zip(ids, rows, strict=True):
+                values = (row[column] for column in columns.values())
+                writer.writerow([names[name], *(UNKNOWN if one is None else one for one in values)])
     return len(ids)
+
+
+def _columns(rows: Sequence[Mapping[str, Any]], keys: Mapping[str, str]) -> dict[str, str]:
+    """Columns of the manifest, and what of the subjects stands in each."""
+    placed = any(row[name] is not None for row in rows for name in POSITION)
+    known = [*HIDDEN, *(POSITION if placed else ())]
+    columns = {f"#{name}": name for name in known}
+    for name, key in keys.items():
+        if key in (FILE, *columns) and columns.get(key) != name:
+            raise UserError(f"--key {name}={key}: the manifest has {key} for something else")
+        if name in known and key.lstrip("#!/") != name:
+            columns[key] = name
+    return columns
 
 
 def small_jpeg(image: bytes) -> bytes:
