@@ -136,7 +136,9 @@ class Run:
         choose_subjects(request, out)
         self.subjects.append(out)
         choice = json.loads((folder / CHOICE).read_text())
-        self.smooth = choice["confidently_smooth"] / choice["pool"]
+        # It is counted where a rule asks for it.
+        if choice["confidently_smooth"] is not None:
+            self.smooth = choice["confidently_smooth"] / choice["pool"]
         names: list[str] = pq.read_table(out)["object_id"].to_pylist()
         return names
 
