@@ -21,6 +21,7 @@ from galaxymill.probes.predict import apply
 from galaxymill.probes.store import load_probes
 from galaxymill.rounds.choose import CHOICE, ChooseRequest, choose_subjects
 from galaxymill.rounds.judge import VERDICT, JudgeRequest, judge_round
+from galaxymill.rounds.population import estimate_mean
 from galaxymill.rounds.settings import ChooseSettings, JudgeSettings
 from galaxymill.splits import SplitSettings, assign_splits, uniform
 from galaxymill.tasks.votes.posterior import mean_fractions
@@ -28,7 +29,7 @@ from galaxymill.tasks.votes.posterior import mean_fractions
 START, BUDGET = (100, 100) if SHORT else (300, 600)
 """Galaxies that are known at first, and of each round."""
 ROUNDS = 3
-PROBE = ProbeSettings(features="hand", folds=2 if SHORT else 3, hidden=8 if SHORT else 32)
+PROBE = ProbeSettings(features="hand", folds=2, hidden=8 if SHORT else 32)
 BOTH = ("not_confidently_smooth", "mutual_information")
 RULES_OF = {
     "random": (),
@@ -187,14 +188,11 @@ class Run:
         shares = counts[:, self.sky.tree.columns.index(FEATURED)] / counts[:, first].sum(axis=1)
         featured = dict(zip(self.sky.ids, shares >= 0.5, strict=True))
         pool = [featured[one] for one in self.sky.ids if one not in self.known]
-        found = np.array([featured[one] for one in rows["object_id"].to_pylist()])
-        chance = rows["selection_probability"].to_numpy()
-        each = found / chance
-        # Of galaxies that are drawn one by one (Poisson sampling).
-        error = np.sqrt(((1 - chance) * each**2).sum()) / len(pool)
+        found = np.array([featured[one] for one in rows["object_id"].to_pylist()], float)
+        weighted, error = estimate_mean(found, rows["selection_probability"].to_numpy())
         plain = found.mean()
         naive = np.sqrt(plain * (1 - plain) / len(found))
-        return np.mean(pool), each.sum() / len(pool), error, plain, naive
+        return np.mean(pool), weighted, error, plain, naive
 
     def point(self, folder: Path, shares: tuple[float, ...]) -> Point:
         """Measure where the run stands."""

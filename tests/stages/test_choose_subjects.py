@@ -8,11 +8,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from scipy.stats import beta
 
 from galaxymill import flags, products
 from galaxymill.catalog.partition import partition, read_partitions
 from galaxymill.errors import UserError
+from galaxymill.models.probe_settings import ProbeSettings
+from galaxymill.probes.network import make_probe
+from galaxymill.probes.store import ProbeCard, read_any_card, write_probe
 from galaxymill.rounds.choose import ChooseRequest, choose_subjects
 from galaxymill.rounds.population import estimate_mean
 from galaxymill.rounds.settings import ChooseSettings
@@ -137,6 +141,16 @@ class Sky(Survey):
         tables = [pq.read_table(self.path("predictions", name)) for name in names]
         tiles = [pq.read_table(self.path("tiles", name)) for name in names]
         return pa.concat_tables(tables).to_pandas(), pa.concat_tables(tiles).to_pandas()
+
+
+def write_probe_card(folder):
+    """Write a probe of the survey's task in the place of a network; give its card."""
+    settings = ProbeSettings(features="looks", folds=SAMPLES)
+    probes = [make_probe(TASK, settings, torch.ones(3), torch.ones(1, 5)) for _ in range(SAMPLES)]
+    origin = Origin("probe", domain={"survey": "toy_survey"}).to_dict()
+    card = ProbeCard(TASK, settings, "s" * 64, 3, [1.0] * SAMPLES, "", origin, {})
+    write_probe(folder, card, probes)
+    return read_any_card(folder / "model.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -283,3 +297,13 @@ def test_what_a_rule_chooses_is_spread_over_a_space(tmp_path):
         chances = rows["selection_probability"]
         assert chances.between(0, 1).all()
         assert chances.nunique() > 3
+
+
+def test_a_probe_that_predicts_the_same_chooses_the_same(sky, tmp_path):
+    other = Sky(tmp_path)
+    other.card = write_probe_card(other.model.parent)
+    for part in read_partitions(other.partitions):
+        path = other.path("predictions", part.part)
+        table, origin = pq.read_table(path), Origin("apply", {}, {"model": other.card.digest})
+        write_product(path, table, origin, table.schema)
+    assert pq.read_table(other.choose()).equals(pq.read_table(sky.choose()))
