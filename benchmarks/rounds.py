@@ -79,7 +79,12 @@ def tell(curves: Curves) -> dict[str, float]:
         if rule == "random":
             continue
         aim = rule == "both"
-        for which, what in (("rmse", "learned"), ("rmse", "clicks"), ("rare", "learned")):
+        for which, what in (
+            ("rmse", "learned"),
+            ("rmse", "asked"),
+            ("rmse", "clicks"),
+            ("rare", "learned"),
+        ):
             ratios = np.array(
                 [
                     needed(own, base[-1].__dict__[which], what, which) / base[-1].__dict__[what]

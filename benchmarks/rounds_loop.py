@@ -29,7 +29,7 @@ from galaxymill.tasks.votes.posterior import mean_fractions
 
 START, BUDGET = (100, 100) if SHORT else (300, 600)
 """Galaxies that are known at first, and of each round."""
-ROUNDS = 3
+ROUNDS = 2 if SHORT else 3
 PROBE = ProbeSettings(features="hand", folds=3, hidden=8 if SHORT else 32)
 network.PENALTIES = network.PENALTIES[3:4]
 """Here all choose this one, or the one before it; to compare ten takes most of the time."""
@@ -56,8 +56,9 @@ class Point:
 
     Attributes
     ----------
-    learned, clicks : int
-        Galaxies that are learned from, those for testing not counted; answers in all.
+    asked, learned, clicks : int
+        Galaxies that have votes; those of them that are learned from, not kept for testing; answers
+        in all.
     looks, answers, featured : int
         Volunteers who looked at what the rounds asked about, their answers, and how many of these
         are to questions that only featured galaxies raise.
@@ -72,6 +73,7 @@ class Point:
         Share of featured galaxies: truth, by weights with its standard deviation, without them.
     """
 
+    asked: int
     learned: int
     clicks: int
     looks: int
@@ -208,6 +210,7 @@ class Run:
         model = folder / "model" / "model.yaml"
         rmse, rare = errors(sky, predict_judged(sky, model))
         return Point(
+            len(self.known),
             sum(one != "test" for one in votes["split"].to_pylist()),
             int(spent.sum()),
             int(asked[:, sky.tree.questions[0].slice].sum()),
