@@ -35,6 +35,7 @@ from galaxymill.training.train import train
 
 POOL, JUDGED = (1500, 300) if SHORT else (20_000, 3000)
 SEEDS = 1 if SHORT else 4
+RULES = ["both", "spread"] if SHORT else list(RULES_OF)
 NETWORK = TrainSettings(
     encoder="test_efficientnet_gn",
     image_size=64,
@@ -192,7 +193,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--rules", nargs="+", choices=RULES_OF, default=list(RULES_OF))
+    parser.add_argument("--rules", nargs="+", choices=RULES_OF, default=RULES)
     parser.add_argument("--plot", type=Path, default=Path("results/rounds.png"))
     chosen = parser.parse_args()
     torch.set_num_threads(1)
