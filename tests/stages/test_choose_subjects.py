@@ -10,6 +10,7 @@ import pytest
 import torch
 from scipy.stats import beta
 
+from galaxymill.catalog.partition import read_partitions
 from galaxymill.errors import UserError
 from galaxymill.models.probe_settings import ProbeSettings
 from galaxymill.probes.network import make_probe
@@ -17,10 +18,11 @@ from galaxymill.probes.store import ProbeCard, read_any_card, write_probe
 from galaxymill.rounds.population import estimate_mean
 from galaxymill.splits import SplitSettings, assign_splits
 from galaxymill.storage.origin import Origin
+from galaxymill.storage.parquet import write_product
 
 sys.path.append(str(Path(__file__).parent))  # helpers beside the tests
 from asked_survey import FEATURED, GALAXIES, KNOWN, SAMPLES, Sky
-from made_survey import is_unfit
+from made_survey import TASK, is_unfit
 
 
 def write_probe_card(folder):
