@@ -5,19 +5,23 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= 2
-BENCHMARKS := anomalies choose compare dag explorer fetch map merge posterior predict probe rate render \
-	similar train volunteers
+BENCHMARKS := anomalies choose compare dag explorer fetch map merge posterior predict probe rate \
+	render rounds similar train volunteers
 TSC := npx --yes --package typescript@5 tsc --allowJs --checkJs --noEmit --strict --target es2022 \
 	--lib es2023,dom,dom.iterable
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test test-slurm lint format dag report clean setup bench bench-find schema stages docs package
+.PHONY: demo demo-rounds test test-slurm lint format dag report clean setup bench bench-find schema \
+	stages docs package
 
 demo: setup
 	snakemake --cores $(CORES)
 	@echo
 	@echo "release: results/releases/demo/README.md"
 	@echo "report:  results/evaluations/demo/report.html"
+
+# Rounds of asking volunteers as a closed loop, by each rule: a quarter of an hour.
+demo-rounds: bench-rounds
 
 # A module's tests run in one process and share its fixtures; the longest module comes first, and
 # those of unit tests, which are short, last.

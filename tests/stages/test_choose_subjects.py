@@ -7,15 +7,32 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from scipy.stats import beta
 
+from galaxymill.catalog.partition import read_partitions
 from galaxymill.errors import UserError
+from galaxymill.models.probe_settings import ProbeSettings
+from galaxymill.probes.network import make_probe
+from galaxymill.probes.store import ProbeCard, read_any_card, write_probe
 from galaxymill.rounds.population import estimate_mean
 from galaxymill.splits import SplitSettings, assign_splits
+from galaxymill.storage.origin import Origin
+from galaxymill.storage.parquet import write_product
 
 sys.path.append(str(Path(__file__).parent))  # helpers beside the tests
 from asked_survey import FEATURED, GALAXIES, KNOWN, SAMPLES, Sky
-from made_survey import is_unfit
+from made_survey import TASK, is_unfit
+
+
+def write_probe_card(folder):
+    """Write a probe of the survey's task in the place of a network; give its card."""
+    settings = ProbeSettings(features="looks", folds=SAMPLES)
+    probes = [make_probe(TASK, settings, torch.ones(3), torch.ones(1, 5)) for _ in range(SAMPLES)]
+    origin = Origin("probe", domain={"survey": "toy_survey"}).to_dict()
+    card = ProbeCard(TASK, settings, "s" * 64, 3, [1.0] * SAMPLES, "", origin, {})
+    write_probe(folder, card, probes)
+    return read_any_card(folder / "model.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -162,3 +179,13 @@ def test_what_a_rule_chooses_is_spread_over_a_space(tmp_path):
         chances = rows["selection_probability"]
         assert chances.between(0, 1).all()
         assert chances.nunique() > 3
+
+
+def test_a_probe_that_predicts_the_same_chooses_the_same(sky, tmp_path):
+    other = Sky(tmp_path)
+    other.card = write_probe_card(other.model.parent)
+    for part in read_partitions(other.partitions):
+        path = other.path("predictions", part.part)
+        table, origin = pq.read_table(path), Origin("apply", {}, {"model": other.card.digest})
+        write_product(path, table, origin, table.schema)
+    assert pq.read_table(other.choose()).equals(pq.read_table(sky.choose()))

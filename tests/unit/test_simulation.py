@@ -77,6 +77,13 @@ def test_a_full_patch_grows(monkeypatch):
     assert np.ptp(dec[10:]) > 0.6
 
 
+def test_shares_of_kinds_are_those_asked_for():
+    kinds = simulate_sky(600, kinds={"smooth": 0.7, "merger": 0.3})["kind"].to_pylist()
+    assert set(kinds) == {"smooth", "merger"}
+    # Five standard deviations of a binomial.
+    assert abs(kinds.count("smooth") - 420) < 5 * (600 * 0.7 * 0.3) ** 0.5
+
+
 def test_catalog_holds_no_truth(truth):
     table = catalog(truth)
     assert table.column_names == [

@@ -136,7 +136,7 @@ def _describe(number: int, pool: Pool, table: pa.Table) -> dict[str, Any]:
         "pool": pool.random.count,
         "confidently_smooth": pool.smooth,
         "subjects": {one["values"]: one["counts"] for one in counts},
-        "finished": not any(stratum.count for stratum in pool.strata),
+        "finished": bool(pool.strata) and not any(stratum.count for stratum in pool.strata),
     }
 
 

@@ -5,6 +5,7 @@ so a larger sky begins with the galaxies of a smaller one.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -38,8 +39,10 @@ def generator(seed: int, *keys: object) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest, "big"))
 
 
-def simulate_sky(n_galaxies: int = 1000, seed: int = 1) -> pa.Table:
-    """Draw the truth table of a sky.
+def simulate_sky(
+    n_galaxies: int = 1000, seed: int = 1, kinds: Mapping[str, float] = KINDS
+) -> pa.Table:
+    """Draw the truth table of a sky; ``kinds`` are the shares of each kind, which add up to 1.
 
     Returns
     -------
@@ -52,7 +55,7 @@ def simulate_sky(n_galaxies: int = 1000, seed: int = 1) -> pa.Table:
     for index in range(n_galaxies):
         object_id = f"sim-{index:06d}"
         ra, dec = _place(index, generator(seed, object_id, "position"), taken)
-        galaxies.append(_draw(object_id, ra, dec, generator(seed, object_id, "structure")))
+        galaxies.append(_draw(object_id, ra, dec, generator(seed, object_id, "structure"), kinds))
     return pa.Table.from_pylist([vars(galaxy) for galaxy in galaxies], schema=TRUTH_SCHEMA)
 
 
@@ -96,11 +99,13 @@ def _place(
             return float(CENTRE[0] + x / np.cos(np.radians(dec))), float(dec)
 
 
-def _draw(object_id: str, ra: float, dec: float, rng: np.random.Generator) -> Galaxy:
+def _draw(
+    object_id: str, ra: float, dec: float, rng: np.random.Generator, kinds: Mapping[str, float]
+) -> Galaxy:
     # Counts rise as 10^(0.3 m): flatter than the sky's 0.6, as a sample cut in size as well is.
     bright, faint = 10 ** (0.3 * 14.0), 10 ** (0.3 * 19.0)
     mag_r = float(np.log10(rng.uniform(bright, faint)) / 0.3)
-    kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
+    kind = str(rng.choice(list(kinds), p=list(kinds.values())))
     r90 = 6.6 * 10 ** (-0.09 * (mag_r - 17.8) + rng.normal(0.02, 0.13))
     common: dict[str, Any] = {
         "object_id": object_id,
