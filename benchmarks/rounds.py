@@ -34,14 +34,14 @@ from galaxymill.tasks.votes.posterior import mean_fractions
 from galaxymill.training.train import train
 
 POOL, JUDGED = (1500, 300) if SHORT else (20_000, 3000)
-SEEDS = 1 if SHORT else 4
+SEEDS = 1 if SHORT else 3
 RULES = ["both", "spread"] if SHORT else list(RULES_OF)
 NETWORK = TrainSettings(
     encoder="test_efficientnet_gn",
     image_size=64,
     zoom=(1.3, 1.7),
     views=4,
-    epochs=1 if SHORT else 60,
+    epochs=1 if SHORT else 40,
     batch_size=32,
     learning_rate=0.005,
     device="cpu",
