@@ -33,6 +33,7 @@ from galaxymill.reporting.plots import plain_axes
 from galaxymill.tasks.votes.posterior import mean_fractions
 from galaxymill.training.train import train
 
+RESULTS = Path("results")
 POOL, JUDGED = (1500, 300) if SHORT else (20_000, 3000)
 SEEDS = 1 if SHORT else 3
 RULES = ["both", "spread"] if SHORT else list(RULES_OF)
@@ -199,7 +200,8 @@ def main() -> None:
     torch.set_num_threads(1)
     seeds = range(1, chosen.seeds + 1)
     jobs = [(rule, seed) for seed in seeds for rule in dict.fromkeys(["random", *chosen.rules])]
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
+    RESULTS.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=RESULTS.resolve()) as name:
         with ProcessPoolExecutor(chosen.jobs) as pool:
             sky = make_sky(Path(name), POOL, JUDGED, pool.map)
             starts = dict(zip(seeds, pool.map(partial(begin, sky), seeds), strict=True))
