@@ -41,8 +41,6 @@ wildcard_constraints:
     interest=r"[\w-]+",
     release=r"[\w-]+",
     explorer=r"[\w-]+",
-    round=r"[\w-]+",
-    number=r"\d{4}",
     part=r"g\d+-k\d+-p\d+",
 
 

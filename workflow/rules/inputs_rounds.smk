@@ -4,6 +4,12 @@ from types import SimpleNamespace
 
 from galaxymill.config.rounds import subject_keys, subjects_files
 
+
+wildcard_constraints:
+    round=r"[\w-]+",
+    number=r"\d{4}",
+
+
 VERDICTS = [
     path("<round>/{number}/model.yaml", round=name, number=f"{number:04d}")
     for name, one in CFG.rounds.items()
