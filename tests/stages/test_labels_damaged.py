@@ -49,6 +49,8 @@ GOOD = {
     "panoptes": EXPORT,
     "classes": {"object_id": "J1", "kind": "arm"},
     "number": {"object_id": "J1", "kind": "0.5"},
+    "answers": {"object_id": "J1", "volunteer": "ann", "answer": "smooth"},
+    "class_answers": {"object_id": "J1", "volunteer": "ann", "answer": "arm"},
 }
 
 
@@ -111,6 +113,7 @@ AS_THEY_ARE = {
     "gz_decals": [3, 4],
     "panoptes": [1, 0],
     "number": [0.5],
+    "answers": [1, 0],
 }
 FINE = {
     **{
@@ -119,6 +122,7 @@ FINE = {
         for damage in ("semicolons", "tabs", "utf-16")
     },
     ("panoptes", "a row twice"): [1, 0],
+    ("answers", "a row twice"): [1, 0],
     ("gz_decals", "a row twice"): [6, 8],
     ("number", "minus"): [-5],
     ("classes", "ragged"): [1, 0],
@@ -170,7 +174,7 @@ def test_odd_types_are_labels_or_a_message(collect, tmp_path, kind, odd):
     path = tmp_path / "labels.parquet"
     good = {name: [value, value] for name, value in GOOD[kind].items()}
     good[next(iter(good))] = ["J1", "J2"]
-    if kind != "classes":
+    if kind not in ("classes", "answers", "class_answers"):
         good |= {name: [float(x) for x in cells] for name, cells in list(good.items())[1:]}
     for name in good:
         pq.write_table(pa.table({**good, name: ODD[odd]}), path)

@@ -39,7 +39,7 @@ TASKS = {
         }
     ]
 }
-LEARN = {"collect_labels": 1, "train_model": 1}
+LEARN = {"collect_answers": 1, "train_model": 1}
 ASK = {"take_champion": 1, "predict_partition": 2, "choose_subjects": 1, "write_subjects": 1}
 ASK |= {"report_rounds": 1}
 VERSION = 12
