@@ -15,7 +15,7 @@ from galaxymill.labels.individual import IndividualAnswers, SeenKeys
 from galaxymill.labels.rows import NO_VALUE, Floats, FormatSettings, Rows, without_blanks
 from galaxymill.labels.simple import MAX_CLASSES, ClassSettings, class_name
 from galaxymill.settings import Pairs
-from galaxymill.tables import check_ids, column_names, read_blocks
+from galaxymill.tables import as_text, check_ids, column_names, read_blocks
 from galaxymill.tasks import ClassTask
 from galaxymill.tasks.checks import Dropped
 from galaxymill.tasks.task import Task
@@ -192,8 +192,11 @@ def _rows_of(path: Path, settings: RowSettings, question: str) -> Iterator[dict[
     more = {"when": settings.when, "ra": settings.ra, "dec": settings.dec}
     names |= {name: column for name, column in more.items() if column in there}
     for batch in read_blocks(path, list(names.values())):
-        texts = batch.cast(pa.schema([(field.name, pa.string()) for field in batch.schema]))
-        for values in zip(*(column.to_pylist() for column in texts.columns), strict=True):
+        columns = [
+            as_text(path, pa.chunked_array([column]), name).to_pylist()
+            for name, column in zip(names.values(), batch.columns, strict=True)
+        ]
+        for values in zip(*columns, strict=True):
             row = {"question": "", "when": ""}
             row |= {k: v or "" for k, v in zip(names, values, strict=True)}
             yield row
