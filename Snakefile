@@ -1,7 +1,7 @@
 """Galaxymill: from a sky survey to a catalogue of galaxy morphology.
 
 Targets: all (the default: every release, evaluation, space, search, interest and explorer),
-release, evaluate, predictions, features, searches, interests, explorers, images, plan.
+release, evaluate, predictions, features, searches, interests, rounds, explorers, images, plan.
 """
 
 from snakemake.utils import min_version
@@ -28,7 +28,6 @@ include: "workflow/rules/probes.smk"
 include: "workflow/rules/interest.smk"
 include: "workflow/rules/release.smk"
 include: "workflow/rules/explore.smk"
-include: "workflow/rules/inputs_rounds.smk"
 include: "workflow/rules/rounds.smk"
 
 

@@ -62,7 +62,6 @@ app.add_typer(running.cluster, name="cluster")
 EXTRAS = {
     **dict.fromkeys(("torch", "torchvision", "timm", "lightning", "huggingface_hub"), "train"),
     "galsim": "demo",
-    "panoptes_client": "volunteers",
 }
 """Packages that are no part of the base, and with what they are installed."""
 

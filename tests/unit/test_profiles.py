@@ -72,7 +72,7 @@ def test_conda_environments_are_those_of_the_lock_file(root, name, flag):
     assert environment["name"] == f"galaxymill-{name}"
     assert environment["channels"] == ["conda-forge", "nodefaults"]
     *plain, from_pip = environment["dependencies"]
-    assert from_pip == {"pip": [f"{flag} requirements.lock", "-e .."]}
+    assert from_pip == {"pip": [f"{flag} requirements.lock", "-e ..[demo]"]}
     versions = dict(one.partition("=")[::2] for one in plain)
     assert {"python", "pip"} <= set(versions)
     if name == "cpu":

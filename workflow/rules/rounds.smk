@@ -1,6 +1,9 @@
 """Rounds: ask volunteers what matters, learn, and keep what is better."""
 
 
+include: "inputs_rounds.smk"
+
+
 rule rounds:
     """Judge what came back, and choose what to ask next."""
     input:

@@ -90,7 +90,9 @@ def choose_subjects(request: ChooseRequest, out: Path) -> None:
     origin = _origin(request, champion)
     receipts = out.parent / "upload" / RECEIPTS
     if out.is_file() and receipts.is_file():
-        if is_made(out, origin):
+        # By other predictions, too, since the champion may have become another.
+        if read_record(out, "choose").origin["parameters"] == origin.to_dict()["parameters"]:
+            logger.info("choose: %s stays, as it was uploaded", out)
             return
         raise UserError(
             f"{out}: these subjects were uploaded ({receipts}), and others are asked for now; set "

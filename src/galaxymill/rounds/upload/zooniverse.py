@@ -120,10 +120,14 @@ class Zooniverse:
 def connect(endpoint: str) -> Zooniverse:
     """Log in with credentials of the environment.
 
-    Raises `UserError` when credentials are absent or wrong.
+    Raises `UserError` when the client is not installed, or credentials are absent or wrong.
     """
-    from panoptes_client import Panoptes
-
+    try:
+        from panoptes_client import Panoptes
+    except ImportError:
+        raise UserError(
+            "uploading needs Zooniverse's client: pip install 'galaxymill[volunteers]'"
+        ) from None
     require_safe(endpoint, "--endpoint")
     # Not yet logged in: only then has its session time limits.
     client = Panoptes(endpoint=endpoint, login="keyring")
