@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from galaxymill.config.config import Config, Explorer, Interest, Prediction, Release, Search, Space
 from galaxymill.config.models import EncoderAlone, Model
+from galaxymill.config.rounds import Round
 from galaxymill.config.survey import Catalog, Partitions
 from galaxymill.downloads.settings import DownloadSettings
 from galaxymill.images.recipes import RECIPES
@@ -34,7 +35,7 @@ from galaxymill.web.network import Network
 _MODELS: tuple[type[BaseModel], ...] = (
     *(Catalog, CheckSettings, DownloadSettings, EncoderAlone, Explorer, Interest, LabelImages),
     *(Labels, MapSettings, Model, Network, Partitions, Prediction, ProbeSettings, Rates, Release),
-    *(Search, SimulationSettings, Space, SplitSettings, TrainSettings),
+    *(Round, Search, SimulationSettings, Space, SplitSettings, TrainSettings),
 )
 
 

@@ -53,10 +53,6 @@ class Round(ChooseSettings):
         """Who is asked about."""
         return ChooseSettings(**self.model_dump(include=set(ChooseSettings.model_fields)))
 
-    def judge_settings(self) -> JudgeSettings:
-        """Who becomes champion."""
-        return JudgeSettings(margin=self.margin)
-
 
 def subjects_files(name: str, own: Round) -> list[Path]:
     """What was asked in the rounds that came back."""

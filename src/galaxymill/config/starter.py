@@ -20,7 +20,6 @@ _RECIPES = {"euclid": "euclid", "hsc": "hsc", "sdss": "passthrough", "files": "p
 """Of services whose images are not drawn as those of Galaxy Zoo DECaLS."""
 _FIRST = ("pixel_scale", "size", "bands")
 """Settings of cutouts that are shown with their defaults; others are behind a hash."""
-_PAGE = "config/README.md"
 
 
 def write_starter(out: Path, service: str, tree: str, trees: Path) -> None:
@@ -50,7 +49,6 @@ def write_starter(out: Path, service: str, tree: str, trees: Path) -> None:
     bands = cutouts.model_fields["bands"].default if recipe == "decals" else ()
     template = read_templates("galaxymill.config", autoescape=False).get_template("starter.yaml.j2")
     text = template.render(
-        page=_PAGE,
         service=service,
         tree=tree,
         recipe=recipe,

@@ -19,17 +19,8 @@ from galaxymill.storage.origin import Origin, read_record
 
 RELEASE = "provenance/release.json"
 _NOT_OF_A_RELEASE = (
-    *(
-        "plan",
-        "volunteers",
-        "space",
-        "project",
-        "map",
-        "similar",
-        "interest",
-        "rate",
-        "interesting",
-    ),
+    *("plan", "volunteers", "space", "project", "map", "similar"),
+    *("interest", "rate", "interesting"),
     *("release", "explore", "explorer"),
     *("choose", "write_subjects", "judge", "history"),
 )
