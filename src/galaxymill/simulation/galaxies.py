@@ -114,7 +114,7 @@ def _add(
     scale: float,
     seeing: Mapping[str, float],
 ) -> None:
-    """Draw one galaxy, centred at 0-based pixel (column, row), onto the planes of seeing's bands."""
+    """Draw a galaxy, centred at 0-based pixel (column, row), onto a plane a band of seeing."""
     half = int(np.ceil(REACH * galaxy.petro_r90 / scale))
     side = 2 * half + 1
     x0, y0 = round(column) - half, round(row) - half
