@@ -11,6 +11,7 @@ from galaxymill.images.settings import RecipeSettings
 from galaxymill.settings import Choice, Settings, Strict
 from galaxymill.surveys.base import ServiceSettings
 from galaxymill.surveys.registry import SERVICES
+from galaxymill.surveys.telescope import Telescope
 
 
 class Catalog(CatalogSettings):
@@ -67,6 +68,9 @@ class Survey(Strict):
     partitions: Partitions = Partitions()
     cutouts: Cutouts
     images: Images
+    telescope: Telescope | None = Field(
+        None, description="its seeing and depth: what `observed` and domains compare"
+    )
 
     @model_validator(mode="after")
     def _positions_are_there(self) -> Self:
@@ -76,6 +80,19 @@ class Survey(Strict):
                 f"catalog.positions: false, but {why_needed} (service: {self.cutouts.service}); "
                 "give positions, or take service files without a footprint"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _telescope_has_its_bands(self) -> Self:
+        bands = self.cutouts.settings.bands
+        given = self.telescope or Telescope()
+        for key in ("seeing", "depth"):
+            for band in getattr(given, key):
+                if band not in bands:
+                    raise ValueError(
+                        f"telescope.{key}: no band {band!r}; allowed: {', '.join(bands)}, as in "
+                        "cutouts.bands"
+                    )
         return self
 
     @model_validator(mode="after")
