@@ -11,6 +11,7 @@ from galaxymill.surveys.services import (
     hips2fits,
     hsc,
     legacy,
+    observed,
     panstarrs,
     sdss,
     sia,
@@ -34,6 +35,9 @@ SERVICES: dict[str, Entry] = {
     "hips2fits": Entry(hips2fits.Hips2FitsSettings, hips2fits.Hips2FitsService),
     "hsc": Entry(hsc.HscSettings, hsc.HscService),
     "legacy": Entry(legacy.LegacySettings, legacy.LegacyService),
+    "observed": Entry(
+        observed.ObservedSettings, lambda settings, _: observed.ObservedService(settings)
+    ),
     "panstarrs": Entry(panstarrs.PanstarrsSettings, panstarrs.PanstarrsService),
     "sdss": Entry(sdss.SdssSettings, sdss.SdssService),
     "sia": Entry(sia.SiaSettings, sia.SiaService),
