@@ -7,7 +7,13 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from galaxymill.config.models import AnyModel, several
-from galaxymill.config.observed import add_sources, observed, observed_refusals, with_sources
+from galaxymill.config.observed import (
+    add_sources,
+    observed,
+    observed_refusals,
+    synthetic,
+    with_sources,
+)
 from galaxymill.config.refusals import refusals
 from galaxymill.config.rounds import Round, add_rounds, round_refusals
 from galaxymill.config.survey import Survey
@@ -199,7 +205,7 @@ class Config(Strict):
 
     def telescope(self, survey: str) -> Telescope | None:
         """Telescope that a survey's images are of; of an observed one that which it shows."""
-        shown = observed(self).get(survey)
+        shown = observed(self).get(survey) or synthetic(self).get(survey)
         return self.surveys[survey].telescope if shown is None else shown.target
 
     def image_surveys(self, model: str) -> list[str | None]:
