@@ -1,12 +1,13 @@
-"""Surveys that show another's galaxies elsewhere: what they take from it, what cannot be shown."""
+"""Surveys that show galaxies elsewhere: what they take from another, what cannot be shown."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from galaxymill.errors import unknown_name
-from galaxymill.surveys.base import PixelScale
+from galaxymill.surveys.base import PixelScale, ServiceSettings
 from galaxymill.surveys.observe.optics import sky_sigma
 from galaxymill.surveys.services.observed import ObservedSettings
+from galaxymill.surveys.services.synthetic import SyntheticSettings
 from galaxymill.surveys.telescope import Telescope
 
 if TYPE_CHECKING:
@@ -62,6 +63,12 @@ def pixels(config: "Config", survey: str) -> tuple[PixelScale, int]:
     return scale, int(source.size / settings.farther) if scale == source.pixel_scale else 0
 
 
+def synthetic(config: "Config") -> dict[str, SyntheticSettings]:
+    """Settings of the surveys of simulated images, by name."""
+    chosen = {name: survey.cutouts.settings for name, survey in config.surveys.items()}
+    return {name: one for name, one in chosen.items() if isinstance(one, SyntheticSettings)}
+
+
 def observed_refusals(config: "Config") -> Iterator[tuple[str, str]]:
     """What cannot be shown by what the config alone says."""
     every = observed(config)
@@ -79,6 +86,24 @@ def observed_refusals(config: "Config") -> Iterator[tuple[str, str]]:
         yield from _of_catalogue(config, name, one)
         yield from _of_source(config, one, key)
         yield from _not_better(config, one, key)
+    for name, into in synthetic(config).items():
+        yield from _of_target(config, into, f"surveys.{name}.cutouts")
+
+
+def _of_target(config: "Config", one: SyntheticSettings, key: str) -> Iterator[tuple[str, str]]:
+    """The survey that simulated images are to be of must say what it makes of them."""
+    if one.into not in config.surveys:
+        yield "", str(unknown_name(f"{key}.into", one.into, config.surveys, "survey"))
+        return
+    for name in ("seeing", "depth"):
+        lacking = [band for band in one.bands if band not in getattr(one.target, name)]
+        if lacking:
+            yield (
+                f"surveys.{one.into}.telescope.{name}",
+                f"band {', '.join(lacking)}: needed to show simulated images as that survey does",
+            )
+    if not one.pixel_scale:
+        yield f"{key}.pixel_scale", f"{one.into} has no one pixel scale; give it in arcsec"
 
 
 def _of_catalogue(config: "Config", name: str, one: ObservedSettings) -> Iterator[tuple[str, str]]:
@@ -175,13 +200,21 @@ def _noise(telescope: Telescope, band: str) -> float:
 
 
 def add_sources(config: "Config") -> None:
-    """Give observed surveys the telescope of their source."""
+    """Give observed and synthetic surveys the telescope of the one that they name."""
     for name, one in observed(config).items():
-        source = config.surveys.get(one.survey)
-        if source is None:
-            continue
-        telescope = source.telescope or Telescope()
-        settings = one.model_copy(update={"source": telescope})
-        survey = config.surveys[name]
-        cutouts = survey.cutouts.model_copy(update={"settings": settings})
-        config.surveys[name] = survey.model_copy(update={"cutouts": cutouts})
+        if one.survey in config.surveys:
+            telescope = config.surveys[one.survey].telescope or Telescope()
+            _update(config, name, one, {"source": telescope})
+    for name, into in synthetic(config).items():
+        target = config.telescope(into.into) if into.into in config.surveys else None
+        if target is not None:
+            theirs = config.surveys[into.into].cutouts.settings.pixel_scale
+            scale = into.pixel_scale or (theirs if isinstance(theirs, float) else 0.0)
+            _update(config, name, into, {"target": target, "pixel_scale": scale})
+
+
+def _update(config: "Config", name: str, one: ServiceSettings, taken: Mapping[str, Any]) -> None:
+    survey = config.surveys[name]
+    settings = one.model_copy(update=taken)
+    cutouts = survey.cutouts.model_copy(update={"settings": settings})
+    config.surveys[name] = survey.model_copy(update={"cutouts": cutouts})

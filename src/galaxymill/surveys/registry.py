@@ -16,6 +16,7 @@ from galaxymill.surveys.services import (
     sdss,
     sia,
     simulated,
+    synthetic,
     tiles,
 )
 from galaxymill.web.network import Network
@@ -42,5 +43,8 @@ SERVICES: dict[str, Entry] = {
     "sdss": Entry(sdss.SdssSettings, sdss.SdssService),
     "sia": Entry(sia.SiaSettings, sia.SiaService),
     "simulated": Entry(simulated.SimulatedSettings, simulated.SimulatedService),
+    "synthetic": Entry(
+        synthetic.SyntheticSettings, lambda settings, _: synthetic.SyntheticService(settings)
+    ),
     "tiles": Entry(tiles.TilesSettings, lambda settings, _: tiles.TilesService(settings)),
 }

@@ -12,6 +12,10 @@ class Move:
     flux: float
 
 
+STILL = Move(1.0, 1.0)
+"""Where it is."""
+
+
 def farther(times: float) -> Move:
     """Move by a factor of distance in a space that is flat and does not expand."""
     return Move(1 / times, 1 / times**2)

@@ -17,6 +17,8 @@ _FAR = ((8, 0), (0, 8), (8, 8), (8, -8))
 _BOX, _ABOVE, _ROUNDS = 7, 4.0, 3
 """Box of smoothing, pixels; spreads beyond which it is no sky: nearer ones would cut off noise."""
 _MAD = 1.4826
+_MOST_FAR = 0.25
+"""Correlation at the end of that reach beyond which what is measured is structure, not noise."""
 _FEWEST = 1000
 
 
@@ -72,7 +74,8 @@ def measure_sky(plane: Plane) -> Sky | None:
             total, count = _half_difference(data, good, x, y)
             value = variance - total / count if count else 0.0
             covariance[REACH + y, REACH + x] = covariance[REACH - y, REACH - x] = value
-    return Sky(covariance)
+    ends = [covariance[REACH + REACH, REACH], covariance[REACH, REACH + REACH]]
+    return Sky(covariance) if max(ends) < _MOST_FAR * variance else None
 
 
 def _between_sources(plane: Plane) -> npt.NDArray[np.bool_]:
