@@ -32,10 +32,10 @@ def test_another_telescope_of_a_survey(working_copy, config, change):
     mill = working_copy
     catalogued = {"ingest_catalog": 1, "partition_catalog": 1}
     # Nothing of the source runs, and nothing is asked of its server.
-    first = mill.dry("images", "results/catalogs/worse/partitions.csv", config=config)
+    first = mill.dry("images", "results/surveys/worse/catalog/partitions.csv", config=config)
     assert first == {**catalogued, "list_images": 1, "images": 1}
     mill.finish("images", config=config)
-    near, far = (mill.files(f"cutouts/{name}/*.parquet") for name in ("mini", "worse"))
+    near, far = (mill.files(f"surveys/{name}/cutouts/*.parquet") for name in ("mini", "worse"))
     assert [path.name for path in near] == [path.name for path in far]
     for one, other in zip(near, far, strict=True):
         before, after = (pq.read_table(path).to_pandas() for path in (one, other))
@@ -59,14 +59,14 @@ def test_another_telescope_of_a_survey(working_copy, config, change):
 
 def test_a_partition_needs_only_the_same_one_of_its_source(working_copy, config):
     mill = working_copy
-    mill.finish("results/catalogs/worse/partitions.csv", config=config)
-    parts = [path.stem for path in mill.files("cutouts/mini/*.parquet")]
-    target = f"results/cutouts/worse/{parts[0]}.parquet"
+    mill.finish("results/surveys/worse/catalog/partitions.csv", config=config)
+    parts = [path.stem for path in mill.files("surveys/mini/cutouts/*.parquet")]
+    target = f"results/surveys/worse/cutouts/{parts[0]}.parquet"
     printed = mill.finish("-n", target, config=config)
-    assert f"results/cutouts/mini/{parts[0]}.parquet" in printed
+    assert f"results/surveys/mini/cutouts/{parts[0]}.parquet" in printed
     assert parts[1] not in printed
     # Without the other's pixels.
-    (mill.folder / f"results/cutouts/mini/{parts[1]}.parquet").unlink()
+    (mill.folder / f"results/surveys/mini/cutouts/{parts[1]}.parquet").unlink()
     mill.finish(target, config=config)
 
 
