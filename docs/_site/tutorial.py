@@ -14,7 +14,7 @@ from pathlib import Path
 
 from IPython.display import HTML, Markdown, display
 
-FIRST = Path(__file__).parents[1] / "tutorials" / "first.yaml"
+PAGES = Path(__file__).parents[1] / "tutorials"
 SHARED = Path(os.environ["GALAXYMILL_TUTORIALS"])
 EXTRA = Path(__file__).parents[1] / "_build" / "extra"
 CONFIG = Path("galaxymill.yaml")
@@ -30,9 +30,10 @@ def begin() -> None:
 
 
 def begin_first() -> None:
-    """Go to an empty folder with the config of the first tutorial."""
+    """Go to an empty folder with the config and the tree of the first tutorial."""
     begin()
-    shutil.copyfile(FIRST, CONFIG)
+    shutil.copyfile(PAGES / "first.yaml", CONFIG)
+    shutil.copy(PAGES / "short.yaml", ".")
 
 
 def keep_first() -> None:

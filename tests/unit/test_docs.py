@@ -23,15 +23,10 @@ PAGES += [
     for page in ROOT.glob("docs/**/*.md")
     if MADE not in page.parents and "_build" not in page.parts
 ]
-RULES = set(
-    re.findall(
-        r"^(?:rule|checkpoint) (\w+):",
-        "".join(
-            path.read_text() for path in [ROOT / "Snakefile", *ROOT.glob("workflow/rules/*.smk")]
-        ),
-        re.M,
-    )
-)
+SNAKEFILES = [ROOT / "Snakefile", *ROOT.glob("workflow/rules/*.smk")]
+RULES = {
+    name for path in SNAKEFILES for name in re.findall(r"^rule (\w+):", path.read_text(), re.M)
+}
 TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M))
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 OF_THE_SYSTEM = {"$EDITOR", "cd", "conda", "cp", "export", "mkdir", "ssh", "tmux"}
