@@ -44,6 +44,7 @@ nb_execution_cache_path = str(HERE / "_build" / "executed")
 nb_execution_timeout = 900
 nb_execution_raise_on_error = True
 nb_merge_streams = True
+nb_output_stderr = "remove"  # bars of progress
 # What commands print, with the commands; a click copies the commands alone.
 nb_render_text_lexer = "console"
 
@@ -74,6 +75,9 @@ def link_inside(app: Any, page: str, text: list[str]) -> None:
 
     def change(found: re.Match[str]) -> str:
         words, path, anchor = found["words"], found["path"], found["anchor"] or ""
+        there = (HERE / page).parent.parent / path
+        if there.exists() and HERE in there.resolve().parents:
+            return found[0]
         if path in OUTSIDE:
             return f"[{words}]({OUTSIDE[path]}{anchor})"
         return f"`{path}`" if words == path else f"{words} (`{path}`)"
