@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from IPython.display import HTML, Markdown, display
+from IPython.display import IFrame, Markdown, display
 
 PAGES = Path(__file__).parents[1] / "tutorials"
 SHARED = Path(os.environ["GALAXYMILL_TUTORIALS"])
@@ -95,5 +95,4 @@ def section(text: str) -> None:
 def publish(folder: str, name: str, height: int = 640) -> None:
     """Make a folder that opens in a browser part of the site, and show its page."""
     shutil.copytree(folder, EXTRA / name, dirs_exist_ok=True)
-    style = f"width: 100%; height: {height}px; border: 1px solid #8888"
-    display(HTML(f'<iframe src="../{name}/index.html" title="{name}" style="{style}"></iframe>'))
+    display(IFrame(f"../{name}/index.html", "100%", height))
