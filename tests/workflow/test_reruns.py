@@ -45,6 +45,7 @@ SETTINGS = {
     "the quality of JPEGs": ("surveys.mini.images.quality", 80, RENDER | RECORD),
     "a recipe": ("surveys.mini.images.recipe", "lupton", RENDER | RECORD),
     "the origin of images": ("surveys.mini.images.origin", "a sky", RENDER | RECORD),
+    "a telescope": ("surveys.mini.telescope", {"seeing": {"r": 1.2}}, RENDER | RECORD),
     "the size of cutouts": ("surveys.mini.cutouts.size", 48, FETCH | RECORD),
     "the pixel scale": ("surveys.mini.cutouts.pixel_scale", 0.262, FETCH | RECORD),
     "epochs": ("models.mini.train.epochs", 3, TRAIN | RECORD),
