@@ -64,7 +64,7 @@ package: setup
 	$(BIN)/pip install --quiet --disable-pip-version-check build
 	$(BIN)/python -m build --outdir dist .
 	$(PYTHON) -m venv --clear dist/empty
-	dist/empty/bin/pip install --quiet --disable-pip-version-check -c envs/requirements.lock \
+	dist/empty/bin/pip install --quiet --disable-pip-version-check --no-compile -c envs/requirements.lock \
 		"$$(ls $(CURDIR)/dist/*.whl)[demo]"
 	PATH=$(CURDIR)/dist/empty/bin:$$PATH galaxymill run -- --cores $(CORES)
 
