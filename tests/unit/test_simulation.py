@@ -165,6 +165,19 @@ def test_noise_is_the_sky_s(truth):
     assert np.abs(image.mean(axis=(1, 2))).max() < 0.001
 
 
+def test_another_telescope_has_other_seeing_and_noise(truth):
+    row = one(half_light_radius=0.05, bulge_radius=0.05)
+    wide = render(row, 150.0, 2.0, 0.2, 129, ("r",), noise=False, seeing={"r": 2.4})[0]
+    point = galsim.Sersic(n=1, half_light_radius=0.05, flux=float(wide.sum()))
+    theirs = galsim.Convolve(point, galsim.Moffat(beta=3, fwhm=2.4)).drawImage(
+        nx=129, ny=129, scale=0.2, method="no_pixel"
+    )
+    assert np.abs(wide - theirs.array).max() < 0.02 * wide.max()
+    empty = render(truth, 30.0, -60.0, 0.262, 100, noise_scale=2.5)
+    usual = render(truth, 30.0, -60.0, 0.262, 100)
+    assert np.allclose(empty, 2.5 * usual)
+
+
 def test_fractions_of_each_question_add_up_to_one(truth):
     fractions = true_fractions(truth, TREE)
     assert fractions.shape == (truth.num_rows, len(TREE.columns))

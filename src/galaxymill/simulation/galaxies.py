@@ -1,6 +1,6 @@
 """Cutouts of the demo sky: light, seeing, noise and a TAN projection."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from threading import Lock
 
@@ -45,6 +45,8 @@ def render(
     *,
     seed: int = 1,
     noise: bool = True,
+    seeing: Mapping[str, float] = SEEING_ARCSEC,
+    noise_scale: float = 1.0,
 ) -> npt.NDArray[np.float32]:
     """Observe a field: all objects that reach into it, blurred, with the sky's noise.
 
@@ -60,6 +62,10 @@ def render(
         Side in pixels, or (height, width).
     seed : int
         Of the noise, which depends on it and on this request alone.
+    seeing : mapping of str to float
+        Full width at half maximum of the point-spread function by band, arcsec.
+    noise_scale : float
+        How many times `NOISE_PER_ARCSEC` the sky's noise is.
 
     Returns
     -------
@@ -74,11 +80,13 @@ def render(
     column, row = (width - 1) / 2 - xi / pixel_scale, (height - 1) / 2 + eta / pixel_scale
     reach = REACH * truth["petro_r90"].to_numpy() / pixel_scale + 1
     inside = (column > -reach) & (column < width + reach) & (row > -reach) & (row < height + reach)
+    widths = {band: float(seeing[band]) for band in bands}
     for index in np.flatnonzero(inside):
         galaxy = Galaxy(**truth.slice(index, 1).to_pylist()[0])
-        _add(image, galaxy, float(column[index]), float(row[index]), pixel_scale, bands)
+        _add(image, galaxy, float(column[index]), float(row[index]), pixel_scale, widths)
     if noise:
-        _add_noise(image, bands, float(pixel_scale), seed, (float(ra), float(dec), height, width))
+        sky = {band: NOISE_PER_ARCSEC[band] * noise_scale for band in bands}
+        _add_noise(image, sky, float(pixel_scale), seed, (float(ra), float(dec), height, width))
     return image
 
 
@@ -99,9 +107,14 @@ def tangent_plane(
 
 
 def _add(
-    image: Map, galaxy: Galaxy, column: float, row: float, scale: float, bands: Sequence[str]
+    image: Map,
+    galaxy: Galaxy,
+    column: float,
+    row: float,
+    scale: float,
+    seeing: Mapping[str, float],
 ) -> None:
-    """Draw one galaxy, centred at 0-based pixel (column, row), onto the image."""
+    """Draw a galaxy, centred at 0-based pixel (column, row), onto a plane a band of seeing."""
     half = int(np.ceil(REACH * galaxy.petro_r90 / scale))
     side = 2 * half + 1
     x0, y0 = round(column) - half, round(row) - half
@@ -121,18 +134,18 @@ def _add(
     ]
     padded = fft.next_fast_len(side + half, real=True)
     spectra = [(fft.rfft2(light, (padded, padded)), flux) for light, flux in parts]
-    for plane, band in zip(image, bands, strict=True):
+    for plane, (band, fwhm) in zip(image, seeing.items(), strict=True):
         index = BANDS.index(band)
         total = sum(spectrum * np.float32(flux[index]) for spectrum, flux in spectra)
-        blurred = fft.irfft2(total * _psf_spectrum(band, scale, padded), (padded, padded))
+        blurred = fft.irfft2(total * _psf_spectrum(fwhm, scale, padded), (padded, padded))
         plane[low:high, left:right] += blurred[low - y0 : high - y0, left - x0 : right - x0]
 
 
 @lru_cache(maxsize=256)
-def _psf_spectrum(band: str, scale: float, side: int) -> npt.NDArray[np.complex64]:
+def _psf_spectrum(fwhm: float, scale: float, side: int) -> npt.NDArray[np.complex64]:
     """Fourier transform of the point-spread function, its centre at pixel (0, 0)."""
     odd = side - 1 + side % 2
-    psf = galsim.Moffat(beta=3.0, fwhm=SEEING_ARCSEC[band])
+    psf = galsim.Moffat(beta=3.0, fwhm=fwhm)
     with _galsim_lock:  # GalSim's caches are not made for threads.
         kernel = psf.drawImage(nx=odd, ny=odd, scale=scale, method="no_pixel").array
     centred = np.zeros((side, side), np.float32)
@@ -142,10 +155,10 @@ def _psf_spectrum(band: str, scale: float, side: int) -> npt.NDArray[np.complex6
 
 
 def _add_noise(
-    image: Map, bands: Sequence[str], scale: float, seed: int, request: tuple[object, ...]
+    image: Map, noise: Mapping[str, float], scale: float, seed: int, request: tuple[object, ...]
 ) -> None:
-    for plane, band in zip(image, bands, strict=True):
+    for plane, (band, per_arcsec) in zip(image, noise.items(), strict=True):
         rng = generator(seed, "noise", *request, scale, band)
-        sky = (NOISE_PER_ARCSEC[band] * scale) ** 2
+        sky = (per_arcsec * scale) ** 2
         sigma = np.sqrt(sky + FLUX_PER_COUNT * np.maximum(plane, 0))
         plane += sigma * rng.standard_normal(plane.shape, dtype=np.float32)
