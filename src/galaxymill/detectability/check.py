@@ -1,0 +1,72 @@
+"""How far surfaces are from what is seen far away, in bins of galaxies they did not learn from."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from galaxymill.detectability.surface import FEWEST, Z90, Fit, Seen, Values
+
+_PARTS = {2: 6, 3: 4}
+"""Parts with as many copies each along a covariate, by the number of covariates."""
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Mean far fractions in bins with ``FEWEST`` galaxies or more: arrays of shape (m,)."""
+
+    galaxies: npt.NDArray[np.intp]
+    expected: Values
+    found: Values
+    error: Values
+    """Standard deviation of their difference: of the surface, and of these galaxies' scatter."""
+
+    @property
+    def worst(self) -> float:
+        """Largest difference; NaN without a bin."""
+        return (
+            float(np.abs(self.found - self.expected).max(initial=0)) if len(self.found) else np.nan
+        )
+
+    @property
+    def held(self) -> float:
+        """Share of the bins whose 90 % interval holds what was found; NaN without a bin."""
+        inside = np.abs(self.found - self.expected) <= Z90 * self.error
+        return float(inside.mean()) if len(inside) else np.nan
+
+
+def bin_galaxies(covariates: Values) -> npt.NDArray[np.intp]:
+    """Number the bin of each row of covariates (n, k)."""
+    parts = _PARTS[covariates.shape[1]]
+    inner = np.linspace(0, 1, parts + 1)[1:-1]
+    places = [np.searchsorted(np.quantile(one, inner), one, "right") for one in covariates.T]
+    return np.asarray(np.ravel_multi_index(places, [parts] * len(places)))
+
+
+def compare(fit: Fit, seen: Seen, bins: npt.NDArray[np.intp]) -> Bins:
+    """Compare the far fractions that near ones let expect with those that were found.
+
+    Parameters
+    ----------
+    fit : Fit
+        At the covariates of each copy.
+    seen : Seen
+        The copies.
+    bins : ndarray of int
+        Bin of each copy.
+    """
+    expected = fit.made_up + (fit.kept - fit.made_up) * seen.near[:, None]
+    rows = []
+    for number in np.unique(bins):
+        here = np.flatnonzero(bins == number)
+        weight, own = seen.weight[here], np.unique(seen.galaxy[here], return_inverse=True)[1]
+        total = weight.sum()
+        if own.max() + 1 < FEWEST or total == 0:
+            continue
+        rounds = weight @ expected[here] / total
+        # Copies of one galaxy go astray together.
+        astray = np.bincount(own, weight * (seen.far[here] - expected[here].mean(axis=1)))
+        error = np.sqrt(rounds.var() + (astray**2).sum() / total**2)
+        rows.append((own.max() + 1, rounds.mean(), weight @ seen.far[here] / total, error))
+    columns = np.array(rows, dtype=np.float64).reshape(-1, 4).T
+    return Bins(columns[0].astype(np.intp), *columns[1:])
