@@ -50,6 +50,7 @@ FLAGS = field("flags", pa.int32(), "quality bits, listed in the README of a rele
 OPTIONAL_OBJECT_COLUMNS = {
     "petro_r50": field("petro_r50", pa.float64(), "radius of half the Petrosian flux", "arcsec"),
     "petro_r90": field("petro_r90", pa.float64(), "radius of 90 % of Petrosian flux", "arcsec"),
+    "own_redshift": field("own_redshift", pa.float64(), "redshift of the galaxy"),
     "file_loc": field("file_loc", pa.string(), "path of the galaxy's image on disk"),
 }
 

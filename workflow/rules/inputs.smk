@@ -1,5 +1,8 @@
 """Input functions of the rules, and how they spell paths for the command line."""
 
+from galaxymill.config.observed import observed
+
+OBSERVED = observed(CFG)
 
 def versions_of_images(survey):
     """Spell the versions of the code that makes a survey's images."""
@@ -19,8 +22,31 @@ def tile(wildcards):
 
 
 def cutout_files(wildcards):
-    """Files that a survey's cutouts depend on: a footprint, a table of tiles, a truth table."""
-    return list(map(str, CFG.surveys[wildcards.survey].cutouts.settings.input_files().values()))
+    """Files that a survey's cutouts depend on: a footprint, a truth table, another's cutouts."""
+    files = CFG.surveys[wildcards.survey].cutouts.settings.input_files().values()
+    return [*map(str, files), *shown_cutouts(wildcards)]
+
+
+def shown_cutouts(wildcards):
+    """The partition of another survey that an observed one shows."""
+    shown = OBSERVED.get(wildcards.survey)
+    if shown is None:
+        return []
+    return [path("<cutouts>/{part}.parquet", survey=shown.survey, part=wildcards.part)]
+
+
+def described_cutouts(wildcards):
+    """How a survey's cutouts are made, and those that an observed one shows."""
+    surveys = [wildcards.survey]
+    if wildcards.survey in OBSERVED:
+        surveys.append(OBSERVED[wildcards.survey].survey)
+    return " of ".join(CFG.surveys[survey].cutouts.to_flags() for survey in surveys)
+
+
+def fetch_flags(wildcards):
+    """How a partition is fetched: what changes no product."""
+    flags = CFG.operational_flags(wildcards.survey)
+    return " ".join([flags, *(f"--set cutouts={one}" for one in shown_cutouts(wildcards))])
 
 
 def everything(wildcards):

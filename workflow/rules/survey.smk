@@ -100,7 +100,7 @@ rule fetch_cutouts:
     resources:
         **{resource: host_slots(host) for host, resource in HOSTS.items()},
         **needs(fetch_need, partition_galaxies),
-        operational=lambda wc: CFG.operational_flags(wc.survey),
+        operational=fetch_flags,
     params:
         stage_version=STAGE_VERSIONS["fetch"],
         cutouts=lambda wc: CFG.surveys[wc.survey].cutouts.to_flags(),
@@ -164,7 +164,7 @@ rule describe_images:
         runtime=10,
     params:
         versions=lambda wc: versions_of_images(wc.survey),
-        cutouts=lambda wc: CFG.surveys[wc.survey].cutouts.to_flags(),
+        cutouts=described_cutouts,
         images=lambda wc: CFG.surveys[wc.survey].images.to_flags(),
     shell:
         "galaxymill describe-images {output.description:q} --survey {wildcards.survey} "

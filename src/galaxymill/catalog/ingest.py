@@ -85,7 +85,10 @@ def _objects(source: Path, settings: CatalogSettings) -> pa.Table:
     ids = table.column(settings.object_id)
     check_ids(source, ids, settings.object_id)
     columns = [ids, *_positions(source, table, ids, settings)]
-    columns += [in_unit(source, table, column, "arcsec") for column in optional.values()]
+    columns += [
+        in_unit(source, table, column, "" if name == "own_redshift" else "arcsec")
+        for name, column in optional.items()
+    ]
     columns += [_joined([table.column(column) for column in paths])] if paths else []
     kept, values = kept_columns(source, table, settings)
     schema = products.objects([*optional, *(["file_loc"] if paths else [])], kept)

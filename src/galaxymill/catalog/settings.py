@@ -36,6 +36,9 @@ class CatalogSettings(Settings):
     )
     petro_r50: str | None = Field(None, description="column of the half-light radius, arcsec")
     petro_r90: str | None = Field(None, description="column of the 90 % radius, arcsec")
+    own_redshift: str | None = Field(
+        None, description="column of the redshift, which service observed moves galaxies by"
+    )
     file_loc: Names | None = Field(
         None,
         description="column of image paths, for service files; or one a band, in the order of its "

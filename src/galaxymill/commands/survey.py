@@ -55,8 +55,8 @@ def simulate(folder: Path, tree: str, settings: Sets = []) -> None:
 def ingest(source: Path, out: Path, settings: Sets = []) -> None:
     """Check a catalogue (CSV, Parquet, FITS) and write it as objects.parquet.
 
-    Settings name the columns: object_id, ra, dec, petro_r50, petro_r90, file_loc, as in --set ra=RA
-    --set dec=DEC; keep=a,b,c carries further ones into the release. Pictures without
+    Settings name the columns: object_id, ra, dec, petro_r50, petro_r90, own_redshift, file_loc, as
+    in --set ra=RA --set dec=DEC; keep=a,b,c carries further ones into the release. Pictures without
     positions: --set positions=false. Bad contents are refused with their row.
     """
     from galaxymill.catalog.ingest import ingest as run

@@ -7,6 +7,13 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from galaxymill.config.models import AnyModel, several
+from galaxymill.config.observed import (
+    add_sources,
+    observed,
+    observed_refusals,
+    synthetic,
+    with_sources,
+)
 from galaxymill.config.refusals import refusals
 from galaxymill.config.rounds import Round, add_rounds, round_refusals
 from galaxymill.config.survey import Survey
@@ -21,6 +28,7 @@ from galaxymill.search.settings import SearchSettings
 from galaxymill.settings import Name, Strict
 from galaxymill.simulation.settings import SimulationSettings
 from galaxymill.spaces.settings import SpaceSettings
+from galaxymill.surveys.telescope import Telescope
 from galaxymill.trees.tree import tree_path
 from galaxymill.web.network import Network
 
@@ -127,9 +135,15 @@ class Config(Strict):
     )
     rates: Rates = Field(Rates(), description="how fast your machines are; only a plan asks")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _observed_as_their_source(cls, plain: Any) -> Any:
+        return with_sources(plain)
+
     @model_validator(mode="after")
     def _can_be_done(self) -> Self:
-        for key, why in round_refusals(self):
+        add_sources(self)
+        for key, why in (*observed_refusals(self), *round_refusals(self)):
             raise ValueError(f"{key}: {why}" if key else why)
         add_rounds(self)
         for key, why in refusals(self):
@@ -188,6 +202,11 @@ class Config(Strict):
     def limits(self, survey: str) -> Network:
         """Limits of the service that a survey's cutouts come from, for all jobs together."""
         return self.network.get(self.surveys[survey].cutouts.service, Network())
+
+    def telescope(self, survey: str) -> Telescope | None:
+        """Telescope that a survey's images are of; of an observed one that which it shows."""
+        shown = observed(self).get(survey) or synthetic(self).get(survey)
+        return self.surveys[survey].telescope if shown is None else shown.target
 
     def image_surveys(self, model: str) -> list[str | None]:
         """Surveys whose images a model learns from, by its labels; None for a folder of files."""

@@ -11,6 +11,7 @@ from galaxymill.images.settings import RecipeSettings
 from galaxymill.settings import Choice, Settings, Strict
 from galaxymill.surveys.base import ServiceSettings
 from galaxymill.surveys.registry import SERVICES
+from galaxymill.surveys.services.files import FilesSettings
 from galaxymill.surveys.telescope import Telescope
 
 
@@ -99,8 +100,9 @@ class Survey(Strict):
     def _columns_are_there(self) -> Self:
         scale_by_radius = self.cutouts.settings.pixel_scale == "gz_decals"
         needed = ["petro_r50", "petro_r90"] if scale_by_radius else []
-        if self.cutouts.service == "files":
+        if isinstance(self.cutouts.settings, FilesSettings):
             needed += self._file_columns()
+        if self.cutouts.service == "files":
             if self.images.recipe != "passthrough":
                 self._bands_are_drawn()
         elif self.cutouts.settings.sends_pictures:

@@ -29,7 +29,7 @@ from galaxymill.surveys.registry import SERVICES
 from galaxymill.web.network import Network, ServiceError
 
 _GROUP_BYTES = 8_000_000
-_TARGET_COLUMNS = ["object_id", "ra", "dec", "petro_r50", "petro_r90", "file_loc"]
+_TARGET_COLUMNS = ["object_id", "ra", "dec", "petro_r50", "petro_r90", "file_loc", "own_redshift"]
 _FEW = 8
 """Of fewer galaxies a share says little, unless no word came of any of them."""
 _NO_FILE = re.compile(r"no file ('[^']|\")")
@@ -112,9 +112,12 @@ def targets(tile: Path, settings: ServiceSettings) -> Iterator[Target]:
     for rows in read_batches(tile, columns=columns):
         for row in rows.to_pylist():
             scale, size = pixel_scale_and_size(row.get("petro_r50"), row.get("petro_r90"), settings)
-            ra, dec = (math.nan if row[name] is None else row[name] for name in ("ra", "dec"))
+            ra, dec, redshift = (
+                math.nan if row.get(name) is None else row[name]
+                for name in ("ra", "dec", "own_redshift")
+            )
             file_loc = str(row.get("file_loc") or "")
-            yield Target(str(row["object_id"]), ra, dec, scale, size, file_loc)
+            yield Target(str(row["object_id"]), ra, dec, scale, size, file_loc, redshift)
 
 
 def collect(

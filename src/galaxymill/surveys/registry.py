@@ -11,10 +11,12 @@ from galaxymill.surveys.services import (
     hips2fits,
     hsc,
     legacy,
+    observed,
     panstarrs,
     sdss,
     sia,
     simulated,
+    synthetic,
     tiles,
 )
 from galaxymill.web.network import Network
@@ -34,9 +36,15 @@ SERVICES: dict[str, Entry] = {
     "hips2fits": Entry(hips2fits.Hips2FitsSettings, hips2fits.Hips2FitsService),
     "hsc": Entry(hsc.HscSettings, hsc.HscService),
     "legacy": Entry(legacy.LegacySettings, legacy.LegacyService),
+    "observed": Entry(
+        observed.ObservedSettings, lambda settings, _: observed.ObservedService(settings)
+    ),
     "panstarrs": Entry(panstarrs.PanstarrsSettings, panstarrs.PanstarrsService),
     "sdss": Entry(sdss.SdssSettings, sdss.SdssService),
     "sia": Entry(sia.SiaSettings, sia.SiaService),
     "simulated": Entry(simulated.SimulatedSettings, simulated.SimulatedService),
+    "synthetic": Entry(
+        synthetic.SyntheticSettings, lambda settings, _: synthetic.SyntheticService(settings)
+    ),
     "tiles": Entry(tiles.TilesSettings, lambda settings, _: tiles.TilesService(settings)),
 }

@@ -1,0 +1,1 @@
+"""How a galaxy would look elsewhere: smaller and fainter, through other seeing, on another sky."""
