@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from galaxymill.detectability.surface import FEWEST, Z90, Fit, Seen, Values
+from galaxymill.detectability.surface import FEWEST, ROUNDS, Z90, Bases, Fit, Seen, Surface, Values
 
 _PARTS = {2: 6, 3: 4}
 """Parts with as many copies each along a covariate, by the number of covariates."""
@@ -15,7 +15,7 @@ _PARTS = {2: 6, 3: 4}
 class Bins:
     """Mean far fractions in bins with ``FEWEST`` galaxies or more: arrays of shape (m,)."""
 
-    galaxies: npt.NDArray[np.intp]
+    galaxies: Values
     expected: Values
     found: Values
     error: Values
@@ -23,10 +23,8 @@ class Bins:
 
     @property
     def worst(self) -> float:
-        """Largest difference; NaN without a bin."""
-        return (
-            float(np.abs(self.found - self.expected).max(initial=0)) if len(self.found) else np.nan
-        )
+        """Largest difference; infinite without a bin."""
+        return float(np.abs(self.found - self.expected).max(initial=-np.inf))
 
     @property
     def held(self) -> float:
@@ -35,12 +33,14 @@ class Bins:
         return float(inside.mean()) if len(inside) else np.nan
 
 
-def bin_galaxies(covariates: Values) -> npt.NDArray[np.intp]:
+def bin_copies(covariates: Values) -> npt.NDArray[np.intp]:
     """Number the bin of each row of covariates (n, k)."""
+    if not len(covariates):
+        return np.zeros(0, np.intp)
     parts = _PARTS[covariates.shape[1]]
     inner = np.linspace(0, 1, parts + 1)[1:-1]
     places = [np.searchsorted(np.quantile(one, inner), one, "right") for one in covariates.T]
-    return np.asarray(np.ravel_multi_index(places, [parts] * len(places)))
+    return np.asarray(np.ravel_multi_index(places, [parts] * len(places)), np.intp)
 
 
 def compare(fit: Fit, seen: Seen, bins: npt.NDArray[np.intp]) -> Bins:
@@ -60,13 +60,25 @@ def compare(fit: Fit, seen: Seen, bins: npt.NDArray[np.intp]) -> Bins:
     for number in np.unique(bins):
         here = np.flatnonzero(bins == number)
         weight, own = seen.weight[here], np.unique(seen.galaxy[here], return_inverse=True)[1]
-        total = weight.sum()
-        if own.max() + 1 < FEWEST or total == 0:
+        galaxies, total = own.max() + 1, weight.sum()
+        if galaxies < FEWEST or total == 0:
             continue
         rounds = weight @ expected[here] / total
         # Copies of one galaxy go astray together.
         astray = np.bincount(own, weight * (seen.far[here] - expected[here].mean(axis=1)))
         error = np.sqrt(rounds.var() + (astray**2).sum() / total**2)
-        rows.append((own.max() + 1, rounds.mean(), weight @ seen.far[here] / total, error))
-    columns = np.array(rows, dtype=np.float64).reshape(-1, 4).T
-    return Bins(columns[0].astype(np.intp), *columns[1:])
+        rows.append((galaxies, rounds.mean(), weight @ seen.far[here] / total, error))
+    return Bins(*np.array(rows, dtype=np.float64).reshape(-1, 4).T)
+
+
+def cross_check(bases: Bases, covariates: Values, seen: Seen, half: npt.NDArray[np.bool_]) -> Bins:
+    """Compare either half with the surface of the other; all copies of a galaxy are in one."""
+    bins, found = bin_copies(covariates), []
+    for side in (half, ~half):
+        surface = Surface(bases, covariates[side], seen.take(side), ROUNDS // 3)
+        found.append(compare(surface.at(covariates[~side]), seen.take(~side), bins[~side]))
+    return Bins(*(np.concatenate(pair) for pair in zip(*map(_parts, found), strict=True)))
+
+
+def _parts(bins: Bins) -> tuple[Values, ...]:
+    return bins.galaxies, bins.expected, bins.found, bins.error

@@ -4,14 +4,15 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from galaxymill import products
-from galaxymill.detectability.check import Bins, bin_galaxies, compare
-from galaxymill.detectability.covariates import NAMES, Values, View, covariates
+from galaxymill.detectability.check import cross_check
+from galaxymill.detectability.covariates import Values, View, covariates
 from galaxymill.detectability.read import (
     Near,
     Predicted,
@@ -22,8 +23,7 @@ from galaxymill.detectability.read import (
 )
 from galaxymill.detectability.report import Found, make_report
 from galaxymill.detectability.settings import DetectabilitySettings
-from galaxymill.detectability.surface import FEWEST, ROUNDS, Bases, Seen, Surface
-from galaxymill.detectability.table import knot_rows
+from galaxymill.detectability.surface import FEWEST, Bases, Seen, Surface
 from galaxymill.errors import UserError, unknown_name
 from galaxymill.progress import progress
 from galaxymill.reporting.plots import own_style
@@ -31,6 +31,9 @@ from galaxymill.splits import uniform
 from galaxymill.storage.atomic import atomic_tree, exclusive
 from galaxymill.storage.origin import Origin, is_made, read_record
 from galaxymill.storage.parquet import write_product
+
+_LEVELS = (0.05, 0.95)
+"""Ends of an interval, as quantiles of the rounds."""
 
 logger = logging.getLogger("galaxymill")
 
@@ -42,6 +45,16 @@ class Far:
     folder: Path
     partitions: Path
     view: View
+
+    @classmethod
+    def of(
+        cls, folders: Sequence[Path], partitions: Sequence[Path], views: Sequence[str]
+    ) -> "list[Far]":
+        """Put together what the command line gives in three lists, views as JSON."""
+        if not len(folders) == len(partitions) == len(views):
+            raise UserError("detectability: give --far-partitions and --view with each --far")
+        shown = [View.parse_flag(one) for one in views]
+        return [cls(*one) for one in zip(folders, partitions, shown, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -81,33 +94,30 @@ def fit_detectability(request: Request, out: Path) -> None:
     else:
         near = near_of_prediction(Predicted.open(request.near, request.partitions), settings.sample)
     far = [Predicted.open(one.folder, one.partitions) for one in request.far]
-    told = _told(settings, near)
-    inputs = {"near": near.digest, "catalog": read_record(request.objects, "ingest").digest}
-    inputs |= {f"far {number}": one.digest for number, one in enumerate(far, start=1)}
-    parameters = {
-        "settings": settings.product_settings(),
-        "views": [one.view.product_settings() for one in request.far],
-        "answers": told,
-    }
-    origin = Origin("detectability", parameters, inputs)
+    origin = _origin(request, near, far)
     with exclusive(out) as waited:
         if waited and is_made(out, origin):
             return
-        copies = _copies(request, near, far)
-        found, tables = _fit(near, copies, NAMES[: copies.covariates.shape[1]])
+        found = _fit(near, _copies(request, near, far))
         with own_style(), atomic_tree(out.parent, out.name) as folder:
-            page = make_report(out.parent.name, found, settings, told, origin)
+            page = make_report(out.parent.name, found, origin)
             page.write(folder, "metrics.json")
-            rows = pa.concat_tables(tables)
+            rows = pa.concat_tables([one.table for one in found])
             write_product(folder / out.name, rows, origin, products.DETECTABILITY)
     logger.info("detectability: %s", page.headline)
 
 
-def _told(settings: DetectabilitySettings, near: Near) -> list[str]:
+def _origin(request: Request, near: Near, far: Sequence[Predicted]) -> Origin:
+    settings = request.settings
     for one in settings.answers:
         if one not in near.answers:
             raise unknown_name("detectability: answers", one, near.answers, "answer")
-    return list(settings.answers) or near.answers
+    told = list(settings.answers) or near.answers
+    views = [one.view.product_settings() for one in request.far]
+    parameters = settings.model_dump(mode="json") | {"answers": told, "views": views}
+    inputs = {"near": near.digest, "catalog": read_record(request.objects, "ingest").digest}
+    inputs |= {f"far {number}": one.digest for number, one in enumerate(far, start=1)}
+    return Origin("detectability", parameters, inputs)
 
 
 @dataclass(frozen=True)
@@ -120,60 +130,69 @@ class _Copies:
 
     def seen(self, near: Near, answer: int) -> tuple[npt.NDArray[np.bool_], Seen]:
         """Which copies are known near and far, and those."""
-        parts = [part[self.row, answer] for part in (near.fraction, near.square, near.weight)]
-        far = self.far[:, answer]
-        known = np.isfinite([far, *parts]).all(axis=0)
-        fraction, square, weight, far = (part[known] for part in (*parts, far))
+        tables = (near.fraction, near.square, near.weight)
+        parts = np.stack([self.far[:, answer], *(table[self.row, answer] for table in tables)])
+        known = np.asarray(np.isfinite(parts).all(axis=0))
+        far, fraction, square, weight = parts[:, known]
         return known, Seen(fraction, far, square, weight, self.row[known])
 
 
 def _copies(request: Request, near: Near, far: Sequence[Predicted]) -> _Copies:
-    given = catalogue_columns(request.objects, request.settings.columns, near).T
-    redshift = given[2] if request.settings.redshift else None
-    shown = [covariates(given[0], given[1], redshift, one.view) for one in request.far]
-    fractions = [far_fractions(one, near) for one in far]
+    moved = any(one.view.redshift for one in request.far)
+    names = [*request.settings.columns, *(["own_redshift"] if moved else [])]
+    given = list(catalogue_columns(request.objects, names, near).T)
+    own = given.pop() if moved else None
+    shown = np.concatenate([covariates(given, own, one.view) for one in request.far])
+    fractions = np.concatenate([far_fractions(one, near) for one in far])
     rows = np.tile(np.arange(len(near.object_ids)), len(far))
-    own, values = np.concatenate(shown), np.concatenate(fractions)
-    known = np.isfinite(own).all(axis=1) & np.isfinite(values).any(axis=1)
+    placed, predicted = np.isfinite(shown).all(axis=1), np.isfinite(fractions).any(axis=1)
+    known = placed & predicted
     galaxies = len(np.unique(rows[known]))
     if galaxies < 2 * FEWEST:
-        without = int((~np.isfinite(own).all(axis=1)).sum())
         raise UserError(
             f"detectability: {galaxies} galaxies are known near and far, {2 * FEWEST} are needed; "
-            f"of {len(rows)} copies {without} have no {', no '.join(request.settings.columns)} that "
-            "can be used (radii and redshifts are above 0), and "
-            f"{int((~np.isfinite(values).any(axis=1)).sum())} no far prediction"
+            f"of {len(rows)} copies {np.count_nonzero(~predicted)} have no far prediction, and "
+            f"{np.count_nonzero(~placed)} lack one of {', '.join(names)} in {request.objects} "
+            "(radii and redshifts are above 0, and redshifts below those that a survey shows)"
         )
-    return _Copies(rows[known], own[known], values[known])
+    return _Copies(rows[known], shown[known], fractions[known])
 
 
-def _fit(near: Near, copies: _Copies, names: Sequence[str]) -> tuple[list[Found], list[pa.Table]]:
+def _fit(near: Near, copies: _Copies) -> list[Found]:
     """Fit every answer: to all galaxies, and to either half, to be compared with the other."""
-    bases = Bases(copies.covariates, names)
+    bases = Bases(copies.covariates)
     half = np.array([uniform(f"half:{one}") < 0.5 for one in near.object_ids])[copies.row]
-    found, tables = [], []
+    found = []
     with progress("detectability", len(near.answers), "answers") as advance:
         for place, answer in enumerate(near.answers):
             known, seen = copies.seen(near, place)
             own = copies.covariates[known]
-            surface = Surface(bases, own, seen)
-            table = knot_rows(answer, bases, surface, bases.counts(own))
-            checked = _check(bases, own, seen, half[known])
-            tables.append(table)
-            found.append(Found(answer, table, seen, checked))
+            table = _knot_rows(answer, bases, Surface(bases, own, seen), own)
+            checked = cross_check(bases, own, seen, half[known])
+            found.append(Found(answer, bases, table, seen, checked))
             advance(1)
-    return found, tables
+    return found
 
 
-def _check(bases: Bases, own: Values, seen: Seen, half: npt.NDArray[np.bool_]) -> Bins:
-    """Compare either half with the surface of the other: galaxies stand on one side, all copies."""
-    bins, checked = bin_galaxies(own), []
-    for side in (half, ~half):
-        surface = Surface(bases, own[side], seen.take(side), ROUNDS // 3)
-        checked.append(compare(surface.at(own[~side]), seen.take(~side), bins[~side]))
-    return Bins(
-        *(
-            np.concatenate(pair)
-            for pair in zip(*(vars(one).values() for one in checked), strict=True)
-        )
-    )
+def _knot_rows(answer: str, bases: Bases, surface: Surface, own: Values) -> pa.Table:
+    """Rows of one answer, for each combination of knots; ``own`` are its copies' covariates."""
+    corners, copies = bases.corners(), bases.counts(own)
+    fit, few = surface.at(corners), copies < FEWEST
+    low, high = np.quantile(fit.kept, _LEVELS, axis=1)
+    told = {
+        "detectable": fit.kept.mean(axis=1),
+        "low": low,
+        "high": high,
+        "made_up": fit.made_up.mean(axis=1),
+    }
+    columns: dict[str, Any] = {
+        "answer": np.full(len(corners), answer),
+        "size_fwhm": np.exp(corners[:, 0]),
+        "contrast": corners[:, 1],
+        "redshift": -corners[:, 2] if corners.shape[1] > 2 else np.full(len(corners), np.nan),
+        **{name: np.where(few, np.nan, values) for name, values in told.items()},
+        "copies": copies,
+    }
+    schema = products.DETECTABILITY
+    arrays = [pa.array(columns[one.name], one.type, from_pandas=True) for one in schema]
+    return pa.table(arrays, schema=schema)

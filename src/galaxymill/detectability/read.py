@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from galaxymill.catalog.names import part_names
-from galaxymill.detectability.surface import Values
-from galaxymill.errors import UserError, unknown_name
+from galaxymill.detectability.covariates import Values, numbers, require_columns
+from galaxymill.errors import UserError
 from galaxymill.labels.table import read_votes
 from galaxymill.splits import uniform
 from galaxymill.storage.digest import sha256_json
@@ -89,7 +89,7 @@ class Near:
             places = pc.index_in(batch["object_id"], value_set=ids)
             rows = pc.drop_null(places).to_numpy()
             for column, name in enumerate(names):
-                found[rows, column] = _numbers(batch[name].filter(places.is_valid()))
+                found[rows, column] = numbers(batch[name].filter(places.is_valid()))
         return found
 
 
@@ -105,8 +105,8 @@ def near_of_prediction(predicted: Predicted, sample: int) -> Near:
         draws = _draws(batch["object_id"].to_pylist())
         tables.append(batch.append_column("draw", pa.array(draws)).filter(pa.array(draws < limit)))
     rows = pa.concat_tables(tables).sort_by("draw").slice(0, sample)
-    fraction = np.stack([_numbers(rows[f"{one}{_FRACTION}"]) for one in answers], axis=1)
-    weights = {one: _numbers(rows[f"{one}{_ASKED}"]) for one in asked}
+    fraction = np.stack([numbers(rows[f"{one}{_FRACTION}"]) for one in answers], axis=1)
+    weights = {one: numbers(rows[f"{one}{_ASKED}"]) for one in asked}
     weight = np.stack([weights[predicted.questions[one]] for one in answers], axis=1)
     ids = rows["object_id"].to_pylist()
     return Near(ids, answers, fraction, fraction**2, weight, predicted.digest)
@@ -164,31 +164,6 @@ def catalogue_columns(objects: Path, names: Sequence[str], near: Near) -> Values
     """Columns of the near galaxies in the catalogue (n, m); NaN where there is no value."""
     require_columns(pq.read_schema(objects), names, objects)
     return near.gather(read_batches(objects, ["object_id", *names], _ROWS), names)
-
-
-def require_columns(schema: pa.Schema, names: Sequence[str], place: object) -> None:
-    """Refuse a catalogue without a column, or one that holds no numbers."""
-    for name in names:
-        if name not in schema.names:
-            known = [one.name for one in schema if _is_number(one.type)]
-            way_out = "name it in the config: surveys.NAME.catalog.keep"
-            raise UserError(
-                f"{unknown_name(f'{place}: detectability', name, known, 'column')}; {way_out}"
-            )
-        if not _is_number(schema.field(name).type):
-            raise UserError(
-                f"{place}: column {name} holds {schema.field(name).type}, no numbers; give its type"
-                " in the config: surveys.NAME.catalog.types"
-            )
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
-
-
-def _numbers(column: pa.ChunkedArray) -> Values:
-    """Values as float64, NaN for null."""
-    return np.asarray(column.cast(pa.float64()).to_numpy(), np.float64)
 
 
 def _draws(object_ids: Sequence[str]) -> Values:

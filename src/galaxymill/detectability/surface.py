@@ -7,13 +7,14 @@ corrections of Galaxy Zoo: Hubble (Willett et al. 2017, MNRAS 464, 4176), ``p`` 
 more can be made out: that it rises is all that is assumed of its shape.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls
 
+from galaxymill.detectability.covariates import NAMES
 from galaxymill.errors import UserError
 
 Values = npt.NDArray[np.float64]
@@ -58,8 +59,8 @@ class Seen:
 
     def take(self, rows: npt.NDArray[np.bool_]) -> "Seen":
         """Keep some copies; galaxies keep their numbers."""
-        parts = (self.near, self.far, self.square, self.weight, self.galaxy)
-        return Seen(*(part[rows] for part in parts))
+        fractions = self.near[rows], self.far[rows], self.square[rows]
+        return Seen(*fractions, self.weight[rows], self.galaxy[rows])
 
 
 @dataclass(frozen=True)
@@ -80,17 +81,17 @@ class Bases:
     product) and "either": with these, one covariate may matter only where the other allows it.
     """
 
-    def __init__(self, covariates: Values, names: Sequence[str]) -> None:
+    def __init__(self, covariates: Values) -> None:
         """Take knots from covariates (n, k), each of which grows with what can be made out.
 
         Raises
         ------
         UserError
-            When one is the same for all; ``names`` says which.
+            When one is the same for all galaxies.
         """
         quantiles = np.linspace(*RANGE, KNOTS[covariates.shape[1]])
         self.knots = [np.unique(np.quantile(values, quantiles)) for values in covariates.T]
-        for name, own in zip(names, self.knots, strict=True):
+        for name, own in zip(NAMES, self.knots, strict=False):
             if len(own) < 2:
                 raise UserError(
                     f"detectability: {name} is the same for nearly all galaxies, so that nothing "
@@ -102,11 +103,11 @@ class Bases:
         """Values of every function (n, m); the first is 1."""
         steps = self._steps(covariates)
         columns = [np.ones((len(covariates), 1)), *steps]
-        for place, one in enumerate(steps):
-            for other in steps[:place]:
-                both = (one[:, :, None] * other[:, None, :]).reshape(len(one), -1)
-                either = (one[:, :, None] + other[:, None, :]).reshape(len(one), -1) - both
-                columns += [both, either]
+        for one, other in combinations(steps, 2):
+            pairs = len(covariates), one.shape[1] * other.shape[1]
+            both = (one[:, :, None] * other[:, None, :]).reshape(pairs)
+            either = (one[:, :, None] + other[:, None, :]).reshape(pairs) - both
+            columns += [both, either]
         return np.concatenate(columns, axis=1)
 
     def any_way(self, covariates: Values) -> Values:
