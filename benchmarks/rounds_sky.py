@@ -19,7 +19,8 @@ from galaxymill import products
 from galaxymill.catalog.names import part_names
 from galaxymill.catalog.partition import partition
 from galaxymill.evaluation.features import image_features
-from galaxymill.images.recipes import RECIPES, domain
+from galaxymill.images.domains import domain
+from galaxymill.images.recipes import RECIPES
 from galaxymill.images.render import encode
 from galaxymill.images.settings import DecalsSettings
 from galaxymill.simulation.galaxies import render

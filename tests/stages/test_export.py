@@ -145,5 +145,5 @@ def test_command_line(galaxymill, images, tmp_path):
     (tmp_path / "empty").mkdir()
     done = galaxymill("images", "export", tmp_path / "empty", "--out", tmp_path / "x")
     assert done.returncode == 2
-    assert "holds no images products" in done.stderr
+    assert "holds no products" in done.stderr
     assert "Traceback" not in done.stderr

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from galaxymill import products
 from galaxymill.commands.finding import app
 from galaxymill.errors import UserError
-from galaxymill.images.recipes import domain
+from galaxymill.images.domains import domain
 from galaxymill.images.render import image_row
 from galaxymill.images.settings import DecalsSettings
 from galaxymill.inference.predict import predict

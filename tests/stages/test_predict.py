@@ -2,6 +2,8 @@
 
 import io
 import re
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +20,7 @@ from galaxymill.inference.rows import Rows, summarise
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.models.network import Network, describe_encoder
 from galaxymill.models.settings import TrainSettings
-from galaxymill.models.store import ModelCard, write_model, write_weights
+from galaxymill.models.store import ModelCard, read_card, write_model, write_weights
 from galaxymill.storage.origin import Origin, read_record
 from galaxymill.storage.parquet import write_product
 from galaxymill.tasks import ClassTask, NumberTask, VoteTask
@@ -153,6 +155,35 @@ def test_another_survey_is_refused_with_both_names(model, tmp_path):
     assert "recipe" not in str(refusal.value).split(": ", 1)[1].split(". Train")[0]
     assert "allow_domain_shift: true" in str(refusal.value)
     assert not (tmp_path / "predictions.parquet").exists()
+
+
+SIGHT = {"seeing": dict.fromkeys("grz", 1.2), "depth": dict.fromkeys("grz", 24.0)}
+SIGHT |= {"pixel_scale": 0.262, "size": 256}
+
+
+def seen(folder, images, model, learned):
+    """Predict images of another survey by a model; of each, how well it is seen."""
+    (folder / "model").mkdir()
+    card = read_card(model)
+    origin = Origin("train", domain={**DOMAIN, "sight": {**SIGHT, **learned}}).to_dict()
+    shutil.copy(model.parent / "weights.safetensors", folder / "model")
+    write_model(folder / "model", replace(card, origin=origin))
+    domain = {**DOMAIN, "survey": "deep", "sight": {**SIGHT, **images}}
+    path = write_images(folder / "i.parquet", domain, rows=3)
+    return run(path, folder / "model" / "model.yaml", folder, samples=1)
+
+
+def test_a_survey_that_is_seen_alike_is_served_without_a_flag(model, tmp_path):
+    table, _ = seen(tmp_path, {"seeing": dict.fromkeys("grz", 1.3)}, model, {})
+    assert table["flags"].to_pylist() == [0, 0, 0]
+
+
+def test_a_survey_that_is_seen_otherwise_is_refused_with_band_and_numbers(model, tmp_path):
+    shallow = {"g": 24.0, "r": 24.0, "z": 23.0}
+    with pytest.raises(UserError, match=r"depth in z \(mag; 1\.00 apart, at most 0\.25\)") as told:
+        seen(tmp_path, {"depth": shallow}, model, {})
+    assert "survey: model" not in str(told.value)
+    assert "depth in g" not in str(told.value)
 
 
 def test_a_shift_that_is_allowed_is_flagged(model, tmp_path):

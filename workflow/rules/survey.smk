@@ -125,7 +125,7 @@ rule render_images:
     params:
         stage_version=STAGE_VERSIONS["render"],
         recipe_version=lambda wc: CFG.surveys[wc.survey].images.version,
-        recipe=lambda wc: CFG.surveys[wc.survey].images.to_flags(),
+        recipe=lambda wc: CFG.image_flags(wc.survey),
     shell:
         "galaxymill render {input.cutouts:q} {output.images:q} --survey {wildcards.survey} "
         "{params.recipe} --threads {threads} > {log:q} 2>&1"
@@ -165,7 +165,7 @@ rule describe_images:
     params:
         versions=lambda wc: versions_of_images(wc.survey),
         cutouts=described_cutouts,
-        images=lambda wc: CFG.surveys[wc.survey].images.to_flags(),
+        images=lambda wc: CFG.image_flags(wc.survey),
     shell:
         "galaxymill describe-images {output.description:q} --survey {wildcards.survey} "
         "--cutouts {params.cutouts:q} --images {params.images:q} --versions {params.versions:q} "

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from galaxymill.commands.options import DetectabilityFile, Device, Sets, View, taking
+from galaxymill.errors import UserError
 
 app = typer.Typer()
 
@@ -196,3 +197,29 @@ def compare(
     from galaxymill.comparison.compare import compare as run
 
     typer.echo(run(a, b, on, sky, columns, out, (layout_a, layout_b), scheduler))
+
+
+@app.command()
+def compare_domains(
+    a: Annotated[Path, typer.Argument(help="images of a survey: a product, or a folder of them")],
+    b: Annotated[Path, typer.Argument(help="images of another survey, drawn in the same bands")],
+    out: Annotated[Path, typer.Option(help="folder for comparison.json and index.html")],
+    features: Annotated[
+        list[Path],
+        typer.Option(help="embeddings or features of A, then of B, by one model: give it twice"),
+    ] = [],
+    most: Annotated[int, typer.Option(min=20, help="galaxies of each survey")] = 1000,
+) -> None:
+    """Say what differs between the images of two surveys, and whether galaxies show it.
+
+    Hand features (sky noise and its correlation, size, concentration, asymmetry, colours) are
+    measured on the images; a classifier learns to tell the surveys apart. A and B may be
+    embeddings or features themselves; then only these are compared.
+    """
+    from galaxymill.domains.compare import compare_domains as run
+
+    if len(features) not in (0, 2):
+        raise UserError(
+            f"--features: given {len(features)} times; give it for A and for B, or not at all"
+        )
+    typer.echo(run(a, b, out, (features[0], features[1]) if features else None, most))

@@ -6,8 +6,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from galaxymill.errors import UserError
-
 app = typer.Typer(help="Take images out of their products.", no_args_is_help=True)
 
 
@@ -28,9 +26,10 @@ def export(
     a new folder. webdataset: a tar a partition, each image beside a JSON of its object_id.
     """
     from galaxymill.images.export import export_files, export_tars
+    from galaxymill.images.pixels import products_in
 
     run = export_files if layout == "files" else export_tars
-    total = run([product for path in images for product in _products(path)], out)
+    total = run([product for path in images for product in products_in(path)], out)
     logging.getLogger("galaxymill").info("export: %d images in %s", total, out)
 
 
@@ -46,12 +45,3 @@ def sheet(
 
     total = contact_sheet(images, out, columns, most)
     logging.getLogger("galaxymill").info("sheet: %d galaxies in %s", total, out)
-
-
-def _products(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    found = sorted(path.glob("*.parquet"))
-    if not found:
-        raise UserError(f"{path}: holds no images products (*.parquet)")
-    return found

@@ -195,13 +195,23 @@ def render(
     recipe: Annotated[str, typer.Option(help="a recipe named below")],
     settings: Sets = [],
     threads: Annotated[int, typer.Option(min=1, help="galaxies drawn at a time")] = 1,
+    sight: Annotated[
+        list[str],
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="how well the survey shows the sky: seeing and depth (JSON by band), pixel_scale "
+            "in arcsec and size in pixels of a cutout; kept with the images",
+        ),
+    ] = [],
 ) -> None:
     """Render the images of one partition's cutouts, with quality flags."""
+    from galaxymill.images.domains import Sight
     from galaxymill.images.recipes import RECIPES
     from galaxymill.images.render import render as run
 
     chosen = parse_choice(RECIPES, "recipe", recipe, settings, "render")
-    run(cutouts, out, survey, recipe, chosen, threads)
+    seen = Sight.from_flags(sight, "render --sight") if sight else None
+    run(cutouts, out, survey, recipe, chosen, threads, seen)
 
 
 @app.command()

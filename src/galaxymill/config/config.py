@@ -12,6 +12,7 @@ from galaxymill.config.observed import (
     add_sources,
     observed,
     observed_refusals,
+    pixels,
     synthetic,
     with_sources,
 )
@@ -20,7 +21,7 @@ from galaxymill.config.rounds import Round, add_rounds, round_refusals
 from galaxymill.config.survey import Survey
 from galaxymill.downloads.settings import DownloadSettings, FileName
 from galaxymill.explorer.settings import ExplorerSettings
-from galaxymill.images.recipes import domain
+from galaxymill.images.domains import Sight, domain
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.labels.settings import Files, Labels
 from galaxymill.rates import Rates
@@ -224,7 +225,25 @@ class Config(Strict):
     def survey_domain(self, survey: str) -> dict[str, Any]:
         """What kind of images a survey has."""
         images = self.surveys[survey].images
-        return domain(survey, images.recipe, images.settings)
+        return domain(survey, images.recipe, images.settings, self.sight(survey))
+
+    def sight(self, survey: str) -> Sight | None:
+        """How well a survey shows the sky in the bands that are drawn; None if not known."""
+        telescope, images = self.telescope(survey), self.surveys[survey].images.settings
+        if telescope is None:
+            return None
+        drawn = images.drawn_bands() or self.surveys[survey].cutouts.settings.bands
+        seeing, depth = (
+            {band: value for band, value in given.items() if band in drawn}
+            for given in (telescope.seeing, telescope.depth)
+        )
+        pixel_scale, size = pixels(self, survey)
+        return Sight(seeing=seeing, depth=depth, pixel_scale=pixel_scale, size=size)
+
+    def image_flags(self, survey: str) -> str:
+        """Spell for the command line how a survey's images are drawn, and what they show."""
+        images, sight = self.surveys[survey].images.to_flags(), self.sight(survey)
+        return f"{images} {sight.to_flags('--sight')}" if sight else images
 
     def label_domain(self, labels: str) -> dict[str, Any]:
         """What kind of images a model learns from by a labelled set."""

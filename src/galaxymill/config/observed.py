@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from galaxymill.errors import unknown_name
-from galaxymill.surveys.base import ServiceSettings
+from galaxymill.surveys.base import PixelScale, ServiceSettings
 from galaxymill.surveys.observe.optics import sky_sigma
 from galaxymill.surveys.services.observed import ObservedSettings
 from galaxymill.surveys.services.synthetic import SyntheticSettings
@@ -44,6 +44,23 @@ def observed(config: "Config") -> dict[str, ObservedSettings]:
     """Settings of the surveys that are observed, by name."""
     chosen = {name: survey.cutouts.settings for name, survey in config.surveys.items()}
     return {name: one for name, one in chosen.items() if isinstance(one, ObservedSettings)}
+
+
+def pixels(config: "Config", survey: str) -> tuple[PixelScale, int]:
+    """Arcsec per pixel of a survey's cutouts, and pixels across; 0 where that is not known.
+
+    An observed survey has those of its source where it names none, and as many as are covered then.
+    """
+    settings = config.surveys[survey].cutouts.settings
+    if not isinstance(settings, ObservedSettings):
+        return settings.pixel_scale, settings.size
+    source = config.surveys[settings.survey].cutouts.settings
+    scale = settings.pixel_scale or source.pixel_scale
+    if settings.size or settings.redshift is not None:
+        return scale, settings.size
+    if isinstance(scale, float) and isinstance(source.pixel_scale, float):
+        return scale, int(source.size * source.pixel_scale / (settings.farther * scale or 1) + 1e-6)
+    return scale, int(source.size / settings.farther) if scale == source.pixel_scale else 0
 
 
 def synthetic(config: "Config") -> dict[str, SyntheticSettings]:

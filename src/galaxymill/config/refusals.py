@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from galaxymill.errors import unknown_name
-from galaxymill.images.recipes import WAYS_OUT, differences
+from galaxymill.images.domains import WAYS_OUT, alike, differences
 from galaxymill.labels.formats import FORMATS
 from galaxymill.models.settings import TrainSettings
 from galaxymill.surveys.registry import SERVICES
@@ -91,7 +91,8 @@ def _of_predictions(config: "Config") -> Refusals:
         ours = config.survey_domain(prediction.survey)
         theirs = [config.label_domain(one) for one in config.models[prediction.model].labels]
         # An encoder alone has learned from no labelled images.
-        if theirs and ours not in theirs and not prediction.allow_domain_shift:
+        shifted = theirs and not any(alike(each, ours) for each in theirs)
+        if shifted and not prediction.allow_domain_shift:
             listed = differences(theirs[0], ours, "{}: model {!r}, survey {!r}")
             yield (
                 f"predictions.{name}",

@@ -140,6 +140,16 @@ class ImageSource:
         return reasons.summary(len(keys))
 
 
+def products_in(path: Path) -> list[Path]:
+    """List a product, or the products of a folder; raises UserError when there are none."""
+    if not path.is_dir():
+        return [path]
+    found = sorted(path.glob("*.parquet"))
+    if not found:
+        raise UserError(f"{path}: holds no products (*.parquet)")
+    return found
+
+
 def domain_of(product: Path) -> dict[str, Any]:
     """Read the domain of an images product; raises UserError when it is none."""
     kind: dict[str, Any] = read_record(product).origin.get("domain") or {}

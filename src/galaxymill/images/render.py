@@ -25,6 +25,7 @@ from galaxymill.decoding.decode import (
 from galaxymill.decoding.place import pixel_size
 from galaxymill.errors import UserError
 from galaxymill.images.colours import Rgb
+from galaxymill.images.domains import Sight, domain
 from galaxymill.images.orientation import resampled, residual_deg, upright
 from galaxymill.images.quality import (
     OFF_CENTRE,
@@ -33,7 +34,7 @@ from galaxymill.images.quality import (
     picture_flags,
     saturated_fraction,
 )
-from galaxymill.images.recipes import RECIPES, domain
+from galaxymill.images.recipes import RECIPES
 from galaxymill.images.settings import FluxSettings, PassthroughSettings, RecipeSettings
 from galaxymill.images.shape import Frame, differences, square
 from galaxymill.products import IMAGES
@@ -53,7 +54,13 @@ logger = logging.getLogger("galaxymill")
 
 
 def render(
-    cutouts: Path, out: Path, survey: str, recipe: str, settings: RecipeSettings, threads: int = 1
+    cutouts: Path,
+    out: Path,
+    survey: str,
+    recipe: str,
+    settings: RecipeSettings,
+    threads: int = 1,
+    sight: Sight | None = None,
 ) -> None:
     """Render the images of one partition: one row per row of the cutouts, in their order.
 
@@ -67,13 +74,15 @@ def render(
         A name of `galaxymill.images.recipes.RECIPES`, and its settings.
     threads : int
         Galaxies that are drawn at a time.
+    sight : Sight, optional
+        How well the survey shows the sky, kept with its domain.
 
     Raises
     ------
     UserError
         When there are several good cutouts, and none of them can be drawn, for one reason.
     """
-    kind = domain(survey, recipe, settings)
+    kind = domain(survey, recipe, settings, sight)
     parameters = {key: value for key, value in kind.items() if key != "survey"}
     inputs = {"cutouts": read_record(cutouts, "fetch").digest}
     origin = Origin("render", parameters, inputs, kind)

@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from galaxymill import flags
 from galaxymill.errors import UserError
+from galaxymill.images.domains import WAYS_OUT, alike, differences
 from galaxymill.images.pixels import unfit_rows
-from galaxymill.images.recipes import WAYS_OUT, differences
 from galaxymill.inference.rows import Rows
 from galaxymill.inference.settings import PredictSettings
 from galaxymill.inference.stream import chunk_stream
@@ -106,7 +106,7 @@ def _check_domain(
     An encoder alone has learned from none.
     """
     ours = record.origin["domain"]
-    if not card.domains or ours in card.domains:
+    if not card.domains or any(alike(theirs, ours) for theirs in card.domains):
         return False
     message = differences(card.domains[0], ours, "{}: model {!r}, images {!r}")
     if not settings.allow_domain_shift:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from galaxymill import flags, products
 from galaxymill.errors import UserError
-from galaxymill.images.recipes import domain
+from galaxymill.images.domains import domain
 from galaxymill.images.render import image_row
 from galaxymill.images.settings import RecipeSettings
 from galaxymill.progress import progress

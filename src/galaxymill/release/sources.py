@@ -7,7 +7,7 @@ from pathlib import Path
 
 from galaxymill.catalog.partition import Partition, read_partitions
 from galaxymill.errors import UserError
-from galaxymill.images.recipes import differences
+from galaxymill.images.domains import differences
 from galaxymill.stages import STAGES
 from galaxymill.storage.digest import TableDigest
 from galaxymill.storage.origin import Record, read_record

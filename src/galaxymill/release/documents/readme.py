@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from galaxymill import flags
+from galaxymill.images.domains import alike
 from galaxymill.models.settings import TrainSettings
 from galaxymill.release.audit import Census
 from galaxymill.release.columns import Column
@@ -54,7 +55,7 @@ def write_readme(
         elsewhere=[
             (one.name, _differences(one, origin))
             for one in predictions
-            if origin.domain not in one.card.domains
+            if not any(alike(theirs, origin.domain) for theirs in one.card.domains)
         ],
         models=[
             (one.name, _model(one), one.task.release_text().figures(one.metrics))

@@ -135,8 +135,8 @@ def missing_noise(
     ndarray, shape (side, side)
         Noise whose covariance is the difference; nothing where the image has more than is wanted.
     """
-    reach = len(there) // 2
-    lacking = -there
+    lacking = -np.pad(there, max(REACH - len(there) // 2, 0))
+    reach = len(lacking) // 2
     middle = slice(reach - REACH, reach + REACH + 1)
     lacking[middle, middle] += wanted.covariance
     padded = fft.next_fast_len(side + 2 * reach + 1, real=True)

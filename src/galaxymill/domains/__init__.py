@@ -1,0 +1,1 @@
+"""How images of two surveys differ, measured on the galaxies themselves."""
