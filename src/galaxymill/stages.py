@@ -96,7 +96,7 @@ _ALL = (
     ),
     Stage("release", 8, ("release.merge",), "<release>/SHA256SUMS", "{release}.tsv"),
     Stage("explore", 2, ("explorer.slices",), "<slices>/{part}.parquet", "{explorer}/*.tsv"),
-    Stage("explorer", 2, ("explorer.build",), "<explorer>/index.html", "{explorer}.tsv"),
+    Stage("explorer", 3, ("explorer.build",), "<explorer>/index.html", "{explorer}.tsv"),
     Stage("choose", 1, ("rounds.choose",), "<round>/{number}/subjects.parquet", "{asked}.tsv"),
     Stage("history", 1, ("rounds.history",), "<round>/history/report.html", "{round}.tsv"),
     Stage("judge", 1, ("rounds.judge",), "<round>/{number}/model.yaml", "{round}/*.tsv"),

@@ -88,7 +88,8 @@ def test_a_release_may_be_of_another_survey_and_select_by_what_is_seen(load):
 
 
 def drop_telescope(plain):
-    del plain["surveys"]["other"]["telescope"]
+    own = plain["surveys"]["other"]
+    plain["surveys"]["other"] = {key: own[key] for key in own if key != "telescope"}
     plain["releases"]["dr1"]["predictions"] = "other"
 
 

@@ -74,18 +74,19 @@ class Detectable:
         """Refuse a catalogue without the columns that are needed."""
         require_columns(pq.read_schema(objects), self.settings.columns, objects)
 
-    def of(self, rows: pa.Table) -> tuple[dict[str, pa.Array], npt.NDArray[np.bool_]]:
+    def of(self, rows: pa.Table) -> tuple[dict[str, pa.ChunkedArray], npt.NDArray[np.bool_]]:
         """Give the columns of some rows of the catalogue, and where a fraction is a lower limit."""
         from scipy.interpolate import RegularGridInterpolator
 
         given = [numbers(rows[name]) for name in self.settings.columns]
         own = covariates(given, None, self.view)
-        found: dict[str, pa.Array] = {}
+        found: dict[str, pa.ChunkedArray] = {}
         limited = np.zeros(rows.num_rows, np.bool_)
         for described, values in zip(self.fields, self.values.values(), strict=True):
             between = RegularGridInterpolator(self.knots, values, bounds_error=False)(own)
             limited |= between < self.settings.lower_limit
-            found[described.name] = pa.array(between.astype(np.float32), from_pandas=True)
+            known = pa.array(between.astype(np.float32), from_pandas=True)
+            found[described.name] = pa.chunked_array([known])
         return found, limited
 
 
