@@ -14,7 +14,7 @@ import time
 import numpy as np
 from figures import SHORT, figure
 
-from galaxymill.detectability.check import Bins, compare
+from galaxymill.detectability.check import Bins, compare, cross_check
 from galaxymill.detectability.covariates import View, covariates
 from galaxymill.detectability.surface import ROUNDS, Bases, Seen, Surface
 from galaxymill.paths import TREES
@@ -79,10 +79,12 @@ def judge(learned: Sky, judged: Sky, answer: str) -> Bins:
     """Learn from one sky, and compare with the other."""
     known, seen = learned.seen(answer)
     bases = Bases(learned.covariates[known])
-    surface = Surface(bases, learned.covariates[known], seen, 10 if SHORT else ROUNDS)
+    own = learned.covariates[known]
+    misfit = cross_check(bases, own, seen, seen.galaxy % 2 == 0).misfit
+    surface = Surface(bases, own, seen, 10 if SHORT else ROUNDS)
     known, seen = judged.seen(answer)
     own = judged.covariates[known]
-    return compare(surface.at(own), seen, bins_of(own))
+    return compare(surface.at(own), seen, bins_of(own), misfit)
 
 
 def main() -> None:

@@ -256,8 +256,8 @@ DETECTABILITY = pa.schema(
         field("contrast", pa.float64(), "depth - mean surface brightness in that radius", "mag"),
         field("redshift", pa.float64(), "null where it was not looked at"),
         field("detectable", pa.float64(), "P(seen far | seen near); null where too few were tried"),
-        field("low", pa.float64(), "5th percentile of it, galaxies drawn anew"),
-        field("high", pa.float64(), "95th percentile of it"),
+        field("low", pa.float64(), "lower end of its 90 % interval"),
+        field("high", pa.float64(), "upper end of its 90 % interval"),
         field("made_up", pa.float64(), "P(seen far | not seen near)"),
         field("copies", pa.int32(), _BESIDE),
     ]

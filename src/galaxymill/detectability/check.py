@@ -16,10 +16,19 @@ class Bins:
     """Mean far fractions in bins with ``FEWEST`` galaxies or more: arrays of shape (m,)."""
 
     galaxies: Values
+    near: Values
     expected: Values
     found: Values
     error: Values
     """Standard deviation of their difference: of the surface, and of these galaxies' scatter."""
+
+    @property
+    def misfit(self) -> float:
+        """Standard deviation of P(seen far | seen near) about the surface that is not in the
+        errors: surfaces are not quite of this form. Far fractions go astray as near ones allow.
+        """
+        beyond = (self.found - self.expected) ** 2 - self.error**2
+        return float(np.sqrt(max(beyond.sum(), 0) / max((self.near**2).sum(), 1e-9)))
 
     @property
     def worst(self) -> float:
@@ -43,7 +52,7 @@ def bin_copies(covariates: Values) -> npt.NDArray[np.intp]:
     return np.asarray(np.ravel_multi_index(places, [parts] * len(places)), np.intp)
 
 
-def compare(fit: Fit, seen: Seen, bins: npt.NDArray[np.intp]) -> Bins:
+def compare(fit: Fit, seen: Seen, bins: npt.NDArray[np.intp], misfit: float = 0.0) -> Bins:
     """Compare the far fractions that near ones let expect with those that were found.
 
     Parameters
@@ -54,6 +63,8 @@ def compare(fit: Fit, seen: Seen, bins: npt.NDArray[np.intp]) -> Bins:
         The copies.
     bins : ndarray of int
         Bin of each copy.
+    misfit : float
+        `Bins.misfit` of a cross-check, which the errors are to hold as well.
     """
     expected = fit.made_up + (fit.kept - fit.made_up) * seen.near[:, None]
     rows = []
@@ -63,12 +74,12 @@ def compare(fit: Fit, seen: Seen, bins: npt.NDArray[np.intp]) -> Bins:
         galaxies, total = own.max() + 1, weight.sum()
         if galaxies < FEWEST or total == 0:
             continue
-        rounds = weight @ expected[here] / total
+        rounds, near = weight @ expected[here] / total, weight @ seen.near[here] / total
         # Copies of one galaxy go astray together.
         astray = np.bincount(own, weight * (seen.far[here] - expected[here].mean(axis=1)))
-        error = np.sqrt(rounds.var() + (astray**2).sum() / total**2)
-        rows.append((galaxies, rounds.mean(), weight @ seen.far[here] / total, error))
-    return Bins(*np.array(rows, dtype=np.float64).reshape(-1, 4).T)
+        error = np.sqrt(rounds.var() + (astray**2).sum() / total**2 + (misfit * near) ** 2)
+        rows.append((galaxies, near, rounds.mean(), weight @ seen.far[here] / total, error))
+    return Bins(*np.array(rows, dtype=np.float64).reshape(-1, 5).T)
 
 
 def cross_check(bases: Bases, covariates: Values, seen: Seen, half: npt.NDArray[np.bool_]) -> Bins:
@@ -81,4 +92,4 @@ def cross_check(bases: Bases, covariates: Values, seen: Seen, half: npt.NDArray[
 
 
 def _parts(bins: Bins) -> tuple[Values, ...]:
-    return bins.galaxies, bins.expected, bins.found, bins.error
+    return bins.galaxies, bins.near, bins.expected, bins.found, bins.error

@@ -23,7 +23,7 @@ from galaxymill.detectability.read import (
 )
 from galaxymill.detectability.report import Found, make_report
 from galaxymill.detectability.settings import DetectabilitySettings
-from galaxymill.detectability.surface import FEWEST, Bases, Seen, Surface
+from galaxymill.detectability.surface import FEWEST, Z90, Bases, Seen, Surface
 from galaxymill.errors import UserError, unknown_name
 from galaxymill.progress import progress
 from galaxymill.reporting.plots import own_style
@@ -31,9 +31,6 @@ from galaxymill.splits import uniform
 from galaxymill.storage.atomic import atomic_tree, exclusive
 from galaxymill.storage.origin import Origin, is_made, read_record
 from galaxymill.storage.parquet import write_product
-
-_LEVELS = (0.05, 0.95)
-"""Ends of an interval, as quantiles of the rounds."""
 
 logger = logging.getLogger("galaxymill")
 
@@ -98,7 +95,8 @@ def fit_detectability(request: Request, out: Path) -> None:
     with exclusive(out) as waited:
         if waited and is_made(out, origin):
             return
-        found = _fit(near, _copies(request, near, far))
+        told = origin.parameters["answers"]
+        found = _fit(near, _copies(request, near, far), told)
         with own_style(), atomic_tree(out.parent, out.name) as folder:
             page = make_report(out.parent.name, found, origin)
             page.write(folder, "metrics.json")
@@ -148,9 +146,9 @@ def _copies(request: Request, near: Near, far: Sequence[Predicted]) -> _Copies:
     placed, predicted = np.isfinite(shown).all(axis=1), np.isfinite(fractions).any(axis=1)
     known = placed & predicted
     galaxies = len(np.unique(rows[known]))
-    if galaxies < 2 * FEWEST:
+    if galaxies < FEWEST:
         raise UserError(
-            f"detectability: {galaxies} galaxies are known near and far, {2 * FEWEST} are needed; "
+            f"detectability: {galaxies} galaxies are known near and far, {FEWEST} are needed; "
             f"of {len(rows)} copies {np.count_nonzero(~predicted)} have no far prediction, and "
             f"{np.count_nonzero(~placed)} lack one of {', '.join(names)} in {request.objects} "
             "(radii and redshifts are above 0, and redshifts below those that a survey shows)"
@@ -158,31 +156,31 @@ def _copies(request: Request, near: Near, far: Sequence[Predicted]) -> _Copies:
     return _Copies(rows[known], shown[known], fractions[known])
 
 
-def _fit(near: Near, copies: _Copies) -> list[Found]:
-    """Fit every answer: to all galaxies, and to either half, to be compared with the other."""
+def _fit(near: Near, copies: _Copies, answers: Sequence[str]) -> list[Found]:
+    """Fit each answer to all galaxies, and to either half, to compare it with the other."""
     bases = Bases(copies.covariates)
     half = np.array([uniform(f"half:{one}") < 0.5 for one in near.object_ids])[copies.row]
     found = []
-    with progress("detectability", len(near.answers), "answers") as advance:
-        for place, answer in enumerate(near.answers):
-            known, seen = copies.seen(near, place)
+    with progress("detectability", len(answers), "answers") as advance:
+        for answer in answers:
+            known, seen = copies.seen(near, near.answers.index(answer))
             own = copies.covariates[known]
-            table = _knot_rows(answer, bases, Surface(bases, own, seen), own)
             checked = cross_check(bases, own, seen, half[known])
+            table = _knot_rows(answer, bases, Surface(bases, own, seen), own, checked.misfit)
             found.append(Found(answer, bases, table, seen, checked))
             advance(1)
     return found
 
 
-def _knot_rows(answer: str, bases: Bases, surface: Surface, own: Values) -> pa.Table:
+def _knot_rows(answer: str, bases: Bases, surface: Surface, own: Values, misfit: float) -> pa.Table:
     """Rows of one answer, for each combination of knots; ``own`` are its copies' covariates."""
     corners, copies = bases.corners(), bases.counts(own)
     fit, few = surface.at(corners), copies < FEWEST
-    low, high = np.quantile(fit.kept, _LEVELS, axis=1)
+    middle, error = fit.kept.mean(axis=1), np.sqrt(fit.kept.var(axis=1) + misfit**2)
     told = {
-        "detectable": fit.kept.mean(axis=1),
-        "low": low,
-        "high": high,
+        "detectable": middle,
+        "low": np.clip(middle - Z90 * error, 0, 1),
+        "high": np.clip(middle + Z90 * error, 0, 1),
         "made_up": fit.made_up.mean(axis=1),
     }
     columns: dict[str, Any] = {

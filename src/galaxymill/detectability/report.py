@@ -51,21 +51,20 @@ class Found:
             "made_up": mean(self.table["made_up"].to_numpy()),
             "bins": len(self.checked.found),
             "worst": number(self.checked.worst),
-            "held": number(self.checked.held),
+            "misfit": number(self.checked.misfit),
         }
 
 
 def make_report(name: str, found: Sequence[Found], origin: Origin) -> Report:
-    """Make the page; those answers are drawn that a release tells of."""
-    told, below = origin.parameters["answers"], origin.parameters["lower_limit"]
-    rows, shown = [one.row() for one in found], [one for one in found if one.answer in told]
+    """Make the page of what was found of each answer."""
+    rows, below = [one.row() for one in found], origin.parameters["lower_limit"]
     views = [View.model_validate(one) for one in origin.parameters["views"]]
     galaxies = max(len(np.unique(one.seen.galaxy)) for one in found)
     metrics: dict[str, Any] = {"galaxies": galaxies, "answers": rows}
     metrics |= {"origin": origin.to_dict(), "digest": sha256_json(metrics)}
     surfaces = [
-        Plot("surfaces", _HEAT, _draw_surfaces(shown, below), vector=False),
-        Plot("curves", _CURVES, _draw_curves(shown, below)),
+        Plot("surfaces", _HEAT, _draw_surfaces(found, below), vector=False),
+        Plot("curves", _CURVES, _draw_curves(found, below)),
     ]
     sections = [
         Section("Far surveys", [_NOT_MODELLED], [_views(views)]),
@@ -81,8 +80,7 @@ def _views(views: Sequence[View]) -> Table:
     rows: list[Mapping[str, Any]] = [
         {
             "moved": f"to redshift {one.redshift:g}" if one.redshift else f"{one.farther:g} times",
-            "seeing": one.seeing,
-            "depth": one.depth,
+            **one.model_dump(include={"seeing", "depth"}),
         }
         for one in views
     ]
@@ -152,8 +150,8 @@ _MEANING = [
     "expects.",
 ]
 _CAPTION = (
-    f"Worst: largest difference in a bin of at least {FEWEST} galaxies. Held: share of the bins "
-    "whose 90 % interval holds what was found."
+    f"Worst: largest difference in a bin of at least {FEWEST} galaxies. Misfit: what the "
+    "galaxies' scatter leaves unexplained, a standard deviation of the surface; intervals hold it."
 )
 _COLUMNS = {
     "answer": "{answer}",
@@ -165,7 +163,7 @@ _COLUMNS = {
     "made up": "{made_up:.2f}",
     "bins": "{bins}",
     "worst": "{worst:.3f}",
-    "held": "{held:.0%}",
+    "misfit": "{misfit:.3f}",
 }
 _SURFACES = (
     "Size is the half-light radius in units of the FWHM of point sources; contrast is the depth "
@@ -174,4 +172,4 @@ _SURFACES = (
     "outside the knots, and where too few galaxies were tried, it says nothing."
 )
 _HEAT = "P(seen far | seen near); white line: the limit. With redshift: at its middle knot."
-_CURVES = "The same along size, at three contrasts; bands: 90 % intervals, galaxies drawn anew."
+_CURVES = "The same along size, at three contrasts; bands: 90 % intervals."

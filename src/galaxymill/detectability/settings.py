@@ -13,7 +13,7 @@ class DetectabilitySettings(Settings):
     redshift: str = Field("", description="column of the redshift; default: it is not looked at")
     band: str = Field("r", description="band whose seeing and depth count")
     answers: Names = Field(
-        (), description="answers that a release tells of, such as bar_strong; default: all"
+        (), description="answers that are told of, such as bar_strong; default: all"
     )
     lower_limit: float = Field(
         0.5,
@@ -21,7 +21,7 @@ class DetectabilitySettings(Settings):
         lt=1,
         description="flag lower_limit is set where less of one of the answers is still seen",
     )
-    sample: int = Field(20_000, ge=100, le=100_000, description="galaxies that are learned from")
+    sample: int = Field(5_000, ge=100, le=50_000, description="galaxies that are learned from")
 
     @property
     def columns(self) -> list[str]:
