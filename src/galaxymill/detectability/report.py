@@ -124,7 +124,8 @@ def _draw_curves(found: Sequence[Found], below: float) -> Figure:
 
 
 def _size_axis(axes: Axes, one: Found) -> None:
-    axes.set_xscale("log")
+    # Where nothing is known, there are no data that would say how far the axis goes.
+    axes.set(xscale="log", xlim=np.exp(one.bases.knots[0][[0, -1]]))
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter("{x:.2g}")

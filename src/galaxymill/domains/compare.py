@@ -61,7 +61,7 @@ def compare_domains(
         "b": _of(other),
         "one_domain": alike(one.domain, other.domain),
         "differences": [
-            {"what": what, "a": str(mine), "b": str(theirs)}
+            {"what": what, "a": _short(mine), "b": _short(theirs)}
             for what, mine, theirs in differing(one.domain, other.domain)
         ],
         "hand": None,
@@ -86,6 +86,10 @@ def compare_domains(
         (folder / "report.html").rename(folder / PAGE)
     logger.info("compare-domains: %s: %s", out / PAGE, report.headline)
     return report.headline
+
+
+def _short(value: Any) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
 def _of(side: Side) -> dict[str, Any]:

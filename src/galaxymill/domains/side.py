@@ -131,13 +131,13 @@ def measure_images(side: Side, most: int, pixels: int) -> tuple[Measured, dict[s
     rows: dict[str, dict[str, float]] = {}
     pictures: dict[str, bytes] = {}
     groups = ImageSource.open(side.files).find(chosen, unfit)
-    with progress(f"images of {side.name}", len(groups)) as advance:
+    with progress(f"images of {side.name}", len(chosen)) as advance:
         for group in groups:
             for name, image in group.read():
                 rows[name] = hand_features(central_pixels(image, pixels, pixels))
                 if name in shown:
                     pictures[name] = image
-            advance(1)
+            advance(len(group.ids))
     _require_enough(side, len(rows))
     values = np.array([list(row.values()) for row in rows.values()])
     return Measured(list(rows), values, tuple(next(iter(rows.values())))), pictures
