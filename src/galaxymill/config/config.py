@@ -1,6 +1,7 @@
 """The config: frozen models that say what may stand in it, and refuse the rest."""
 
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -156,7 +157,7 @@ class Config(Strict):
         for key, why in (*observed_refusals(self), *round_refusals(self)):
             raise ValueError(f"{key}: {why}" if key else why)
         add_rounds(self)
-        for key, why in (*refusals(self), *detectability_refusals(self)):
+        for key, why in chain(refusals(self), detectability_refusals(self)):
             raise ValueError(f"{key}: {why}" if key else why)
         return self
 

@@ -21,6 +21,7 @@ from galaxymill.detectability.covariates import (
 from galaxymill.detectability.settings import DetectabilitySettings
 from galaxymill.errors import UserError
 from galaxymill.storage.columns import field
+from galaxymill.storage.digest import sha256_json
 from galaxymill.storage.origin import read_record
 from galaxymill.storage.parquet import read_columns
 
@@ -29,7 +30,7 @@ from galaxymill.storage.parquet import read_columns
 class Detectable:
     """A detectability as a release uses it: for galaxies as one view shows them.
 
-    ``values`` of each answer are at all combinations of ``knots``.
+    ``values`` of each answer are at all combinations of ``knots``; ``digest`` is of table and view.
     """
 
     settings: DetectabilitySettings
@@ -55,7 +56,8 @@ class Detectable:
         }
         shape = [len(own) for own in knots]
         shaped = {answer: found.reshape(shape) for answer, found in values.items()}
-        return cls(settings, view, record.digest, knots, shaped)
+        digest = sha256_json([record.digest, view.product_settings()])
+        return cls(settings, view, digest, knots, shaped)
 
     @property
     def fields(self) -> list[pa.Field]:

@@ -45,7 +45,6 @@ def release_origin(
             inputs[f"metrics of {one.name}"] = sha256_file(one.metrics_file)
     if detectable is not None:
         inputs["detectability"] = detectable.digest
-        parameters = {**parameters, "view": detectable.view.product_settings()}
     domain = parts[0].records["images"].origin["domain"]
     return Origin("release", parameters, inputs, domain)
 
