@@ -58,7 +58,7 @@ docs: setup
 	sphinx-build -W --keep-going -q -b html docs docs/_build/html
 	@echo "site: docs/_build/html/index.html"
 
-# Wheel and sdist, installed into an empty environment, where the demo is planned.
+# Wheel and sdist; the wheel is installed into an empty environment, and the demo runs from there.
 package: setup
 	rm -rf dist build
 	$(BIN)/pip install --quiet --disable-pip-version-check build
@@ -66,7 +66,7 @@ package: setup
 	$(PYTHON) -m venv --clear dist/empty
 	dist/empty/bin/pip install --quiet --disable-pip-version-check -c envs/requirements.lock \
 		"$$(ls $(CURDIR)/dist/*.whl)[demo]"
-	cd dist/empty && PATH=$$PWD/bin:$$PATH bin/galaxymill run -- -n --quiet rules
+	PATH=$(CURDIR)/dist/empty/bin:$$PATH galaxymill run -- --cores $(CORES)
 
 dag: setup
 	@mkdir -p results

@@ -1,7 +1,10 @@
 """How the documentation is built: `make docs`; warnings are errors, and no network is needed."""
 
+import os
 import re
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,10 @@ html_theme_options = {
     "secondary_sidebar_items": ["page-toc"],
 }
 html_show_sourcelink = False
+# Pages that tutorials make, such as an explorer: they become part of the site as they are.
+EXTRA = HERE / "_build" / "extra"
+EXTRA.mkdir(parents=True, exist_ok=True)
+html_extra_path = [str(EXTRA)]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4
@@ -37,6 +44,15 @@ nb_execution_cache_path = str(HERE / "_build" / "executed")
 nb_execution_timeout = 900
 nb_execution_raise_on_error = True
 nb_merge_streams = True
+nb_output_stderr = "remove"  # bars of progress
+# What commands print, with the commands; a click copies the commands alone.
+nb_render_text_lexer = "console"
+
+# Of the notebooks' processes: the helpers of tutorials, and a folder as long as the build.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(HERE / "_site"), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
+TUTORIALS = os.environ["GALAXYMILL_TUTORIALS"] = tempfile.mkdtemp(prefix="galaxymill-docs-")
 
 autodoc_typehints = "signature"
 autosummary_generate = True
@@ -59,6 +75,9 @@ def link_inside(app: Any, page: str, text: list[str]) -> None:
 
     def change(found: re.Match[str]) -> str:
         words, path, anchor = found["words"], found["path"], found["anchor"] or ""
+        there = (HERE / page).parent.parent / path
+        if there.exists() and HERE in there.resolve().parents:
+            return found[0]
         if path in OUTSIDE:
             return f"[{words}]({OUTSIDE[path]}{anchor})"
         return f"`{path}`" if words == path else f"{words} (`{path}`)"
@@ -72,3 +91,4 @@ def setup(app: Any) -> None:
     """Write the pages that are made from the code, and mend links as pages are read."""
     reference.write(HERE / "reference" / "generated")
     app.connect("source-read", link_inside)
+    app.connect("build-finished", lambda app, error: shutil.rmtree(TUTORIALS))

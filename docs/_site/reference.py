@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import typer
-from click import Command, Context
 
 from galaxymill import flags, products
 from galaxymill.cli import app
@@ -60,13 +60,11 @@ def commands() -> str:
     top = typer.main.get_command(app)
     lines = ["# Commands", "", "Every stage is a command; `galaxymill NAME --help` says the same."]
     for name, command in _commands(top, "galaxymill"):
-        with Context(command, info_name=name) as context:
-            shown = _help(command, context)
-        lines += ["", f"## {name}", "", shown]
+        lines += ["", f"## {name}", "", _help(command)]
     return "\n".join(lines) + "\n"
 
 
-def _commands(command: Command, name: str) -> Iterator[tuple[str, Command]]:
+def _commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
     if members := getattr(command, "commands", None):
         for key, one in sorted(members.items()):
             yield from _commands(one, f"{name} {key}")
@@ -74,7 +72,7 @@ def _commands(command: Command, name: str) -> Iterator[tuple[str, Command]]:
         yield name, command
 
 
-def _help(command: Command, context: Context) -> str:
+def _help(command: Any) -> str:
     """Usage, text and a table of arguments and options."""
     text = (command.help or "").replace("\b", "").strip()
     rows = []
@@ -82,7 +80,7 @@ def _help(command: Command, context: Context) -> str:
         told = getattr(one, "help", "") or ""
         if one.name == "help":
             continue
-        words = one.make_metavar(context) if one.param_type_name == "argument" else one.opts[0]
+        words = one.name.upper() if one.param_type_name == "argument" else one.opts[0]
         rows.append((f"`{words}`", "yes" if one.required else "", _cell(told)))
     table = markdown_table(("", "needed", ""), rows) if rows else ""
     return f"{text}\n\n{table}"

@@ -109,7 +109,9 @@ def test_services_and_what_is_planned(tiny, tmp_path, service):
     out, model = tmp_path / "out", SERVICES[service].settings
     own = {"folder": tiny.folder / "pics", "truth": tiny.objects, "table": tiny.objects}
     own |= dict.fromkeys(("server", "s3", "tap", "soda"), DEAD) | {"size": 32}
-    own |= {"hips": "a/b,c,d"}
+    own |= {"hips": "a/b,c,d", "survey": "near", "into": "near", "unit": "Jy"}
+    telescope = '{"seeing": {"g": 1, "r": 1, "z": 1}, "depth": {"g": 20, "r": 20, "z": 20}}'
+    own |= {"cutouts": tiny.fluxes, "source": telescope, "target": telescope}
     given = {name: str(value) for name, value in own.items() if name in model.model_fields}
     assert walk(model, given, out, lambda run: tiny.fetch(service, run, out / "o.parquet")) == []
     plan = ["plan", tiny.partitions, "--service", service]

@@ -18,6 +18,7 @@ from galaxymill.surveys.base import Cutout, Target
 from galaxymill.surveys.fetch import fetch, write_cutouts
 from galaxymill.surveys.observe.optics import sky_sigma
 from galaxymill.surveys.observe.sky import measure_sky
+from galaxymill.surveys.retry import retry_failed
 from galaxymill.surveys.services.observed import ObservedSettings
 from galaxymill.surveys.services.synthetic import SyntheticSettings
 from galaxymill.surveys.telescope import Telescope
@@ -150,6 +151,13 @@ def test_the_sources_cutouts_must_be_cutouts(sky, tmp_path):
     chosen = chosen.model_copy(update={"cutouts": None})
     with pytest.raises(UserError, match="--set cutouts=PATH"):
         fetch(sky.tile, tmp_path / "y.parquet", "observed", chosen, Network())
+
+
+def test_nothing_is_asked_again_where_nobody_was_asked(sky):
+    out, _ = sky.take(farther=2.0)
+    chosen = ObservedSettings(survey="near", source=DECALS, cutouts=sky.near, farther=2.0)
+    with pytest.raises(UserError, match="delete a product to draw it again"):
+        retry_failed(sky.tile, out, "observed", chosen, Network(), ["no_coverage"])
 
 
 def one_file(data, path, **cards):

@@ -85,7 +85,7 @@ MISSPELT = [
         "detectability, downloads, explorers, interests, labels, models, network, ",
     ),
     ("surveys/field/catalogue", {}, "catalog, cutouts, images, partitions"),
-    ("surveys/field/catalog/radec", "x", "dec, file_loc, hdu, keep, object_id, path"),
+    ("surveys/field/catalog/radec", "x", "dec, file_loc, hdu, keep, object_id, own_redshift, path"),
     ("surveys/field/partitions", {"galaxies": 5}, "galaxies_per_partition"),
     ("surveys/field/cutouts/layr", "ls-dr9", "bands, footprint, format, invvar, layer, maskbits, "),
     (

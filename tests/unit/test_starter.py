@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from galaxymill.config.files import load_config
-from galaxymill.config.starter import CONFIG, write_starter
+from galaxymill.config.starter import CONFIG, STARTED, write_starter
 from galaxymill.errors import UserError
 from galaxymill.surveys.registry import SERVICES
 
@@ -12,7 +12,7 @@ MADE_BY_HAND = {"simulated": "truth", "hips2fits": "hips", "sia": "server", "til
 """Services that need a key which nobody can guess."""
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", STARTED)
 def test_it_is_read_as_it_is(service, tmp_path, monkeypatch, trees):
     monkeypatch.chdir(tmp_path)
     out = tmp_path / CONFIG
@@ -29,7 +29,7 @@ def test_it_is_read_as_it_is(service, tmp_path, monkeypatch, trees):
     assert set(config.releases) == {"mine"}
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", STARTED)
 def test_what_stands_behind_a_hash_is_the_default(service, tmp_path, trees):
     """With every such key set free, the config says the same."""
     out = tmp_path / CONFIG
@@ -68,6 +68,7 @@ def test_what_is_there_stays(tmp_path, trees):
     ("service", "tree", "message"),
     [
         ("legasy", "", "--service: unknown service 'legasy'; allowed: euclid, files"),
+        ("observed", "", "--service: unknown service 'observed'"),
         ("legacy", "galaxy_zoo", "galaxy_zoo"),
     ],
 )

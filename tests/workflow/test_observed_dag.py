@@ -10,15 +10,15 @@ TELESCOPE = {
 }
 WIDE = {"g": 1.8, "r": 1.7, "z": 1.6}
 SHALLOW = {"g": 23.0, "r": 22.3, "z": 21.5}
-LIKE_SDSS = {"service": "observed", "survey": "mini", "seeing": WIDE, "depth": SHALLOW}
+LIKE_SDSS = {"service": "observed", "survey": "mini", "source": TELESCOPE, "seeing": WIDE}
+LIKE_SDSS |= {"depth": SHALLOW}
 
 
 @pytest.fixture
 def config(mini_config, change):
     """The finished survey, and how it would look through a worse telescope."""
-    plain = change(mini_config, "surveys.mini.telescope", TELESCOPE)
     shown = {"cutouts": LIKE_SDSS, "images": {"recipe": "decals", "size": 64}}
-    plain = change(plain, "surveys.worse", shown)
+    plain = change(mini_config, "surveys.worse", shown)
     labels = {**plain["labels"]["volunteers"], "images": {"survey": "worse"}}
     plain = change(plain, "labels.same", labels)
     return change(plain, "models.fit", {**plain["models"]["mini"], "labels": "same"})
@@ -32,10 +32,10 @@ def test_another_telescope_of_a_survey(working_copy, config, change):
     mill = working_copy
     catalogued = {"ingest_catalog": 1, "partition_catalog": 1}
     # Nothing of the source runs, and nothing is asked of its server.
-    first = mill.dry("images", "results/catalogs/worse/partitions.csv", config=config)
+    first = mill.dry("images", "results/surveys/worse/catalog/partitions.csv", config=config)
     assert first == {**catalogued, "list_images": 1, "images": 1}
     mill.finish("images", config=config)
-    near, far = (mill.files(f"cutouts/{name}/*.parquet") for name in ("mini", "worse"))
+    near, far = (mill.files(f"surveys/{name}/cutouts/*.parquet") for name in ("mini", "worse"))
     assert [path.name for path in near] == [path.name for path in far]
     for one, other in zip(near, far, strict=True):
         before, after = (pq.read_table(path).to_pandas() for path in (one, other))
@@ -51,28 +51,29 @@ def test_another_telescope_of_a_survey(working_copy, config, change):
     deeper = change(config, "surveys.worse.cutouts.depth.r", 22.8)
     again = {**DRAWN, "describe_images": 1, "train_model": 1}
     assert mill.dry(target, config=deeper) == again
-    # Of the source nothing runs again, whatever is said of its telescope.
-    known = change(config, "surveys.mini.telescope.depth.r", 23.8)
-    assert mill.dry("results/surveys/mini/images.csv", config=known) == {}
-    assert mill.dry(target, config=known) == again
+    # Images carry the telescope of their survey: once that is named, they are drawn again.
+    named = change(config, "surveys.mini.telescope", TELESCOPE)
+    redrawn = {"render_images": 2, "list_images": 1}
+    assert mill.dry("results/surveys/mini/images.csv", config=named) == redrawn
+    assert mill.dry(target, config=named) == {}
 
 
 def test_a_partition_needs_only_the_same_one_of_its_source(working_copy, config):
     mill = working_copy
-    mill.finish("results/catalogs/worse/partitions.csv", config=config)
-    parts = [path.stem for path in mill.files("cutouts/mini/*.parquet")]
-    target = f"results/cutouts/worse/{parts[0]}.parquet"
+    mill.finish("results/surveys/worse/catalog/partitions.csv", config=config)
+    parts = [path.stem for path in mill.files("surveys/mini/cutouts/*.parquet")]
+    target = f"results/surveys/worse/cutouts/{parts[0]}.parquet"
     printed = mill.finish("-n", target, config=config)
-    assert f"results/cutouts/mini/{parts[0]}.parquet" in printed
+    assert f"results/surveys/mini/cutouts/{parts[0]}.parquet" in printed
     assert parts[1] not in printed
     # Without the other's pixels.
-    (mill.folder / f"results/cutouts/mini/{parts[1]}.parquet").unlink()
+    (mill.folder / f"results/surveys/mini/cutouts/{parts[1]}.parquet").unlink()
     mill.finish(target, config=config)
 
 
 REFUSED = {
     "surveys.worse.cutouts.survey": [
-        ("nobody", "surveys.worse.cutouts.survey: 'nobody'"),
+        ("nobody", "surveys.worse.cutouts: unknown survey 'nobody'"),
         ("worse", "worse is itself observed"),
     ],
     "surveys.worse.cutouts.seeing.r": [(1.0, "band r: point sources of mini are 1.2 arcsec wide")],
@@ -82,12 +83,11 @@ REFUSED = {
         (0.3, "name their column: catalog.own_redshift"),
         (-1, "greater than 0"),
     ],
-    "surveys.worse.cutouts.bands": [("g,r,i", "mini has no band 'i'; allowed: g,r,z")],
+    "surveys.worse.cutouts.bands": [("g,r,z,i", "mini has no band 'i'; allowed: g,r,z")],
     "surveys.worse.telescope": [(TELESCOPE, "is that of its cutouts")],
     "surveys.worse.partitions": [({"galaxies_per_partition": 7}, "differ from those of mini")],
-    "surveys.mini.telescope": [({"seeing": {"g": 1.3}}, "band r: the FWHM of point sources")],
+    "surveys.worse.cutouts.source": [({"seeing": {"g": 1.3}}, "band r: the FWHM of point sources")],
     "surveys.mini.telescope.seeing.u": [(1.0, "no band 'u'; allowed: g, r, z")],
-    "surveys.mini.cutouts.format": [("jpeg", "")],
 }
 
 

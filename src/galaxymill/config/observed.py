@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _TOLERANCE = 1.01
 _ARCSEC = 1.0
+_TAKEN = ("catalog", "partitions")
 
 
 def with_sources(plain: Any) -> Any:
@@ -25,19 +26,28 @@ def with_sources(plain: Any) -> Any:
     surveys = plain.get("surveys") if isinstance(plain, Mapping) else None
     if not isinstance(surveys, Mapping):
         return plain
-    filled = {name: _filled(survey, surveys) for name, survey in surveys.items()}
+    filled = {name: _filled(name, survey, surveys) for name, survey in surveys.items()}
     return {**plain, "surveys": filled}
 
 
-def _filled(survey: Any, surveys: Mapping[str, Any]) -> Any:
+def _filled(name: str, survey: Any, surveys: Mapping[str, Any]) -> Any:
+    if not _is_observed(survey):
+        return survey
+    key, shown = f"surveys.{name}.cutouts", survey["cutouts"].get("survey", name)
+    if shown not in surveys:
+        raise ValueError(str(unknown_name(key, shown, surveys, "survey")))
+    if _is_observed(surveys[shown]):
+        raise ValueError(
+            f"{key}.survey: {shown} is itself observed; name the survey that was photographed"
+        )
+    if not isinstance(surveys[shown], Mapping):
+        return survey
+    return {**{key: surveys[shown][key] for key in _TAKEN if key in surveys[shown]}, **survey}
+
+
+def _is_observed(survey: Any) -> bool:
     cutouts = survey.get("cutouts") if isinstance(survey, Mapping) else None
-    if not isinstance(cutouts, Mapping) or cutouts.get("service") != "observed":
-        return survey
-    source = surveys.get(cutouts.get("survey", ""))
-    if not isinstance(source, Mapping):
-        return survey
-    taken = {key: source[key] for key in ("catalog", "partitions") if key in source}
-    return {**taken, **survey}
+    return isinstance(cutouts, Mapping) and cutouts.get("service") == "observed"
 
 
 def observed(config: "Config") -> dict[str, ObservedSettings]:
@@ -71,16 +81,8 @@ def synthetic(config: "Config") -> dict[str, SyntheticSettings]:
 
 def observed_refusals(config: "Config") -> Iterator[tuple[str, str]]:
     """What cannot be shown by what the config alone says."""
-    every = observed(config)
-    for name, one in every.items():
+    for name, one in observed(config).items():
         key = f"surveys.{name}.cutouts"
-        if one.survey not in config.surveys:
-            yield "", str(unknown_name(f"{key}.survey", one.survey, config.surveys, "survey"))
-            continue
-        if one.survey in every:
-            why = "is itself observed; name the survey that was photographed"
-            yield f"{key}.survey", f"{one.survey} {why}"
-            continue
         if config.surveys[name].telescope is not None:
             yield f"surveys.{name}.telescope", "is that of its cutouts: give seeing and depth there"
         yield from _of_catalogue(config, name, one)
@@ -136,15 +138,15 @@ def _of_source(config: "Config", one: ObservedSettings, key: str) -> Iterator[tu
     if settings.sends_pictures or settings.zero_point is None:
         what = "pictures" if settings.sends_pictures else "fluxes of no known zero point"
         yield f"{key}.survey", f"{one.survey} has {what}; only fluxes can be shown elsewhere"
-    seeing = (source.telescope or Telescope()).seeing
     for band in one.bands:
         if band not in settings.bands:
             allowed = ",".join(settings.bands)
             yield f"{key}.bands", f"{one.survey} has no band {band!r}; allowed: {allowed}"
-        elif band not in seeing:
+        elif band not in one.source.seeing:
             yield (
                 f"surveys.{one.survey}.telescope.seeing",
-                f"band {band}: the FWHM of point sources (arcsec) is needed to show it elsewhere",
+                f"band {band}: the FWHM of point sources (arcsec) is needed to show it elsewhere; "
+                f"give it there, or in {key}.source.seeing",
             )
     for name in ("seeing", "depth"):
         for band in getattr(one, name):
@@ -202,8 +204,8 @@ def _noise(telescope: Telescope, band: str) -> float:
 def add_sources(config: "Config") -> None:
     """Give observed and synthetic surveys the telescope of the one that they name."""
     for name, one in observed(config).items():
-        if one.survey in config.surveys:
-            telescope = config.surveys[one.survey].telescope or Telescope()
+        telescope = config.surveys[one.survey].telescope
+        if telescope is not None:
             _update(config, name, one, {"source": telescope})
     for name, into in synthetic(config).items():
         target = config.telescope(into.into) if into.into in config.surveys else None

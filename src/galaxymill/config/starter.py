@@ -16,6 +16,9 @@ from galaxymill.trees.tree import find_tree
 CONFIG = "galaxymill.yaml"
 """Name of the config that ``galaxymill run`` takes when none is named."""
 
+STARTED = sorted({*SERVICES} - {"observed", "synthetic"})
+"""Services that a first survey may have: the others show what another survey is named for."""
+
 _RECIPES = {"euclid": "euclid", "hsc": "hsc", "sdss": "passthrough", "files": "passthrough"}
 """Of services whose images are not drawn as those of Galaxy Zoo DECaLS."""
 _FIRST = ("pixel_scale", "size", "bands")
@@ -40,8 +43,8 @@ def write_starter(out: Path, service: str, tree: str, trees: Path) -> None:
     UserError
         When there is no such service or tree, or ``out`` is there already.
     """
-    if service not in SERVICES:
-        raise unknown_name("--service", service, SERVICES, "service")
+    if service not in STARTED:
+        raise unknown_name("--service", service, STARTED, "service")
     if tree:
         find_tree(tree, trees, "--tree")
     recipe = _RECIPES.get(service, "decals")

@@ -18,14 +18,20 @@ _MAD_TO_SIGMA = 1.4826
 _CLIP = 3.0
 _SHADE = 1 / 255
 """Pictures know no smaller difference."""
+_OF_GALAXY = (
+    *("peak", "half-light radius", "concentration", "asymmetry"),
+    *("clumpiness", "axis ratio", "Gini"),
+)
 
 
 def hand_features(picture: Picture) -> dict[str, float]:
     """Measure a picture (side, side, 3) with the galaxy in the middle; brightness is 0 to 1.
 
-    Radii are shares of the side. Concentration is 5 log10(r80 / r20) and asymmetry that of half a
-    turn less what noise alone would give (Conselice 2003, eqs 3-5; the middle is the picture's);
-    the Gini coefficient is that of Lotz+2004, eq. 6. All are finite for any picture.
+    Radii are shares of the side. Concentration is 5 log10(r80 / r20) of the growth curve, and
+    asymmetry half of the light that half a turn moves, as a share, less what noise alone would move
+    (Conselice 2003, but about the picture's middle); the Gini coefficient is that of Lotz+2004,
+    eq. 6; clumpiness is the light above the image's own running mean. All are finite for any
+    picture.
     """
     light = picture / 255.0
     found: dict[str, float] = {}
@@ -88,28 +94,16 @@ def _galaxy(grey: Floats, noise: float) -> dict[str, float]:
     # Of two pixels of noise the difference is 2 sigma / sqrt(pi) on average.
     asymmetry = (turned - 2 * noise / np.sqrt(np.pi) * pixels.size) / (2 * brightness)
     fine = grey - uniform_filter(grey, max(3, round(r20 * len(grey))))
-    values = dict.fromkeys(_OF_GALAXY, 0.0)
-    values |= {
-        "peak": float(uniform_filter(grey, 3)[inside].max()),
-        "half-light radius": r50,
-        "concentration": 5 * np.log10(max(r80, 1e-3) / max(r20, 1e-3)),
-        "asymmetry": asymmetry,
-        "clumpiness": np.maximum(fine, 0)[inside].sum() / brightness,
-        "axis ratio": _axis_ratio(grey, inside),
-        "Gini": _gini(np.abs(pixels)),
-    }
-    return {name: float(value) for name, value in values.items()}
-
-
-_OF_GALAXY = (
-    "peak",
-    "half-light radius",
-    "concentration",
-    "asymmetry",
-    "clumpiness",
-    "axis ratio",
-    "Gini",
-)
+    values = (
+        uniform_filter(grey, 3)[inside].max(),
+        r50,
+        5 * np.log10(max(r80, 1e-3) / max(r20, 1e-3)),
+        asymmetry,
+        np.maximum(fine, 0)[inside].sum() / brightness,
+        _axis_ratio(grey, inside),
+        _gini(np.abs(pixels)),
+    )
+    return dict(zip(_OF_GALAXY, map(float, values), strict=True))
 
 
 def _axis_ratio(grey: Floats, inside: npt.NDArray[np.bool_]) -> float:

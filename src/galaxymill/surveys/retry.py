@@ -13,6 +13,7 @@ from galaxymill.storage.parquet import read_batches
 from galaxymill.surveys.base import BATCH, Cutout, ServiceSettings, Target
 from galaxymill.surveys.fetch import collect, cutouts_origin, write_cutouts
 from galaxymill.surveys.part_file import PartFile, open_part
+from galaxymill.surveys.services.observed import ObservedSettings
 from galaxymill.web.network import Network
 
 RETRIED = ("failed", "invalid", "no_coverage", "partial")
@@ -36,6 +37,8 @@ def retry_failed(
     Raises UserError while a workflow runs here, or when a product was made with other settings.
     """
     _refuse_while_a_workflow_runs(out)
+    if isinstance(settings, ObservedSettings):
+        raise UserError("--retry: observed asks nobody; delete a product to draw it again")
     unknown = sorted(set(statuses) - set(RETRIED))
     if unknown or not statuses:
         raise UserError(f"--retry: no status {', '.join(unknown)}; allowed: {', '.join(RETRIED)}")

@@ -52,7 +52,7 @@ class ObservedSettings(ServiceSettings):
         0, ge=0, le=MAX_SIZE, description="width and height in pixels; 0: all that is covered"
     )
     source: Annotated[Telescope, BeforeValidator(parse_json)] = Field(
-        Telescope(), description="the survey's telescope; a config gives it from the survey"
+        Telescope(), description="telescope of that survey, unless the survey itself names it"
     )
     cutouts: Path | None = Field(
         None, description="the survey's cutouts of this partition; a workflow gives them"
