@@ -5,8 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= 2
-BENCHMARKS := anomalies choose compare dag domains explorer fetch map merge observed posterior predict \
-	probe rate render rounds similar train volunteers
+BENCHMARKS := anomalies choose compare dag detectability domains explorer fetch map merge observed \
+	posterior predict probe rate render rounds similar train volunteers
 TSC := npx --yes --package typescript@5 tsc --allowJs --checkJs --noEmit --strict --target es2022 \
 	--lib es2023,dom,dom.iterable
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -64,7 +64,7 @@ package: setup
 	$(BIN)/pip install --quiet --disable-pip-version-check build
 	$(BIN)/python -m build --outdir dist .
 	$(PYTHON) -m venv --clear dist/empty
-	dist/empty/bin/pip install --quiet --disable-pip-version-check -c envs/requirements.lock \
+	dist/empty/bin/pip install --quiet --disable-pip-version-check --no-compile -c envs/requirements.lock \
 		"$$(ls $(CURDIR)/dist/*.whl)[demo]"
 	PATH=$(CURDIR)/dist/empty/bin:$$PATH galaxymill run -- --cores $(CORES)
 

@@ -1,6 +1,6 @@
 """Galaxymill: from a sky survey to a catalogue of galaxy morphology.
 
-Targets: all (the default: every release, evaluation, space, search, interest and explorer),
+Targets: all (the default: every release, evaluation, space, search, interest, explorer and so on),
 release, evaluate, predictions, features, searches, interests, rounds, explorers, images, plan.
 """
 

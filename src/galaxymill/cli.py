@@ -32,8 +32,8 @@ app = typer.Typer(
         "nothing of the workflow. Snakemake decides when to call which; see ARCHITECTURE.md. "
         "Stages in order: download, ingest, partition, fetch, render, labels, volunteers, train, "
         "evaluate, predict, space, project, map, similar, probe, apply, fit-interest, "
-        "rate-partition, report-interest, release, explore-partition, build-explorer, "
-        "choose-subjects, write-subjects, judge-round."
+        "rate-partition, report-interest, detectability, release, explore-partition, "
+        "build-explorer, choose-subjects, write-subjects, judge-round."
     ),
     no_args_is_help=True,
     invoke_without_command=True,

@@ -39,6 +39,7 @@ FLAGS = (
     Flag(131072, "scale_differs", "the image has another pixel scale than was asked for"),
     Flag(262144, "dark", "the image is nearly black, white or of one shade all over"),
     Flag(524288, "no_features", "the embedding gives no features: not finite, too large, or zero"),
+    Flag(1048576, "lower_limit", "too small or faint for an answer: its fraction is a lower limit"),
 )
 BITS = {flag.name: flag.bit for flag in FLAGS}
 

@@ -79,6 +79,7 @@ NEEDS = {
     "interest": Need(Linear(1000), Linear(20, per_thousand=0.01)),
     "rate": Need(Linear(900), Linear(10, per_thousand=0.1)),
     "interesting": Need(Linear(1500), Linear(30, per_thousand=0.02)),
+    "detectability": Need(Linear(1500), Linear(30, per_mb=0.02)),
     "release": Need(Linear(2600, per_thousand=0.2), Linear(30, per_thousand=0.1)),
     "explore": Need(Linear(1000, per_mb=0.1), Linear(15, per_thousand=1)),
     "explorer": Need(Linear(1000, per_thousand=0.1), Linear(30, per_thousand=0.05)),

@@ -33,6 +33,7 @@ PATHVARS = {
     "interest": "<results>/interests/{interest}",
     "rated": "<results>/rated/{interest}",
     "interesting": "<results>/interesting/{interest}",
+    "detectability": "<results>/detectability/{detectability}",
     "run": "<results>/runs/{release}",
     "release": "<results>/releases/{release}",
     "slices": "<results>/slices/{explorer}",

@@ -246,3 +246,25 @@ def interests(name: str) -> pa.Schema:
         for column, meaning in zip(interest_columns(name), meanings, strict=True)
     ]
     return pa.schema([OBJECT_ID, FLAGS, *numbers])
+
+
+_BESIDE = "copies of galaxies in the boxes beside this combination of knots"
+DETECTABILITY = pa.schema(
+    [
+        field("answer", pa.string(), "answer of the tree"),
+        field("size_fwhm", pa.float64(), "half-light radius / FWHM of point sources"),
+        field("contrast", pa.float64(), "depth - mean surface brightness in that radius", "mag"),
+        field("redshift", pa.float64(), "null where it was not looked at"),
+        field("detectable", pa.float64(), "P(seen far | seen near); null where too few were tried"),
+        field("low", pa.float64(), "lower end of its 90 % interval"),
+        field("high", pa.float64(), "upper end of its 90 % interval"),
+        field("made_up", pa.float64(), "P(seen far | not seen near)"),
+        field("copies", pa.int32(), _BESIDE),
+    ]
+)
+"""Values at the knots of surfaces; between them they are linear in log size and the others."""
+
+
+def detectable_column(answer: str) -> str:
+    """Column of how much of an answer is still seen."""
+    return f"{answer}_detectable"

@@ -82,7 +82,7 @@ MISSPELT = [
     (
         "survey",
         {},
-        "downloads, explorers, interests, labels, models, network, predictions, rates, ",
+        "detectability, downloads, explorers, interests, labels, models, network, ",
     ),
     ("surveys/field/catalogue", {}, "catalog, cutouts, images, partitions"),
     ("surveys/field/catalog/radec", "x", "dec, file_loc, hdu, keep, object_id, own_redshift, path"),
@@ -101,9 +101,9 @@ MISSPELT = [
     (
         "releases/dr1/modle",
         "x",
-        "creators, date, description, doi, fits, friendly_cut",
+        "creators, date, description, detectability, doi, fits, ",
     ),
-    ("releases/dr1/model", "net", "creators, date, description, doi, fits, friendly_cut"),
+    ("releases/dr1/model", "net", "creators, date, description, detectability, doi, fits, "),
     ("predictions/said", {"sample": 2}, "allow_domain_shift, batch_size, compile"),
     (
         "network/legacy/rate",

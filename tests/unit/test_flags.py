@@ -37,7 +37,7 @@ def test_unknown_name_raises():
 def test_what_leaves_an_image_fit_by_default():
     fit = sum(flags.BITS.values()) & ~flags.unfit_bits(flags.UNFIT)
     told = {"domain_shift", "zero_or_nan_above_15pc", "saturated", "off_centre", "low_signal"}
-    told |= {"not_square", "size_differs", "scale_differs", "no_features"}
+    told |= {"not_square", "size_differs", "scale_differs", "no_features", "lower_limit"}
     assert set(flags.names(fit)) == told
 
 

@@ -32,6 +32,7 @@ STAGE_OF = {
     "take_encoder": "train",
     "evaluate_model": "evaluate",
     "predict_partition": "predict",
+    "fit_detectability": "detectability",
     "fit_space": "space",
     "project_partition": "project",
     "report_maps": "map",

@@ -124,9 +124,9 @@ def test_a_raised_version_runs_its_stage_and_what_follows(finished, stage, jobs)
 
 def test_every_stage_of_the_run_is_tried():
     """Downloads and simulated skies stand before everything, a plan beside it; see also
-    test_probe_dag, test_rounds_dag and test_volunteers_dag.
+    test_detectability_dag, test_probe_dag, test_rounds_dag and test_volunteers_dag.
     """
-    elsewhere = {"download", "simulate", "plan", "volunteers", "probe", "apply"}
+    elsewhere = {"download", "simulate", "plan", "volunteers", "probe", "apply", "detectability"}
     elsewhere |= {"choose", "write_subjects", "judge", "history"}
     assert set(CODE) == set(STAGE_VERSIONS) - elsewhere
 

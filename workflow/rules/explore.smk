@@ -19,6 +19,7 @@ rule explore_partition:
         objects=lambda wc: ancient(
             path("<catalog>/objects.parquet", survey=CFG.release_survey(released(wc)))
         ),
+        detectability=detectability_file,
         models=release_models,
     output:
         slice="<slices>/{part}.parquet",
@@ -31,7 +32,7 @@ rule explore_partition:
     params:
         stage_version=STAGE_VERSIONS["explore"],
         kept=lambda wc: ",".join(CFG.surveys[CFG.release_survey(released(wc))].catalog.keep),
-        folders=spelt(release_products, explored_spaces, explored_models),
+        folders=spelt(release_products, explored_spaces, explored_models, release_detectability),
         settings=lambda wc: CFG.explorers[wc.explorer].settings().slice_flags(),
         release=lambda wc: CFG.releases[released(wc)].settings().shown_flags(),
     shell:

@@ -4,6 +4,7 @@ from galaxymill.config.observed import observed
 
 OBSERVED = observed(CFG)
 
+
 def versions_of_images(survey):
     """Spell the versions of the code that makes a survey's images."""
     recipe = CFG.surveys[survey].images.version
@@ -57,7 +58,15 @@ def everything(wildcards):
             "all makes nothing; target images fetches and renders the surveys",
             file=sys.stderr,
         )
-    return [*RELEASES, *EVALUATIONS, *EXPLORERS, *MAPS, *SEARCHES, *every_interest(wildcards)]
+    return [
+        *RELEASES,
+        *EVALUATIONS,
+        *EXPLORERS,
+        *MAPS,
+        *SEARCHES,
+        *DETECTABILITY,
+        *every_interest(wildcards),
+    ]
 
 
 def label_files(wildcards):

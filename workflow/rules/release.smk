@@ -1,6 +1,9 @@
 """From images and a model to a release: predict, merge."""
 
 
+include: "detectability.smk"
+
+
 rule predict_partition:
     """Predict the posterior morphology of every galaxy of one partition."""
     input:
@@ -63,6 +66,7 @@ rule merge_release:
         predictions=lambda wc: every_prediction(CFG.releases[wc.release].predictions),
         features=lambda wc: every_feature_of(CFG.releases[wc.release].maps),
         rated=lambda wc: every_rated_of(CFG.releases[wc.release].interests),
+        detectability=detectability_file,
         models=release_models,
         metrics=release_metrics,
         run="<run>/config.yaml",
@@ -77,7 +81,7 @@ rule merge_release:
         **needs(NEEDS["release"], released_galaxies),
     params:
         stage_version=STAGE_VERSIONS["release"],
-        folders=spelt(release_products, release_files),
+        folders=spelt(release_products, release_files, release_detectability),
         settings=lambda wc: CFG.releases[wc.release].settings().to_flags(),
         benchmarks=path("<benchmarks>"),
     shell:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from galaxymill.commands.options import Device, Sets, taking
+from galaxymill.commands.options import DetectabilityFile, Device, Sets, View, taking
 from galaxymill.errors import UserError
 
 app = typer.Typer()
@@ -34,6 +34,40 @@ def predict(
     run(images, model, out, embeddings, PredictSettings.from_flags(flags, "predict"), threads)
 
 
+@app.command(cls=taking("detectability.settings:DetectabilitySettings"))
+def detectability(
+    out: Path,
+    objects: Annotated[Path, typer.Option(help="objects.parquet of the near survey")],
+    near: Annotated[
+        Path, typer.Option(help="folder of a prediction; or votes.parquet of a labelled set")
+    ],
+    far: Annotated[list[Path], typer.Option(help="folder of a prediction farther away")],
+    far_partitions: Annotated[
+        list[Path], typer.Option(help="partitions.csv of the survey of each far prediction")
+    ],
+    view: Annotated[
+        list[str],
+        typer.Option(metavar="JSON", help='of each: {"seeing": 1.2, "depth": 23.9, "farther": 2}'),
+    ],
+    partitions: Annotated[
+        Path | None, typer.Option(help="partitions.csv of the near survey, of a prediction")
+    ] = None,
+    settings: Sets = [],
+) -> None:
+    """Learn how much of each answer is still seen of smaller, fainter, farther galaxies.
+
+    OUT is detectability.parquet, with report.html beside it. --far, --far-partitions and --view
+    are repeated together.
+    """
+    from galaxymill.detectability.fit import Far, Request, fit_detectability
+    from galaxymill.detectability.settings import DetectabilitySettings
+
+    chosen = DetectabilitySettings.from_flags(settings, "detectability")
+    fit_detectability(
+        Request(objects, near, partitions, Far.of(far, far_partitions, view), chosen), out
+    )
+
+
 @app.command(cls=taking("release.settings:ReleaseSettings"))
 def release(
     partitions: Path,
@@ -54,6 +88,8 @@ def release(
     rated: Annotated[
         list[Path], typer.Option(help="folder, one file a partition; its name is the interest's")
     ] = [],
+    detectability: DetectabilityFile = None,
+    view: View = "",
     run: Annotated[Path | None, typer.Option(help="config.yaml of record-run")] = None,
     benchmarks: Annotated[Path | None, typer.Option(help="folder of Snakemake's")] = None,
     settings: Sets = [],
@@ -82,6 +118,8 @@ def release(
         metrics=tuple(metrics),
         spaces=tuple(features),
         interests=tuple(rated),
+        detectability=detectability,
+        view=view,
         run=run,
         benchmarks=benchmarks,
         threads=threads,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from galaxymill.commands.options import Sets, taking
+from galaxymill.commands.options import DetectabilityFile, Sets, View, taking
 
 app = typer.Typer()
 
@@ -33,6 +33,8 @@ def explore_partition(
     rated: Annotated[
         list[Path], typer.Option(help="folder, one file a partition; its name is the interest's")
     ] = [],
+    detectability: DetectabilityFile = None,
+    view: View = "",
     shown: Spaces = [],
     settings: Sets = [],
     release: Annotated[
@@ -55,6 +57,8 @@ def explore_partition(
         models=tuple(models),
         features=tuple(features),
         rated=tuple(rated),
+        detectability=detectability,
+        view=view,
         shown=tuple(shown),
         release=ReleaseSettings.from_flags(release, "explore-partition --release"),
         settings=ExplorerSettings.from_flags(settings, "explore-partition"),

@@ -25,6 +25,14 @@ ImagesFiles = Annotated[
     ),
 ]
 
+DetectabilityFile = Annotated[
+    Path | None, typer.Option(help="detectability.parquet: how much of each answer is still seen")
+]
+View = Annotated[
+    str,
+    typer.Option(metavar="JSON", help='how it is seen: {"seeing": 1.2, "depth": 23.9}'),
+]
+
 
 def taking(place: str) -> type[TyperCommand]:
     """Make the class of a command whose help ends with the settings that it takes.

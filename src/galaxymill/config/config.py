@@ -1,11 +1,13 @@
 """The config: frozen models that say what may stand in it, and refuse the rest."""
 
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from galaxymill.config.detectability import Detectability, detectability_refusals
 from galaxymill.config.models import AnyModel, several
 from galaxymill.config.observed import (
     add_sources,
@@ -88,9 +90,14 @@ class Release(ReleaseSettings):
         (), description="interests of this config, of the same survey, that are columns of it"
     )
 
+    detectability: Name | None = Field(
+        None, description="a detectability of this config, whose columns the release has"
+    )
+
     def settings(self) -> ReleaseSettings:
         """All that is the release's own."""
-        return ReleaseSettings(**self.model_dump(exclude={"predictions", "maps", "interests"}))
+        others = {"predictions", "maps", "interests", "detectability"}
+        return ReleaseSettings(**self.model_dump(exclude=others))
 
 
 class Explorer(ExplorerSettings):
@@ -128,6 +135,9 @@ class Config(Strict):
     spaces: dict[Name, Space] = Field({}, description="spaces of features by name")
     searches: dict[Name, Search] = Field({}, description="searches by name")
     interests: dict[Name, Interest] = Field({}, description="what people find interesting, by name")
+    detectability: dict[Name, Detectability] = Field(
+        {}, description="how much of each answer is still seen farther away, by name"
+    )
     releases: dict[Name, Release] = Field({}, description="releases by name")
     explorers: dict[Name, Explorer] = Field({}, description="explorers by name")
     rounds: dict[Name, Round] = Field({}, description="rounds of asking volunteers, by name")
@@ -147,7 +157,7 @@ class Config(Strict):
         for key, why in (*observed_refusals(self), *round_refusals(self)):
             raise ValueError(f"{key}: {why}" if key else why)
         add_rounds(self)
-        for key, why in refusals(self):
+        for key, why in chain(refusals(self), detectability_refusals(self)):
             raise ValueError(f"{key}: {why}" if key else why)
         return self
 

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from galaxymill.config.config import Config, Explorer, Interest, Prediction, Release, Search, Space
+from galaxymill.config.detectability import Detectability
 from galaxymill.config.models import EncoderAlone, Model
 from galaxymill.config.rounds import Round
 from galaxymill.config.survey import Catalog, Partitions
@@ -33,9 +34,9 @@ from galaxymill.tasks.checks import CheckSettings
 from galaxymill.web.network import Network
 
 _MODELS: tuple[type[BaseModel], ...] = (
-    *(Catalog, CheckSettings, DownloadSettings, EncoderAlone, Explorer, Interest, LabelImages),
-    *(Labels, MapSettings, Model, Network, Partitions, Prediction, ProbeSettings, Rates, Release),
-    *(Round, Search, SimulationSettings, Space, SplitSettings, TrainSettings),
+    *(Catalog, CheckSettings, Detectability, DownloadSettings, EncoderAlone, Explorer, Interest),
+    *(LabelImages, Labels, MapSettings, Model, Network, Partitions, Prediction, ProbeSettings),
+    *(Rates, Release, Round, Search, SimulationSettings, Space, SplitSettings, TrainSettings),
 )
 
 

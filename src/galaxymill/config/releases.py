@@ -67,10 +67,26 @@ def _columns(config: Config, release: str, trees: Path) -> Iterator[tuple[str, s
     for interest in config.releases[release].interests:
         for column in products.interest_columns(interest):
             yield column, f"interest {interest}"
+    for column in _detectable(config, release, trees):
+        yield column, f"detectability {config.releases[release].detectability}"
     for prediction in config.releases[release].predictions:
         for labels in config.models[config.predictions[prediction].model].labels:
             for column in _predicted(config, labels, trees):
                 yield column, f"prediction {prediction}"
+
+
+def _detectable(config: Config, release: str, trees: Path) -> list[str]:
+    """Columns of a detectability, of the answers that it names, or of all."""
+    name = config.releases[release].detectability
+    if name is None:
+        return []
+    chosen = config.detectability[name]
+    if chosen.answers:
+        return [products.detectable_column(answer) for answer in chosen.answers]
+    near = [chosen.labels] if chosen.labels else None
+    labels = near or config.models[config.predictions[str(chosen.near)].model].labels
+    tasks = [known_task(config, one, trees) for one in labels]
+    return [products.detectable_column(c) for task in tasks if task for c in task.columns]
 
 
 def _predicted(config: Config, labels: str, trees: Path) -> list[str]:

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 from galaxymill import products
 from galaxymill.catalog.partition import Partition, read_partitions
 from galaxymill.catalog.positions import has_positions
+from galaxymill.detectability.table import Detectable, read_detectable
 from galaxymill.errors import UserError, unknown_name
 from galaxymill.explorer.coding import SHARES, directions, mollweide, place_codes
 from galaxymill.explorer.settings import ExplorerSettings
@@ -63,6 +65,8 @@ class SliceRequest:
         Of the spaces whose maps the explorer shows, likewise; the first says who is alike.
     release : ReleaseSettings
         Selections and the cut of the friendly table.
+    detectability, view : Path or None, str
+        As in `galaxymill.release.merge.Request`.
     """
 
     part: str
@@ -77,6 +81,13 @@ class SliceRequest:
     shown: tuple[Path, ...]
     release: ReleaseSettings
     settings: ExplorerSettings
+    detectability: Path | None = None
+    view: str = ""
+
+    @cached_property
+    def detectable(self) -> Detectable | None:
+        """How much of each answer is still seen, where the release tells it."""
+        return read_detectable(self.detectability, self.view)
 
     @property
     def found(self) -> dict[str, Path]:
@@ -137,6 +148,8 @@ def _origin(request: SliceRequest, part: Part, spaces: Mapping[str, Path]) -> Or
             f"features/{name}": record.digest,
             f"space of {name}": record.origin["inputs"]["space"],
         }
+    detectable = request.detectable
+    inputs |= {"detectability": detectable.digest} if detectable else {}
     parameters = slice_parameters(request.settings, request.release.product_settings())
     return Origin("explore", parameters, inputs, part.records["images"].origin["domain"])
 
@@ -150,7 +163,8 @@ def _slice(
 ) -> pa.Table:
     catalog, positions = pq.read_schema(request.objects), has_positions(request.objects)
     selections = request.release.selections
-    columns = release_columns(catalog, predictions, selections, positions, found)
+    told = request.detectable
+    columns = release_columns(catalog, predictions, selections, positions, found, told)
     shown = shown_columns(columns, request.settings)
     rows = _release_rows(request, part, predictions, found, columns)
     fields, values = list(_OWN), [rows[name] for name in ("object_id", "ra", "dec")]
@@ -213,6 +227,7 @@ def _release_rows(
         predictions,
         request.release.selections,
         found,
+        request.detectable,
     )
 
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from galaxymill import products
 from galaxymill.catalog.kept import same_names
+from galaxymill.detectability.table import Detectable
 from galaxymill.errors import UserError
 from galaxymill.release.found import FEATURES, RATED, Found
 from galaxymill.release.predictions import Prediction
@@ -37,6 +38,12 @@ INTERESTS = ColumnGroup(
     "interests",
     "how interesting people may find a galaxy, learned from their ratings",
     "meta.code.qual",
+)
+DETECTABILITY = ColumnGroup(
+    "detectability",
+    "how much of an answer is still seen at a galaxy's size and brightness",
+    "stat.probability;src.morph.type",
+    (0, 1),
 )
 _FOUND = {FEATURES: MAPS, RATED: INTERESTS}
 SELECTIONS = ColumnGroup(
@@ -115,6 +122,7 @@ def release_columns(
     selections: Mapping[str, Selection],
     has_positions: bool = True,
     found: Sequence[Found] = (),
+    detectable: Detectable | None = None,
 ) -> list[Column]:
     """List the columns of a release, in the tables' order; ``catalog`` is of ``objects.parquet``.
 
@@ -128,6 +136,8 @@ def release_columns(
     for prediction in predictions:
         columns += _predicted_columns(prediction)
     columns += [Column(each, _FOUND[one.kind], TABLES) for one in found for each in one.fields]
+    told = detectable.fields if detectable else []
+    columns += [Column(each, DETECTABILITY, TABLES) for each in told]
     columns += [
         *(Column(each, QUALITY, _FULL) for each in products.IMAGE_QUALITY),
         Column(products.CUTOUTS.field("status"), QUALITY, TABLES),

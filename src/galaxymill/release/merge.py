@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from galaxymill.catalog.positions import has_positions
+from galaxymill.detectability.table import Detectable, read_detectable
 from galaxymill.release.audit import audit, census
 from galaxymill.release.columns import PARQUET, Column, release_columns, write_columns
 from galaxymill.release.documents.checksums import checksums, list_files, write_checksums
@@ -53,6 +55,9 @@ class Request:
     spaces, interests : tuple of Path
         Folders of the features of the spaces whose maps it has, and of what is rated by the
         interests that it has; a folder's name is the space's or the interest's.
+    detectability, view : Path or None, str
+        ``detectability.parquet``, whose columns it has, and how the survey
+        shows its galaxies: the JSON of a `View`.
     out : Path
         ``SHA256SUMS``, written last; the release is its folder.
     settings : ReleaseSettings
@@ -77,6 +82,8 @@ class Request:
     metrics: tuple[Path, ...] = ()
     spaces: tuple[Path, ...] = ()
     interests: tuple[Path, ...] = ()
+    detectability: Path | None = None
+    view: str = ""
     run: Path | None = None
     benchmarks: Path | None = None
     threads: int = 2
@@ -85,6 +92,11 @@ class Request:
     def has_positions(self) -> bool:
         """Whether it is known where the galaxies are: without, there is no HATS and no sky map."""
         return has_positions(self.objects)
+
+    @cached_property
+    def detectable(self) -> Detectable | None:
+        """How much of each answer is still seen, where that is told."""
+        return read_detectable(self.detectability, self.view)
 
     @property
     def found(self) -> dict[str, Path]:
@@ -118,7 +130,7 @@ def merge_release(request: Request) -> None:
     found = read_found(request.found, parts)
     parameters = {"name": request.name, **request.settings.product_settings()}
     catalog = read_record(request.objects, "ingest").digest
-    origin = release_origin(catalog, parts, predictions, parameters)
+    origin = release_origin(catalog, parts, predictions, parameters, request.detectable)
     out = request.out
     with exclusive(out) as waited:
         if waited and is_released(out, origin):
@@ -143,8 +155,10 @@ def _check(
     (`galaxymill.release.audit`).
     """
     selections = request.settings.selections
-    catalog = pq.read_schema(request.objects)
-    columns = release_columns(catalog, predictions, selections, request.has_positions, found)
+    catalog, told = pq.read_schema(request.objects), request.detectable
+    if told is not None:
+        told.check(request.objects)
+    columns = release_columns(catalog, predictions, selections, request.has_positions, found, told)
     check_selections(selections, columns)
     listed, there = sum(part.partition.n_rows for part in parts), pq.read_metadata(request.objects)
     if listed != there.num_rows:
@@ -170,7 +184,8 @@ def _write_data(
         collection = Collection(folder / "hats", name, tiles, settings.margin_arcsec)
     catalog = Catalog(request.objects)
     threads = request.threads
-    merge = Merge(catalog, parts, tiles, columns, predictions, settings, widths, threads, found)
+    made = predictions, settings, widths, threads, found, request.detectable
+    merge = Merge(catalog, parts, tiles, columns, *made)
     merge.write(folder, collection, origin, name)
     with ThreadPoolExecutor(request.threads) as pool:
         # The tables are read once more for these, while pictures are drawn.

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from galaxymill.detectability.table import Detectable
 from galaxymill.release.audit import Audit
 from galaxymill.release.columns import PARQUET
 from galaxymill.release.machine import environment, write_costs
@@ -20,7 +21,7 @@ from galaxymill.storage.origin import Origin, read_record
 RELEASE = "provenance/release.json"
 _NOT_OF_A_RELEASE = (
     *("plan", "volunteers", "space", "project", "map", "similar"),
-    *("interest", "rate", "interesting"),
+    *("interest", "rate", "interesting", "detectability"),
     *("release", "explore", "explorer"),
     *("choose", "write_subjects", "judge", "history"),
 )
@@ -32,6 +33,7 @@ def release_origin(
     parts: Sequence[Part],
     predictions: Sequence[Prediction],
     parameters: Mapping[str, Any],
+    detectable: Detectable | None = None,
 ) -> Origin:
     """Origin of a release: the catalogue's digest, and one over those of each role's files."""
     inputs = {
@@ -41,6 +43,8 @@ def release_origin(
         inputs[f"model of {one.name}"] = one.card.digest
         if one.metrics_file is not None:
             inputs[f"metrics of {one.name}"] = sha256_file(one.metrics_file)
+    if detectable is not None:
+        inputs["detectability"] = detectable.digest
     domain = parts[0].records["images"].origin["domain"]
     return Origin("release", parameters, inputs, domain)
 

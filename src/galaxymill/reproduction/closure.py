@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from galaxymill.config.config import Config
 from galaxymill.config.files import input_files, input_folders, is_made, model_file
+from galaxymill.config.observed import observed
 from galaxymill.config.rounds import subjects_files
 from galaxymill.migrations import CONFIG, migrate
 from galaxymill.settings import Settings
@@ -45,8 +46,11 @@ def closure(plain: Mapping[str, Any], config: Config, release: str) -> Plain:
     chosen = config.releases[release]
     rated = {config.interests[one].space for one in chosen.interests}
     models, spaces = set[str](), {*chosen.maps, *rated}
-    # Spaces may be of predictions that are not released themselves.
+    # Spaces may be of predictions that are not released themselves; others are compared.
     predictions = {*chosen.predictions, *(config.spaces[one].predictions for one in spaces)}
+    told = chosen.detectability
+    compared = [config.detectability[told]] if told else []
+    predictions |= {p for one in compared for p in (one.near, *one.far) if p}
     waiting = list(predictions)
     while waiting:
         own = _models(config, config.predictions[waiting.pop()].model)
@@ -61,8 +65,11 @@ def closure(plain: Mapping[str, Any], config: Config, release: str) -> Plain:
     rounds = models & set(config.rounds)
     models |= {config.rounds[name].model for name in rounds}
     labels = {name for model in models for name in config.models[model].labels}
+    labels |= {one.labels for one in compared if one.labels}
     labelled = {config.labels[name].images.survey for name in labels}
     surveys = {config.release_survey(release), *filter(None, labelled)}
+    surveys |= {config.predictions[one].survey for one in predictions}
+    surveys |= {one.survey for name, one in observed(config).items() if name in surveys}
     services = {config.surveys[name].cutouts.service for name in surveys}
     wanted = {
         "surveys": surveys,
@@ -72,6 +79,7 @@ def closure(plain: Mapping[str, Any], config: Config, release: str) -> Plain:
         "rounds": rounds,
         "spaces": spaces,
         "interests": set(chosen.interests),
+        "detectability": {told} if told else set(),
         "releases": {release},
         "network": services,
     }

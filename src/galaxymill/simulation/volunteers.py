@@ -1,7 +1,9 @@
 """Simulated volunteers: what people would answer about the demo sky.
 
 Fractions follow from what can be seen in the images: structure that the seeing washes out, or the
-noise covers, gets fewer votes. Questions and answers are those of Galaxy Zoo DECaLS.
+noise covers, gets fewer votes. Images are those of the simulated survey, or of another: a `View`
+says how far away, how sharp and how deep galaxies are seen. Questions and answers are those of
+Galaxy Zoo DECaLS.
 """
 
 import re
@@ -24,6 +26,28 @@ VOTES_SPREAD, FEWEST_VOTES = 0.11, 0.75
 
 
 @dataclass(frozen=True)
+class View:
+    """How galaxies are shown; by default as the simulated survey shows them in r.
+
+    Attributes
+    ----------
+    farther : float
+        Times the distance: sizes shrink as much, fluxes with its square.
+    seeing : float
+        Full width at half maximum of a point source, arcsec.
+    depth : float
+        Magnitude of a point source of five times its noise.
+    """
+
+    farther: float = 1.0
+    seeing: float = 1.2
+    depth: float = 23.9
+
+
+NEAR = View()
+
+
+@dataclass(frozen=True)
 class _Visible:
     """What can be seen of each galaxy: arrays of shape (n,)."""
 
@@ -39,7 +63,7 @@ class _Visible:
     merging: Values
 
 
-def true_fractions(truth: pa.Table, tree: Tree) -> Values:
+def true_fractions(truth: pa.Table, tree: Tree, view: View = NEAR) -> Values:
     """Expected share of each answer among the volunteers who are asked its question.
 
     Parameters
@@ -48,6 +72,8 @@ def true_fractions(truth: pa.Table, tree: Tree) -> Values:
         From `galaxymill.simulation.sky.simulate_sky`, n rows.
     tree : Tree
         A Galaxy Zoo DECaLS tree; the release in the names (``-dr5``) does not matter.
+    view : View
+        Images that they are asked about.
 
     Returns
     -------
@@ -59,7 +85,7 @@ def true_fractions(truth: pa.Table, tree: Tree) -> Values:
     UserError
         When the tree has another question or answer.
     """
-    seen = _look(truth)
+    seen = _look(truth, view)
     fractions = np.empty((truth.num_rows, len(tree.columns)))
     for question in tree.questions:
         base = re.sub(r"-dr\d+$", "", question.name)
@@ -69,12 +95,14 @@ def true_fractions(truth: pa.Table, tree: Tree) -> Values:
     return fractions
 
 
-def vote(truth: pa.Table, tree: Tree, seed: int = 1, votes_per_galaxy: int = 40) -> pa.Table:
+def vote(
+    truth: pa.Table, tree: Tree, seed: int = 1, votes_per_galaxy: int = 40, view: View = NEAR
+) -> pa.Table:
     """Let volunteers walk the tree, from its root, for every galaxy.
 
     Parameters
     ----------
-    truth, tree : pyarrow.Table, Tree
+    truth, tree, view : pyarrow.Table, Tree, View
         See `true_fractions`, also for errors.
     seed : int
         Each galaxy's draws depend on it and on its ``object_id`` alone.
@@ -88,7 +116,7 @@ def vote(truth: pa.Table, tree: Tree, seed: int = 1, votes_per_galaxy: int = 40)
         ``tree.columns``. A question's counts add up to those of the answers leading to it.
     """
     fewest = max(round(FEWEST_VOTES * votes_per_galaxy), 1)
-    fractions = true_fractions(truth, tree)
+    fractions = true_fractions(truth, tree, view)
     counts = np.zeros(fractions.shape, np.int64)
     for row, object_id in enumerate(truth["object_id"].to_pylist()):
         rng = generator(seed, object_id, "votes")
@@ -127,11 +155,14 @@ def _bells(
     return {answer: floor + _bell(value, centre, width) for answer, centre in centres.items()}
 
 
-def _look(truth: pa.Table) -> _Visible:
+def _look(truth: pa.Table, view: View) -> _Visible:
     names = [field.name for field in truth.schema if not pa.types.is_string(field.type)]
     t = {name: truth[name].to_numpy().astype(np.float64) for name in names}
-    resolved = _sigmoid((t["petro_r90"] - 4.5) / 1.1)
-    clear = resolved * _sigmoid((19.6 - t["mag_r"]) / 0.5)
+    # As the simulated survey would show a galaxy of equal size beside its seeing, and of equal
+    # brightness beside its depth.
+    r90 = t["petro_r90"] / view.farther * (NEAR.seeing / view.seeing)
+    mag_r = t["mag_r"] + 5 * np.log10(view.farther) + NEAR.depth - view.depth
+    clear = _sigmoid((r90 - 4.5) / 1.1) * _sigmoid((19.6 - mag_r) / 0.5)
     face_on = np.sqrt(np.cos(np.radians(t["inclination"])))
     disc = 1 - t["bulge_fraction"]
     # Old stars hardly follow the arms, so they show as much as there is young light.

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from galaxymill import flags
+from galaxymill.detectability.table import Detectable
 from galaxymill.errors import UserError
 from galaxymill.release.found import Found
 from galaxymill.release.predictions import Prediction
@@ -28,6 +29,7 @@ def read_rows(
     predictions: Sequence[Prediction],
     selections: Mapping[str, Selection],
     found: Sequence[Found] = (),
+    detectable: Detectable | None = None,
 ) -> pa.Table:
     """Join galaxies of the catalogue with the products of partitions, which may hold others too.
 
@@ -35,7 +37,8 @@ def read_rows(
     -------
     pyarrow.Table
         One row per row of ``catalog``, in its order. ``flags`` are those of the image and of the
-        predictions, and ``no_features`` of spaces; what is not applicable is null, never NaN.
+        predictions, ``no_features`` of spaces, and ``lower_limit``; what is not applicable is
+        null, never NaN.
 
     Raises
     ------
@@ -59,6 +62,10 @@ def read_rows(
         made["flags"] = pc.bit_wise_or(made["flags"], pc.bit_wise_and(own["flags"], bit))
         made |= {column.name: own[column.name] for column in other.fields}
     values = {**_in_order(pa.table(made), catalog["object_id"], parts), **_columns(catalog)}
+    if detectable is not None:
+        told, limited = detectable.of(catalog)
+        bits = pa.array(np.where(limited, flags.BITS["lower_limit"], 0), pa.int32())
+        values |= {**told, "flags": pc.bit_wise_or(values["flags"], bits)}
     for name, selection in selections.items():
         values[name] = select(values, selection)
     rows = pa.table([_nan_to_null(values[name]) for name in schema.names], schema=schema)

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from galaxymill.detectability.table import Detectable
 from galaxymill.progress import progress
 from galaxymill.release.columns import PARQUET, Column, schema_of
 from galaxymill.release.documents.highlights import Highlights
@@ -45,6 +46,7 @@ class Merge:
     widths: Mapping[str, int]
     threads: int
     found: Sequence[Found] = ()
+    detectable: Detectable | None = None
 
     def __post_init__(self) -> None:
         self._schema = schema_of(self.columns)
@@ -99,7 +101,7 @@ class Merge:
         places = np.flatnonzero((self._first < high) & (self._end > low)).tolist()
         parts = [self.parts[place] for place in places]
         catalog = self.catalog.read(tile)
-        chosen = self.predictions, self.settings.selections, self.found
+        chosen = self.predictions, self.settings.selections, self.found, self.detectable
         return read_rows(catalog, parts, self._schema, self._reader, *chosen)
 
     @contextmanager

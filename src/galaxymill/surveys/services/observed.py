@@ -105,6 +105,10 @@ class ObservedService(Service):
         for target in targets:
             yield self._cutout(target)
 
+    def close(self) -> None:
+        """Close the source's cutouts."""
+        self._rows.close()
+
     def _cutout(self, target: Target) -> Cutout:
         settings, url = self._settings, f"observed:{self._settings.survey}"
         row = self._rows.get(target.object_id)
@@ -155,7 +159,8 @@ class _Rows:
     """Rows of a product of cutouts by ``object_id``, of which one row group is held."""
 
     def __init__(self, path: Path) -> None:
-        self._file = pq.ParquetFile(path)
+        # With pre_buffer, all columns of all row groups would be read at once.
+        self._file = pq.ParquetFile(path, memory_map=False, pre_buffer=False)
         groups = range(self._file.num_row_groups)
         ids = [self._file.read_row_group(group, ["object_id"])["object_id"] for group in groups]
         self._at = {
@@ -164,6 +169,10 @@ class _Rows:
             for row, object_id in enumerate(column.to_pylist())
         }
         self._held: tuple[int, pa.Table] | None = None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
     def get(self, object_id: str) -> dict[str, Any] | None:
         """Give one row, None when there is none."""
