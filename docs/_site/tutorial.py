@@ -22,6 +22,7 @@ CONFIG = Path("galaxymill.yaml")
 os.environ["PATH"] = str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"]
 os.environ |= {"PYTHONWARNINGS": "ignore", "COLUMNS": "100", "HF_HUB_OFFLINE": "1"}
 os.environ["HF_HOME"] = str(SHARED / "hub")
+os.environ.pop("FORCE_COLOR", None)  # of the notebook; commands would draw bars of progress
 
 
 def begin() -> None:

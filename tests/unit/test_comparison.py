@@ -114,6 +114,11 @@ def test_columns_that_tell_nothing_or_too_much_need_the_option():
         find_layout("f", ["iauname"], "gz1", "--layout-a")
 
 
+def test_the_share_of_bad_pixels_is_no_vote():
+    assert LAYOUTS["galaxymill"].label("bad_pixel_fraction") is None
+    assert not LAYOUTS["galaxymill"].is_fraction("bad_pixel_fraction")
+
+
 def test_columns_of_every_tree_are_split_into_question_and_answer(trees):
     for path in trees.glob("*.yaml"):
         for question in load_tree(path).questions:

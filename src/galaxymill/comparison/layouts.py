@@ -7,7 +7,10 @@ from typing import NamedTuple
 
 from galaxymill.errors import UserError, unknown_name
 
-_GALAXY_ZOO = re.compile(r"(?P<question>.+)_(?P<answer>[^_]+)_(?P<kind>fraction|debiased)")
+# The share of an image's pixels that are bad is no vote.
+_GALAXY_ZOO = re.compile(
+    r"(?!bad_pixel_)(?P<question>.+)_(?P<answer>[^_]+)_(?P<kind>fraction|debiased)"
+)
 # Questions and answers of Galaxy Zoo 2 hold underscores, but both have numbers.
 _GZ2 = re.compile(
     r"(?P<question>t\d\d_.+)_(?P<answer>a\d\d_.+)(?<!_weighted)_(?P<kind>fraction|debiased)"
