@@ -13,7 +13,8 @@ are predicted.
 - adabn: batch normalisation by the statistics of each survey (Li+2016);
 - standardised: features by the mean and deviation of each survey;
 - coral: A's features with the covariance of B's (Sun+2016);
-- drawn: A's images drawn as B would show them, by the service `observed`;
+- drawn_once: A's images drawn as B would show them, by the service `observed`;
+- drawn: the same four times, each with other noise (`seed`);
 - seen: the same galaxies as B's telescope truly sees them: what no drawing can surpass;
 - limit: learned from votes on B's own galaxies, the judged ones, by cross-validation;
 - limit_as_many: learned from votes on as many other galaxies of B as there are of A.
@@ -33,7 +34,7 @@ import pyarrow as pa
 import torch
 from astropy.wcs import WCS
 from figures import SHORT, figure
-from sklearn.linear_model import RidgeCV
+from sklearn.linear_model import Ridge, RidgeCV
 
 from galaxymill.domains.classifier import auc_of
 from galaxymill.domains.hand import hand_features
@@ -61,6 +62,7 @@ from galaxymill.trees.tree import load_tree
 TREE = load_tree(Path(__file__).resolve().parents[1] / "config" / "trees" / "decals_dr5.yaml")
 FEATURED = "smooth-or-featured-dr5_featured-or-disk"
 LEARNED, JUDGED, SEEDS = (40, 30, 1) if SHORT else (600, 400, 3)
+DRAWS = 2 if SHORT else 4
 FOLDS = 10
 FEWER_DISCS = KINDS | {"smooth": 0.78, "disc": 0.17}
 WIDER, NOISIER = 1.5, 2.5
@@ -99,8 +101,8 @@ def photograph(truth: pa.Table, wider: float = 1.0, noisier: float = 1.0) -> lis
     return found
 
 
-def drawn_as_b(truth: pa.Table, payloads: list[bytes], folder: Path) -> list[bytes]:
-    """Draw A's cutouts as B would show them, by the service."""
+def drawn_as_b(truth: pa.Table, payloads: list[bytes], folder: Path, seed: int = 1) -> list[bytes]:
+    """Draw A's cutouts as B would show them, by the service, with noise of this seed."""
     path = folder / "cutouts.parquet"
     now = datetime.now(UTC)
     rows = [
@@ -117,6 +119,7 @@ def drawn_as_b(truth: pa.Table, payloads: list[bytes], folder: Path) -> list[byt
             source=telescope(1, 1),
             seeing=target.seeing,
             depth=target.depth,
+            seed=seed,
             cutouts=path,
         )
     )
@@ -183,9 +186,14 @@ def standardised(values: Floats) -> Floats:
 
 
 def ridge(learned: Floats, shares: Floats, judged: Floats) -> Floats:
-    """Predict by a ridge on standardised features; its penalty is chosen by leaving one out."""
+    """Predict by a ridge on standardised features; its penalty is chosen by leaving one out.
+
+    Of galaxies drawn several times, one set after the other, the first set chooses.
+    """
     mean, width = learned.mean(0), np.maximum(learned.std(0), 1e-9)
-    model = RidgeCV(np.logspace(1, 6, 21)).fit((learned - mean) / width, shares)
+    values, draws = (learned - mean) / width, len(learned) // len(shares)
+    chosen = RidgeCV(np.logspace(1, 6, 21)).fit(values[: len(shares)], shares)
+    model = Ridge(draws * chosen.alpha_).fit(values, np.tile(shares, draws))
     return np.clip(model.predict((judged - mean) / width), 0, 1)
 
 
@@ -261,8 +269,13 @@ def main() -> None:
         payloads = photograph(truth)
         a = Galaxies(truth, pictures(payloads))
         with tempfile.TemporaryDirectory() as folder:
-            drawn = pictures(drawn_as_b(truth, payloads, Path(folder)))
-        shown = {"drawn": drawn, "seen": pictures(photograph(truth, WIDER, NOISIER))}
+            draws = [
+                pictures(drawn_as_b(truth, payloads, Path(folder), number + 1))
+                for number in range(DRAWS)
+            ]
+        drawn = draws[0]
+        shown = {"drawn_once": drawn, "drawn": [image for some in draws for image in some]}
+        shown |= {"seen": pictures(photograph(truth, WIDER, NOISIER))}
         for place, (name, kinds) in enumerate((("same", KINDS), ("fewer_discs", FEWER_DISCS))):
             sky = simulate_sky(JUDGED + LEARNED, seed=3 * seed + 2 + place, kinds=kinds)
             parts = sky.slice(0, JUDGED), sky.slice(JUDGED)

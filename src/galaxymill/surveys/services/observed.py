@@ -51,6 +51,9 @@ class ObservedSettings(ServiceSettings):
     size: int = Field(
         0, ge=0, le=MAX_SIZE, description="width and height in pixels; 0: all that is covered"
     )
+    seed: int = Field(
+        1, ge=0, description="of the noise: other numbers give more images of the same galaxies"
+    )
     source: Annotated[Telescope, BeforeValidator(parse_json)] = Field(
         Telescope(), description="telescope of that survey, unless the survey itself names it"
     )
@@ -152,7 +155,7 @@ class ObservedService(Service):
     def _random(self, object_id: str, band: str) -> np.random.Generator:
         """Random numbers of a galaxy's band: the same wherever and whenever it is drawn."""
         one = self._settings
-        return generator(1, one.survey, one.farther, one.redshift, object_id, band)
+        return generator(one.seed, one.survey, one.farther, one.redshift, object_id, band)
 
 
 class _Rows:

@@ -42,6 +42,9 @@ class SyntheticSettings(FilesSettings):
     size: int = Field(
         0, ge=0, le=MAX_SIZE, description="width and height in pixels; 0: all that is covered"
     )
+    seed: int = Field(
+        1, ge=0, description="of the noise: other numbers give more images of the same galaxies"
+    )
     target: Annotated[Telescope, BeforeValidator(parse_json)] = Field(
         Telescope(), description="the survey's telescope; a config gives it from the survey"
     )
@@ -100,7 +103,7 @@ class SyntheticService(FilesService):
         return np.nan_to_num(light, nan=0.0, posinf=0.0, neginf=0.0)
 
     def _random(self, target: Target, band: str) -> np.random.Generator:
-        return generator(1, "synthetic", target.object_id, band)
+        return generator(self._settings.seed, "synthetic", target.object_id, band)
 
 
 def to_nanomaggies(light: Plane, unit: Unit, pixel: float) -> Plane:
