@@ -86,10 +86,11 @@ def write(name: str, text: str) -> None:
 
 
 def section(text: str) -> None:
-    """Put a section into the config, in the place of the one of this name, and show it."""
-    name = text.partition(":")[0]
-    others = re.sub(rf"^{name}:.*\n(?: .*\n)*", "", CONFIG.read_text(), flags=re.M)
-    CONFIG.write_text(others + text)
+    """Put sections into the config, in the place of those of the same names, and show them."""
+    config = CONFIG.read_text()
+    for name in re.findall(r"^(\w+):", text, re.M):
+        config = re.sub(rf"^{name}:.*\n(?: .*\n)*", "", config, flags=re.M)
+    CONFIG.write_text(config + text)
     display(Markdown(f"```yaml\n{text}```"))
 
 
