@@ -172,7 +172,7 @@ def run(
     """Run a command and keep what it prints."""
     folder.mkdir(parents=True, exist_ok=True)
     return subprocess.run(
-        call, cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+        call, cwd=folder, env=environment, capture_output=True, text=True, timeout=900
     )
 
 
