@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 HERE = Path(__file__).parent
 PROGRAMS = Path(sys.executable).parent
-PATIENCE_S = 240
+PATIENCE_S = 900
 
 
 def wait_for(what: Callable[[], Any], told: str) -> Any:
