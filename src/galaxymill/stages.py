@@ -85,7 +85,7 @@ _ALL = (
     Stage("probe", 1, ("probes.fit",), "<model>/model.yaml", "{model}.tsv"),
     Stage("apply", 1, ("probes.predict",), "<predictions>/{part}.parquet", "{prediction}/*.tsv"),
     Stage("interest", 1, ("interest.fit",), "<interest>/interest.yaml", "{interest}.tsv"),
-    Stage("rate", 1, ("interest.rate",), "<rated>/{part}.parquet", "{interest}/*.tsv", "rated"),
+    Stage("rate", 2, ("interest.rate",), "<rated>/{part}.parquet", "{interest}/*.tsv", "rated"),
     Stage("interesting", 1, ("interest.report",), "<interesting>/report.html", "{interest}.tsv"),
     Stage(
         "detectability",

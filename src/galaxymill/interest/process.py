@@ -95,14 +95,20 @@ class Process:
         return self.mean + self.deviation * given, self.mean + self.deviation * expected
 
     def _predict(self, ways: Floats) -> tuple[Floats, Floats]:
-        away = distances(ways, self.points)
+        # In double precision, rounded at last: on some processors the last digits of a product of
+        # matrices depend on where a row stands.
+        away = distances(ways.astype(np.float64), self.points.astype(np.float64))
+        away = away.astype(np.float32)
         if not self.deviation:
             return np.full(len(ways), self.mean, np.float32), away.min(axis=1)
-        near = np.float32(self.variance) * matern(away, self.length)
-        known = np.square(near @ self.root.T).sum(axis=1)
-        spread = np.sqrt(np.maximum(np.float32(self.variance) - known, 0))
-        scale = np.float32(self.deviation)
-        return np.float32(self.mean) + scale * (near @ self.weights), scale * spread
+        near = (np.float32(self.variance) * matern(away, self.length)).astype(np.float64)
+        known = np.square(near @ self.root.T.astype(np.float64)).sum(axis=1)
+        spread = np.sqrt(np.maximum(self.variance - known, 0))
+        liked = near @ self.weights.astype(np.float64)
+        return (
+            (self.mean + self.deviation * liked).astype(np.float32),
+            (self.deviation * spread).astype(np.float32),
+        )
 
 
 def distances(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> npt.NDArray[Any]:

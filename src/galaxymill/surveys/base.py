@@ -1,6 +1,5 @@
 """What every cutout service has: settings, targets that go in, cutouts that come out."""
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -121,7 +120,7 @@ class Target:
 
     The ICRS position is in degrees, NaN where the catalogue has none. ``pixel_scale`` is in arcsec
     per pixel, ``size`` is width and height in pixels; 0 where any will do. ``file_loc`` is, for the
-    service ``files``, the path of the image or a line a band; ``redshift`` its own, or NaN.
+    service ``files``, the path of the image or a line a band; ``redshift`` its own, where known.
     """
 
     object_id: str
@@ -130,7 +129,7 @@ class Target:
     pixel_scale: float
     size: int
     file_loc: str = ""
-    redshift: float = math.nan
+    redshift: float | None = None
 
     def radec(self) -> dict[str, str]:
         """Write the position, to a third of a milliarcsecond."""

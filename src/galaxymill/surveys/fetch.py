@@ -112,11 +112,9 @@ def targets(tile: Path, settings: ServiceSettings) -> Iterator[Target]:
     for rows in read_batches(tile, columns=columns):
         for row in rows.to_pylist():
             scale, size = pixel_scale_and_size(row.get("petro_r50"), row.get("petro_r90"), settings)
-            ra, dec, redshift = (
-                math.nan if row.get(name) is None else row[name]
-                for name in ("ra", "dec", "own_redshift")
-            )
+            ra, dec = (math.nan if row[name] is None else row[name] for name in ("ra", "dec"))
             file_loc = str(row.get("file_loc") or "")
+            redshift = row.get("own_redshift")
             yield Target(str(row["object_id"]), ra, dec, scale, size, file_loc, redshift)
 
 

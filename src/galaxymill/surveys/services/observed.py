@@ -145,8 +145,8 @@ class ObservedService(Service):
         wanted, own = self._settings.redshift, target.redshift
         if wanted is None:
             return farther(self._settings.farther)
-        if not 0 < own <= wanted:
-            has = "no redshift" if math.isnan(own) else f"redshift {own:g}"
+        if own is None or not 0 < own <= wanted:
+            has = "no redshift" if own is None or math.isnan(own) else f"redshift {own:g}"
             raise CannotShowError(
                 f"it has {has}; above 0 and at most {wanted:g} can be shown there"
             )
