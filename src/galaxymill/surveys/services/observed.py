@@ -6,7 +6,8 @@ no K-correction and no evolution of galaxies, no noise of the galaxies' own ligh
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
@@ -91,6 +92,24 @@ class ObservedSettings(ServiceSettings):
         return 0
 
 
+def shown(
+    target: Target,
+    make: Callable[[], bytes],
+    bands: Sequence[str],
+    url: str,
+    when: datetime | None,
+) -> Cutout:
+    """Make the cutout of a galaxy shown elsewhere, by `draw`; why it cannot be is its reason."""
+    try:
+        payload = make()
+    except CannotShowError as error:
+        return Cutout(target, "no_coverage", reason=str(error), url=url, fetched_at=when)
+    except PayloadError as error:
+        return Cutout(target, "invalid", reason=str(error), url=url, fetched_at=when)
+    verdict = check_payload(payload, None, bands)
+    return Cutout(target, verdict.status, payload, None, verdict.reason, url, when)
+
+
 class ObservedService(Service):
     """Draw each target from the source's cutout."""
 
@@ -122,16 +141,11 @@ class ObservedService(Service):
         if row["status"] not in ("ok", "partial"):
             why = f"{settings.survey}: {row['status']}: {row['reason']}"
             return Cutout(target, "no_coverage", reason=why, url=url, fetched_at=when)
-        try:
-            source = self._source(row)
-            draws = partial(self._random, target.object_id)
-            payload = draw(source, self._move(target), settings.wanted, draws)
-        except CannotShowError as error:
-            return Cutout(target, "no_coverage", reason=str(error), url=url, fetched_at=when)
-        except PayloadError as error:
-            return Cutout(target, "invalid", reason=str(error), url=url, fetched_at=when)
-        verdict = check_payload(payload, None, settings.bands)
-        return Cutout(target, verdict.status, payload, None, verdict.reason, url, when)
+        return shown(target, partial(self._draw, target, row), settings.bands, url, when)
+
+    def _draw(self, target: Target, row: Mapping[str, Any]) -> bytes:
+        draws = partial(self._random, target.object_id)
+        return draw(self._source(row), self._move(target), self._settings.wanted, draws)
 
     def _source(self, row: Mapping[str, Any]) -> Source:
         cutout = read_fits(row["payload"])

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BeforeValidator, Field
 
-from galaxymill.decoding.decode import FitsCutout, PayloadError, read_fits
+from galaxymill.decoding.decode import FitsCutout, read_fits
 from galaxymill.settings import Name, parse_json
 from galaxymill.simulation.sky import generator
 from galaxymill.surveys.base import MAX_SIZE, NANOMAGGY_ZERO_POINT, Cutout, Target
@@ -18,8 +18,8 @@ from galaxymill.surveys.observe.distance import STILL, arcsec_per_parsec
 from galaxymill.surveys.observe.draw import CannotShowError, Source, Wanted, draw
 from galaxymill.surveys.observe.sky import Plane
 from galaxymill.surveys.services.files import FilesService, FilesSettings
+from galaxymill.surveys.services.observed import shown
 from galaxymill.surveys.telescope import Telescope
-from galaxymill.surveys.validate import check_payload
 
 _JANSKY_ZERO_POINT = 8.9
 _SQUARE_ARCSEC = 206264.80625**2
@@ -70,15 +70,12 @@ class SyntheticService(FilesService):
         if found.status not in ("ok", "partial") or found.payload is None:
             return found
         when, url = found.fetched_at, found.url.replace("file:", "synthetic:", 1)
-        try:
-            source = self._source(read_fits(found.payload))
-            payload = draw(source, STILL, self._settings.wanted, partial(self._random, target))
-        except CannotShowError as error:
-            return Cutout(target, "no_coverage", reason=str(error), url=url, fetched_at=when)
-        except PayloadError as error:
-            return Cutout(target, "invalid", reason=str(error), url=url, fetched_at=when)
-        verdict = check_payload(payload, None, self._settings.bands)
-        return Cutout(target, verdict.status, payload, None, verdict.reason, url, when)
+        make = partial(self._draw, target, found.payload)
+        return shown(target, make, self._settings.bands, url, when)
+
+    def _draw(self, target: Target, payload: bytes) -> bytes:
+        source = self._source(read_fits(payload))
+        return draw(source, STILL, self._settings.wanted, partial(self._random, target))
 
     def _source(self, cutout: FitsCutout) -> Source:
         pixel = self._pixel(cutout)
