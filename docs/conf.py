@@ -32,6 +32,8 @@ html_theme_options = {
     "secondary_sidebar_items": ["page-toc"],
 }
 html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 # Pages that tutorials make, such as an explorer: they become part of the site as they are.
 EXTRA = HERE / "_build" / "extra"
 EXTRA.mkdir(parents=True, exist_ok=True)

@@ -94,7 +94,7 @@ def section(text: str) -> None:
     display(Markdown(f"```yaml\n{text}```"))
 
 
-def publish(folder: str, name: str, height: int = 640) -> None:
+def publish(folder: str, name: str, height: int = 900) -> None:
     """Make a folder that opens in a browser part of the site, and show its page."""
     shutil.copytree(folder, EXTRA / name, dirs_exist_ok=True)
     display(IFrame(f"../{name}/index.html", "100%", height))

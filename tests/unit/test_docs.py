@@ -53,6 +53,11 @@ def test_links_lead_somewhere(page):
             assert not anchor or anchor in anchors(there), target
 
 
+@pytest.mark.parametrize("name", ["search", "genindex", "py-modindex"])
+def test_no_page_has_the_name_of_one_that_sphinx_writes(name):
+    assert not (ROOT / "docs" / f"{name}.md").exists()
+
+
 def commands(page):
     """Commands of a page's console blocks, each on one line, with the page's own variables."""
     blocks = re.findall(r"^ *```console\n(.*?)^ *```$", page.read_text(), re.M | re.S)
