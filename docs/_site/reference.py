@@ -32,7 +32,7 @@ def write(folder: Path) -> None:
     """Write all pages."""
     folder.mkdir(parents=True, exist_ok=True)
     pages = {
-        "config": config_docs.page(),
+        "config": beside(config_docs.page().replace("](../docs/", "](docs/")),
         "commands": commands(),
         "products": list_products(),
         "flags": list_flags(),

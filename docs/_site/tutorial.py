@@ -63,13 +63,14 @@ NOTHING = r"\A"
 def shell(command: str, part: str = "", last: int = 0) -> None:
     """Show a command and what it prints: all, the first ``part`` of it that matches, or the end."""
     printed = _run(command).replace(str(Path.cwd()), "~/galaxies").strip()
+    lines = printed.splitlines()
     if part:
         found = re.search(part, printed, re.M | re.S)
         assert found, f"{command} prints no {part}: {printed[-2000:]}"
-        printed = found[0]
-    lines = printed.splitlines()
-    cut = ["…"] if 0 < last < len(lines) else []
-    print("\n".join([f"$ {command}", *cut, *lines[-last:]]))
+        lines = ["…", *found[0].splitlines(), "…"] if found[0] else []
+    elif 0 < last < len(lines):
+        lines = ["…", *lines[-last:]]
+    print("\n".join([f"$ {command}", *lines]))
 
 
 def _run(command: str) -> str:

@@ -191,8 +191,8 @@ def compare(
 
     Galaxies are matched by identifier or, with --sky, by position, each once. Vote fractions of
     the same name are compared, and what --map pairs. HATS catalogues are read tile by tile, by
-    workers of dask. Layouts: galaxymill, gz_desi, gz_decals, euclid_q1, gz2; docs/compare.md
-    explains each number.
+    workers of dask. Layouts: galaxymill, gz_desi, gz_decals, euclid_q1, gz2. Its page in
+    the documentation explains each number.
     """
     from galaxymill.comparison.compare import compare as run
 

@@ -21,7 +21,10 @@ app = typer.Typer()
 def labels(
     out: Path,
     sources: Annotated[list[Path], typer.Argument(help="files of one format; they add up")],
-    kind: Annotated[str, typer.Option("--format", help="docs/labels.md shows each")] = "counts",
+    kind: Annotated[
+        str,
+        typer.Option("--format", help="how the table is laid out: the page on labels shows each"),
+    ] = "counts",
     tree: Annotated[
         str | None, typer.Option(help="the tree that was asked: a name, such as gz2, or a path")
     ] = None,
@@ -125,9 +128,8 @@ def evaluate(
 ) -> None:
     """Compare a model with labels of galaxies it has not learned from; OUT is metrics.json.
 
-    Tables, plots and the page report.html lie beside it; docs/evaluation.md explains each number.
-    The figures hold for predictions with the same samples, views and
-    keep_views.
+    Tables, plots and the page report.html lie beside it. The figures hold for predictions with the
+    same samples, views and keep_views.
     """
     from galaxymill.evaluation.evaluate import evaluate as run
     from galaxymill.inference.settings import PredictSettings

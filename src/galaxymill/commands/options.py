@@ -53,14 +53,14 @@ def taking(place: str) -> type[TyperCommand]:
 def describe_settings(source: Any) -> str:
     """List the settings of a class, or those of every entry of a registry."""
     if isinstance(source, type) and issubclass(source, Settings):
-        return f"Settings: {', '.join(source.model_fields)}. config/README.md explains each."
+        return f"Settings: {', '.join(source.model_fields)}. The page on the config explains each."
     fields = {name: list(entry.settings.model_fields) for name, entry in source.items()}
     shared = set.intersection(*map(set, fields.values()))
     parts = [f"Settings of all: {', '.join(k for k in next(iter(fields.values())) if k in shared)}"]
     for name, keys in fields.items():
         own = ", ".join(key for key in keys if key not in shared)
         parts.append(f"{name}: {own or 'no others'}")
-    return "; ".join(parts) + ". config/README.md explains each."
+    return "; ".join(parts) + ". The page on the config explains each."
 
 
 def parse_choice(registry: Any, kind: str, name: str, flags: list[str], command: str) -> Any:

@@ -7,7 +7,7 @@ import typer
 
 app = typer.Typer()
 cluster = typer.Typer(
-    help="Look after jobs on a SLURM cluster; docs/cluster.md explains it all.",
+    help="Look after jobs on a SLURM cluster.",
     no_args_is_help=True,
 )
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(
-    help="Learn what each volunteer is like from their answers; docs/volunteers.md explains it.",
+    help="Learn what each volunteer is like from their answers.",
     no_args_is_help=True,
 )
 

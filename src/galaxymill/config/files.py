@@ -29,7 +29,7 @@ def load_config(plain: Mapping[str, Any], place: str, trees: Path) -> Config:
         With place, value and allowed values of everything that is wrong.
     """
     if not plain:
-        raise UserError(f"{place}: the config is empty; config/README.md says what may stand in it")
+        raise UserError(f"{place}: the config is empty; galaxymill init writes one to start from")
     try:
         config = Config.model_validate(migrate(plain, CONFIG, place))
     except ValidationError as error:

@@ -77,7 +77,9 @@ class PanoptesSettings(FormatSettings):
     )
     ra: str = Field("ra", description="key of the right ascension, ICRS degrees, if there")
     dec: str = Field("dec", description="key of the declination, ICRS degrees, if there")
-    tasks: Path = Field(description="YAML file: which task is which question, see docs/labels.md")
+    tasks: Path = Field(
+        description="YAML file: which task is which question, see the page on labels"
+    )
     retired: bool = Field(True, description="whether only galaxies count that are retired")
     already_seen: bool = Field(
         False, description="whether classifications count that Zooniverse flags as already seen"

@@ -145,7 +145,7 @@ class TrainSettings(EncoderSettings):
     counts: Literal["votes", "individuals"] = Field(
         "votes",
         description="what is learned: votes as counted, or effective votes by what each volunteer "
-        "is like, for labels that say who answered (docs/volunteers.md)",
+        "is like, for labels that say who answered (the page on volunteers)",
     )
     trainable: Literal["all", "head"] | int = Field(
         "all", description="what learns: all, head, or the head and so many last stages"
