@@ -11,7 +11,7 @@ import typer
 from galaxymill import flags, products
 from galaxymill.cli import app
 from galaxymill.config import docs as config_docs
-from galaxymill.paths import WORKFLOW
+from galaxymill.paths import TREES, WORKFLOW
 from galaxymill.reporting.tables import markdown_table
 from galaxymill.stages import STAGES
 from galaxymill.tasks import VoteTask
@@ -34,6 +34,7 @@ def write(folder: Path) -> None:
     pages = {
         "config": beside(config_docs.page().replace("](../docs/", "](docs/")),
         "commands": commands(),
+        "trees": list_trees(),
         "products": list_products(),
         "flags": list_flags(),
         "rules": list_rules(),
@@ -88,6 +89,19 @@ def _help(command: Any) -> str:
 
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|").replace("<", "\\<")
+
+
+def list_trees() -> str:
+    """Questions and answers of every tree that is known by name."""
+    lines = ["# Trees", "", "`tree: NAME` in a config means one of these files of `config/trees`."]
+    for file in sorted(TREES.glob("*.yaml")):
+        rows = [
+            (f"`{one.name}`", ", ".join(one.answers), " or ".join(one.asked_after) or "always")
+            for one in load_tree(file).questions
+        ]
+        table = markdown_table(("question", "answers", "asked after"), rows)
+        lines += ["", f"## {file.stem}", "", table]
+    return "\n".join(lines) + "\n"
 
 
 def list_products() -> str:

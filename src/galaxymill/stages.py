@@ -53,7 +53,7 @@ _ALL = (
     ),
     Stage(
         "render",
-        4,
+        5,
         ("images.render", "images.index"),
         "<images>/{part}.parquet",
         "{survey}/*.tsv",
@@ -94,7 +94,7 @@ _ALL = (
         "<detectability>/detectability.parquet",
         "{detectability}.tsv",
     ),
-    Stage("release", 8, ("release.merge",), "<release>/SHA256SUMS", "{release}.tsv"),
+    Stage("release", 9, ("release.merge",), "<release>/SHA256SUMS", "{release}.tsv"),
     Stage("explore", 2, ("explorer.slices",), "<slices>/{part}.parquet", "{explorer}/*.tsv"),
     Stage("explorer", 3, ("explorer.build",), "<explorer>/index.html", "{explorer}.tsv"),
     Stage("choose", 1, ("rounds.choose",), "<round>/{number}/subjects.parquet", "{asked}.tsv"),

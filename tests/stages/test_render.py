@@ -106,6 +106,8 @@ def test_bad_pixels_are_counted_in_the_worst_band(make_fits, share, expected, va
     assert flagged("ok", payload)[0] == expected
     row = drawn("ok", payload)
     assert row["bad_pixel_fraction"] == pytest.approx(share)
+    told = f"zero or not finite: {share:.0%} of band g" if expected else ""
+    assert row["reason"] == told
 
 
 def test_a_constant_image_is_flagged(make_fits):

@@ -55,7 +55,7 @@ def everything(wildcards):
     if not RELEASES and not EVALUATIONS and not CFG.spaces:
         print(
             "galaxymill: this config has no release and no model that is evaluated, so that target "
-            "all makes nothing; target images fetches and renders the surveys",
+            "all makes nothing; galaxymill run -- images fetches and renders the surveys",
             file=sys.stderr,
         )
     return [

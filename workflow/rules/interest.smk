@@ -9,8 +9,8 @@ rule interests:
 
 
 rule fit_interest:
-    """Learn from ratings. The list of features is ancient, so that new galaxies learn nothing anew;
-    new ratings or another space do."""
+    """Learn from ratings. The list of features is `ancient`, so that new galaxies learn nothing
+    anew; new ratings or another space do."""
     input:
         ratings=ratings_of,
         features=lambda wc: ancient(

@@ -15,7 +15,7 @@ rule rounds:
 
 rule choose_subjects:
     """Choose the galaxies that volunteers are asked about next, by the champion's predictions.
-    These are ancient: once asked, nobody is chosen anew by predictions of a later champion."""
+    Inputs are `ancient`: once asked, nobody is chosen anew by predictions of a later champion."""
     input:
         predictions=lambda wc: ancient(round_predictions(choice(wc)[0])),
         partitions=lambda wc: ancient(

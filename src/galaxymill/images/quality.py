@@ -45,6 +45,19 @@ def flux_quality(planes: Mapping[str, Plane], bands: Iterable[str]) -> dict[str,
     return {"flags": bits, "bad_pixel_fraction": worst, "peak_snr": snr}
 
 
+def bad_bands(planes: Mapping[str, Plane], bands: Iterable[str]) -> dict[str, str]:
+    """Flags of drawn bands of which too much is bad, each with the bands and their shares."""
+    shares = {band: _bad_fraction(planes[band]) for band in bands if band in planes}
+    return {
+        name: "zero or not finite: "
+        + ", ".join(
+            f"{share:.0%} of band {band}" for band, share in shares.items() if share > limit
+        )
+        for name, limit in _BAD_FRACTIONS.items()
+        if max(shares.values(), default=0.0) > limit
+    }
+
+
 def _bad_fraction(plane: Plane) -> float:
     good = np.isfinite(plane)
     good &= plane != 0

@@ -29,6 +29,7 @@ from galaxymill.images.domains import Sight, domain
 from galaxymill.images.orientation import resampled, residual_deg, upright
 from galaxymill.images.quality import (
     OFF_CENTRE,
+    bad_bands,
     darkness,
     flux_quality,
     picture_flags,
@@ -222,7 +223,7 @@ def _draw_fluxes(
         columns["flags"] |= flags.BITS["off_centre"]
     columns["rotation"] = 0.0 if settings.reproject else residual_deg(cutout.place)
     causes = {"band_missing": f"no band {absent}: there are {there}"} if absent else {}
-    causes |= differences(frame, settings.shape, request)
+    causes |= bad_bands(drawn, bands) | differences(frame, settings.shape, request)
     picture = colour(_upright_square(cutout, settings, frame), settings)
     if dark := darkness(picture):
         causes["dark"] = f"{dark}; see the unit of the fluxes, and the recipe's settings"

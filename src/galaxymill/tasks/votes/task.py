@@ -265,9 +265,10 @@ def _figures(metrics: Mapping[str, Any]) -> str:
     header = ("question", "galaxies", "RMSE", "constant", "linear", "vote noise", "90 % coverage")
     rows = [_row(name, scores) for name, scores in questions.items()]
     return f"""Errors of the vote fractions on galaxies the model has not learned from. Beside \
-them: the same for a constant prediction (the training galaxies' mean) and for a linear fit to \
-features of the image; the error that the noise of the votes alone would give a perfect model; \
-and the share of observed counts inside the 90 % predictive intervals, which ought to be 90 %:
+them: the same for a constant prediction (the training galaxies' mean) and for the better of two \
+linear fits, to hand-made features of the image and to an untrained encoder's; the error that the \
+noise of the votes alone would give a perfect model; and the share of observed counts inside the \
+90 % predictive intervals, which ought to be 90 %:
 
 {markdown_table(header, rows)}{_caution(questions)}"""
 
@@ -280,7 +281,7 @@ def _row(name: str, scores: Mapping[str, Any]) -> Sequence[object]:
     values = [
         scores.get("rmse"),
         constant,
-        next((value for value in linear if value is not None), None),
+        min((value for value in linear if value is not None), default=None),
         scores.get("noise_floor_rmse"),
     ]
     covered = scores.get("coverage_90")
