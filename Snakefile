@@ -37,7 +37,10 @@ localrules:
     evaluate,
     plan,
     images,
-    predictions,
+
+
+onerror:
+    print("galaxymill: what failed, and why: galaxymill status", file=sys.stderr)
 
 
 rule all:
@@ -59,12 +62,6 @@ rule evaluate:
     """Compare every model with the volunteers of its test split."""
     input:
         EVALUATIONS,
-
-
-rule predictions:
-    """Predict every survey with every model that the config names for it; release nothing."""
-    input:
-        lambda wildcards: every_prediction(CFG.predictions),
 
 
 rule images:

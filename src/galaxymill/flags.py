@@ -19,7 +19,7 @@ class Flag:
 
 
 FLAGS = (
-    Flag(1, "no_coverage", "the position is outside the survey's footprint"),
+    Flag(1, "no_coverage", "no image is there: outside the survey's footprint, or no such file"),
     Flag(2, "fetch_failed", "the cutout could not be had after all tries"),
     Flag(4, "invalid_payload", "what the service sent is not the image that was asked for"),
     Flag(8, "truncated", "the file ends before its data do"),

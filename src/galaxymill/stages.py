@@ -62,7 +62,7 @@ _ALL = (
     Stage("labels", 6, ("labels.collect", "labels.images"), "<labels>/votes.parquet", "*.tsv"),
     Stage("volunteers", 1, ("volunteers.fit",), "<labels>/individual.parquet", "{labels}.tsv"),
     Stage("train", 6, ("training.train", "models.alone"), "<model>/model.yaml", "{model}.tsv"),
-    Stage("evaluate", 5, ("evaluation.evaluate",), "<evaluation>/metrics.json", "{evaluation}.tsv"),
+    Stage("evaluate", 6, ("evaluation.evaluate",), "<evaluation>/metrics.json", "{evaluation}.tsv"),
     Stage(
         "predict",
         5,
@@ -96,7 +96,7 @@ _ALL = (
     ),
     Stage("release", 9, ("release.merge",), "<release>/SHA256SUMS", "{release}.tsv"),
     Stage("explore", 2, ("explorer.slices",), "<slices>/{part}.parquet", "{explorer}/*.tsv"),
-    Stage("explorer", 3, ("explorer.build",), "<explorer>/index.html", "{explorer}.tsv"),
+    Stage("explorer", 4, ("explorer.build",), "<explorer>/index.html", "{explorer}.tsv"),
     Stage("choose", 1, ("rounds.choose",), "<round>/{number}/subjects.parquet", "{asked}.tsv"),
     Stage("history", 1, ("rounds.history",), "<round>/history/report.html", "{round}.tsv"),
     Stage("judge", 1, ("rounds.judge",), "<round>/{number}/model.yaml", "{round}/*.tsv"),

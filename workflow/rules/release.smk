@@ -4,6 +4,13 @@
 include: "detectability.smk"
 
 
+rule predictions:
+    """Predict every survey with every model that the config names for it; release nothing."""
+    input:
+        lambda wildcards: every_prediction(CFG.predictions),
+    localrule: True
+
+
 rule predict_partition:
     """Predict the posterior morphology of every galaxy of one partition."""
     input:

@@ -30,7 +30,10 @@ def init(
 def run(arguments: typer.Context) -> None:
     """Run the workflow: ``snakemake`` with its Snakefile, and what follows ``--``.
 
-    The config is galaxymill.yaml, where there is one and no other is named; else the demo.
+    ``galaxymill run -- -n`` shows what would be done, ``galaxymill run -- --cores 4`` does it, and
+    ``galaxymill run -- --cores 4 images`` does one target; ``galaxymill run -- --help`` lists all
+    options. The config is galaxymill.yaml, where there is one and no other is named by
+    ``--configfile``; else the demo.
     """
     from galaxymill.config.starter import CONFIG
     from galaxymill.paths import WORKFLOW
@@ -41,6 +44,8 @@ def run(arguments: typer.Context) -> None:
     )
     if Path(CONFIG).is_file() and not named:
         words += ["--configfile", CONFIG]
+    elif not named:
+        typer.echo(f"galaxymill: no {CONFIG} here, and no --configfile: this is the demo", err=True)
     program = [sys.executable, "-m", "snakemake", "--snakefile", str(WORKFLOW / "Snakefile")]
     sys.stdout.flush()
     os.execv(sys.executable, [*program, *words])

@@ -234,9 +234,9 @@ def _sample_sentence(counts: dict[str, Any]) -> str:
         "too low",
         "all": "galaxies of labels that were kept apart from training",
         "folds": "galaxies, each by the one member that has not learned from it "
-        "(cross-validation). The fold of a galaxy also chose the best epoch of that member, so "
-        "errors are slightly too low; the mean of all members, which a catalogue has, usually has "
-        "lower ones than one member",
+        "(cross-validation). Where that member is a network, the fold of a galaxy also chose its "
+        "best epoch, so errors are slightly too low; the mean of all members, which a catalogue "
+        "has, usually has lower ones than one member",
     }
     skipped = counts["skipped"]
     text = (

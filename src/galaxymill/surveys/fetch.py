@@ -181,6 +181,8 @@ def _refuse_losses(part: PartFile, what: str, max_failed: float) -> None:
     had = counts["ok"] + counts["partial"]
     there = len(lost) + had
     message = f"{what}: {len(lost)} of {total} galaxies could not be had: {_why(part, _is_lost)}"
+    if any(_NO_FILE.match(reason) for _, _, reason in part.outcomes()):
+        message += "; paths of files start at cutouts.folder"
     answered = had or counts["invalid"] == len(lost)
     few = there < _FEW and (answered or len(lost) <= max_failed * total)
     if len(lost) > max_failed * there and not few:

@@ -149,7 +149,7 @@ def _figures(metrics: Mapping[str, Any]) -> str:
     if not classes:
         return ""
     rows = [
-        (name, scores.get("n") or 0, *(_show(scores.get(key)) for key in _SCORES))
+        (name, scores.get("support") or 0, *(_show(scores.get(key)) for key in _SCORES))
         for name, scores in classes.items()
     ]
     constant = overall.get("baselines", {}).get("constant", {})
