@@ -51,6 +51,10 @@ SIMULATED: dict[str, Any] = {
                 "size": 64,
             },
             "images": {"recipe": "decals", "size": 64},
+            "telescope": {
+                "seeing": {"g": 1.3, "r": 1.2, "z": 1.1},
+                "depth": {"g": 24.7, "r": 23.9, "z": 23.0},
+            },
         }
     },
     "labels": {

@@ -5,21 +5,15 @@ import re
 import pyarrow.parquet as pq
 import pytest
 
-TELESCOPE = {
-    "seeing": {"g": 1.3, "r": 1.2, "z": 1.1},
-    "depth": {"g": 24.7, "r": 23.9, "z": 23.0},
-}
 FEATURED = "smooth-or-featured-dr5_featured-or-disk"
 
 
 @pytest.fixture
 def config(mini_config, change):
     """The finished survey, the same 1.5 times as far away, and what is still seen there."""
-    plain = change(mini_config, "surveys.mini.telescope", TELESCOPE)
     cutouts = {"service": "observed", "survey": "mini", "farther": 1.5}
-    plain = change(
-        plain, "surveys.far", {"cutouts": cutouts, "images": {"recipe": "decals", "size": 64}}
-    )
+    far = {"cutouts": cutouts, "images": {"recipe": "decals", "size": 64}}
+    plain = change(mini_config, "surveys.far", far)
     said = {"survey": "far", "model": "mini", "allow_domain_shift": True}
     plain = change(plain, "predictions.far", said)
     seen = {"labels": "volunteers", "far": "far", "magnitude": "mag_r", "answers": [FEATURED]}
