@@ -125,7 +125,7 @@ def results(
                     "encoder": "test_efficientnet_gn",
                     "image_size": 64,
                     "zoom": [1.3, 1.7],
-                    "epochs": 30,
+                    "epochs": 15,
                     "batch_size": 32,
                     "learning_rate": 0.005,
                 },

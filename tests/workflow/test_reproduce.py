@@ -74,25 +74,6 @@ def test_other_votes_are_refused_by_name(finished, given):
     assert "Traceback" not in done.stderr
 
 
-def test_a_release_with_one_changed_vote_differs_in_its_columns(working_copy, given):
-    """Made by the workflow from other votes, and set beside what the recorded ones give."""
-    path = working_copy.folder / "votes.parquet"
-    votes = pq.read_table(path)
-    column = "smooth-or-featured-dr5_smooth"
-    counts = [count + 3 for count in votes[column].to_pylist()]
-    place = votes.column_names.index(column)
-    pq.write_table(votes.set_column(place, column, pa.array(counts, votes[column].type)), path)
-    working_copy.finish("release")
-    other = given / "from_other_votes"
-    shutil.copytree(working_copy.folder / "results" / "releases" / "mini", other)
-    # Who published it gives the first votes as its inputs.
-    shutil.copytree(given / "release" / "provenance", other / "provenance", dirs_exist_ok=True)
-    done = reproduce(working_copy, given, release=other.name)
-    assert done.returncode == 1, done.stdout + done.stderr[-3000:]
-    assert "smooth-or-featured-dr5_smooth_fraction" in done.stdout
-    assert "object_id" not in done.stdout
-
-
 def test_without_its_inputs_a_release_says_what_is_needed(finished, given):
     empty = given / "empty"
     empty.mkdir()
