@@ -25,7 +25,7 @@ def classes(name, *answers):
 
 RINGS, ARMS, REDSHIFT = classes("ring", "yes", "no"), classes("arms", "1", "2"), NumberTask("z")
 SAID = {"rings": RINGS, "arms": ARMS, "redshift": REDSHIFT}
-SCORES = {"n": 61, "precision": 0.9, "recall": 0.8, "f1": 0.847, "roc_auc": 0.95}
+SCORES = {"support": 61, "precision": 0.9, "recall": 0.8, "f1": 0.847, "roc_auc": 0.95}
 OF_CLASSES = {
     "overall": {"accuracy": 0.873, "baselines": {"constant": {"accuracy": 0.512}}},
     "classes": {"yes": SCORES},
