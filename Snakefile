@@ -40,7 +40,7 @@ localrules:
 
 
 onerror:
-    print("galaxymill: what failed, and why: galaxymill status", file=sys.stderr)
+    print("galaxymill: to see what failed, and why: galaxymill status", file=sys.stderr)
 
 
 rule all:

@@ -32,7 +32,7 @@ def write(folder: Path) -> None:
     """Write all pages."""
     folder.mkdir(parents=True, exist_ok=True)
     pages = {
-        "config": beside(config_docs.page().replace("](../docs/", "](docs/")),
+        "config": beside(config_docs.page()),
         "commands": commands(),
         "trees": list_trees(),
         "products": list_products(),
@@ -49,10 +49,10 @@ def write(folder: Path) -> None:
 
 
 def beside(text: str) -> str:
-    """Turn links of a page of the checkout's root into links as from ``docs/``."""
+    """Turn links of a page outside ``docs/`` into links as from there."""
     # GitHub draws such graphs; here they are read.
     text = text.replace("```mermaid", "```text")
-    text = re.sub(r"\]\(docs/([^)]*)\)", r"](/\1)", text)
+    text = re.sub(r"\]\((?:\.\./)?docs/([^)]*)\)", r"](/\1)", text)
     return re.sub(r"\]\((?!/|http|#|\.\./)([^)]*)\)", r"](../\1)", text)
 
 
@@ -106,7 +106,7 @@ def list_trees() -> str:
 
 def list_products() -> str:
     """Columns of every product."""
-    task = VoteTask(load_tree(WORKFLOW / "config" / "trees" / "rings.yaml"))
+    task = VoteTask(load_tree(TREES / "rings.yaml"))
     schemas = {
         "objects.parquet": (products.objects(("petro_r50",), []), "the catalogue, as it is kept"),
         "cutouts/{part}.parquet": (products.CUTOUTS, "what a service answered"),

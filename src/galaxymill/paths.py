@@ -10,6 +10,9 @@ _PACKAGED = Path(__file__).resolve().with_name("_workflow")
 WORKFLOW = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).resolve().parents[2]
 """Folder of the Snakefile: in the package where it was installed, else the checkout."""
 
+CONFIG = Path("galaxymill.yaml")
+"""The config that commands take when none is named, in the folder where they are called."""
+
 TREES = WORKFLOW / "config" / "trees"
 """The trees known by name."""
 

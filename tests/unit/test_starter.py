@@ -4,8 +4,9 @@ import pytest
 import yaml
 
 from galaxymill.config.files import load_config
-from galaxymill.config.starter import CONFIG, STARTED, write_starter
+from galaxymill.config.starter import STARTED, write_starter
 from galaxymill.errors import UserError
+from galaxymill.paths import CONFIG
 from galaxymill.surveys.registry import SERVICES
 
 MADE_BY_HAND = {"simulated": "truth", "hips2fits": "hips", "sia": "server", "tiles": "table"}
@@ -22,9 +23,9 @@ def test_it_is_read_as_it_is(service, tmp_path, monkeypatch, trees):
     plain = yaml.safe_load(out.read_text())
     if service in MADE_BY_HAND:
         with pytest.raises(UserError, match=MADE_BY_HAND[service]):
-            load_config(plain, CONFIG, trees)
+            load_config(plain, str(CONFIG), trees)
         return
-    config = load_config(plain, CONFIG, trees)
+    config = load_config(plain, str(CONFIG), trees)
     assert config.surveys["mine"].cutouts.service == service
     assert set(config.releases) == {"mine"}
 

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from galaxymill.paths import CONFIG
+
 app = typer.Typer()
 
 RatingsFiles = Annotated[
@@ -63,7 +65,7 @@ def report_interest(
 @app.command()
 def rate(
     name: Annotated[str, typer.Argument(help="an entry of interests: in the config")],
-    configfile: Annotated[Path, typer.Option(help="the config")] = Path("galaxymill.yaml"),
+    configfile: Annotated[Path, typer.Option(help="the config")] = CONFIG,
     results: Annotated[Path, typer.Option(help="the workflow's folder")] = Path("results"),
     start: Annotated[
         list[str], typer.Option(help="a galaxy to begin with, by object_id; repeatable")

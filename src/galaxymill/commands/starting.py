@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from galaxymill.paths import CONFIG
+
 app = typer.Typer()
 
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -16,7 +18,7 @@ PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 def init(
     service: Annotated[str, typer.Option(help="where cutouts come from")] = "legacy",
     tree: Annotated[str, typer.Option(help="questions of your labels; empty: no labels")] = "",
-    out: Annotated[Path, typer.Option(help="the config")] = Path("galaxymill.yaml"),
+    out: Annotated[Path, typer.Option(help="the config")] = CONFIG,
 ) -> None:
     """Write a config with comments to start from."""
     from galaxymill.config.starter import write_starter
@@ -35,15 +37,14 @@ def run(arguments: typer.Context) -> None:
     options. The config is galaxymill.yaml, where there is one and no other is named by
     ``--configfile``; else the demo.
     """
-    from galaxymill.config.starter import CONFIG
     from galaxymill.paths import WORKFLOW
 
     words = list(arguments.args)
     named = any(
         word.split("=")[0] in ("--configfile", "--configfiles", "--config") for word in words
     )
-    if Path(CONFIG).is_file() and not named:
-        words += ["--configfile", CONFIG]
+    if CONFIG.is_file() and not named:
+        words += ["--configfile", str(CONFIG)]
     elif not named:
         typer.echo(f"galaxymill: no {CONFIG} here, and no --configfile: this is the demo", err=True)
     program = [sys.executable, "-m", "snakemake", "--snakefile", str(WORKFLOW / "Snakefile")]

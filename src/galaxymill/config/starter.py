@@ -13,9 +13,6 @@ from galaxymill.reporting.templates import read_templates
 from galaxymill.surveys.registry import SERVICES
 from galaxymill.trees.tree import find_tree
 
-CONFIG = "galaxymill.yaml"
-"""Name of the config that ``galaxymill run`` takes when none is named."""
-
 STARTED = sorted({*SERVICES} - {"observed", "synthetic"})
 """Services that a first survey may have: the others show what another survey is named for."""
 

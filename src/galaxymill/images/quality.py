@@ -26,36 +26,27 @@ def flux_quality(planes: Mapping[str, Plane], bands: Iterable[str]) -> dict[str,
     """Judge the fluxes by band, shape (height, width), of which ``bands`` are drawn.
 
     Gives columns of `galaxymill.products.IMAGES`: ``flags``; ``bad_pixel_fraction``, the share of
-    zero or not finite pixels in the worst band; and ``peak_snr`` of the best.
+    zero or not finite pixels in the worst band; ``peak_snr`` of the best; and ``reason``, which
+    names the bands of which too much is bad.
     """
     wanted = set(bands)
-    present = [planes[band] for band in sorted(wanted) if band in planes]
-    bad = [_bad_fraction(plane) for plane in present]
-    worst = max(bad, default=1.0)
-    measured = [peak_snr(plane) for plane in present]
+    present = {band: planes[band] for band in sorted(wanted) if band in planes}
+    bad = {band: _bad_fraction(plane) for band, plane in present.items()}
+    worst = max(bad.values(), default=1.0)
+    measured = [peak_snr(plane) for plane in present.values()]
     snr = max((value for value in measured if value is not None), default=None)
     found = {
         "band_missing": len(present) < len(wanted),
-        "band_empty": any(share == 1 for share in bad),
-        "no_data": all(share == 1 for share in bad),
+        "band_empty": any(share == 1 for share in bad.values()),
+        "no_data": all(share == 1 for share in bad.values()),
         "low_signal": snr is not None and snr < LOW_SIGNAL,
         **{name: worst > limit for name, limit in _BAD_FRACTIONS.items()},
     }
     bits = flags.mask(name for name, is_so in found.items() if is_so)
-    return {"flags": bits, "bad_pixel_fraction": worst, "peak_snr": snr}
-
-
-def bad_bands(planes: Mapping[str, Plane], bands: Iterable[str]) -> dict[str, str]:
-    """Flags of drawn bands of which too much is bad, each with the bands and their shares."""
-    shares = {band: _bad_fraction(planes[band]) for band in bands if band in planes}
-    return {
-        name: "zero or not finite: "
-        + ", ".join(
-            f"{share:.0%} of band {band}" for band, share in shares.items() if share > limit
-        )
-        for name, limit in _BAD_FRACTIONS.items()
-        if max(shares.values(), default=0.0) > limit
-    }
+    limit = min(_BAD_FRACTIONS.values())
+    told = ", ".join(f"{bad[band]:.0%} of band {band}" for band in bad if bad[band] > limit)
+    reason = f"zero or not finite: {told}" if told else ""
+    return {"flags": bits, "reason": reason, "bad_pixel_fraction": worst, "peak_snr": snr}
 
 
 def _bad_fraction(plane: Plane) -> float:

@@ -29,7 +29,6 @@ from galaxymill.images.domains import Sight, domain
 from galaxymill.images.orientation import resampled, residual_deg, upright
 from galaxymill.images.quality import (
     OFF_CENTRE,
-    bad_bands,
     darkness,
     flux_quality,
     picture_flags,
@@ -151,7 +150,7 @@ def image_row(cutout: Mapping[str, Any], recipe: str, settings: RecipeSettings) 
     return row | {
         "image": {"bytes": encode(colour, settings), "path": None},
         "flags": found | columns.pop("flags", 0),
-        "reason": _joined(reason, *causes.values()),
+        "reason": _joined(reason, *causes.values(), columns.pop("reason", "")),
         "saturated_fraction": saturated,
         **columns,
     }
@@ -178,7 +177,7 @@ def _joined(*reasons: str) -> str:
 
 
 _Drawn = tuple[Rgb, dict[str, str], dict[str, Any]]
-"""A square picture; flags, each with its reason; columns that its fluxes give, flags as well."""
+"""A square picture; flags, each with its reason; what its fluxes give: columns, flags, a reason."""
 
 
 def _draw(
@@ -223,7 +222,7 @@ def _draw_fluxes(
         columns["flags"] |= flags.BITS["off_centre"]
     columns["rotation"] = 0.0 if settings.reproject else residual_deg(cutout.place)
     causes = {"band_missing": f"no band {absent}: there are {there}"} if absent else {}
-    causes |= bad_bands(drawn, bands) | differences(frame, settings.shape, request)
+    causes |= differences(frame, settings.shape, request)
     picture = colour(_upright_square(cutout, settings, frame), settings)
     if dark := darkness(picture):
         causes["dark"] = f"{dark}; see the unit of the fluxes, and the recipe's settings"
