@@ -24,6 +24,12 @@ def config(mini_config, change):
     return change(plain, "models.fit", {**plain["models"]["mini"], "labels": "same"})
 
 
+def without_telescope(config):
+    """The config where the survey tells nothing of its telescope, so that `source` has to."""
+    mini = {key: value for key, value in config["surveys"]["mini"].items() if key != "telescope"}
+    return {**config, "surveys": {**config["surveys"], "mini": mini}}
+
+
 DRAWN = {"fetch_cutouts": 2, "render_images": 2, "list_images": 1}
 LEARNED = {"collect_labels": 1, "train_model": 1, "evaluate_model": 1}
 
@@ -52,11 +58,14 @@ def test_another_telescope_of_a_survey(working_copy, config, change):
     again = {**DRAWN, "describe_images": 1, "train_model": 1}
     assert mill.dry(target, config=deeper) == again
     # Images carry the telescope of their survey: when that changes, they are drawn again.
-    changed = change(config, "surveys.mini.telescope.depth.r", 23.8)
     redrawn = {"render_images": 2, "list_images": 1}
+    changed = change(config, "surveys.mini.telescope.depth.r", 23.8)
     assert mill.dry("results/surveys/mini/images.csv", config=changed) == redrawn
-    # What is drawn from its cutouts says itself through what they were taken.
-    assert mill.dry(target, config=changed) == {}
+    assert mill.dry(target, config=changed) == again
+    # Where `source` says the same in its place, what is drawn from the cutouts stays.
+    untold = without_telescope(config)
+    assert mill.dry("results/surveys/mini/images.csv", config=untold) == redrawn
+    assert mill.dry(target, config=untold) == {}
 
 
 def test_a_partition_needs_only_the_same_one_of_its_source(working_copy, config):
@@ -103,9 +112,8 @@ def test_what_cannot_be_shown_is_refused_before_anything_runs(
     from galaxymill.errors import UserError
 
     monkeypatch.chdir(finished.folder)
-    # The survey itself tells nothing here: `source` has to.
-    del config["surveys"]["mini"]["telescope"]
-    plain = yaml.safe_load(yaml.safe_dump(change(config, place, value)))
+    untold = change(without_telescope(config), place, value)
+    plain = yaml.safe_load(yaml.safe_dump(untold))
     with pytest.raises(UserError) as refused:
         load_config(plain, "mine.yaml", trees)
     assert message in str(refused.value)
